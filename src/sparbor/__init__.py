@@ -1,0 +1,1 @@
+"""Dendritic networks for PyTorch."""

@@ -1,0 +1,25 @@
+"""Every error Sparbor raises on purpose: one line that says what is wrong, with which value, and what to do."""
+
+
+class SparborError(Exception):
+    """The base of all errors below; catching it catches them all."""
+
+
+class ArgumentError(SparborError, ValueError):
+    """An argument, option or model that cannot be used as given."""
+
+
+class DataError(SparborError):
+    """A data set that is missing, truncated or not what it claims to be."""
+
+
+class StateError(SparborError):
+    """A state dict or saved file that belongs to another model, recipe or version."""
+
+
+class TrainingError(SparborError):
+    """Training that cannot go on, such as a loss that is not a number."""
+
+
+class OutputError(SparborError):
+    """A result that could not be written."""
