@@ -1,1 +1,57 @@
-"""Dendritic networks for PyTorch."""
+"""Dendritic networks for PyTorch: layers that start dense and turn sparse while they learn.
+
+The names are imported when they are first used, so that parts which need no torch load without it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sparbor.errors import SparborError as SparborError
+    from sparbor.modules import PAINeuronModule as PAINeuronModule
+    from sparbor.pattern import NM as NM
+    from sparbor.pattern import Slots as Slots
+    from sparbor.pattern import Unstructured as Unstructured
+    from sparbor.perforator import Perforator as Perforator
+    from sparbor.perforator import perforate as perforate
+    from sparbor.perforator import unwrap as unwrap
+    from sparbor.recipe import Recipe as Recipe
+    from sparbor.schedule import Schedule as Schedule
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "NM": "pattern",
+    "PAINeuronModule": "modules",
+    "Perforator": "perforator",
+    "Recipe": "recipe",
+    "Schedule": "schedule",
+    "Slots": "pattern",
+    "SparborError": "errors",
+    "Unstructured": "pattern",
+    "perforate": "perforator",
+    "unwrap": "perforator",
+}
+
+__all__ = [
+    "NM",
+    "PAINeuronModule",
+    "Perforator",
+    "Recipe",
+    "Schedule",
+    "Slots",
+    "SparborError",
+    "Unstructured",
+    "perforate",
+    "unwrap",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'sparbor' has no attribute {name!r}")
+    return getattr(import_module(f"sparbor.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -1,0 +1,282 @@
+"""The front door of training: wraps a model's layers and runs a recipe through the optimizer's hooks."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from sparbor.distribution import Pool, pools
+from sparbor.errors import ArgumentError, StateError
+from sparbor.modules import Mode, PAINeuronModule, refuse_other_state
+from sparbor.recipe import Recipe
+from sparbor.rewire import Topology, reset_state, rewire
+from sparbor.survey import Finding, survey, table
+
+logger = logging.getLogger("sparbor")
+STATE_VERSION = 1
+
+
+def perforate(
+    model: nn.Module, optimizer: Optimizer, recipe: Recipe | None = None, *, total_steps: int
+) -> "Perforator":
+    """Make ``model`` dendritic, in place; the training loop stays as it was.
+
+    Every eligible layer is wrapped in :class:`PAINeuronModule`, and hooks on the weights and on ``optimizer`` mask
+    gradients, keep dropped weights at zero, and change the topology as the recipe's schedule says. Parameters keep
+    their identity. ``print(perforator)`` shows what was wrapped, what was not, and why.
+
+    Args:
+        model: any module with Linear or Conv1d/2d/3d layers.
+        optimizer: any ``torch.optim.Optimizer`` that holds the model's parameters.
+        recipe: how sparse, and how it gets there; ``Recipe()`` if ``None``.
+        total_steps: how many optimizer steps the run will take; later steps keep the last masks.
+
+    Raises:
+        ArgumentError: nothing can be wrapped, the optimizer holds other parameters, the model is perforated already.
+
+    >>> import torch, sparbor
+    >>> model = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 16))
+    >>> optimizer = torch.optim.Adam(model.parameters())
+    >>> perforator = sparbor.perforate(model, optimizer, sparbor.Recipe(sparsity=0.9), total_steps=20)
+    >>> for _ in range(20):
+    ...     model(torch.randn(8, 64)).square().mean().backward()
+    ...     optimizer.step()
+    ...     optimizer.zero_grad()
+    >>> round(perforator.density(), 2)
+    0.1
+    """
+    if not isinstance(model, nn.Module):
+        raise ArgumentError(f"model is a {type(model).__name__}: must be a torch.nn.Module")
+    if not isinstance(optimizer, Optimizer):
+        raise ArgumentError(f"optimizer is a {type(optimizer).__name__}: must be a torch.optim.Optimizer")
+    return Perforator(model, optimizer, Recipe() if recipe is None else recipe, total_steps)
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Give the plain model back, in place: dropped weights are zero, masks and hooks are gone.
+
+    Works on a model that was perforated, on one whose layers were wrapped by hand, and on copies of both.
+    """
+    if isinstance(model, PAINeuronModule):
+        return _plain_layer(model)
+    for path, module in list(model.named_modules()):
+        if isinstance(module, PAINeuronModule):
+            _replace(model, path, _plain_layer(module))
+    return model
+
+
+@dataclass
+class _Layer:
+    """One wrapped layer and, on the step before a growth, the dense gradient that its backward passes add up to."""
+
+    name: str
+    module: PAINeuronModule
+    dense_gradient: Tensor | None = None
+
+    def add_gradient(self, gradient: Tensor) -> None:
+        accumulated = self.module.weight.grad
+        # A cleared gradient means that the ones before it belonged to a step that was taken back (as GradScaler does).
+        if accumulated is None or self.dense_gradient is None or not accumulated.any():
+            self.dense_gradient = gradient.detach().clone()
+        else:
+            self.dense_gradient += gradient.detach()
+
+
+class Perforator:
+    """Runs a recipe on a model; made by :func:`perforate`.
+
+    Attributes:
+        model, optimizer, recipe, total_steps: as given.
+        steps: optimizer steps done so far; steps that a ``GradScaler`` skipped do not count.
+        findings: every layer with parameters: taken or not, and why.
+        modules: the wrapped layers by name.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: Optimizer, recipe: Recipe, total_steps: int) -> None:
+        self.timeline = recipe.timeline(total_steps)
+        self.findings: list[Finding] = survey(model, optimizer, recipe)
+        self.model = model
+        self.optimizer = optimizer
+        self.recipe = recipe
+        self.total_steps = total_steps
+        self.steps = 0
+        self._generator = torch.Generator().manual_seed(recipe.seed)
+        self._layers = [_Layer(f.name, self._wrap(f.name)) for f in self.findings if f.taken]
+        self._pools: list[Pool] = pools(
+            recipe.distribution, [layer.module.mask.shape for layer in self._layers], 1 - recipe.sparsity
+        )
+        for pool in self._pools:
+            for index in pool.layers:
+                self._layers[index].module.sparsity = 1 - pool.density
+        self._hooks = [model.register_load_state_dict_pre_hook(refuse_other_state)]  # type: ignore[no-untyped-call]
+        self._hooks += [self._hook_gradient(layer) for layer in self._layers]
+        self._hooks.append(optimizer.register_step_post_hook(lambda *_: self._after_step()))
+        logger.info("perforated %s\n%s", type(model).__name__, self)
+        self._follow_schedule()
+
+    def __str__(self) -> str:
+        return table(self.findings)
+
+    @property
+    def modules(self) -> dict[str, PAINeuronModule]:
+        """The wrapped layers by name."""
+        return {layer.name: layer.module for layer in self._layers}
+
+    def density(self) -> float:
+        """Active weights over all weights of the wrapped layers, counted from the masks."""
+        active = sum(layer.module.active_weights() for layer in self._layers)
+        return active / sum(layer.module.mask.numel() for layer in self._layers)
+
+    def set_mode(self, mode: Mode) -> None:
+        """Switch every layer by hand; the schedule decides again at its next rewiring."""
+        for layer in self._layers:
+            layer.module.set_mode(mode)
+
+    def mask_copy(self, copy: nn.Module) -> nn.Module:
+        """Give a copy of the model (an average of its weights, say) the masks as they are now; returns the copy."""
+        copies = {name: module for name, module in _named_dendritic(copy)}
+        for layer in self._layers:
+            if layer.name not in copies:
+                raise ArgumentError(
+                    f"the copy has no dendritic layer {layer.name!r}: pass a copy of the perforated model"
+                )
+            copies[layer.name].set_mask(layer.module.mask, layer.module.mode)
+        return copy
+
+    def state_dict(self) -> dict[str, Any]:
+        """What resuming needs besides the model's and the optimizer's state (the masks are in the model's)."""
+        return {
+            "version": STATE_VERSION,
+            "recipe": self.recipe.to_dict(),
+            "total_steps": self.total_steps,
+            "steps": self.steps,
+            "generator": self._generator.get_state(),
+            "layers": {_plain_name(layer.name): list(layer.module.mask.shape) for layer in self._layers},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken; a state of another model, recipe or version is refused."""
+        if state.get("version") != STATE_VERSION:
+            raise StateError(
+                f"perforator state of version {state.get('version')!r}: this release reads version {STATE_VERSION};"
+                " resume with the release that wrote it"
+            )
+        own = self.state_dict()
+        for part, remedy in (
+            ("layers", "load it into the model it was saved from"),
+            ("recipe", "pass the recipe it was saved with to sparbor.perforate()"),
+            ("total_steps", "pass the total_steps it was saved with to sparbor.perforate()"),
+        ):
+            if state.get(part) != own[part]:
+                raise StateError(f"the state has other {part} ({_difference(state.get(part), own[part])}): {remedy}")
+        self.steps = state["steps"]
+        self._generator.set_state(state["generator"])
+        self._forget_gradients()
+
+    def detach(self) -> None:
+        """Take all hooks away; the layers stay wrapped and mask their weights themselves from now on."""
+        for hook in self._hooks:
+            hook.remove()
+        for layer in self._layers:
+            layer.module.release()
+
+    def mask_changed(self, module: PAINeuronModule, changed: Tensor) -> None:
+        """Called by a module whose mask has changed: what was born or died starts afresh in the optimizer."""
+        reset_state(self.optimizer, module.weight, changed)
+
+    def _wrap(self, name: str) -> PAINeuronModule:
+        layer = self.model.get_submodule(name)
+        module = layer if isinstance(layer, PAINeuronModule) else PAINeuronModule(layer, name)
+        module.train(layer.training)
+        module.pattern = self.recipe.pattern
+        module.keep(self)
+        if module is not layer:
+            _replace(self.model, name, module)
+        return module
+
+    def _hook_gradient(self, layer: _Layer) -> RemovableHandle:
+        module = layer.module
+
+        def mask_gradient(gradient: Tensor) -> Tensor | None:
+            if module.mode == "n":
+                return None
+            if self._growth_is_next():
+                layer.add_gradient(gradient)
+            return gradient * module.multiplier()
+
+        return cast(RemovableHandle, module.weight.register_hook(mask_gradient))  # type: ignore[no-untyped-call]
+
+    def _growth_is_next(self) -> bool:
+        step = self.steps + 1
+        return self.recipe.method == "rigl" and self.timeline.rewires(step) and self.timeline.drop(step) > 0
+
+    def _after_step(self) -> None:
+        found_inf = getattr(self.optimizer, "found_inf", None)  # a fused optimizer that GradScaler made skip its step
+        if found_inf is not None and found_inf.item():
+            return
+        for layer in self._layers:
+            layer.module.apply_mask()
+        self.steps += 1
+        self._follow_schedule()
+
+    def _follow_schedule(self) -> None:
+        if not self.timeline.rewires(self.steps):
+            return
+        for pool in self._pools:
+            self._rewire(pool)
+        self._forget_gradients()
+        logger.debug("step %d: density %.4f", self.steps, self.density())
+
+    def _rewire(self, pool: Pool) -> None:
+        layers = [self._layers[index] for index in pool.layers]
+        budget = pool.budget(self.timeline.progress(self.steps))
+        drop = self.timeline.drop(self.steps)
+        masks = rewire([self._topology(layer) for layer in layers], self.recipe.pattern, budget, drop)
+        for layer, mask in zip(layers, masks, strict=True):
+            layer.module.set_mask(mask.view(layer.module.mask.shape), "d")
+
+    def _topology(self, layer: _Layer) -> Topology:
+        module = layer.module
+        growth = layer.dense_gradient.flatten(1) if layer.dense_gradient is not None else None
+        if self.recipe.method == "set":
+            growth = torch.rand(module.mask.shape, generator=self._generator).flatten(1).to(module.mask.device)
+        return Topology(module.weight_matrix(), module.mask.flatten(1), growth, module.groups)
+
+    def _forget_gradients(self) -> None:
+        for layer in self._layers:
+            layer.dense_gradient = None
+
+
+def _plain_layer(module: PAINeuronModule) -> nn.Module:
+    module.release()
+    with torch.no_grad():
+        module.weight.mul_(module.mask)
+    return module.main_module
+
+
+def _replace(model: nn.Module, path: str, module: nn.Module) -> None:
+    parent, _, child = path.rpartition(".")
+    setattr(model.get_submodule(parent), child, module)
+
+
+def _named_dendritic(model: nn.Module) -> Sequence[tuple[str, PAINeuronModule]]:
+    found = [(name, module) for name, module in model.named_modules() if isinstance(module, PAINeuronModule)]
+    # An averaged model holds its copy under "module".
+    inner = "module." if all(name.startswith("module.") for name, _ in found) else ""
+    return [(name.removeprefix(inner), module) for name, module in found]
+
+
+def _plain_name(name: str) -> str:
+    return name.replace("_orig_mod.", "")  # torch.compile puts it there; states interchange with the plain model
+
+
+def _difference(theirs: Any, ours: Any) -> str:
+    if not isinstance(theirs, dict) or not isinstance(ours, dict):
+        return f"{theirs!r} where this run has {ours!r}"
+    names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
+    return "; ".join(f"{name}: {theirs.get(name)!r} where this run has {ours.get(name)!r}" for name in names[:3])

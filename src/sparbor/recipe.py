@@ -1,0 +1,136 @@
+"""What to train: a frozen description of a sparse training run that writes itself to JSON."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sparbor.distribution import DISTRIBUTIONS, Distribution
+from sparbor.errors import ArgumentError, StateError
+from sparbor.modules import check_sparsity
+from sparbor.pattern import NM, Pattern, Slots, Unstructured
+from sparbor.schedule import Schedule, Timeline
+
+Method = Literal["rigl", "set", "magnitude", "static"]
+METHODS: tuple[Method, ...] = ("rigl", "set", "magnitude", "static")
+PATTERNS: dict[str, type[Slots] | type[NM] | type[Unstructured]] = {
+    "slots": Slots,
+    "nm": NM,
+    "unstructured": Unstructured,
+}
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model becomes sparse.
+
+    Args:
+        sparsity: the share of the wrapped layers' weights that is dropped in the end, in [0, 1).
+        method: ``"rigl"`` grows where the dense gradient is largest (Evci et al. 2020), ``"set"`` at random (Mocanu et
+            al. 2018), ``"magnitude"`` only drops, gradually (Zhu & Gupta 2017), ``"static"`` drops once, at the switch
+            to dendrite mode, and never changes its mask.
+        pattern: which weights are kept together: ``Slots()``, ``NM(n, m)`` or ``Unstructured()``.
+        distribution: ``"uniform"`` (every layer has this sparsity), ``"erk"`` (small layers are denser) or
+            ``"global"`` (the scores of all layers compete).
+        schedule: when; see :class:`Schedule`.
+        exclude: names of layers to leave dense; ``*`` and ``?`` match as in file names.
+        seed: of the random growth of ``"set"``.
+
+    >>> recipe = Recipe(sparsity=0.9, pattern=Unstructured(), distribution="erk")
+    >>> Recipe.from_json(recipe.to_json()) == recipe
+    True
+    """
+
+    sparsity: float = 0.9
+    method: Method = "rigl"
+    pattern: Pattern = field(default_factory=Slots)
+    distribution: Distribution = "uniform"
+    schedule: Schedule = field(default_factory=Schedule)
+    exclude: tuple[str, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_sparsity(self.sparsity)
+        _check_choice("method", self.method, METHODS)
+        _check_choice("distribution", self.distribution, DISTRIBUTIONS)
+        if not isinstance(self.pattern, tuple(PATTERNS.values())):
+            raise ArgumentError(f"pattern={self.pattern!r}: must be Slots(...), NM(n, m) or Unstructured()")
+        if isinstance(self.exclude, str):
+            raise ArgumentError(
+                f"exclude={self.exclude!r}: must be a tuple of layer names, such as ({self.exclude!r},)"
+            )
+        if isinstance(self.pattern, NM):
+            self._check_quota(self.pattern)
+
+    def _check_quota(self, pattern: NM) -> None:
+        if self.distribution != "uniform":
+            raise ArgumentError(
+                f"distribution={self.distribution!r}: {pattern} has one quota for every layer; use 'uniform'"
+            )
+        if 1 - self.sparsity > pattern.n / pattern.m + 1e-9:
+            raise ArgumentError(
+                f"sparsity={self.sparsity!r}: {pattern} cannot keep more than {pattern.n / pattern.m:.4g} of the"
+                f" weights; use a sparsity of at least {1 - pattern.n / pattern.m:.6g} or a larger quota"
+            )
+
+    def timeline(self, total_steps: int) -> Timeline:
+        """The schedule in steps, with what the method leaves out of it."""
+        timeline = self.schedule.over(total_steps)
+        if self.method == "static":
+            return dataclasses.replace(timeline, ramp_end=timeline.switch, rewire_end=timeline.switch)
+        if self.method == "magnitude":
+            return dataclasses.replace(timeline, rewire_end=timeline.ramp_end, drop_fraction=0.0)
+        return timeline
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        kind = next(name for name, pattern in PATTERNS.items() if isinstance(self.pattern, pattern))
+        pattern = {"kind": kind, **dataclasses.asdict(self.pattern)}
+        return {
+            "version": VERSION,
+            **dataclasses.asdict(self),
+            "pattern": pattern,
+            "exclude": list(self.exclude),
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Recipe":
+        """The recipe that :meth:`to_dict` described; unknown versions and fields are refused."""
+        fields = dict(data)
+        version = fields.pop("version", None)
+        if version != VERSION:
+            raise StateError(
+                f"recipe version {version!r}: this release of Sparbor reads version {VERSION};"
+                " use the release that wrote it"
+            )
+        try:
+            pattern = dict(fields.pop("pattern"))
+            return cls(
+                pattern=PATTERNS[pattern.pop("kind")](**pattern),
+                schedule=Schedule(**fields.pop("schedule")),
+                exclude=tuple(fields.pop("exclude")),
+                **fields,
+            )
+        except (KeyError, TypeError) as error:
+            raise StateError(f"not a recipe of version {VERSION}: {error}; write it with Recipe.to_json()") from error
+
+    def to_json(self) -> str:
+        """One JSON object."""
+        return json.dumps(self.to_dict())
+
+    @classmethod
+    def from_json(cls, text: str) -> "Recipe":
+        """The recipe that :meth:`to_json` wrote."""
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise StateError(f"not a recipe: {error}; write it with Recipe.to_json()") from error
+        if not isinstance(data, dict):
+            raise StateError(f"not a recipe: a JSON {type(data).__name__}; write it with Recipe.to_json()")
+        return cls.from_dict(data)
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ArgumentError(f"{name}={value!r}: must be one of {', '.join(map(repr, choices))}")

@@ -1,0 +1,84 @@
+"""When a layer is dense, how dense it is after that, and when its topology changes: pure functions of the step.
+
+A *step* counts optimizer steps that are done. The plan of a run: dense warm-up (neuron mode), then sparsity rises
+along a cubic curve (Zhu & Gupta 2017, "To prune, or not to prune"), then the topology keeps being rewired with a
+shrinking drop fraction (Evci et al. 2020, "Rigging the Lottery") until it rests.
+"""
+
+import math
+from dataclasses import dataclass
+
+from sparbor.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The plan in shares of a run, so that one schedule fits every length.
+
+    ``warmup``: dense until this share of the steps (at most 1/3). ``ramp_end``: the final sparsity is reached here (at
+    most 0.75). ``rewire_end``: the topology rests from here on. ``interval``: steps between two rewirings; ``None``
+    takes a hundredth of the run, between 1 and 100 steps. ``drop_fraction``: the share of active weights that the
+    first rewirings exchange; it falls to zero along a half cosine.
+    """
+
+    warmup: float = 1 / 3
+    ramp_end: float = 0.6
+    rewire_end: float = 0.85
+    interval: int | None = None
+    drop_fraction: float = 0.3
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("warmup", 0.0, 1 / 3),
+            ("ramp_end", self.warmup, 0.75),
+            ("rewire_end", self.ramp_end, 1.0),
+            ("drop_fraction", 0.0, 1.0),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ArgumentError(f"Schedule({name}={value!r}): {name} must lie between {low:.4g} and {high:.4g}")
+        if self.interval is not None and self.interval < 1:
+            raise ArgumentError(f"Schedule(interval={self.interval!r}): interval must be at least 1 step, or None")
+
+    def over(self, total_steps: int) -> "Timeline":
+        """This plan laid over a run of ``total_steps``."""
+        if not isinstance(total_steps, int) or total_steps < 1:
+            raise ArgumentError(f"total_steps={total_steps!r}: must be a whole number of at least 1 optimizer step")
+        return Timeline(
+            switch=int(self.warmup * total_steps),
+            ramp_end=int(self.ramp_end * total_steps),
+            rewire_end=int(self.rewire_end * total_steps),
+            interval=self.interval or min(max(total_steps // 100, 1), 100),
+            drop_fraction=self.drop_fraction,
+        )
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """A schedule in steps. ``switch`` is the step after which the layers are in dendrite mode."""
+
+    switch: int
+    ramp_end: int
+    rewire_end: int
+    interval: int
+    drop_fraction: float
+
+    def progress(self, step: int) -> float:
+        """The share of the final sparsity that holds after ``step``: ``1 - (1 - t)^3``, t from 0 to 1 over the ramp."""
+        if step >= self.ramp_end:
+            return 1.0
+        if step <= self.switch:
+            return 0.0
+        return 1.0 - (1.0 - (step - self.switch) / (self.ramp_end - self.switch)) ** 3
+
+    def drop(self, step: int) -> float:
+        """The share of active weights exchanged after ``step``: ``drop_fraction / 2 * (1 + cos(pi t))``."""
+        if not self.switch <= step < self.rewire_end:
+            return 0.0
+        return self.drop_fraction / 2 * (1 + math.cos(math.pi * (step - self.switch) / (self.rewire_end - self.switch)))
+
+    def rewires(self, step: int) -> bool:
+        """Whether the topology changes after ``step``."""
+        if step == self.ramp_end:
+            return True
+        return self.switch <= step < self.rewire_end and (step - self.switch) % self.interval == 0
