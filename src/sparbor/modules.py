@@ -5,6 +5,7 @@ from typing import Any, Literal, Protocol, cast
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils.hooks import RemovableHandle
 
 from sparbor.errors import ArgumentError, StateError
 from sparbor.pattern import Pattern, Slots
@@ -16,6 +17,9 @@ WRAPPABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 class Keeper(Protocol):
     """Who keeps a module's dropped weights at zero while it trains."""
+
+    def gradient_came(self, module: "PAINeuronModule", gradient: Tensor) -> None:
+        """A backward pass is about to add ``gradient``, not masked yet, to that of the module's weight."""
 
     def mask_changed(self, module: "PAINeuronModule", changed: Tensor) -> None:
         """``changed`` weights have just become active or inactive."""
@@ -33,6 +37,7 @@ class PAINeuronModule(nn.Module):
 
     By itself the module multiplies by the mask in every forward pass, so it is right under any optimizer and as a
     copy. :func:`sparbor.perforate` makes that cheap: dropped weights are then really zero and nothing is multiplied.
+    The gradient of dropped weights is zero in any case.
 
     Args:
         main_module: a Linear, Conv1d, Conv2d or Conv3d layer; it is not copied.
@@ -69,6 +74,8 @@ class PAINeuronModule(nn.Module):
         self.register_buffer("dendrite_mode", torch.zeros((), dtype=torch.bool, device=weight.device))
         self._keeper: Keeper | None = None
         self._multiplier: Tensor | None = None
+        self._gradient_hook: RemovableHandle | None = None
+        self._hook_gradient()
         self.register_load_state_dict_pre_hook(refuse_other_state)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_post_hook(_after_load)  # type: ignore[no-untyped-call]
 
@@ -82,7 +89,12 @@ class PAINeuronModule(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles have no keeper: they mask their weights themselves."""
-        return {**self.__dict__, "_keeper": None, "_multiplier": None}
+        return {**self.__dict__, "_keeper": None, "_multiplier": None, "_gradient_hook": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Hooks on tensors are not copied with them."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._hook_gradient()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The layer's output, from its active weights alone."""
@@ -103,12 +115,23 @@ class PAINeuronModule(nn.Module):
     def keep(self, keeper: Keeper) -> None:
         """From now on ``keeper`` sees to it that dropped weights are zero in every forward pass."""
         self._keeper = keeper
+        self._hook_gradient()
 
     def release(self) -> None:
         """End :meth:`keep`, and tell the keeper, who then lets all of its layers go."""
         keeper, self._keeper = self._keeper, None
         if keeper is not None:
             keeper.detach()
+
+    def unwrap(self) -> nn.Module:
+        """The layer as it was, with zeros for its dropped weights."""
+        self.release()
+        if self._gradient_hook is not None:
+            self._gradient_hook.remove()
+            self._gradient_hook = None
+        with torch.no_grad():
+            self.weight.masked_fill_(~self.mask, 0)
+        return self.main_module
 
     @property
     def mode(self) -> Mode:
@@ -139,13 +162,14 @@ class PAINeuronModule(nn.Module):
                 f"mask of layer {self.name!r} is {mask.dtype} {tuple(mask.shape)}:"
                 f" must be torch.bool {tuple(self.mask.shape)}"
             )
-        changed = mask.to(self.mask.device) != self.mask
+        mask = mask.to(self.mask.device)
+        changed = mask != self.mask
         # Before the mask is overwritten: weights that nobody kept at zero must not come back with what they gathered.
         self.weight.masked_fill_(~self.mask, 0)
         self.mask.copy_(mask)
         self.dendrite_mode.fill_(mode == "d")
         self._multiplier = None
-        self.apply_mask()
+        self.weight.masked_fill_(~mask, 0)  # not multiplied: that leaves NaN where a dropped weight is infinite
         if self._keeper is not None:
             self._keeper.mask_changed(self, changed)
 
@@ -154,6 +178,19 @@ class PAINeuronModule(nn.Module):
         """Set every dropped weight to zero."""
         if self.dendrite_mode:
             self.weight.mul_(self.multiplier())
+
+    def _hook_gradient(self) -> None:
+        # In the forward pass alone the mask would be too late: attention, for one, reads `out_proj.weight` itself.
+        if self._gradient_hook is None and self.weight.requires_grad:
+            hook = self.weight.register_hook(self._mask_gradient)  # type: ignore[no-untyped-call]
+            self._gradient_hook = cast(RemovableHandle, hook)
+
+    def _mask_gradient(self, gradient: Tensor) -> Tensor | None:
+        if self.mode == "n":
+            return None
+        if self._keeper is not None:
+            self._keeper.gradient_came(self, gradient)
+        return gradient * self.multiplier()
 
     def multiplier(self) -> Tensor:
         """The mask as numbers of the weight's type: to multiply by a bool mask takes five times as long."""
@@ -196,7 +233,7 @@ class PAINeuronModule(nn.Module):
 
 def check_sparsity(sparsity: float) -> float:
     """Refuse a sparsity outside [0, 1)."""
-    if not 0 <= sparsity < 1:
+    if not isinstance(sparsity, (int, float)) or not 0 <= sparsity < 1:
         raise ArgumentError(
             f"sparsity={sparsity!r}: must be at least 0 and below 1, the share of weights to drop (0.9 keeps a tenth)"
         )
@@ -212,6 +249,8 @@ def why_not_wrappable(layer: nn.Module, pattern: Pattern) -> str | None:
         return "its weight is computed from other parameters (a parametrization)"
     if isinstance(weight, nn.UninitializedParameter):
         return "its shape is not known yet; run one batch through the model first"
+    if weight.numel() == 0:
+        return "it has no weights"
     groups = getattr(layer, "groups", 1)
     return pattern.refuses(weight.shape[0], groups)
 

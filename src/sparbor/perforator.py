@@ -1,21 +1,19 @@
 """The front door of training: wraps a model's layers and runs a recipe through the optimizer's hooks."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.hooks import RemovableHandle
 
 from sparbor.distribution import Pool, pools
 from sparbor.errors import ArgumentError, StateError
 from sparbor.modules import Mode, PAINeuronModule, refuse_other_state
 from sparbor.recipe import Recipe
 from sparbor.rewire import Topology, reset_state, rewire
-from sparbor.survey import Finding, survey, table
+from sparbor.survey import Finding, plain_name, survey, table
 
 logger = logging.getLogger("sparbor")
 STATE_VERSION = 1
@@ -63,10 +61,10 @@ def unwrap(model: nn.Module) -> nn.Module:
     Works on a model that was perforated, on one whose layers were wrapped by hand, and on copies of both.
     """
     if isinstance(model, PAINeuronModule):
-        return _plain_layer(model)
-    for path, module in list(model.named_modules()):
+        return model.unwrap()
+    for path, module in list(model.named_modules(remove_duplicate=False)):
         if isinstance(module, PAINeuronModule):
-            _replace(model, path, _plain_layer(module))
+            _replace(model, path, module.unwrap())
     return model
 
 
@@ -79,12 +77,18 @@ class _Layer:
     dense_gradient: Tensor | None = None
 
     def add_gradient(self, gradient: Tensor) -> None:
-        accumulated = self.module.weight.grad
-        # A cleared gradient means that the ones before it belonged to a step that was taken back (as GradScaler does).
-        if accumulated is None or self.dense_gradient is None or not accumulated.any():
+        if self.dense_gradient is None or self._was_cleared(self.dense_gradient):
             self.dense_gradient = gradient.detach().clone()
         else:
             self.dense_gradient += gradient.detach()
+
+    def _was_cleared(self, dense_gradient: Tensor) -> bool:
+        """Whether what came so far belonged to a step that was taken back, as GradScaler does."""
+        accumulated = self.module.weight.grad
+        # Zeros say so only if there was something else before: no active weight may have had a gradient.
+        return accumulated is None or (
+            not bool(accumulated.any()) and bool((dense_gradient * self.module.multiplier()).any())
+        )
 
 
 class Perforator:
@@ -113,9 +117,13 @@ class Perforator:
         for pool in self._pools:
             for index in pool.layers:
                 self._layers[index].module.sparsity = 1 - pool.density
-        self._hooks = [model.register_load_state_dict_pre_hook(refuse_other_state)]  # type: ignore[no-untyped-call]
-        self._hooks += [self._hook_gradient(layer) for layer in self._layers]
-        self._hooks.append(optimizer.register_step_post_hook(lambda *_: self._after_step()))
+        self._hooks = [optimizer.register_step_post_hook(lambda *_: self._after_step())]
+        # Whatever part of the model is loaded, a state dict is refused before the first of its layers is changed.
+        self._hooks += [
+            module.register_load_state_dict_pre_hook(refuse_other_state)  # type: ignore[no-untyped-call]
+            for module in model.modules()
+            if not isinstance(module, PAINeuronModule) and _named_dendritic(module)
+        ]
         logger.info("perforated %s\n%s", type(model).__name__, self)
         self._follow_schedule()
 
@@ -139,13 +147,14 @@ class Perforator:
 
     def mask_copy(self, copy: nn.Module) -> nn.Module:
         """Give a copy of the model (an average of its weights, say) the masks as they are now; returns the copy."""
-        copies = {name: module for name, module in _named_dendritic(copy)}
-        for layer in self._layers:
-            if layer.name not in copies:
-                raise ArgumentError(
-                    f"the copy has no dendritic layer {layer.name!r}: pass a copy of the perforated model"
-                )
-            copies[layer.name].set_mask(layer.module.mask, layer.module.mode)
+        copies = _named_dendritic(copy)
+        names = [plain_name(layer.name) for layer in self._layers]
+        if not all(name in copies for name in names):
+            copies = {name.removeprefix("module."): module for name, module in copies.items()}  # an AveragedModel's
+        for name, layer in zip(names, self._layers, strict=True):
+            if name not in copies:
+                raise ArgumentError(f"the copy has no dendritic layer {name!r}: pass a copy of the perforated model")
+            copies[name].set_mask(layer.module.mask, layer.module.mode)
         return copy
 
     def state_dict(self) -> dict[str, Any]:
@@ -156,7 +165,7 @@ class Perforator:
             "total_steps": self.total_steps,
             "steps": self.steps,
             "generator": self._generator.get_state(),
-            "layers": {_plain_name(layer.name): list(layer.module.mask.shape) for layer in self._layers},
+            "layers": {plain_name(layer.name): list(layer.module.mask.shape) for layer in self._layers},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -175,15 +184,22 @@ class Perforator:
             if state.get(part) != own[part]:
                 raise StateError(f"the state has other {part} ({_difference(state.get(part), own[part])}): {remedy}")
         self.steps = state["steps"]
-        self._generator.set_state(state["generator"])
+        self._generator.set_state(state["generator"].cpu())
         self._forget_gradients()
 
     def detach(self) -> None:
         """Take all hooks away; the layers stay wrapped and mask their weights themselves from now on."""
-        for hook in self._hooks:
+        hooks, self._hooks = self._hooks, []
+        for hook in hooks:
             hook.remove()
-        for layer in self._layers:
-            layer.module.release()
+        if hooks:  # every layer that is released calls this again
+            for layer in self._layers:
+                layer.module.release()
+
+    def gradient_came(self, module: PAINeuronModule, gradient: Tensor) -> None:
+        """Called by a module in dendrite mode on a backward pass: growth needs the gradient of inactive weights."""
+        if self._growth_is_next():
+            next(layer for layer in self._layers if layer.module is module).add_gradient(gradient)
 
     def mask_changed(self, module: PAINeuronModule, changed: Tensor) -> None:
         """Called by a module whose mask has changed: what was born or died starts afresh in the optimizer."""
@@ -198,18 +214,6 @@ class Perforator:
         if module is not layer:
             _replace(self.model, name, module)
         return module
-
-    def _hook_gradient(self, layer: _Layer) -> RemovableHandle:
-        module = layer.module
-
-        def mask_gradient(gradient: Tensor) -> Tensor | None:
-            if module.mode == "n":
-                return None
-            if self._growth_is_next():
-                layer.add_gradient(gradient)
-            return gradient * module.multiplier()
-
-        return cast(RemovableHandle, module.weight.register_hook(mask_gradient))  # type: ignore[no-untyped-call]
 
     def _growth_is_next(self) -> bool:
         step = self.steps + 1
@@ -243,7 +247,7 @@ class Perforator:
     def _topology(self, layer: _Layer) -> Topology:
         module = layer.module
         growth = layer.dense_gradient.flatten(1) if layer.dense_gradient is not None else None
-        if self.recipe.method == "set":
+        if self.recipe.method == "set" and module.weight.requires_grad:
             growth = torch.rand(module.mask.shape, generator=self._generator).flatten(1).to(module.mask.device)
         return Topology(module.weight_matrix(), module.mask.flatten(1), growth, module.groups)
 
@@ -252,27 +256,13 @@ class Perforator:
             layer.dense_gradient = None
 
 
-def _plain_layer(module: PAINeuronModule) -> nn.Module:
-    module.release()
-    with torch.no_grad():
-        module.weight.mul_(module.mask)
-    return module.main_module
-
-
 def _replace(model: nn.Module, path: str, module: nn.Module) -> None:
     parent, _, child = path.rpartition(".")
     setattr(model.get_submodule(parent), child, module)
 
 
-def _named_dendritic(model: nn.Module) -> Sequence[tuple[str, PAINeuronModule]]:
-    found = [(name, module) for name, module in model.named_modules() if isinstance(module, PAINeuronModule)]
-    # An averaged model holds its copy under "module".
-    inner = "module." if all(name.startswith("module.") for name, _ in found) else ""
-    return [(name.removeprefix(inner), module) for name, module in found]
-
-
-def _plain_name(name: str) -> str:
-    return name.replace("_orig_mod.", "")  # torch.compile puts it there; states interchange with the plain model
+def _named_dendritic(model: nn.Module) -> dict[str, PAINeuronModule]:
+    return {plain_name(name): part for name, part in model.named_modules() if isinstance(part, PAINeuronModule)}
 
 
 def _difference(theirs: Any, ours: Any) -> str:

@@ -60,6 +60,11 @@ class Recipe:
             raise ArgumentError(
                 f"exclude={self.exclude!r}: must be a tuple of layer names, such as ({self.exclude!r},)"
             )
+        object.__setattr__(self, "exclude", tuple(self.exclude))  # a list would be unequal to what its JSON becomes
+        if not isinstance(self.schedule, Schedule):
+            raise ArgumentError(f"schedule={self.schedule!r}: must be a Schedule(...)")
+        if not isinstance(self.seed, int):
+            raise ArgumentError(f"seed={self.seed!r}: must be a whole number")
         if isinstance(self.pattern, NM):
             self._check_quota(self.pattern)
 
@@ -97,23 +102,26 @@ class Recipe:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Recipe":
         """The recipe that :meth:`to_dict` described; unknown versions and fields are refused."""
-        fields = dict(data)
-        version = fields.pop("version", None)
+        version = data.get("version")
         if version != VERSION:
             raise StateError(
                 f"recipe version {version!r}: this release of Sparbor reads version {VERSION};"
                 " use the release that wrote it"
             )
+        fields = {name: value for name, value in data.items() if name != "version"}
+        unlike = {part.name for part in dataclasses.fields(cls)} ^ set(fields)
+        if unlike:
+            raise StateError(_not_a_recipe(f"missing or unknown are {', '.join(sorted(unlike))}"))
         try:
             pattern = dict(fields.pop("pattern"))
-            return cls(
-                pattern=PATTERNS[pattern.pop("kind")](**pattern),
-                schedule=Schedule(**fields.pop("schedule")),
-                exclude=tuple(fields.pop("exclude")),
-                **fields,
-            )
-        except (KeyError, TypeError) as error:
-            raise StateError(f"not a recipe of version {VERSION}: {error}; write it with Recipe.to_json()") from error
+            kind = pattern.pop("kind", None)
+            if kind not in PATTERNS:
+                raise StateError(_not_a_recipe(f"it has no pattern of kind {kind!r}"))
+            return cls(pattern=PATTERNS[kind](**pattern), schedule=Schedule(**fields.pop("schedule")), **fields)
+        except ArgumentError:
+            raise
+        except (TypeError, ValueError) as error:
+            raise StateError(_not_a_recipe(str(error))) from error
 
     def to_json(self) -> str:
         """One JSON object."""
@@ -125,10 +133,14 @@ class Recipe:
         try:
             data = json.loads(text)
         except json.JSONDecodeError as error:
-            raise StateError(f"not a recipe: {error}; write it with Recipe.to_json()") from error
+            raise StateError(_not_a_recipe(str(error))) from error
         if not isinstance(data, dict):
-            raise StateError(f"not a recipe: a JSON {type(data).__name__}; write it with Recipe.to_json()")
+            raise StateError(_not_a_recipe(f"it is a JSON {type(data).__name__}"))
         return cls.from_dict(data)
+
+
+def _not_a_recipe(why: str) -> str:
+    return f"not a recipe of version {VERSION}: {why}; write it with Recipe.to_json()"
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

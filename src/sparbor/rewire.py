@@ -35,17 +35,15 @@ def rewire(layers: Sequence[Topology], pattern: Pattern, budget: int, drop: floa
     of the largest magnitude. Weights dropped just now grow again only where the budget cannot be spent otherwise.
     """
     weights = sum(layer.mask.numel() for layer in layers)
-    density = budget / weights
+    density = (budget - 0.5) / weights  # what was asked for before rounding: a rounded budget must not raise a quota
     growable = sum(int((~layer.mask).sum()) for layer in layers if layer.growth is not None)
     to_grow = min(round(drop * budget), growable)
 
-    magnitudes = [_active_magnitude(layer) for layer in layers]
-    survivors = select(
-        [pattern.units(score, density, layer.groups) for score, layer in zip(magnitudes, layers, strict=True)],
-        budget - to_grow,
-    )
+    ranked = [pattern.units(_active_magnitude(layer), density, layer.groups) for layer in layers]
+    active = sum(int(layer.mask.sum()) for layer in layers)
+    survivors = select(ranked, min(budget - to_grow, active))
     shortfall = budget - sum(int(mask.sum()) for mask in survivors)
-    if to_grow == 0 and shortfall <= 0:
+    if to_grow == 0 and shortfall < max(int(units.size.max()) for units in ranked):
         return survivors
     scores = [_growth_score(layer, kept) for layer, kept in zip(layers, survivors, strict=True)]
     return select(
@@ -81,8 +79,13 @@ def _finite(score: Tensor) -> Tensor:
 def reset_state(optimizer: Optimizer, parameter: Tensor, changed: Tensor) -> None:
     """Give the ``changed`` weights of ``parameter`` the state a new parameter would have.
 
-    State that is not kept weight by weight (step counts, factored moments) is left alone.
+    State that is not kept weight by weight (step counts, factored moments) is left alone, but for LBFGS: its history
+    is of all weights at once, and starts anew with them.
     """
+    if isinstance(optimizer, torch.optim.LBFGS):
+        if changed.any():
+            optimizer.state.clear()
+        return
     group = next(group for group in optimizer.param_groups if any(p is parameter for p in group["params"]))
     for name, value in optimizer.state.get(parameter, {}).items():
         if isinstance(value, Tensor) and value.shape == parameter.shape:

@@ -37,8 +37,10 @@ class Schedule:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ArgumentError(f"Schedule({name}={value!r}): {name} must lie between {low:.4g} and {high:.4g}")
-        if self.interval is not None and self.interval < 1:
-            raise ArgumentError(f"Schedule(interval={self.interval!r}): interval must be at least 1 step, or None")
+        if self.interval is not None and (not isinstance(self.interval, int) or self.interval < 1):
+            raise ArgumentError(
+                f"Schedule(interval={self.interval!r}): interval must be a whole number of at least 1 step, or None"
+            )
 
     def over(self, total_steps: int) -> "Timeline":
         """This plan laid over a run of ``total_steps``."""

@@ -1,7 +1,7 @@
 """Which layers of a model become dendritic, which do not, and why: decided before anything is touched."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from sparbor.errors import ArgumentError
-from sparbor.modules import PAINeuronModule, why_not_wrappable
+from sparbor.modules import WRAPPABLE, PAINeuronModule, why_not_wrappable
 from sparbor.recipe import Recipe
 
 
@@ -36,9 +36,8 @@ def survey(model: nn.Module, optimizer: Optimizer, recipe: Recipe) -> list[Findi
     uses = _uses_of_parameters(model)
     findings = []
     for name, layer in _layers(model):
-        own = sum(parameter.numel() for parameter in layer.parameters(recurse=isinstance(layer, PAINeuronModule)))
         reason = _reason_against(name, layer, recipe, uses, held)
-        findings.append(Finding(name, _kind(layer), own, reason))
+        findings.append(Finding(name, _kind(layer), _parameters(layer), reason))
     _refuse_nothing_to_do(model, findings)
     return findings
 
@@ -51,23 +50,41 @@ def table(findings: Sequence[Finding]) -> str:
     return "\n".join(f"{a:<{width[0]}}  {b:<{width[1]}}  {c:>{width[2]}}  {d}" for a, b, c, d in rows)
 
 
+def plain_name(name: str) -> str:
+    """The name of a layer without what ``torch.compile`` puts into it."""
+    return name.replace("_orig_mod.", "")
+
+
 def _layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Every module that owns parameters, and every wrapped layer (whose inner layer is then not listed again)."""
+    """Every module that owns parameters or computes its weight from others', and every wrapped layer once."""
     found: list[tuple[str, nn.Module]] = []
     wrapped: set[int] = set()
     for name, module in model.named_modules():
         if isinstance(module, PAINeuronModule):
             wrapped.add(id(module.main_module))
             found.append((name, module))
-        elif id(module) not in wrapped and module._parameters and any(True for _ in module.parameters(recurse=False)):
+        elif id(module) not in wrapped and (
+            isinstance(module, WRAPPABLE) or next(_own_parameters(module), None) is not None
+        ):
             found.append((name, module))
     return found
+
+
+def _own_parameters(module: nn.Module) -> Iterator[nn.Parameter]:
+    return (parameter for parameter in module._parameters.values() if parameter is not None)
+
+
+def _parameters(layer: nn.Module) -> int:
+    """How many parameters a layer has of its own; those of a lazy layer are not known yet and do not count."""
+    inner = layer.main_module if isinstance(layer, PAINeuronModule) else layer
+    assert isinstance(inner, nn.Module)
+    return sum(p.numel() for p in _own_parameters(inner) if not isinstance(p, nn.UninitializedParameter))
 
 
 def _reason_against(name: str, layer: nn.Module, recipe: Recipe, uses: Counter[int], held: set[int]) -> str | None:
     inner = layer.main_module if isinstance(layer, PAINeuronModule) else layer
     assert isinstance(inner, nn.Module)
-    if any(fnmatchcase(name, pattern) for pattern in recipe.exclude):
+    if any(fnmatchcase(plain_name(name), pattern) for pattern in recipe.exclude):
         return "excluded by the recipe"
     refusal = why_not_wrappable(inner, recipe.pattern)
     if refusal:
@@ -86,7 +103,7 @@ def _uses_of_parameters(model: nn.Module) -> Counter[int]:
     """How many places of the model hold each parameter; a layer that stands in two places counts twice."""
     uses: Counter[int] = Counter()
     for _, module in model.named_modules(remove_duplicate=False):
-        uses.update(id(parameter) for parameter in module._parameters.values() if parameter is not None)
+        uses.update(id(parameter) for parameter in _own_parameters(module))
     return uses
 
 
@@ -100,19 +117,20 @@ def _refuse_perforated(model: nn.Module) -> None:
 
 
 def _refuse_unmatched(model: nn.Module, exclude: Sequence[str]) -> None:
-    names = [name for name, _ in _layers(model)]
+    names = [plain_name(name) for name, _ in _layers(model)]
     for pattern in exclude:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise ArgumentError(f"exclude={pattern!r}: matches no layer; the model has {', '.join(names) or 'none'}")
 
 
 def _refuse_nothing_to_do(model: nn.Module, findings: Sequence[Finding]) -> None:
-    if any(finding.taken for finding in findings):
-        if findings[0].name == "":
-            raise ArgumentError(
-                f"the model is itself a {findings[0].kind} layer, which cannot be replaced in place:"
-                " pass torch.nn.Sequential(layer)"
-            )
+    taken = [finding for finding in findings if finding.taken]
+    if taken and taken[0].name == "":
+        raise ArgumentError(
+            f"the model is itself a {taken[0].kind} layer, which cannot be replaced in place:"
+            " pass torch.nn.Sequential(layer)"
+        )
+    if taken:
         return
     if any(finding.reason == "the optimizer does not hold its weight" for finding in findings):
         raise ArgumentError(

@@ -1,0 +1,134 @@
+"""Accuracy of dendritic models against dense ones: paired seeds, equal epochs, the same batches and recipe.
+
+``python benchmarks/accuracy.py --dataset mnist --sparsity 0.7 0.9 --seeds 5 --json FILE``; run it again to continue.
+"""
+
+import argparse
+import multiprocessing
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+import torch
+from results_file import ResultsFile
+from rich.console import Console
+from rich.table import Table
+
+from sparbor.arms import Arm, accuracy_percent, load_split, make_arms, train
+from sparbor.benchmark import remaining_error_reduction
+from sparbor.job import Job
+from sparbor.measure import parameter_counts
+
+PROCESSES = 2
+
+
+@dataclass(frozen=True)
+class PairedRun:
+    """One seed: the dense arm and one dendritic arm for each sparsity, side by side."""
+
+    job: Job
+    sparsities: tuple[float, ...]
+
+
+def run_seed(run: PairedRun) -> list[dict[str, Any]]:
+    """Train and test all arms of one seed; a row for each."""
+    torch.set_num_threads(1)
+    split = load_split(run.job)
+    recipes = {f"slots {sparsity}": replace(run.job, sparsity=sparsity).recipe() for sparsity in run.sparsities}
+    arms = make_arms(run.job, split, {"dense": None, **recipes})
+    for _ in train(arms, split, run.job):
+        pass
+    return [row(run.job, arm, accuracy_percent(arm.model, split.test)) for arm in arms]
+
+
+def row(job: Job, arm: Arm, test_accuracy: float) -> dict[str, Any]:
+    """One measurement; ``sparsity`` is what was asked for, the parameter counts are what was reached."""
+    counts = parameter_counts(arm.model)
+    return {
+        "dataset": job.dataset,
+        "arm": arm.name.split()[0],
+        "sparsity": arm.perforator.recipe.sparsity if arm.perforator else 0.0,
+        "schedule": "constant",
+        "seed": job.seed,
+        "epochs": job.epochs,
+        "validation_accuracy": arm.epochs[-1].validation_accuracy_percent,
+        "test_accuracy": test_accuracy,
+        "active_parameters": counts["active_parameters"],
+        "total_parameters": counts["total_parameters"],
+        "training_seconds": sum(epoch.seconds for epoch in arm.epochs),
+    }
+
+
+def missing_runs(options: argparse.Namespace, results: ResultsFile) -> Iterator[PairedRun]:
+    """The seeds that the results do not hold in full."""
+    for seed in range(options.seeds):
+        sparsities = tuple(
+            sparsity
+            for sparsity in options.sparsity
+            if not results.has(
+                dataset=options.dataset, epochs=options.epochs, seed=seed, arm="slots", sparsity=sparsity
+            )
+        )
+        if sparsities:
+            job = Job(dataset=options.dataset, epochs=options.epochs, seed=seed, data_dir=options.data_dir)
+            yield PairedRun(job, sparsities)
+
+
+def add_new(results: ResultsFile, rows: list[dict[str, Any]]) -> None:
+    """Keep rows that are not there yet: a continued seed trains its dense arm once more, to the same result."""
+    identity = ("dataset", "epochs", "seed", "arm", "sparsity")
+    results.add(*(row for row in rows if not results.has(**{name: row[name] for name in identity})))
+
+
+def summary(rows: list[dict[str, Any]]) -> Table:
+    """Means over seeds, their spread, and what pairing the seeds says."""
+    dense = {row["seed"]: row["test_accuracy"] for row in rows if row["arm"] == "dense"}
+    table = Table("arm", "active", "test accuracy (%)", "paired difference", "error reduction")
+    table.title = f"{rows[0]['dataset']}, {rows[0]['epochs']} epochs, {len(dense)} seeds"
+    for sparsity in sorted({row["sparsity"] for row in rows}):
+        arm = [row for row in rows if row["sparsity"] == sparsity]
+        accuracies = [row["test_accuracy"] for row in arm]
+        differences = [row["test_accuracy"] - dense[row["seed"]] for row in arm]
+        reduction = remaining_error_reduction(mean(dense[row["seed"]] for row in arm), mean(accuracies))
+        is_dense = arm[0]["arm"] == "dense"
+        table.add_row(
+            "dense" if is_dense else f"slots {sparsity:.0%}",
+            f"{mean(row['active_parameters'] for row in arm):,.0f}",
+            with_spread(accuracies, ""),
+            "" if is_dense else with_spread(differences, "+"),
+            "" if is_dense or reduction is None else f"{reduction:.1%}",
+        )
+    return table
+
+
+def with_spread(values: list[float], sign: str) -> str:
+    """Mean and sample standard deviation."""
+    spread = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{mean(values):{sign}.2f}{spread}"
+
+
+def main() -> None:
+    """Run what is missing, two seeds at a time, and show the summary."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="mnist")
+    parser.add_argument("--sparsity", type=float, nargs="+", default=[0.9])
+    parser.add_argument("--seeds", type=int, default=5, help="seeds 0 to SEEDS - 1")
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--json", type=Path, help="file for the rows; an existing one is continued")
+    options = parser.parse_args()
+
+    results = ResultsFile(options.json)
+    console = Console()
+    with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
+        for rows in pool.imap_unordered(run_seed, list(missing_runs(options, results))):
+            add_new(results, rows)
+            console.print(f"seed {rows[0]['seed']}: " + ", ".join(f"{r['arm']} {r['test_accuracy']:.2f}" for r in rows))
+    same_run = {"dataset": options.dataset, "epochs": options.epochs}
+    console.print(summary([row for row in results.rows if same_run.items() <= row.items()]))
+
+
+if __name__ == "__main__":
+    main()

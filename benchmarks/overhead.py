@@ -1,0 +1,76 @@
+"""What the benchmark's training costs over bare PyTorch: both arms, with validation, masks, rewiring and progress
+bars, against the same two trainings of plain dense models in the shortest loop.
+
+``python benchmarks/overhead.py --epochs 2 --rounds 3 --json FILE``
+"""
+
+import argparse
+import io
+import time
+from pathlib import Path
+from statistics import median
+
+import torch
+import torch.nn.functional as F
+from results_file import ResultsFile
+from rich.console import Console
+
+from sparbor.arms import BATCH, Split, load_split, make_arms, steps_an_epoch, train
+from sparbor.job import Job
+from sparbor.progress import Bars
+
+
+def bare(job: Job, split: Split) -> float:
+    """Seconds for two dense trainings, without validation."""
+    start = time.perf_counter()
+    for _ in range(2):
+        torch.manual_seed(job.seed)
+        model = job.task.build()
+        optimizer = torch.optim.Adam(model.parameters(), lr=job.learning_rate)
+        order = torch.Generator().manual_seed(job.seed)
+        for _ in range(job.epochs):
+            for batch in torch.split(torch.randperm(len(split.training.labels), generator=order), BATCH):
+                F.cross_entropy(model(split.training.images[batch]), split.training.labels[batch]).backward()
+                optimizer.step()
+                optimizer.zero_grad()
+    return time.perf_counter() - start
+
+
+def side_by_side(job: Job, split: Split) -> float:
+    """Seconds for the benchmark's own training of both arms."""
+    start = time.perf_counter()
+    arms = make_arms(job, split, {"baseline": None, "dendritic": job.recipe()})
+    with Bars(Console(file=io.StringIO(), force_terminal=True)) as bars:
+        bars.start(arms, job.epochs * steps_an_epoch(split))
+        for _ in train(arms, split, job, bars.advance):
+            bars.epoch_done(arms)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Take turns for some rounds and print the median ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+
+    torch.set_num_threads(options.threads)
+    results = ResultsFile(options.json)
+    job = Job(epochs=options.epochs, data_dir=options.data_dir)
+    split = load_split(job)
+    ratios = []
+    for number in range(options.rounds):
+        seconds = {"bare": bare(job, split), "side_by_side": side_by_side(job, split)}
+        ratios.append(seconds["side_by_side"] / seconds["bare"])
+        results.add(
+            {"dataset": job.dataset, "epochs": job.epochs, "threads": options.threads, "round": number, **seconds}
+        )
+        print(f"round {number}: bare {seconds['bare']:.2f} s, side by side {seconds['side_by_side']:.2f} s")
+    print(f"median ratio {median(ratios):.3f} ({options.threads} threads)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""The mission's benchmark: a dense baseline and the dendritic model, trained side by side, then both measured."""
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from sparbor import environment, measure
+from sparbor.arms import BATCH, Arm, Split, accuracy_percent, load_split, make_arms, steps_an_epoch, train
+from sparbor.errors import OutputError
+from sparbor.job import Job
+from sparbor.perforator import unwrap
+
+METRICS_VERSION = 1
+
+
+def remaining_error_reduction(baseline_percent: float, dendritic_percent: float) -> float | None:
+    """``(e_baseline - e_dendritic) / e_baseline`` of test errors; ``None`` if the baseline makes none."""
+    baseline_error, dendritic_error = 100 - baseline_percent, 100 - dendritic_percent
+    return (baseline_error - dendritic_error) / baseline_error if baseline_error else None
+
+
+class Watcher(Protocol):
+    """Is told how training goes."""
+
+    def start(self, arms: Sequence[Arm], steps: int) -> None:
+        """Training begins; each arm will take ``steps`` steps."""
+
+    def advance(self, arm: Arm) -> None:
+        """``arm`` took a step."""
+
+    def epoch_done(self, arms: Sequence[Arm]) -> None:
+        """All arms have finished an epoch."""
+
+
+def run(job: Job, watcher: Watcher, keep: Callable[[dict[str, Any]], None]) -> tuple[dict[str, Any], nn.Module]:
+    """The whole job: train, test once, measure. Returns the metrics and the dendritic model.
+
+    At the start and after every epoch ``keep`` gets the metrics of what is finished.
+    """
+    split = load_split(job)
+    arms = make_arms(job, split, {"baseline": None, "dendritic": job.recipe()})
+    keep(progress_metrics(job, split, arms))
+    watcher.start(arms, job.epochs * steps_an_epoch(split))
+    for _ in train(arms, split, job, watcher.advance):
+        watcher.epoch_done(arms)
+        keep(progress_metrics(job, split, arms))
+    metrics = progress_metrics(job, split, arms)
+    for arm in arms:
+        metrics[arm.name]["test_accuracy_percent"] = accuracy_percent(arm.model, split.test)
+        metrics[arm.name].update(measure.parameter_counts(arm.model))
+    for name, runtimes in measure_runtimes(job, arms, split.test.images[:1].cpu()).items():
+        metrics[name]["runtimes"] = runtimes
+    metrics["remaining_error_reduction"] = remaining_error_reduction(
+        metrics["baseline"]["test_accuracy_percent"], metrics["dendritic"]["test_accuracy_percent"]
+    )
+    return metrics, arms[1].model
+
+
+def progress_metrics(job: Job, split: Split, arms: Sequence[Arm]) -> dict[str, Any]:
+    """What is known of a run from its finished epochs."""
+    recipes = [arm.perforator.recipe for arm in arms if arm.perforator]
+    timelines = [arm.perforator.timeline for arm in arms if arm.perforator]
+    return {
+        "version": METRICS_VERSION,
+        "dataset": job.dataset,
+        "data": {
+            "source": split.source,
+            "official": split.official,
+            "training_images": len(split.training.labels),
+            "validation_images": len(split.validation.labels),
+            "test_images": len(split.test.labels),
+        },
+        "environment": environment.describe(job.device),
+        "training": {
+            "epochs": job.epochs,
+            "seed": job.seed,
+            "batch": BATCH,
+            "optimizer": "Adam",
+            "learning_rate": job.learning_rate,
+            "steps_an_epoch": steps_an_epoch(split),
+            "switch_step": timelines[0].switch,
+        },
+        "recipe": recipes[0].to_dict(),
+        **{arm.name: _history(arm) for arm in arms},
+    }
+
+
+def _history(arm: Arm) -> dict[str, Any]:
+    return {
+        "epochs": [asdict(epoch) for epoch in arm.epochs],
+        "densities": [asdict(change) for change in arm.changes],
+        "validation_accuracy_percent": arm.epochs[-1].validation_accuracy_percent if arm.epochs else None,
+        "training_seconds": sum(epoch.seconds for epoch in arm.epochs),
+    }
+
+
+def measure_runtimes(job: Job, arms: Sequence[Arm], image: Tensor) -> dict[str, dict[str, Any]]:
+    """By arm, then by runtime: latency for one image on one thread, memory, and the bytes stored."""
+    plain = {arm.name: unwrap(copy.deepcopy(arm.model)).cpu().eval() for arm in arms}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.inference_mode():
+        latency = measure.latencies({name: _call(model, image) for name, model in plain.items()})
+    torch.set_num_threads(threads)
+
+    figures: dict[str, dict[str, Any]] = {}
+    with TemporaryDirectory() as directory:
+        for name, model in plain.items():
+            file = Path(directory) / f"{name}.safetensors"
+            _store(model, file)
+            memory = measure.memory("torch", job.dataset, file)
+            figures[name] = {
+                "torch": {
+                    "latency_us_median": latency[name].median_us,
+                    "latency_us_p95": latency[name].p95_us,
+                    "threads": 1,
+                    "batch": 1,
+                    "memory_growth_bytes": memory and memory.growth_bytes,
+                    "process_peak_bytes": memory and memory.process_bytes,
+                    "stored_bytes": file.stat().st_size,
+                }
+            }
+    return figures
+
+
+def _store(model: nn.Module, file: Path) -> None:
+    try:
+        file.write_bytes(save(model.state_dict()))
+    except OSError as error:
+        raise OutputError(
+            f"{str(file)!r}: could not be written ({error.strerror}); make room, or set TMPDIR to another directory"
+        ) from error
+
+
+def _call(model: nn.Module, image: Tensor) -> Any:
+    return lambda: model(image)

@@ -1,0 +1,64 @@
+"""What the benchmark is asked to do."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from sparbor.errors import ArgumentError
+from sparbor.models import TASKS, Task
+from sparbor.modules import check_sparsity
+from sparbor.recipe import Recipe
+from sparbor.schedule import Schedule
+
+WARMUP_EPOCHS = 2
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the user asks for."""
+
+    dataset: str = "mnist"
+    epochs: int = 6
+    sparsity: float = 0.9
+    seed: int = 0
+    data_dir: Path | None = None
+    device: str = "cpu"
+    learning_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if self.dataset not in TASKS:
+            raise ArgumentError(f"dataset={self.dataset!r}: must be one of {', '.join(map(repr, TASKS))}")
+        if self.epochs < 1:
+            raise ArgumentError(f"epochs={self.epochs}: must be at least 1")
+        if self.seed < 0:
+            raise ArgumentError(f"seed={self.seed}: must be a whole number of at least 0")
+        if not 0 < self.learning_rate < math.inf:
+            raise ArgumentError(f"learning_rate={self.learning_rate}: must be a positive number")
+        check_sparsity(self.sparsity)
+        _check_device(self.device)
+
+    @property
+    def task(self) -> Task:
+        """The network of the data set."""
+        return TASKS[self.dataset]
+
+    def recipe(self) -> Recipe:
+        """The product's defaults at the job's sparsity, dense for the first two epochs but never over a third."""
+        return Recipe(sparsity=self.sparsity, schedule=Schedule(warmup=min(WARMUP_EPOCHS / self.epochs, 1 / 3)))
+
+
+def _check_device(device: str) -> None:
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise ArgumentError(f"device={device!r}: not a device; use 'cpu' or 'cuda'") from error
+    if kind not in ("cpu", "cuda"):
+        raise ArgumentError(f"device={device!r}: must be 'cpu' or 'cuda'")
+    if kind == "cuda":
+        index = torch.device(device).index or 0
+        if index >= torch.cuda.device_count():
+            raise ArgumentError(
+                f"device={device!r}: this machine has {torch.cuda.device_count()} CUDA devices; use 'cpu'"
+            )

@@ -1,0 +1,149 @@
+"""What a benchmark run leaves behind: a table, ``metrics.json``, the plot and the model, all of them or none."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from rich.table import Table
+from safetensors.torch import save
+from torch import nn
+
+from sparbor.errors import OutputError
+from sparbor.recipe import Recipe
+
+METRICS = "metrics.json"
+PARTIAL = "metrics.partial.json"
+PLOT = "PAI.png"
+MODEL = "model.safetensors"
+
+
+def prepare(out: Path) -> None:
+    """Make sure that results can be written to ``out``, before any work is done."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise OutputError(f"out={str(out)!r}: cannot write there ({error.strerror}); choose another --out") from error
+
+
+def publish(out: Path, metrics: dict[str, Any], model: nn.Module) -> None:
+    """Write all results and replace older ones at once; if one cannot be written, the older ones stay."""
+    _replace_files(
+        out,
+        {
+            MODEL: lambda file: _save_model(file, metrics, model),
+            PLOT: lambda file: plot(file, metrics),
+            METRICS: lambda file: _save_json(file, metrics),
+        },
+    )
+    (out / PARTIAL).unlink(missing_ok=True)
+
+
+def publish_partial(out: Path, metrics: dict[str, Any]) -> None:
+    """Keep the finished epochs of a run that is still going, should it be interrupted."""
+    _replace_files(out, {PARTIAL: lambda file: _save_json(file, metrics)})
+
+
+def _replace_files(out: Path, writers: dict[str, Callable[[Path], None]]) -> None:
+    try:
+        directory = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=out))
+        try:
+            for name, write in writers.items():
+                write(directory / name)
+            for name in writers:
+                os.replace(directory / name, out / name)
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(
+            f"out={str(out)!r}: {', '.join(writers)} could not be written ({error.strerror});"
+            " make room or choose another --out; older results are unchanged"
+        ) from error
+
+
+def _save_json(file: Path, metrics: dict[str, Any]) -> None:
+    file.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+
+
+def _save_model(file: Path, metrics: dict[str, Any], model: nn.Module) -> None:
+    recipe = Recipe.from_dict(metrics["recipe"]).to_json()
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    file.write_bytes(save(tensors, metadata={"recipe": recipe, "dataset": metrics["dataset"]}))
+
+
+def plot(file: Path, metrics: dict[str, Any]) -> None:
+    """Validation accuracy of both models above the dendritic model's density, by epoch, the switch marked."""
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    accuracy, density = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+    for arm, colour in (("baseline", "tab:gray"), ("dendritic", "tab:blue")):
+        epochs = [epoch["epoch"] + 1 for epoch in metrics[arm]["epochs"]]
+        percents = [epoch["validation_accuracy_percent"] for epoch in metrics[arm]["epochs"]]
+        accuracy.plot(epochs, percents, color=colour, marker="o", label=arm)
+    accuracy.set_ylabel("validation accuracy (%)")
+
+    training = metrics["training"]
+    changes = [{"step": 0, "density": 1.0}, *metrics["dendritic"]["densities"]]
+    changes.append({"step": training["epochs"] * training["steps_an_epoch"], "density": changes[-1]["density"]})
+    at = [change["step"] / training["steps_an_epoch"] for change in changes]
+    density.step(at, [100 * change["density"] for change in changes], where="post", color="tab:blue")
+    density.set_ylim(0, 105)
+    density.set_ylabel("dendritic model's\nactive weights (%)")
+    density.set_xlabel("epochs trained")
+    density.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+    for panel in (accuracy, density):
+        switch = training["switch_step"] / training["steps_an_epoch"]
+        panel.axvline(switch, color="tab:red", linestyle=":", label="switch to dendrite mode")
+        panel.grid(alpha=0.3)
+    accuracy.legend(loc="best")
+    accuracy.set_title(
+        f"{metrics['dataset']}: {metrics['dendritic']['sparsity']:.1%} sparse, test accuracy"
+        f" {metrics['dendritic']['test_accuracy_percent']:.2f} % against"
+        f" {metrics['baseline']['test_accuracy_percent']:.2f} % dense"
+    )
+    figure.savefig(file, dpi=150)
+
+
+def table(metrics: dict[str, Any]) -> Table:
+    """Both models side by side."""
+    arms = metrics["baseline"], metrics["dendritic"]
+    torch_figures = [arm["runtimes"]["torch"] for arm in arms]
+    result = Table(title=f"{metrics['dataset']}, {metrics['training']['epochs']} epochs")
+    for heading, justify in (("", "left"), ("baseline", "right"), ("dendritic", "right")):
+        result.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    result.add_row("test accuracy (%)", *(f"{arm['test_accuracy_percent']:.2f}" for arm in arms))
+    result.add_row("validation accuracy (%)", *(f"{arm['validation_accuracy_percent']:.2f}" for arm in arms))
+    result.add_row("total parameters", *(f"{arm['total_parameters']:,}" for arm in arms))
+    result.add_row("active parameters", *(f"{arm['active_parameters']:,}" for arm in arms))
+    result.add_row("sparsity of dendritic layers", *(_percent(arm["sparsity"]) for arm in arms))
+    result.add_row("training time (s)", *(f"{arm['training_seconds']:.1f}" for arm in arms))
+    result.add_section()
+    result.add_row("PyTorch, one image, one thread", "", "")
+    result.add_row("  latency, median (µs)", *(f"{each['latency_us_median']:.1f}" for each in torch_figures))
+    result.add_row("  latency, 95th percentile (µs)", *(f"{each['latency_us_p95']:.1f}" for each in torch_figures))
+    result.add_row(
+        "  memory to load and run (MB)", *(_megabytes(each["memory_growth_bytes"]) for each in torch_figures)
+    )
+    result.add_row("  whole process (MB)", *(_megabytes(each["process_peak_bytes"]) for each in torch_figures))
+    result.add_row("  stored weights (MB)", *(_megabytes(each["stored_bytes"]) for each in torch_figures))
+    reduction = _percent(metrics["remaining_error_reduction"])
+    result.caption = (
+        f"Remaining error reduction: {reduction}. In PyTorch a mask alone saves neither time nor memory nor bytes:"
+        " dropped weights are stored and multiplied as zeros."
+    )
+    return result
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.2f} %"
+
+
+def _megabytes(count: int | None) -> str:
+    return "not measured" if count is None else f"{count / 1e6:.2f}"

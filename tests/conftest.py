@@ -1,0 +1,154 @@
+"""What several test modules share: the real MNIST, and HTTP servers that misbehave on demand."""
+
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from sparbor import data
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def mnist_dir() -> Path:
+    """A directory with the official MNIST in IDX files."""
+    beside = REPOSITORY.parent / "shared" / "data" / "mnist"
+    if beside.is_dir():
+        return beside
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("SPARBOR_DATA", raising=False)
+        data.load("mnist")
+    return data.cache_dir() / "mnist"
+
+
+@dataclass
+class Mirror:
+    """An HTTP server on this machine, and how it is to misbehave. What it was asked stands in `requests`."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    status: int = 200
+    ranges: bool = True
+    """Whether it serves ranges, or ignores that it was asked for one."""
+    range_shift: int = 0
+    """How far behind the wanted byte its ranges begin."""
+    silent: bool = False
+    """It takes the request and never answers."""
+    break_after: int | None = None
+    """It closes the connection after that many bytes of a body."""
+    stall_after: int | None = None
+    """It sends nothing more after that many bytes of a body, and keeps the connection."""
+    pause: float = 0.0
+    """Seconds between two pieces of 1000 bytes."""
+
+    url: str = ""
+    requests: list[tuple[str, str | None]] = field(default_factory=list)
+    """(path, Range header) of each request."""
+    closing: threading.Event = field(default_factory=threading.Event)
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        wanted = handler.headers.get("Range")
+        self.requests.append((handler.path, wanted))
+        if self.silent:
+            self.closing.wait()
+            return
+        content = self.files.get(handler.path.rpartition("/")[2])
+        if self.status != 200 or content is None:
+            handler.send_error(self.status if self.status != 200 else 404)
+            return
+        start = self.start_answer(handler, wanted if self.ranges else None, len(content))
+        if start is not None:
+            self.send_body(handler, content[start:])
+
+    def start_answer(self, handler: BaseHTTPRequestHandler, wanted: str | None, size: int) -> int | None:
+        """Send the headers; the byte at which the body starts, or None for no body."""
+        start = 0
+        if match := re.fullmatch(r"bytes=(\d+)-", wanted or ""):
+            start = int(match[1]) + self.range_shift
+            if start >= size:
+                handler.send_error(416)
+                return None
+            handler.send_response(206)
+            handler.send_header("Content-Range", f"bytes {start}-{size - 1}/{size}")
+        else:
+            handler.send_response(200)
+        handler.send_header("Content-Length", str(size - start))
+        handler.end_headers()
+        return start
+
+    def send_body(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        ends = [end for end in (self.break_after, self.stall_after) if end is not None]
+        body_sent = body[: min(ends)] if ends else body
+        step = 1000 if self.pause else max(1, len(body_sent))
+        for at in range(0, len(body_sent), step):
+            handler.wfile.write(body_sent[at : at + step])
+            time.sleep(self.pause)
+        if self.stall_after is not None:
+            self.closing.wait()
+
+
+@pytest.fixture
+def new_mirror(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Mirror]]:
+    """Starts a server on each call; they stop with the test."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    running: list[tuple[Mirror, ThreadingHTTPServer]] = []
+
+    def start() -> Mirror:
+        mirror = Mirror()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                try:
+                    mirror.answer(self)
+                except ConnectionError:  # the client has given up, as it should
+                    self.close_connection = True
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        mirror.url = f"http://127.0.0.1:{server.server_port}/"
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        running.append((mirror, server))
+        return mirror
+
+    yield start
+    for mirror, server in running:
+        mirror.closing.set()
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def mirror(new_mirror: Callable[[], Mirror]) -> Mirror:
+    return new_mirror()
+
+
+@pytest.fixture
+def refused_url(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a server that is down: its port is taken, and nobody listens."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}/"
+
+
+@pytest.fixture(scope="session")
+def small_mnist(mnist_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 1,300 training and 300 test images of the real MNIST as IDX files: an epoch takes a moment."""
+    mnist = data.load("mnist", mnist_dir)
+    directory = tmp_path_factory.mktemp("small-mnist")
+    for prefix, images, labels in (
+        ("train", mnist.train_images[:1300], mnist.train_labels[:1300]),
+        ("t10k", mnist.test_images[:300], mnist.test_labels[:300]),
+    ):
+        for kind, array in (("images", images), ("labels", labels.astype("uint8"))):
+            header = bytes([0, 0, 8, array.ndim]) + b"".join(extent.to_bytes(4, "big") for extent in array.shape)
+            (directory / f"{prefix}-{kind}-idx{array.ndim}-ubyte").write_bytes(header + array.tobytes())
+    return directory

@@ -1,0 +1,56 @@
+"""The scripts under benchmarks/ run, on little data, and continue where they stopped."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+
+
+def run(script: str, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(BENCHMARKS / script), *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=280)
+
+
+def test_accuracy_pairs_seeds_and_continues(small_mnist: Path, tmp_path: Path) -> None:
+    file = tmp_path / "accuracy.json"
+    options = ["--epochs", "1", "--data-dir", str(small_mnist), "--json", str(file)]
+    first = run("accuracy.py", *options, "--sparsity", "0.5", "0.9", "--seeds", "1")
+    assert first.returncode == 0, first.stderr
+    rows = json.loads(file.read_text())["rows"]
+    assert [(row["arm"], row["sparsity"], row["seed"]) for row in rows] == [
+        ("dense", 0.0, 0),
+        ("slots", 0.5, 0),
+        ("slots", 0.9, 0),
+    ]
+    assert rows[2]["active_parameters"] < rows[1]["active_parameters"] < rows[0]["active_parameters"] == 269_322
+    assert "slots 90%" in first.stdout
+
+    second = run("accuracy.py", *options, "--sparsity", "0.9", "--seeds", "2")
+    assert second.returncode == 0, second.stderr
+    continued = json.loads(file.read_text())["rows"]
+    assert continued[:3] == rows
+    assert [(row["arm"], row["sparsity"], row["seed"]) for row in continued[3:]] == [
+        ("dense", 0.0, 1),
+        ("slots", 0.9, 1),
+    ]
+
+
+def test_results_of_another_machine_are_not_mixed_in(small_mnist: Path, tmp_path: Path) -> None:
+    file = tmp_path / "accuracy.json"
+    file.write_text(json.dumps({"environment": {"cpu": "another"}, "command": "", "rows": []}))
+    result = run("accuracy.py", "--data-dir", str(small_mnist), "--json", str(file))
+    assert result.returncode == 1
+    assert "was measured in another environment" in result.stderr
+    assert json.loads(file.read_text())["environment"] == {"cpu": "another"}
+
+
+def test_overhead_runs(small_mnist: Path, tmp_path: Path) -> None:
+    file = tmp_path / "overhead.json"
+    options = ["--epochs", "1", "--rounds", "1", "--data-dir", str(small_mnist), "--json", str(file)]
+    result = run("overhead.py", *options)
+    assert result.returncode == 0, result.stderr
+    (row,) = json.loads(file.read_text())["rows"]
+    assert row["bare"] > 0
+    assert row["side_by_side"] > 0

@@ -1,0 +1,266 @@
+"""The benchmark as a user runs it: ``python main.py``, its files, its errors, its interruption."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from sparbor import Recipe, report
+from sparbor.cli import benchmark_main, main
+from sparbor.errors import OutputError
+from sparbor.models import mnist_mlp
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+MAIN = [sys.executable, str(REPOSITORY / "main.py")]
+
+
+def run_main(*options: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*MAIN, *options], capture_output=True, text=True, timeout=280, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory: pytest.TempPathFactory, mnist_dir: Path) -> tuple[Path, str]:
+    """Real MNIST, one epoch: the directory of results and what the run printed."""
+    out = tmp_path_factory.mktemp("run") / "PAI"
+    result = run_main("--epochs", "1", "--out", str(out), "--data-dir", str(mnist_dir))
+    assert result.returncode == 0, result.stderr
+    return out, result.stdout
+
+
+def read_metrics(out: Path) -> dict[str, Any]:
+    metrics: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+    return metrics
+
+
+def test_one_epoch_of_real_mnist_learns_and_reaches_its_sparsity(finished_run: tuple[Path, str]) -> None:
+    metrics = read_metrics(finished_run[0])
+    assert metrics["data"]["official"]
+    assert metrics["data"]["training_images"] == 54_000
+    assert metrics["data"]["validation_images"] == 6_000
+    assert metrics["data"]["test_images"] == 10_000
+    for arm in ("baseline", "dendritic"):
+        assert metrics[arm]["test_accuracy_percent"] > 93
+        assert len(metrics[arm]["epochs"]) == 1
+    dropped = sum(layer["weights"] - layer["active_weights"] for layer in metrics["dendritic"]["layers"])
+    for layer in metrics["dendritic"]["layers"]:
+        assert abs(layer["active_weights"] - 0.1 * layer["weights"]) < 16
+    assert metrics["dendritic"]["total_parameters"] - metrics["dendritic"]["active_parameters"] == dropped
+    assert metrics["baseline"]["active_parameters"] == metrics["baseline"]["total_parameters"] == 269_322
+    assert metrics["baseline"]["sparsity"] is None
+
+
+def test_metrics_agree_with_a_recount_of_the_saved_model(finished_run: tuple[Path, str]) -> None:
+    out, _ = finished_run
+    metrics = read_metrics(out)
+    tensors = load_file(out / "model.safetensors")
+    active = total = 0
+    for layer in metrics["dendritic"]["layers"]:
+        weight, mask = tensors[f"{layer['name']}.main_module.weight"], tensors[f"{layer['name']}.mask"]
+        assert weight.shape == mask.shape == torch.Size(layer["shape"])
+        assert not weight[~mask].any()
+        assert int(mask.sum()) == layer["active_weights"]
+        assert int((mask & (weight == 0)).sum()) == layer["active_zeros"]
+        active += int(mask.sum())
+        total += mask.numel()
+    biases = sum(tensor.numel() for name, tensor in tensors.items() if name.endswith("bias"))
+    assert metrics["dendritic"]["active_parameters"] == active + biases
+    assert metrics["dendritic"]["sparsity"] == pytest.approx(1 - active / total)
+    with safe_open(out / "model.safetensors", framework="numpy") as file:
+        assert Recipe.from_json(file.metadata()["recipe"]) == Recipe.from_dict(metrics["recipe"])
+
+
+def test_metrics_have_the_documented_keys_and_no_others(finished_run: tuple[Path, str]) -> None:
+    documented = (REPOSITORY / "docs" / "metrics.md").read_text()
+    metrics = read_metrics(finished_run[0])
+    nested = [metrics[part] for part in ("data", "environment", "training", "baseline", "dendritic")]
+    nested += [metrics["baseline"]["runtimes"]["torch"], metrics["dendritic"]["layers"][0]]
+    nested += [metrics["dendritic"]["epochs"][0], metrics["dendritic"]["densities"][0]]
+    for name in {name for part in [metrics, *nested] for name in part}:
+        assert f"`{name}`" in documented, name
+
+
+def test_every_figure_was_measured(finished_run: tuple[Path, str]) -> None:
+    metrics = read_metrics(finished_run[0])
+    for arm in ("baseline", "dendritic"):
+        figures = metrics[arm]["runtimes"]["torch"]
+        assert 0 < figures["latency_us_median"] <= figures["latency_us_p95"]
+        assert figures["stored_bytes"] > metrics[arm]["weight_bytes"] == 4 * 269_322
+        if sys.platform == "linux":
+            assert metrics[arm]["weight_bytes"] < figures["memory_growth_bytes"] < figures["process_peak_bytes"]
+    error = {arm: 100 - metrics[arm]["test_accuracy_percent"] for arm in ("baseline", "dendritic")}
+    expected = (error["baseline"] - error["dendritic"]) / error["baseline"]
+    assert metrics["remaining_error_reduction"] == pytest.approx(expected)
+
+
+def test_plot_and_table(finished_run: tuple[Path, str]) -> None:
+    out, printed = finished_run
+    with Image.open(out / "PAI.png") as plot:
+        plot.load()
+        assert plot.size == (1200, 900)
+        colours = plot.convert("RGB").getcolors(maxcolors=1 << 20)
+    assert colours is not None
+    assert {(127, 127, 127), (31, 119, 180), (214, 39, 40)} <= {colour for _, colour in colours}  # the three lines
+    for text in ("test accuracy", "active parameters", "a mask", "saves neither time nor memory", "metrics.json"):
+        assert text in printed
+    assert sorted(path.name for path in out.iterdir()) == ["PAI.png", "metrics.json", "model.safetensors"]
+
+
+def test_two_epochs_reach_their_sparsity_and_the_same_seed_the_same_result(small_mnist: Path, tmp_path: Path) -> None:
+    runs = []
+    for name in ("a", "b"):
+        options = ["--epochs", "2", "--sparsity", "0.8", "--seed", "3", "--data-dir", str(small_mnist)]
+        assert benchmark_main([*options, "--out", str(tmp_path / name)]) == 0
+        runs.append((read_metrics(tmp_path / name), load_file(tmp_path / name / "model.safetensors")))
+    for layer in runs[0][0]["dendritic"]["layers"]:
+        assert abs(layer["active_weights"] - 0.2 * layer["weights"]) < 16
+    assert not runs[0][0]["data"]["official"]
+    assert all(torch.equal(tensor, runs[1][1][name]) for name, tensor in runs[0][1].items())
+
+
+@pytest.fixture
+def older_results(tmp_path: Path) -> Path:
+    out = tmp_path / "PAI"
+    out.mkdir()
+    for name in ("metrics.json", "PAI.png", "model.safetensors"):
+        (out / name).write_text("older")
+    return out
+
+
+def check_older_results(out: Path, *also: str) -> None:
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        ["metrics.json", "PAI.png", "model.safetensors", *also]
+    )
+    for name in ("metrics.json", "PAI.png", "model.safetensors"):
+        assert (out / name).read_text() == "older"
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--dataset", "imagenet"], r"dataset='imagenet': must be one of 'mnist'"),
+        (["--epochs", "0"], r"epochs=0: must be at least 1"),
+        (["--epochs", "six"], r"argument --epochs: invalid int value: 'six' \(see main.py --help\)"),
+        (["--sparsity", "1"], r"sparsity=1.0: must be at least 0 and below 1"),
+        (["--sparsity", "-0.1"], r"sparsity=-0.1: must be at least 0 and below 1"),
+        (["--sparsity", "nan"], r"sparsity=nan: must be at least 0 and below 1"),
+        (["--device", "abacus"], r"device='abacus': not a device; use 'cpu' or 'cuda'"),
+        (["--device", "cuda:99"], r"device='cuda:99': this machine has \d+ CUDA devices; use 'cpu'"),
+        (["--device", "meta"], r"device='meta': must be 'cpu' or 'cuda'"),
+        (["--learning-rate", "0"], r"learning_rate=0.0: must be a positive number"),
+        (["--seed", "-1"], r"seed=-1: must be"),
+        (
+            ["--epochs", "1", "--learning-rate", "1e30"],
+            r"training loss is (nan|inf) in epoch 0: lower the learning rate",
+        ),
+        (["--data-dir", "/nonexistent"], r"/nonexistent"),
+        (["--frobnicate"], r"unrecognized arguments: --frobnicate"),
+    ],
+)
+def test_bad_input_is_one_line_and_changes_nothing(
+    options: list[str], text: str, small_mnist: Path, older_results: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    defaults = ["--out", str(older_results), "--data-dir", str(small_mnist)]
+    try:
+        status = benchmark_main([*defaults, *options])
+    except SystemExit as exit:  # argparse ends the program itself
+        status = exit.code
+    error = capfd.readouterr().err
+    assert status == 2
+    assert error.startswith("main.py: error: ")
+    assert error.count("\n") == 1
+    assert re.search(text, error), error
+    also = ["metrics.partial.json"] if "1e30" in options else []
+    check_older_results(older_results, *also)
+
+
+def test_output_that_is_no_directory(tmp_path: Path, small_mnist: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert benchmark_main(["--out", str(tmp_path / "file" / "PAI"), "--data-dir", str(small_mnist)]) == 2
+    assert "cannot write there" in capfd.readouterr().err
+
+
+@contextmanager
+def files_limited_to(size: int) -> Iterator[None]:
+    """Writing beyond ``size`` bytes fails, as on a full disk."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_ends_the_run_in_one_line(
+    small_mnist: Path, older_results: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with files_limited_to(200_000):
+        status = benchmark_main(["--epochs", "1", "--out", str(older_results), "--data-dir", str(small_mnist)])
+    assert status == 2
+    assert re.fullmatch(
+        r"main.py: error: .* could not be written \(File too large\); make room.*\n", capfd.readouterr().err
+    )
+    check_older_results(older_results, "metrics.partial.json")
+
+
+@pytest.mark.parametrize("room", [1_000, 50_000, 500_000])
+def test_results_are_published_together_or_not_at_all(
+    room: int, finished_run: tuple[Path, str], older_results: Path
+) -> None:
+    """The model needs over a megabyte, the plot some 50 KB, the metrics some 5 KB."""
+    metrics = read_metrics(finished_run[0])
+    with (
+        files_limited_to(room),
+        pytest.raises(OutputError, match=r"could not be written .*older results are unchanged"),
+    ):
+        report.publish(older_results, metrics, mnist_mlp())
+    check_older_results(older_results)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+def test_interrupt_keeps_finished_epochs(mnist_dir: Path, older_results: Path) -> None:
+    command = [*MAIN, "--epochs", "500", "--out", str(older_results), "--data-dir", str(mnist_dir)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    partial = older_results / "metrics.partial.json"
+    deadline = time.monotonic() + 200
+    while not (partial.exists() and json.loads(partial.read_text())["dendritic"]["epochs"]):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert error.splitlines()[-1].startswith("main.py: interrupted; finished epochs are in ")
+    assert "Traceback" not in error
+    metrics = json.loads(partial.read_text())
+    assert len(metrics["baseline"]["epochs"]) == len(metrics["dendritic"]["epochs"]) >= 1
+    check_older_results(older_results, "metrics.partial.json")
+
+
+def test_a_finished_run_replaces_the_partial_one(small_mnist: Path, older_results: Path) -> None:
+    (older_results / "metrics.partial.json").write_text("{}")
+    options = ["--epochs", "1", "--out", str(older_results), "--data-dir", str(small_mnist)]
+    assert main(["benchmark", *options]) == 0
+    assert not (older_results / "metrics.partial.json").exists()
+    assert read_metrics(older_results)["dataset"] == "mnist"
+
+
+@pytest.mark.parametrize("command", [[*MAIN], [sys.executable, "-m", "sparbor.cli", "benchmark"]])
+def test_help_names_every_option(command: list[str]) -> None:
+    result = subprocess.run([*command, "--help"], capture_output=True, text=True)
+    assert result.returncode == 0
+    for option in ("--dataset", "--epochs", "--sparsity", "--seed", "--data-dir", "--out", "--device"):
+        assert option in result.stdout

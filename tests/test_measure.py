@@ -1,0 +1,69 @@
+"""Measurements measure."""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from sparbor import PAINeuronModule, measure
+from sparbor.errors import SparborError
+from sparbor.memory_probe import probe
+from sparbor.models import mnist_mlp
+
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+def test_latencies_tell_a_slow_call_from_a_fast_one() -> None:
+    figures = measure.latencies({"slow": lambda: time.sleep(0.002), "fast": lambda: None}, rounds=3, calls_a_round=5)
+    assert 2000 <= figures["slow"].median_us <= figures["slow"].p95_us
+    assert figures["fast"].median_us < 1000
+
+
+@needs_linux
+def test_probe_sees_a_peak_that_is_gone_again() -> None:
+    # The kernel counts resident pages in batches for each thread, hence the hundredth.
+    megabytes = 64
+    figures = probe(lambda: np.ones(megabytes * 1_000_000, dtype=np.uint8).sum())
+    assert 0.99 * megabytes * 1e6 <= figures["growth_bytes"] < 1.5 * megabytes * 1e6
+    assert figures["process_bytes"] > figures["growth_bytes"]
+
+
+@needs_linux
+def test_memory_of_a_model_in_a_fresh_process(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    save_file(mnist_mlp().state_dict(), file)
+    figures = measure.memory("torch", "mnist", file)
+    assert figures is not None
+    assert 4 * 269_322 < figures.growth_bytes < figures.process_bytes
+
+
+@needs_linux
+def test_memory_probe_that_fails_says_why(tmp_path: Path) -> None:
+    with pytest.raises(
+        SparborError, match=r"memory could not be measured: .*sparbor.memory_probe torch mnist.*ended with"
+    ):
+        measure.memory("torch", "mnist", tmp_path / "absent.safetensors")
+
+
+def test_parameter_counts_are_counted() -> None:
+    layer = PAINeuronModule(nn.Linear(4, 2), "one")
+    model = nn.Sequential(layer, nn.Linear(2, 2))
+    mask = torch.zeros(2, 4, dtype=torch.bool)
+    mask[0, 1] = mask[1, 2] = mask[1, 3] = True
+    layer.set_mask(mask)
+    with torch.no_grad():
+        layer.weight[1, 2] = 0
+    counts = measure.parameter_counts(model)
+    assert counts["total_parameters"] == 8 + 2 + 4 + 2
+    assert counts["active_parameters"] == 3 + 2 + 4 + 2
+    assert counts["active_zeros"] == 1
+    assert counts["sparsity"] == 1 - 3 / 8
+    assert counts["weight_bytes"] == 4 * 16
+    assert counts["layers"] == [
+        {"name": "one", "shape": [2, 4], "weights": 8, "active_weights": 3, "active_zeros": 1, "sparsity": 1 - 3 / 8}
+    ]
