@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sparbor import data
+from sparbor.idx import encode_idx
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -149,6 +150,5 @@ def small_mnist(mnist_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         ("t10k", mnist.test_images[:300], mnist.test_labels[:300]),
     ):
         for kind, array in (("images", images), ("labels", labels.astype("uint8"))):
-            header = bytes([0, 0, 8, array.ndim]) + b"".join(extent.to_bytes(4, "big") for extent in array.shape)
-            (directory / f"{prefix}-{kind}-idx{array.ndim}-ubyte").write_bytes(header + array.tobytes())
+            (directory / f"{prefix}-{kind}-idx{array.ndim}-ubyte").write_bytes(encode_idx(array))
     return directory

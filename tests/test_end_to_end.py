@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -21,6 +22,7 @@ from safetensors.torch import load_file
 from sparbor import Recipe, report
 from sparbor.cli import benchmark_main, main
 from sparbor.errors import OutputError
+from sparbor.idx import encode_idx
 from sparbor.models import mnist_mlp
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -184,6 +186,25 @@ def test_bad_input_is_one_line_and_changes_nothing(
     assert re.search(text, error), error
     also = ["metrics.partial.json"] if "1e30" in options else []
     check_older_results(older_results, *also)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "text"),
+    [
+        ((40, 5, 5), range(10), r"holds images of \(5, 5\), the network takes \(28, 28\); name another --data-dir"),
+        ((44, 28, 28), range(11), r"holds labels up to 10, the network tells 10 classes apart"),
+        ((9, 28, 28), range(9), r"holds 9 training images, at least 10 are needed"),
+    ],
+)
+def test_data_that_does_not_fit_the_network(
+    images: tuple[int, int, int], labels: range, text: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for prefix in ("train", "t10k"):
+        (tmp_path / f"{prefix}-images-idx3-ubyte").write_bytes(encode_idx(np.zeros(images, np.uint8)))
+        repeated = np.resize(np.array(labels, np.uint8), images[0])
+        (tmp_path / f"{prefix}-labels-idx1-ubyte").write_bytes(encode_idx(repeated))
+    assert benchmark_main(["--out", str(tmp_path / "PAI"), "--data-dir", str(tmp_path)]) == 2
+    assert re.search(text, capfd.readouterr().err)
 
 
 def test_output_that_is_no_directory(tmp_path: Path, small_mnist: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -11,13 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparbor import data
-from sparbor.errors import TrainingError
+from sparbor.errors import DataError, TrainingError
 from sparbor.job import Job
+from sparbor.models import Task
 from sparbor.perforator import Perforator, perforate
 from sparbor.recipe import Recipe
 
 BATCH = 128
 EVALUATION_BATCH = 1000
+SMALLEST_TRAINING_SET = 10  # a tenth of it is for validation
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class Arm:
 def load_split(job: Job) -> Split:
     """Read the data set and bring it to the device."""
     dataset = data.load(job.dataset, job.data_dir)
+    _check_fit(dataset, job.task)
     images = torch.from_numpy(dataset.train_images)
     labels = torch.from_numpy(dataset.train_labels)
     training = len(images) - len(images) // 10
@@ -99,6 +102,19 @@ def load_split(job: Job) -> Split:
         source=dataset.source,
         official=dataset.official,
     )
+
+
+def _check_fit(dataset: data.Dataset, task: Task) -> None:
+    """A directory that the user names may hold other images than the network takes."""
+    fault = None
+    if dataset.train_images.shape[1:] != task.image_shape:
+        fault = f"images of {dataset.train_images.shape[1:]}, the network takes {task.image_shape}"
+    elif dataset.classes > task.classes:
+        fault = f"labels up to {dataset.classes - 1}, the network tells {task.classes} classes apart"
+    elif len(dataset.train_images) < SMALLEST_TRAINING_SET:
+        fault = f"{len(dataset.train_images)} training images, at least {SMALLEST_TRAINING_SET} are needed"
+    if fault:
+        raise DataError(f"{dataset.source}: holds {fault}; name another --data-dir")
 
 
 def steps_an_epoch(split: Split) -> int:

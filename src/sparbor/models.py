@@ -13,6 +13,7 @@ class Task:
 
     build: Callable[[], nn.Module]
     image_shape: tuple[int, ...]
+    classes: int
     mean: float
     deviation: float
 
@@ -31,4 +32,4 @@ def mnist_mlp() -> nn.Sequential:
     )
 
 
-TASKS = {"mnist": Task(mnist_mlp, image_shape=(28, 28), mean=0.1307, deviation=0.3081)}
+TASKS = {"mnist": Task(mnist_mlp, image_shape=(28, 28), classes=10, mean=0.1307, deviation=0.3081)}

@@ -1,0 +1,78 @@
+"""IDX files, MNIST's format for arrays of bytes, plain or compressed."""
+
+import gzip
+import hashlib
+import math
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sparbor.errors import DataError
+
+UInt8Array = NDArray[np.uint8]
+
+GZIP_MAGIC = b"\x1f\x8b"
+IDX_UNSIGNED_BYTE = 0x08
+
+
+def read_idx(path: Path) -> tuple[UInt8Array, str]:
+    """The array in the file at `path`, and the MD5 of its uncompressed content."""
+    try:
+        content = decompress(path.read_bytes())
+        return decode_idx(content), md5_of(content)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); make it readable or replace it") from error
+    except DataError as error:
+        raise DataError(f"{path}: {error}; replace it with an intact copy") from error
+
+
+def decompress(content: bytes) -> bytes:
+    """The content without its compression; told by its first bytes, as the name of a partial file says nothing."""
+    if not content.startswith(GZIP_MAGIC):
+        return content
+    try:
+        return gzip.decompress(content)
+    except EOFError as error:
+        raise DataError(f"truncated: its {len(content)} bytes end within the gzip data") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"corrupt gzip data ({error})") from error
+
+
+def md5_of(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def decode_idx(content: bytes) -> UInt8Array:
+    """The array in an uncompressed IDX file: two zero bytes, the type, the number of axes, each axis as a big-endian
+    32-bit number, then the values.
+
+    Raises:
+        DataError: the content is truncated, too long, or not an IDX file of unsigned bytes.
+    """
+    if len(content) < 4:
+        raise DataError(f"truncated: {len(content)} bytes, less than an IDX header")
+    if content[:2] != b"\0\0":
+        raise DataError(f"not an IDX file: starts with {content[:4]!r}")
+    kind, axes = content[2], content[3]
+    if kind != IDX_UNSIGNED_BYTE or not 1 <= axes <= 3:
+        raise DataError(f"an IDX file of type 0x{kind:02x} with {axes} axes, not of unsigned bytes (0x08) with 1 to 3")
+    header_bytes = 4 + 4 * axes
+    if len(content) < header_bytes:
+        raise DataError(f"truncated: {len(content)} bytes, less than its IDX header")
+    shape = tuple(int.from_bytes(content[at : at + 4], "big") for at in range(4, header_bytes, 4))
+    if 0 in shape:
+        raise DataError(f"empty: its header gives the shape {shape}")
+    expected = header_bytes + math.prod(shape)
+    if len(content) != expected:
+        fault = "truncated" if len(content) < expected else "too long"
+        raise DataError(f"{fault}: {len(content)} bytes, but its header of shape {shape} calls for {expected}")
+    values = np.frombuffer(content, np.uint8, offset=header_bytes)
+    return values.reshape(shape).copy()  # writable, as torch.from_numpy wants it
+
+
+def encode_idx(array: UInt8Array) -> bytes:
+    """The uncompressed IDX file of `array`."""
+    axes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return bytes([0, 0, IDX_UNSIGNED_BYTE, array.ndim]) + axes + array.tobytes()
