@@ -1,9 +1,10 @@
 """Weights and masks to slots and synapse words, and back.
 
-A slot is 16 synapses, one for each neuron of a group, all on one branch of 32 inputs. A 16-bit synapse word is an IEEE
-half whose low five mantissa bits are the input's index within the branch; the index bits are part of the value, so the
-other eleven bits are chosen for the whole word to be nearest to the weight. The word 0x0000 is padding and never a
-synapse: an active weight of zero at index 0 is -0. `docs/format.md` lists the arrays.
+A slot is 16 synapses, one for each neuron of a group, all on one branch of 32 inputs. A 16-bit synapse word
+is an IEEE half whose low five mantissa bits are the input's index within the branch; the index bits are part
+of the value, so the other eleven bits are chosen for the whole word to be nearest to the weight. The word
+0x0000 is padding and never a synapse: an active weight of zero at index 0 is -0. `docs/format.md` lists the
+arrays.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ class Precision(str, Enum):
 class Topology:
     """Which branches each group has, and how many slots on each.
 
-    A group's branches are ordered by their number of slots and listed as runs, so that the kernels' inner loops are of
-    constant length for as long as possible.
+    A group's branches are ordered by their number of slots and listed as runs, so that the kernels' inner
+    loops are of constant length for as long as possible.
     """
 
     runs_per_group: Words
@@ -65,7 +66,7 @@ class Topology:
 
 @dataclass(frozen=True)
 class SparseLayer:
-    """A packed layer. 16-bit synapses are `words` times the neuron's `scale`; exact ones are `weights` at `indices`."""
+    """A packed layer: `words` times their neuron's `scale`, or exact `weights` at `indices`."""
 
     outputs: int
     fan_in: int
@@ -84,9 +85,9 @@ class SparseLayer:
     def padding(self) -> Bools:
         """Which of the (slots, 16) places hold no synapse."""
         if self.words is not None:
-            return self.words == 0
+            return np.equal(self.words, 0)
         assert self.indices is not None
-        return self.indices == PADDING_INDEX
+        return np.equal(self.indices, PADDING_INDEX)
 
     @property
     def active(self) -> int:
@@ -114,7 +115,8 @@ class SparseLayer:
             index: npt.NDArray[np.integer] = words % BRANCH
             values = words.view(np.float16).astype(np.float32)
         else:
-            assert self.weights is not None and self.indices is not None
+            assert self.weights is not None
+            assert self.indices is not None
             index, values = self.indices[slot, lane], self.weights[slot, lane]
         if self.scale is not None:
             values = values * self.scale[rows]
@@ -205,7 +207,7 @@ def pack_dense(weight: Floats, bias: Floats | None = None) -> DenseLayer:
 
 
 def nearest_words(values: Floats, index: npt.NDArray[np.integer]) -> Words:
-    """The words with these index bits whose values are nearest; they saturate, and none is the padding word."""
+    """The words with these index bits whose values are nearest, saturated; none is the padding word."""
     magnitude = np.minimum(np.abs(values), np.float32(65504))
     upper = (magnitude.astype(np.float16).view(np.uint16) >> 5).astype(np.int32)
     best = np.zeros(values.shape, np.uint16)
@@ -215,13 +217,13 @@ def nearest_words(values: Floats, index: npt.NDArray[np.integer]) -> Words:
         error = np.abs(candidate.view(np.float16).astype(np.float32) - magnitude)
         better = error < least
         best[better], least[better] = candidate[better], error[better]
-    words: Words = best | (np.signbit(values).astype(np.uint16) << 15)
+    words = best | np.where(np.signbit(values), np.uint16(0x8000), np.uint16(0))
     words[words == 0] = 0x8000
     return words
 
 
 def _neuron_scale(weight: Floats) -> Floats:
-    """By neuron, the power of two that brings its largest weight to the top of a half's range, one bit below."""
+    """By neuron, the power of two that brings its largest weight to a bit below a half's largest."""
     largest = np.abs(weight).max(axis=1, initial=0)
     _, exponent = np.frexp(largest)
     scale = np.ldexp(np.float32(1), np.maximum(exponent - 15, -126))
@@ -271,7 +273,7 @@ def _check_layer(weight: Floats, mask: Bools, bias: Floats | None) -> None:
 
 
 def check_sparse(name: str, layer: SparseLayer) -> None:
-    """Refuse a layer, read from a file, that would make a kernel leave its arrays or compute what was never packed."""
+    """Refuse a layer from a file that would lead a kernel out of its arrays, or that no packing writes."""
 
     def require(holds: bool | np.bool_, fault: str) -> None:
         if not holds:

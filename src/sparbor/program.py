@@ -181,7 +181,7 @@ def _read(file: BinaryIO) -> Program:
     text = metadata["sparbor"]
     graph = _parse(text, "the graph")
     version = graph.get("version")
-    if _is_count(version) and version > VERSION:
+    if isinstance(version, int) and version > VERSION:
         raise ModelFileError(
             f"the file has version {version}, this Sparbor reads up to {VERSION}: upgrade sparbor"
         )

@@ -21,8 +21,9 @@ try:
     from sparbor import _native
 except ImportError as error:
     raise EngineMissingError(
-        f"Sparbor's native engine is not built into this installation ({error}). Training works without it; to deploy "
-        "and run models, install a C++ compiler and run: pip install --force-reinstall --no-binary sparbor sparbor"
+        f"Sparbor's native engine is not built into this installation ({error}). Training works without it; "
+        "to deploy and run models, install a C++ compiler and then: "
+        "pip install --force-reinstall --no-binary sparbor sparbor"
     ) from error
 
 if TYPE_CHECKING:
@@ -84,13 +85,13 @@ class LayerReport:
         return self.active / (self.outputs * self.fan_in)
 
 
-class Runtime(_native.Model):  # type: ignore[misc]
+class Runtime(_native.Model):
     """A model on the native engine: `runtime(x, out=None)`.
 
-    `x` is a C-contiguous float32 NumPy array or CPU tensor of shape (batch, *input_shape), with any batch from 1; the
-    result is of the same kind and of shape (batch, *output_shape), written to `out` if that is given. After a thread's
-    first call at a batch size, a call with `out` allocates nothing. Several threads may call one runtime at once; the
-    interpreter lock is released while it runs.
+    `x` is a C-contiguous float32 NumPy array or CPU tensor of shape (batch, *input_shape), with any batch
+    from 1; the result is of the same kind and of shape (batch, *output_shape), written to `out` if that is
+    given. After a thread's first call at a batch size, a call with `out` allocates nothing. Several threads
+    may call one runtime at once; the interpreter lock is released while it runs.
     """
 
     def __init__(self, program: Program, threads: int = 1) -> None:
@@ -132,11 +133,9 @@ class Runtime(_native.Model):  # type: ignore[misc]
         return list(reports.values())
 
     def __repr__(self) -> str:
-        layers = len(self.describe())
-        return (
-            f"Runtime({self.input_shape} -> {self.output_shape}, {layers} layers, {self.program.weight_bytes} bytes, "
-            f"{self.isa} kernels, {self.threads} threads)"
-        )
+        shapes = f"{self.input_shape} -> {self.output_shape}"
+        size = f"{len(self.describe())} layers, {self.program.weight_bytes} bytes"
+        return f"Runtime({shapes}, {size}, {self.isa} kernels, {self.threads} threads)"
 
     def _add_step(self, operation: model_file.Operation) -> None:
         x, y = operation.inputs[0], operation.output
@@ -146,7 +145,7 @@ class Runtime(_native.Model):  # type: ignore[misc]
             None if relu or operation.activation is None else _native_activation(operation.activation)
         )
         if isinstance(layer, SparseLayer):
-            arrays = {part: None for part in ("words", "weights", "indices", "scale", "bias")}
+            arrays: dict[str, Any] = dict.fromkeys(("words", "weights", "indices", "scale", "bias"))
             arrays |= {part: _aligned(array) for part, array in layer.arrays().items()}
             self.sparse_linear(x, y, **arrays, padded=layer.padded, relu=relu, activation=activation)
         elif isinstance(layer, DenseLayer):
@@ -156,7 +155,7 @@ class Runtime(_native.Model):  # type: ignore[misc]
         elif operation.activation is not None:
             self.apply(x, y, _native_activation(operation.activation))
         elif operation.kind == "add":
-            self.add(*operation.inputs, y)
+            self.add(x, operation.inputs[1], y)
         else:
             getattr(self, operation.kind)(x, y)
 
@@ -208,7 +207,8 @@ class Runtime(_native.Model):  # type: ignore[misc]
         if not (array.flags.c_contiguous and array.flags.aligned):
             remedy = "x.contiguous() or np.ascontiguousarray(x)" if name == "x" else "a contiguous array"
             raise ArgumentError(f"{name} is not contiguous: pass {remedy}")
-        return array
+        checked: npt.NDArray[np.float32] = array
+        return checked
 
 
 def _signature(x: Any, out: Any = None) -> tuple[Any, Any]:
