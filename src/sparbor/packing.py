@@ -223,11 +223,14 @@ def nearest_words(values: Floats, index: npt.NDArray[np.integer]) -> Words:
 
 
 def _neuron_scale(weight: Floats) -> Floats:
-    """By neuron, the power of two that brings its largest weight to a bit below a half's largest."""
+    """By neuron, the power of two that brings its largest weight to a bit below a half's largest.
+
+    A neuron of zeros gets the least scale there is, which makes its index bits worth nothing.
+    """
     largest = np.abs(weight).max(axis=1, initial=0)
     _, exponent = np.frexp(largest)
-    scale = np.ldexp(np.float32(1), np.maximum(exponent - 15, -126))
-    return np.where(largest > 0, scale, 1).astype(np.float32)
+    exponent = np.where(largest > 0, exponent - 15, -126)
+    return np.ldexp(np.float32(1), np.maximum(exponent, -126)).astype(np.float32)
 
 
 def _order_branches(slots: Counts) -> tuple[Topology, Counts]:
