@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from safetensors.numpy import save_file
+from safetensors.numpy import save as to_safetensors
 
 from sparbor.errors import ModelFileError, OutputError
 from sparbor.packing import DenseLayer, Floats, Layer, Precision, SparseLayer, Topology, check_sparse
@@ -96,16 +96,16 @@ def save(program: Program, path: str | os.PathLike[str]) -> None:
         for part, array in layer.arrays().items()
     }
     text = json.dumps(_to_json(program, tensors), separators=(",", ":"))
-    metadata = {"sparbor": text, "crc32": f"{zlib.crc32(text.encode()):08x}"}
+    metadata = {"sparbor": checksummed(text)}  # one entry: safetensors keeps no order
+    data = to_safetensors({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata)
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
     try:
-        save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, partial, metadata)
+        partial.write_bytes(data)
         os.replace(partial, path)
     except OSError as error:
-        raise OutputError(f"could not write {path}: {error}") from error
-    finally:
         partial.unlink(missing_ok=True)
+        raise OutputError(f"could not write {path}: {error}") from error
 
 
 def load(path: str | os.PathLike[str]) -> Program:
@@ -117,6 +117,11 @@ def load(path: str | os.PathLike[str]) -> Program:
         raise ModelFileError(f"could not read {os.fspath(path)}: {error}") from error
     except ModelFileError as error:
         raise ModelFileError(f"{os.fspath(path)}: {error}") from None
+
+
+def checksummed(text: str) -> str:
+    """The text behind its checksum of eight digits."""
+    return f"{zlib.crc32(text.encode(errors='surrogatepass')):08x}{text}"
 
 
 def _to_json(program: Program, tensors: Mapping[str, Array]) -> dict[str, Any]:
@@ -174,11 +179,9 @@ class _Tensor:
 
 def _read(file: BinaryIO) -> Program:
     metadata, tensors = _read_header(file)
-    _require(
-        "sparbor" in metadata and "crc32" in metadata,
-        "this is not a Sparbor model: its metadata has no graph",
-    )
-    text = metadata["sparbor"]
+    _require("sparbor" in metadata, "this is not a Sparbor model: its metadata has no graph")
+    text = metadata["sparbor"][8:]
+    _require(metadata["sparbor"] == checksummed(text), "the graph does not match its checksum")
     graph = _parse(text, "the graph")
     version = graph.get("version")
     if isinstance(version, int) and version > VERSION:
@@ -186,7 +189,6 @@ def _read(file: BinaryIO) -> Program:
             f"the file has version {version}, this Sparbor reads up to {VERSION}: upgrade sparbor"
         )
     _require(version == VERSION, f"the file has version {version!r}")
-    _require(metadata["crc32"] == f"{zlib.crc32(text.encode()):08x}", "the graph does not match its checksum")
     try:
         return _build(graph, tensors, file)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
