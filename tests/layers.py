@@ -8,9 +8,11 @@ import numpy as np
 from sparbor.packing import Precision, pack, pack_dense
 from sparbor.program import Activation, Operation, Program
 
+RELU = Activation("relu")
+
 
 def slot_mask(rng: np.random.Generator, outputs: int, fan_in: int, density: float) -> np.ndarray:
-    """Slot counts that vary from branch to branch; about a tenth of the branches are dead and some are dense."""
+    """Slot counts that vary from branch to branch; some branches are dead and some are dense."""
     groups, branches = -(-outputs // 16), -(-fan_in // 32)
     counts = rng.binomial(32, density, (groups, branches))
     counts[rng.random(counts.shape) < 0.1] = 0
@@ -35,7 +37,7 @@ def mlp(
     sizes: Sequence[int],
     density: float = 0.1,
     precision: Precision | None = Precision.F16,
-    activation: Activation | None = Activation("relu"),
+    activation: Activation | None = RELU,
     seed: int = 0,
 ) -> Program:
     """Linear layers of these sizes, the activation between them; without a precision they are dense."""

@@ -103,7 +103,7 @@ def golden_bytes() -> bytes:
 
 def test_every_truncation_is_refused(tmp_path):
     data = golden_bytes()
-    for length in [*range(0, 64), *range(64, len(data), 97), len(data) - 1]:
+    for length in [*range(64), *range(64, len(data), 97), len(data) - 1]:
         refuse(tmp_path, data[:length], "bad.safetensors")
 
 
