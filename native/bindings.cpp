@@ -57,11 +57,12 @@ public:
                                                         optional_activation(activation)));
     }
 
-    void dense_linear(size_t x, size_t y, nb::object panels, nb::object bias, bool relu, nb::object activation) {
-        keep({panels});
-        steps_.push_back(std::make_unique<DenseLinear>(values_.at(x), values_.at(y), data_or_null<float>(panels),
-                                                       data_or_null<float>(bias), relu,
-                                                       optional_activation(activation)));
+    void dense_linear(size_t x, size_t y, nb::object panels, nb::object halves, nb::object scale, nb::object bias,
+                      bool relu, nb::object activation) {
+        keep({panels, halves});
+        steps_.push_back(std::make_unique<DenseLinear>(
+            values_.at(x), values_.at(y), data_or_null<float>(panels), data_or_null<uint16_t>(halves),
+            data_or_null<float>(scale), data_or_null<float>(bias), relu, optional_activation(activation)));
     }
 
     void apply(size_t x, size_t y, nb::tuple activation) {
@@ -196,8 +197,8 @@ NB_MODULE(_native, module) {
         .def("sparse_linear", &Model::sparse_linear, "x"_a, "y"_a, "runs_per_group"_a, "run_slots"_a,
              "run_branches"_a, "branches"_a, "words"_a.none(), "weights"_a.none(), "indices"_a.none(),
              "scale"_a.none(), "bias"_a.none(), "padded"_a, "relu"_a, "activation"_a.none())
-        .def("dense_linear", &Model::dense_linear, "x"_a, "y"_a, "panels"_a, "bias"_a.none(), "relu"_a,
-             "activation"_a.none())
+        .def("dense_linear", &Model::dense_linear, "x"_a, "y"_a, "panels"_a.none(), "halves"_a.none(),
+             "scale"_a.none(), "bias"_a.none(), "relu"_a, "activation"_a.none())
         .def("apply", &Model::apply, "x"_a, "y"_a, "activation"_a)
         .def("add", &Model::add, "left"_a, "right"_a, "sum"_a)
         .def("scale_shift", &Model::scale_shift, "x"_a, "y"_a, "scale"_a, "shift"_a)

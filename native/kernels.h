@@ -40,9 +40,11 @@ struct SparseLayer {
     bool padded;              // some neuron has padding: those synapses must not touch their input
 };
 
-// A dense layer: for each group, fan_in times 16 weights.
+// A dense layer: for each group, fan_in times 16 weights, as floats or as halves. No half is infinite or NaN.
 struct DenseLayer {
-    const float* panels;
+    const float* panels;      // else null
+    const uint16_t* halves;   // else null
+    const float* scale;
     const float* bias;
     size_t fan_in;
     float floor;

@@ -73,10 +73,11 @@ void SparseLinear::run(const Call& call) const {
     run_linear(call, x_, y_, call.kernels.sparse, layer_, activation_, work_);
 }
 
-DenseLinear::DenseLinear(Value x, Value y, const float* panels, const float* bias, bool relu,
-                         std::optional<Activation> activation)
-    : x_(x), y_(y), bias_(whole_groups(bias, y.features, 0.0f)), activation_(activation) {
-    layer_ = {panels, bias_.data(), x.features, floor_of(relu)};
+DenseLinear::DenseLinear(Value x, Value y, const float* panels, const uint16_t* halves, const float* scale,
+                         const float* bias, bool relu, std::optional<Activation> activation)
+    : x_(x), y_(y), scale_(whole_groups(scale, y.features, 1.0f)), bias_(whole_groups(bias, y.features, 0.0f)),
+      activation_(activation) {
+    layer_ = {panels, halves, scale_.data(), bias_.data(), x.features, floor_of(relu)};
     work_ = 0.5 * static_cast<double>(groups_of(y.features) * x.features);
 }
 

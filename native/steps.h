@@ -38,13 +38,14 @@ private:
 
 class DenseLinear final : public Step {
 public:
-    DenseLinear(Value x, Value y, const float* panels, const float* bias, bool relu,
-                std::optional<Activation> activation);
+    // Weights as floats or as halves, the other null; scale and bias as in SparseArrays.
+    DenseLinear(Value x, Value y, const float* panels, const uint16_t* halves, const float* scale, const float* bias,
+                bool relu, std::optional<Activation> activation);
     void run(const Call& call) const override;
 
 private:
     Value x_, y_;
-    std::vector<float> bias_;
+    std::vector<float> scale_, bias_;
     std::optional<Activation> activation_;
     DenseLayer layer_;
     double work_;

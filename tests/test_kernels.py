@@ -69,8 +69,9 @@ def test_every_slot_count(isa, slots):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_dense_layers(isa, shape):
     rng = np.random.default_rng(3)
-    for bias in (None, rng.standard_normal(shape[0]).astype(np.float32)):
-        layer = pack_dense(random_weight(rng, *shape), bias)
+    for precision in Precision:
+        bias = None if rng.random() < 0.5 else rng.standard_normal(shape[0]).astype(np.float32)
+        layer = pack_dense(random_weight(rng, *shape), bias, precision)
         for batch in BATCHES:
             x = inputs(rng, batch, shape[1])
             assert relative_error(run(one_layer(layer), x), expected(layer, x)) < 1e-6

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 import sparbor
 from sparbor.errors import ArgumentError
+from sparbor.runtime import kernel_sets
 from tests.layers import random_mask, slot_mask
 
 
@@ -98,6 +99,18 @@ def test_a_plain_layer_is_dense_unless_it_has_many_zeros():
     plain = perforated(nn.Linear(128, 64), 0.1, random_mask).main_module
     report = assert_deploys(plain, x).describe()[0]
     assert (report.kind, report.active) == ("sparse", int((plain.weight != 0).sum()))
+
+
+def test_the_batch_decides_between_sparse_and_dense(monkeypatch):
+    torch.manual_seed(0)
+    monkeypatch.setenv("SPARBOR_ISA", kernel_sets()[-1])
+    x = torch.randn(1, 512)
+    for density, kind in [(0.05, "sparse"), (0.6, "dense")]:
+        layer = perforated(nn.Linear(512, 512), density)
+        for batch in (1, 16):
+            runtime = sparbor.deploy(layer, x, batch=batch)
+            assert runtime.describe()[0].kind == kind
+            assert relative_error(runtime(x), layer(x)) <= 0.008
 
 
 def test_residuals_batch_norms_and_dropout():

@@ -119,6 +119,8 @@ def test_dense_panels_come_back():
         unpacked, mask = pack_dense(weight).unpack()
         np.testing.assert_array_equal(unpacked, weight)
         assert mask.all()
+        halves, _ = pack_dense(weight, None, Precision.F16).unpack()
+        np.testing.assert_allclose(halves, weight, rtol=2**-11, atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ def golden_program() -> Program:
         "exact": pack(square, np.tri(20, dtype=bool), None, Precision.F32),
         "norm": Affine(bias + 1, bias),
         "dense": pack_dense(np.ones((4, 10), np.float32)),
+        "halves": pack_dense(np.eye(4, dtype=np.float32), np.ones(4, np.float32), Precision.F16),
     }
     operations = (
         Operation("linear", (0,), 1, "words", Activation("relu")),
@@ -37,10 +38,11 @@ def golden_program() -> Program:
         Operation("activation", (4,), 5, None, Activation("tanh")),
         Operation("reshape", (5,), 6),
         Operation("linear", (6,), 7, "dense"),
-        Operation("softmax", (7,), 8),
+        Operation("linear", (7,), 8, "halves"),
+        Operation("softmax", (8,), 9),
     )
-    shapes = ((40,), (20,), (20,), (20,), (20,), (20,), (2, 10), (2, 4), (2, 4))
-    return Program(shapes, 0, 8, operations, layers)
+    shapes = ((40,), (20,), (20,), (20,), (20,), (20,), (2, 10), (2, 4), (2, 4), (2, 4))
+    return Program(shapes, 0, 9, operations, layers)
 
 
 def assert_same(left: Program, right: Program) -> None:
@@ -176,7 +178,7 @@ def put(place, value):
         (put(["version"], 2), "version 2.*upgrade sparbor"),
         (put(["version"], "1"), "version '1'"),
         (put(["version"], None), "version None"),
-        (put(["input"], 9), "the input is value 9 of 9"),
+        (put(["input"], 10), "the input is value 10 of 10"),
         (put(["input"], -1), "the input is value -1"),
         (put(["output"], 99), "value 99, is never computed"),
         (put(["values", 0], [10**18]), "no model can have"),
@@ -205,7 +207,7 @@ def put(place, value):
         (put(["layers", "words", "outputs"], 0), "0 outputs"),
         (put(["layers", "exact", "outputs"], 10**12), "groups listed"),
         (put(["layers", "words", "fan_in"], 30), "beyond the fan-in"),
-        (put(["layers", "words", "kind"], "dense"), "no panels"),
+        (put(["layers", "words", "kind"], "dense"), "no halves"),
         (put(["layers", "words", "kind"], "holy"), "unknown kind 'holy'"),
         (put(["layers", "words", "precision"], "f64"), "malformed"),
         (put(["layers", "words", "precision"], "f32"), "no weights"),
@@ -235,6 +237,8 @@ def test_graphs_that_lie_are_refused(tmp_path, change, text):
         ("words/words", put([-1], 0x3C03), "beyond the outputs"),
         ("words/scale", put([0], np.nan), "scale"),
         ("words/scale", put([0], -1), "scale"),
+        ("halves/halves", put([0], 0x7C00), "infinite or NaN"),
+        ("halves/scale", put([1], 0), "scale"),
         ("exact/indices", put([0], 32), "beyond its branch"),
         ("exact/indices", put([0], 20), "beyond the fan-in"),
     ],

@@ -134,15 +134,20 @@ void sparse(const SparseLayer& layer, const Rows& io, size_t first, size_t last)
         (layer.padded ? sparse_rows<true, Exact> : sparse_rows<false, Exact>)(layer, io, first, last);
 }
 
-template <int rows>
-void dense_tile(const DenseLayer& layer, const Rows& io, size_t group) {
+ALWAYS_INLINE __m256 load_weights(const float* at) { return _mm256_loadu_ps(at); }
+ALWAYS_INLINE __m256 load_weights(const uint16_t* at) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
+}
+
+template <int rows, class Weight>
+void dense_tile(const Weight* panels, const DenseLayer& layer, const Rows& io, size_t group) {
     constexpr int chains = rows == 1 ? 4 : rows == 2 ? 2 : 1;
-    const float* panel = layer.panels + group * group_size * layer.fan_in;
+    const Weight* panel = panels + group * group_size * layer.fan_in;
     __m256 sums[rows][chains][2];
     UNROLL for (int row = 0; row < rows; row++)
         UNROLL for (int i = 0; i < 2 * chains; i++) sums[row][i / 2][i % 2] = _mm256_setzero_ps();
     const auto add = [&](size_t k, int chain) __attribute__((always_inline)) {
-        const __m256 low = _mm256_loadu_ps(panel + k * group_size), high = _mm256_loadu_ps(panel + k * group_size + 8);
+        const __m256 low = load_weights(panel + k * group_size), high = load_weights(panel + k * group_size + 8);
         UNROLL for (int row = 0; row < rows; row++) {
             const __m256 x = _mm256_set1_ps(io.x[row * io.x_stride + k]);
             sums[row][chain][0] = _mm256_fmadd_ps(low, x, sums[row][chain][0]);
@@ -157,26 +162,35 @@ void dense_tile(const DenseLayer& layer, const Rows& io, size_t group) {
     UNROLL for (int row = 0; row < rows; row++)
         UNROLL for (int half = 0; half < 2; half++) {
             const size_t neuron = group * group_size + 8 * half;
-            __m256 y = _mm256_loadu_ps(layer.bias + neuron);
-            UNROLL for (int chain = 0; chain < chains; chain++) y = _mm256_add_ps(y, sums[row][chain][half]);
+            UNROLL for (int chain = 1; chain < chains; chain++)
+                sums[row][0][half] = _mm256_add_ps(sums[row][0][half], sums[row][chain][half]);
+            const __m256 y = _mm256_fmadd_ps(sums[row][0][half], _mm256_loadu_ps(layer.scale + neuron),
+                                             _mm256_loadu_ps(layer.bias + neuron));
             _mm256_storeu_ps(io.y + row * io.y_stride + neuron, _mm256_max_ps(floor, y));  // keeps NaN
         }
 }
 
-void dense(const DenseLayer& layer, const Rows& all, size_t first, size_t last) {
-    using Tile = void (*)(const DenseLayer&, const Rows&, size_t);
-    static constexpr Tile tiles[] = {nullptr,       dense_tile<1>, dense_tile<2>, dense_tile<3>,
-                                     dense_tile<4>, dense_tile<5>, dense_tile<6>};
+template <class Weight>
+void dense_rows(const Weight* panels, const DenseLayer& layer, const Rows& all, size_t first, size_t last) {
+    using Tile = void (*)(const Weight*, const DenseLayer&, const Rows&, size_t);
+    static constexpr Tile tiles[] = {nullptr,
+                                     dense_tile<1, Weight>, dense_tile<2, Weight>, dense_tile<3, Weight>,
+                                     dense_tile<4, Weight>, dense_tile<5, Weight>, dense_tile<6, Weight>};
     for (size_t group = first; group < last; group++) {
         Rows io = all;
         while (io.count > 0) {
             const size_t rows = io.count < 6 ? io.count : 6;
-            tiles[rows](layer, io, group);
+            tiles[rows](panels, layer, io, group);
             io.count -= rows;
             io.x += rows * io.x_stride;
             io.y += rows * io.y_stride;
         }
     }
+}
+
+void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
+    if (layer.halves) dense_rows(layer.halves, layer, io, first, last);
+    else dense_rows(layer.panels, layer, io, first, last);
 }
 
 }  // namespace

@@ -160,52 +160,63 @@ void sparse(const SparseLayer& layer, const Rows& io, size_t first, size_t last)
         (layer.padded ? sparse_rows<true, Exact> : sparse_rows<false, Exact>)(layer, io, first, last);
 }
 
+ALWAYS_INLINE __m512 load_weights(const float* at) { return _mm512_loadu_ps(at); }
+ALWAYS_INLINE __m512 load_weights(const uint16_t* at) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
+}
+
 // Few rows are split over several chains of additions; eight hide the latency themselves.
-template <int rows>
-void dense_tile(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
+template <int rows, class Weight>
+void dense_tile(const Weight* panels, const DenseLayer& layer, const Rows& io, size_t group) {
     constexpr int chains = rows == 1 ? 8 : rows < 4 ? 4 : rows < 8 ? 2 : 1;
-    const __m512 floor = _mm512_set1_ps(layer.floor);
-    for (size_t group = first; group < last; group++) {
-        const float* panel = layer.panels + group * group_size * layer.fan_in;
-        __m512 sums[rows][chains];
+    const Weight* panel = panels + group * group_size * layer.fan_in;
+    __m512 sums[rows][chains];
+    UNROLL for (int row = 0; row < rows; row++)
+        UNROLL for (int chain = 0; chain < chains; chain++) sums[row][chain] = _mm512_setzero_ps();
+    const auto add = [&](size_t k, int chain) __attribute__((always_inline)) {
+        const __m512 weights = load_weights(panel + k * group_size);
         UNROLL for (int row = 0; row < rows; row++)
-            UNROLL for (int chain = 0; chain < chains; chain++) sums[row][chain] = _mm512_setzero_ps();
-        size_t k = 0;
-        for (; k + chains <= layer.fan_in; k += chains)
-            UNROLL for (int chain = 0; chain < chains; chain++) {
-                const __m512 weights = _mm512_loadu_ps(panel + (k + chain) * group_size);
-                UNROLL for (int row = 0; row < rows; row++)
-                    sums[row][chain] = _mm512_fmadd_ps(weights, _mm512_set1_ps(io.x[row * io.x_stride + k + chain]),
-                                                       sums[row][chain]);
-            }
-        for (; k < layer.fan_in; k++)
-            UNROLL for (int row = 0; row < rows; row++)
-                sums[row][0] = _mm512_fmadd_ps(_mm512_loadu_ps(panel + k * group_size),
-                                               _mm512_set1_ps(io.x[row * io.x_stride + k]), sums[row][0]);
-        const __m512 bias = _mm512_loadu_ps(layer.bias + group * group_size);
-        UNROLL for (int row = 0; row < rows; row++) {
-            __m512 y = bias;
-            UNROLL for (int chain = 0; chain < chains; chain++) y = _mm512_add_ps(y, sums[row][chain]);
-            _mm512_storeu_ps(io.y + row * io.y_stride + group * group_size, _mm512_max_ps(floor, y));  // keeps NaN
-        }
+            sums[row][chain] =
+                _mm512_fmadd_ps(weights, _mm512_set1_ps(io.x[row * io.x_stride + k]), sums[row][chain]);
+    };
+    size_t k = 0;
+    for (; k + chains <= layer.fan_in; k += chains)
+        UNROLL for (int chain = 0; chain < chains; chain++) add(k + chain, chain);
+    for (; k < layer.fan_in; k++) add(k, 0);
+    const __m512 floor = _mm512_set1_ps(layer.floor);
+    const __m512 scale = _mm512_loadu_ps(layer.scale + group * group_size);
+    const __m512 bias = _mm512_loadu_ps(layer.bias + group * group_size);
+    UNROLL for (int row = 0; row < rows; row++) {
+        UNROLL for (int chain = 1; chain < chains; chain++)
+            sums[row][0] = _mm512_add_ps(sums[row][0], sums[row][chain]);
+        const __m512 y = _mm512_fmadd_ps(sums[row][0], scale, bias);
+        _mm512_storeu_ps(io.y + row * io.y_stride + group * group_size, _mm512_max_ps(floor, y));  // keeps NaN
     }
 }
 
 // Eight rows a tile: their inputs (8 × 4 B × fan_in) and one group's panel are what the caches must hold.
-void dense(const DenseLayer& layer, const Rows& all, size_t first, size_t last) {
-    using Tile = void (*)(const DenseLayer&, const Rows&, size_t, size_t);
-    static constexpr Tile tiles[] = {nullptr,       dense_tile<1>, dense_tile<2>, dense_tile<3>, dense_tile<4>,
-                                     dense_tile<5>, dense_tile<6>, dense_tile<7>, dense_tile<8>};
+template <class Weight>
+void dense_rows(const Weight* panels, const DenseLayer& layer, const Rows& all, size_t first, size_t last) {
+    using Tile = void (*)(const Weight*, const DenseLayer&, const Rows&, size_t);
+    static constexpr Tile tiles[] = {nullptr,
+                                     dense_tile<1, Weight>, dense_tile<2, Weight>, dense_tile<3, Weight>,
+                                     dense_tile<4, Weight>, dense_tile<5, Weight>, dense_tile<6, Weight>,
+                                     dense_tile<7, Weight>, dense_tile<8, Weight>};
     for (size_t group = first; group < last; group++) {
         Rows io = all;
         while (io.count > 0) {
             const size_t rows = io.count < 8 ? io.count : 8;
-            tiles[rows](layer, io, group, group + 1);
+            tiles[rows](panels, layer, io, group);
             io.count -= rows;
             io.x += rows * io.x_stride;
             io.y += rows * io.y_stride;
         }
     }
+}
+
+void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
+    if (layer.halves) dense_rows(layer.halves, layer, io, first, last);
+    else dense_rows(layer.panels, layer, io, first, last);
 }
 
 }  // namespace

@@ -55,18 +55,27 @@ void sparse(const SparseLayer& layer, const Rows& io, size_t first, size_t last)
         }
 }
 
-void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
-    static constexpr float ones[group_size] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+float weight_value(float weight) { return weight; }
+float weight_value(uint16_t half) { return half_value(half); }
+
+template <class Weight>
+void dense_rows(const Weight* panels, const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
     for (size_t row = 0; row < io.count; row++)
         for (size_t group = first; group < last; group++) {
             const float* x = io.x + row * io.x_stride;
-            const float* panel = layer.panels + group * group_size * layer.fan_in;
+            const Weight* panel = panels + group * group_size * layer.fan_in;
             float sums[group_size] = {};
             for (size_t k = 0; k < layer.fan_in; k++)
-                for (size_t lane = 0; lane < group_size; lane++) sums[lane] += panel[k * group_size + lane] * x[k];
+                for (size_t lane = 0; lane < group_size; lane++)
+                    sums[lane] += weight_value(panel[k * group_size + lane]) * x[k];
             const size_t neuron = group * group_size;
-            store(sums, ones, layer.bias + neuron, layer.floor, io.y + row * io.y_stride + neuron);
+            store(sums, layer.scale + neuron, layer.bias + neuron, layer.floor, io.y + row * io.y_stride + neuron);
         }
+}
+
+void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
+    if (layer.halves) dense_rows(layer.halves, layer, io, first, last);
+    else dense_rows(layer.panels, layer, io, first, last);
 }
 
 }  // namespace

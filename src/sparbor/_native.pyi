@@ -32,7 +32,15 @@ class Model:
         activation: Activation | None,
     ) -> None: ...
     def dense_linear(
-        self, x: int, y: int, panels: Array, bias: Array | None, relu: bool, activation: Activation | None
+        self,
+        x: int,
+        y: int,
+        panels: Array | None,
+        halves: Array | None,
+        scale: Array | None,
+        bias: Array | None,
+        relu: bool,
+        activation: Activation | None,
     ) -> None: ...
     def apply(self, x: int, y: int, activation: Activation) -> None: ...
     def add(self, left: int, right: int, sum: int) -> None: ...

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.fx import Node
 
 from sparbor.errors import ArgumentError
-from sparbor.packing import Layer, Precision, pack, pack_dense
+from sparbor.packing import GROUP, Layer, Precision, SparseLayer, pack, pack_dense
 from sparbor.program import Activation, Affine, Operation, Program, Shape
-from sparbor.runtime import Runtime
+from sparbor.runtime import Runtime, choose_kernel_set
 
 _EXPORT_BATCH = 3  # no usual size of anything else, so a shape that starts with it starts with the batch
 
@@ -327,15 +327,25 @@ class _Linear:
         weight, mask = _numpy(self.weight), self.mask.numpy()
         bias = None if self.bias is None else _numpy(self.bias)
         sparse = pack(weight, mask, bias, precision)
-        if dense_is_faster(sparse.topology.slots, sparse.outputs, sparse.fan_in, rows):
-            return pack_dense(np.where(mask, weight, np.float32(0)), bias)
+        if dense_is_faster(sparse, rows):
+            return pack_dense(np.where(mask, weight, np.float32(0)), bias, precision)
         return sparse
 
 
-def dense_is_faster(slots: int, outputs: int, fan_in: int, rows: int) -> bool:
-    """Whether the dense kernel beats the sparse one: `docs/kernels.md` has the measurement behind it."""
-    panels = -(-outputs // 16) * fan_in
-    return slots > 0.5 * panels
+# The share of its slots from which a layer is faster dense, for few rows and for many; see docs/kernels.md.
+_CROSSOVER: Mapping[str, tuple[float, float]] = {
+    "avx512": (0.8, 0.7),
+    "avx2": (0.25, 0.2),
+    "portable": (0.17, 0.17),
+}
+_MANY_ROWS = 4
+
+
+def dense_is_faster(layer: SparseLayer, rows: int) -> bool:
+    """Whether the dense kernel would beat the sparse one on this machine, running so many rows at once."""
+    few, many = _CROSSOVER[choose_kernel_set()]
+    share = layer.topology.slots / (-(-layer.outputs // GROUP) * layer.fan_in)
+    return share > (few if rows < _MANY_ROWS else many)
 
 
 def _fuse(operations: list[Operation], weights: dict[str, Any], output: int) -> list[Operation]:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -130,42 +131,62 @@ class SparseLayer:
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """What is stored, by name."""
         topology = self.topology
-        found = {
-            "runs_per_group": topology.runs_per_group,
-            "run_slots": topology.run_slots,
-            "run_branches": topology.run_branches,
-            "branches": topology.branches,
-            "words": self.words,
-            "weights": self.weights,
-            "indices": self.indices,
-            "scale": self.scale,
-            "bias": self.bias,
-        }
-        return {name: array for name, array in found.items() if array is not None}
+        return _present(
+            runs_per_group=topology.runs_per_group,
+            run_slots=topology.run_slots,
+            run_branches=topology.run_branches,
+            branches=topology.branches,
+            words=self.words,
+            weights=self.weights,
+            indices=self.indices,
+            scale=self.scale,
+            bias=self.bias,
+        )
 
 
 @dataclass(frozen=True)
 class DenseLayer:
-    """A layer that is better run dense: for each group of neurons, fan_in × 16 weights."""
+    """A layer that is better run dense: for each group of neurons, fan_in × 16 weights.
+
+    They are exact `panels`, or `halves`, IEEE halves as 16-bit words, times their neuron's `scale`.
+    """
 
     outputs: int
     fan_in: int
-    panels: Floats
+    panels: Floats | None
+    halves: Words | None
+    scale: Floats | None
     bias: Floats | None
+
+    @property
+    def precision(self) -> Precision:
+        return Precision.F32 if self.halves is None else Precision.F16
 
     @property
     def active(self) -> int:
         return self.outputs * self.fan_in
 
     def unpack(self) -> tuple[Floats, Bools]:
-        rows = self.panels.transpose(0, 2, 1).reshape(-1, self.fan_in)[: self.outputs]
-        return np.ascontiguousarray(rows), np.ones((self.outputs, self.fan_in), np.bool_)
+        if self.halves is not None:
+            panels = self.halves.view(np.float16).astype(np.float32)
+        else:
+            assert self.panels is not None
+            panels = self.panels
+        weight = np.ascontiguousarray(panels.transpose(0, 2, 1).reshape(-1, self.fan_in)[: self.outputs])
+        if self.scale is not None:
+            weight = weight * self.scale[:, None]
+        return weight, np.ones((self.outputs, self.fan_in), np.bool_)
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        return {"panels": self.panels} if self.bias is None else {"panels": self.panels, "bias": self.bias}
+        """What is stored, by name."""
+        return _present(panels=self.panels, halves=self.halves, scale=self.scale, bias=self.bias)
 
 
 Layer: TypeAlias = SparseLayer | DenseLayer
+
+
+def _present(**arrays: npt.NDArray[Any] | None) -> dict[str, npt.NDArray[Any]]:
+    return {name: array for name, array in arrays.items() if array is not None}
 
 
 def pack(
@@ -197,13 +218,19 @@ def pack(
     return SparseLayer(outputs, fan_in, topology, words, None, None, scale, bias)
 
 
-def pack_dense(weight: Floats, bias: Floats | None = None) -> DenseLayer:
+def pack_dense(
+    weight: Floats, bias: Floats | None = None, precision: Precision = Precision.F32
+) -> DenseLayer:
+    """Pack all weights, exactly or as halves with a relative error of at most 2^-11."""
     _check_layer(weight, np.ones(weight.shape, np.bool_), bias)
     outputs, fan_in = weight.shape
     whole = np.zeros((-(-outputs // GROUP) * GROUP, fan_in), np.float32)
-    whole[:outputs] = weight
+    scale = _neuron_scale(weight) if precision is Precision.F16 else None
+    whole[:outputs] = weight if scale is None else weight / scale[:, None]
     panels = np.ascontiguousarray(whole.reshape(-1, GROUP, fan_in).transpose(0, 2, 1))
-    return DenseLayer(outputs, fan_in, panels, bias)
+    if scale is None:
+        return DenseLayer(outputs, fan_in, panels, None, None, bias)
+    return DenseLayer(outputs, fan_in, None, panels.astype(np.float16).view(np.uint16), scale, bias)
 
 
 def nearest_words(values: Floats, index: npt.NDArray[np.integer]) -> Words:
@@ -275,15 +302,30 @@ def _check_layer(weight: Floats, mask: Bools, bias: Floats | None) -> None:
         )
 
 
+def check_dense(name: str, layer: DenseLayer) -> None:
+    """Refuse halves and scales from a file that no packing writes."""
+    if layer.halves is not None:
+        _require(name, _all_finite(layer.halves), "a weight is infinite or NaN")
+    if layer.scale is not None:
+        _require(name, _all_positive(layer.scale), "a neuron's scale is not a positive number")
+
+
+def _require(name: str, holds: bool | np.bool_, fault: str) -> None:
+    if not holds:
+        raise ModelFileError(f"layer {name!r}: {fault}; the file is damaged or was not written by Sparbor")
+
+
+def _all_finite(halves: Words) -> bool:
+    return bool((halves & 0x7C00 != 0x7C00).all())
+
+
+def _all_positive(scale: Floats) -> bool:
+    return bool((np.isfinite(scale) & (scale > 0)).all())
+
+
 def check_sparse(name: str, layer: SparseLayer) -> None:
     """Refuse a layer from a file that would lead a kernel out of its arrays, or that no packing writes."""
-
-    def require(holds: bool | np.bool_, fault: str) -> None:
-        if not holds:
-            raise ModelFileError(
-                f"layer {name!r}: {fault}; the file is damaged or was not written by Sparbor"
-            )
-
+    require = partial(_require, name)
     topology = layer.topology
     runs, groups = len(topology.run_slots), -(-layer.outputs // GROUP)
     require(
@@ -321,7 +363,7 @@ def check_sparse(name: str, layer: SparseLayer) -> None:
     groups_of_slots, branches = topology.slot_positions()
     active = ~layer.padding
     if layer.words is not None:
-        require((layer.words & 0x7C00 != 0x7C00).all(), "a synapse word is infinite or NaN")
+        require(_all_finite(layer.words), "a synapse word is infinite or NaN")
         index: npt.NDArray[np.integer] = layer.words % BRANCH
     else:
         assert layer.indices is not None

@@ -16,7 +16,16 @@ import numpy.typing as npt
 from safetensors.numpy import save as to_safetensors
 
 from sparbor.errors import ModelFileError, OutputError
-from sparbor.packing import DenseLayer, Floats, Layer, Precision, SparseLayer, Topology, check_sparse
+from sparbor.packing import (
+    DenseLayer,
+    Floats,
+    Layer,
+    Precision,
+    SparseLayer,
+    Topology,
+    check_dense,
+    check_sparse,
+)
 
 VERSION = 1
 LARGEST_VALUE = 2**26  # numbers of one value of one item: what a lying shape can make a runtime allocate
@@ -151,10 +160,8 @@ def _to_json(program: Program, tensors: Mapping[str, Array]) -> dict[str, Any]:
 def _layer_to_json(layer: Layer | Affine) -> dict[str, Any]:
     if isinstance(layer, Affine):
         return {"kind": "affine"}
-    if isinstance(layer, DenseLayer):
-        return {"kind": "dense", "outputs": layer.outputs, "fan_in": layer.fan_in}
     return {
-        "kind": "sparse",
+        "kind": "dense" if isinstance(layer, DenseLayer) else "sparse",
         "outputs": layer.outputs,
         "fan_in": layer.fan_in,
         "precision": layer.precision.value,
@@ -339,8 +346,15 @@ def _layer(name: str, entry: dict[str, Any], arrays: dict[str, Array]) -> Layer 
     bias = _part(name, arrays, "bias", np.float32, (outputs,)) if "bias" in arrays else None
     layer: Layer
     if kind == "dense":
-        panels = _part(name, arrays, "panels", np.float32, (-(-outputs // 16), fan_in, 16))
-        layer = DenseLayer(outputs, fan_in, panels, bias)
+        shape = (-(-outputs // 16), fan_in, 16)
+        panels = halves = scale = None
+        if Precision(entry["precision"]) is Precision.F16:
+            halves = _part(name, arrays, "halves", np.uint16, shape)
+            scale = _part(name, arrays, "scale", np.float32, (outputs,))
+        else:
+            panels = _part(name, arrays, "panels", np.float32, shape)
+        layer = DenseLayer(outputs, fan_in, panels, halves, scale, bias)
+        check_dense(name, layer)
     else:
         _require(kind == "sparse", f"layer {name!r} is of the unknown kind {kind!r}")
         topology = Topology(

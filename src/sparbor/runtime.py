@@ -119,14 +119,12 @@ class Runtime(_native.Model):
             if operation.layer is None or layer is None or isinstance(layer, Affine):
                 continue
             size = sum(array.nbytes for array in layer.arrays().values())
-            sparse = isinstance(layer, SparseLayer)
-            precision = layer.precision.value if isinstance(layer, SparseLayer) else "f32"
             reports[operation.layer] = LayerReport(
                 operation.layer,
                 layer.outputs,
                 layer.fan_in,
-                "sparse" if sparse else "dense",
-                precision,
+                "sparse" if isinstance(layer, SparseLayer) else "dense",
+                layer.precision.value,
                 layer.active,
                 size,
             )
@@ -140,16 +138,19 @@ class Runtime(_native.Model):
     def _add_step(self, operation: model_file.Operation) -> None:
         x, y = operation.inputs[0], operation.output
         layer = self.program.layers[operation.layer] if operation.layer is not None else None
+        arrays: dict[str, Any]
         relu = operation.activation == Activation("relu")
         activation = (
             None if relu or operation.activation is None else _native_activation(operation.activation)
         )
         if isinstance(layer, SparseLayer):
-            arrays: dict[str, Any] = dict.fromkeys(("words", "weights", "indices", "scale", "bias"))
+            arrays = dict.fromkeys(("words", "weights", "indices", "scale", "bias"))
             arrays |= {part: _aligned(array) for part, array in layer.arrays().items()}
             self.sparse_linear(x, y, **arrays, padded=layer.padded, relu=relu, activation=activation)
         elif isinstance(layer, DenseLayer):
-            self.dense_linear(x, y, _aligned(layer.panels), _contiguous(layer.bias), relu, activation)
+            arrays = dict.fromkeys(("panels", "halves", "scale", "bias"))
+            arrays |= {part: _aligned(array) for part, array in layer.arrays().items()}
+            self.dense_linear(x, y, **arrays, relu=relu, activation=activation)
         elif isinstance(layer, Affine):
             self.scale_shift(x, y, _aligned(layer.scale), _aligned(layer.shift))
         elif operation.activation is not None:
@@ -233,10 +234,6 @@ def _aligned(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     copy = model_file.aligned_empty(array.shape, array.dtype)
     copy[...] = array
     return copy
-
-
-def _contiguous(array: npt.NDArray[Any] | None) -> npt.NDArray[Any] | None:
-    return None if array is None else np.ascontiguousarray(array)
 
 
 def _rows_and_features(shape: Shape) -> tuple[int, int]:
