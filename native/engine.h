@@ -1,6 +1,7 @@
 // Runs a planned program: a list of steps over buffers whose sizes are known for each batch.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <mutex>
@@ -47,11 +48,13 @@ public:
     template <class Part>
     void split(size_t count, double work, const Part& part) const {
         if (!pool_ || work < worth_waking || count < 2) return part(size_t{0}, count);
-        pool_->run([&](size_t i, size_t parts) { part(count * i / parts, count * (i + 1) / parts); });
+        const size_t pieces = std::min(count, pieces_per_thread * pool_->threads());
+        pool_->run(pieces, [&](size_t i) { part(count * i / pieces, count * (i + 1) / pieces); });
     }
 
 private:
-    static constexpr double worth_waking = 8000;
+    static constexpr double worth_waking = 20000;
+    static constexpr size_t pieces_per_thread = 4;  // enough to even out what the threads get done
     Pool* pool_;
     float* const* buffers_;
 };

@@ -36,7 +36,7 @@ bool spin_until_changed(const std::atomic<uint32_t>& value, uint32_t old) {
 }  // namespace
 
 Pool::Pool(size_t threads) : process_(getpid()) {
-    for (size_t i = 1; i < threads; i++) workers_.emplace_back([this, i] { work(i); });
+    for (size_t i = 1; i < threads; i++) workers_.emplace_back([this] { work(); });
 }
 
 Pool::~Pool() {
@@ -52,31 +52,44 @@ Pool::~Pool() {
 
 bool Pool::forked() const { return getpid() != process_; }
 
-void Pool::run(Call call, const void* context) {
-    const std::unique_lock<std::mutex> alone(caller_, std::try_to_lock);
-    if (!alone.owns_lock() || workers_.empty() || forked()) return call(context, 0, 1);
-    call_ = call;
-    context_ = context;
-    working_.store(static_cast<uint32_t>(workers_.size()), std::memory_order_relaxed);
-    round_.fetch_add(1);  // ordered before the load below, as a worker's increment of asleep_ is before its wait
-    if (asleep_.load() > 0) round_.notify_all();
-    call(context, 0, threads());
-    // A worker may have lost its core to someone else: let it have ours.
-    for (uint32_t left; (left = working_.load(std::memory_order_acquire)) > 0;)
-        if (!spin_until_changed(working_, left)) std::this_thread::yield();
+void Pool::take_pieces() {
+    for (size_t i; (i = next_.fetch_add(1)) < pieces_;) call_(context_, i);
 }
 
-void Pool::work(size_t i) {
-    for (uint32_t seen = 0;;) {
+void Pool::run(size_t pieces, Call call, const void* context) {
+    const std::unique_lock<std::mutex> alone(caller_, std::try_to_lock);
+    if (!alone.owns_lock() || forked()) {
+        for (size_t i = 0; i < pieces; i++) call(context, i);
+        return;
+    }
+    // A worker first says that it is inside and then looks whether the job is open; we first close it and then look
+    // whether anyone is inside. So nobody is inside while the job changes.
+    call_ = call;
+    context_ = context;
+    pieces_ = pieces;
+    next_ = 0;
+    open_ = true;
+    round_.fetch_add(1);
+    if (asleep_.load() > 0) round_.notify_all();
+    take_pieces();
+    open_ = false;
+    while (inside_.load() > 0) {
+        const uint32_t left = inside_.load();
+        if (left > 0 && !spin_until_changed(inside_, left)) std::this_thread::yield();
+    }
+}
+
+void Pool::work() {
+    for (uint32_t seen = 0; !stop_;) {
         if (!spin_until_changed(round_, seen)) {
             asleep_.fetch_add(1);
             round_.wait(seen);
             asleep_.fetch_sub(1);
         }
-        seen = round_.load(std::memory_order_acquire);
-        if (stop_) return;
-        call_(context_, i, threads());
-        working_.fetch_sub(1, std::memory_order_release);
+        seen = round_.load();
+        inside_.fetch_add(1);
+        if (open_) take_pieces();
+        inside_.fetch_sub(1);
     }
 }
 

@@ -1,4 +1,5 @@
-// A small persistent thread pool: the caller is one of its threads, workers spin briefly and then sleep.
+// A small persistent thread pool. The caller is one of its threads and takes pieces of the job like the others, so a
+// worker that the system does not let run costs nothing but its help. Idle workers spin briefly and then sleep.
 #pragma once
 
 #include <atomic>
@@ -19,31 +20,33 @@ public:
 
     size_t threads() const { return workers_.size() + 1; }
 
-    // Calls part(i, threads()) for each i below threads(), on as many threads. If another caller has the pool, or the
-    // process has forked and left the workers behind, the caller does all the work: part(0, 1).
-    template <class Part>
-    void run(const Part& part) {
-        const auto call = [](const void* context, size_t i, size_t parts) {
-            (*static_cast<const Part*>(context))(i, parts);
-        };
-        run(call, &part);
+    // Calls piece(i) for each i below `pieces`, on whichever threads are free. If another caller has the pool, or the
+    // process has forked and left the workers behind, the caller does it all.
+    template <class Piece>
+    void run(size_t pieces, const Piece& piece) {
+        const auto call = [](const void* context, size_t i) { (*static_cast<const Piece*>(context))(i); };
+        run(pieces, call, &piece);
     }
 
 private:
-    using Call = void (*)(const void* context, size_t i, size_t parts);
-    void run(Call call, const void* context);
-    void work(size_t i);
+    using Call = void (*)(const void* context, size_t i);
+    void run(size_t pieces, Call call, const void* context);
+    void work();
+    void take_pieces();
     bool forked() const;
 
     std::vector<std::thread> workers_;
     std::mutex caller_;
     const int process_;
-    Call call_ = nullptr;
+    Call call_ = nullptr;  // the job, which changes only while nobody is inside
     const void* context_ = nullptr;
-    bool stop_ = false;
-    alignas(64) std::atomic<uint32_t> round_{0};
-    alignas(64) std::atomic<uint32_t> working_{0};
+    size_t pieces_ = 0;
+    alignas(64) std::atomic<size_t> next_{0};
+    alignas(64) std::atomic<bool> open_{false};
+    alignas(64) std::atomic<uint32_t> inside_{0};  // workers that may be looking at the job
+    alignas(64) std::atomic<uint32_t> round_{0};   // counts jobs, for idle workers to watch
     alignas(64) std::atomic<uint32_t> asleep_{0};
+    std::atomic<bool> stop_{false};
 };
 
 }  // namespace sparbor
