@@ -1,7 +1,8 @@
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 Array = npt.NDArray[Any]
 Activation = tuple[int, float, float]
@@ -10,9 +11,12 @@ def kernel_sets() -> list[str]: ...
 
 class Model:
     def __init__(self, isa: str, threads: int, item_in: list[int], item_out: list[int]) -> None: ...
+    @overload
     def __call__(
         self, x: npt.NDArray[np.float32], out: npt.NDArray[np.float32] | None = None
     ) -> npt.NDArray[np.float32]: ...
+    @overload
+    def __call__(self, x: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor: ...
     def add_value(self, buffer: int, rows: int, features: int) -> int: ...
     def sparse_linear(
         self,

@@ -1,6 +1,5 @@
 """The mission's benchmark: a dense baseline and the dendritic model, trained side by side, then both measured."""
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,16 +7,18 @@ from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from sparbor import environment, measure
-from sparbor.arms import BATCH, Arm, Split, accuracy_percent, load_split, make_arms, steps_an_epoch, train
-from sparbor.errors import OutputError
+from sparbor.arms import BATCH, Arm, Part, Split, accuracy_percent, load_split, make_arms, steps_an_epoch, train
+from sparbor.errors import OutputError, SparborError
 from sparbor.job import Job
-from sparbor.perforator import unwrap
+from sparbor.lowering import deploy
+from sparbor.runtime import Runtime
+from sparbor.runtimes import CONTESTANTS
 
 METRICS_VERSION = 1
+ERROR_A_LAYER = 0.008
 
 
 def remaining_error_reduction(baseline_percent: float, dendritic_percent: float) -> float | None:
@@ -39,8 +40,8 @@ class Watcher(Protocol):
         """All arms have finished an epoch."""
 
 
-def run(job: Job, watcher: Watcher, keep: Callable[[dict[str, Any]], None]) -> tuple[dict[str, Any], nn.Module]:
-    """The whole job: train, test once, measure. Returns the metrics and the dendritic model.
+def run(job: Job, watcher: Watcher, keep: Callable[[dict[str, Any]], None]) -> tuple[dict[str, Any], Runtime]:
+    """The whole job: train, test once, measure. Returns the metrics and the deployed dendritic model.
 
     At the start and after every epoch ``keep`` gets the metrics of what is finished.
     """
@@ -60,7 +61,9 @@ def run(job: Job, watcher: Watcher, keep: Callable[[dict[str, Any]], None]) -> t
     metrics["remaining_error_reduction"] = remaining_error_reduction(
         metrics["baseline"]["test_accuracy_percent"], metrics["dendritic"]["test_accuracy_percent"]
     )
-    return metrics, arms[1].model
+    runtime = deploy(arms[1].model.cpu(), split.test.images[:1].cpu())
+    metrics["deployed"] = check_deployed(arms[1], runtime, split.test)
+    return metrics, runtime
 
 
 def progress_metrics(job: Job, split: Split, arms: Sequence[Arm]) -> dict[str, Any]:
@@ -103,41 +106,61 @@ def _history(arm: Arm) -> dict[str, Any]:
 
 def measure_runtimes(job: Job, arms: Sequence[Arm], image: Tensor) -> dict[str, dict[str, Any]]:
     """By arm, then by runtime: latency for one image on one thread, memory, and the bytes stored."""
-    plain = {arm.name: unwrap(copy.deepcopy(arm.model)).cpu().eval() for arm in arms}
+    entries = [(arm, runtime) for arm in arms for runtime, each in CONTESTANTS.items() if each.installed]
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with torch.inference_mode():
-        latency = measure.latencies({name: _call(model, image) for name, model in plain.items()})
-    torch.set_num_threads(threads)
-
-    figures: dict[str, dict[str, Any]] = {}
     with TemporaryDirectory() as directory:
-        for name, model in plain.items():
-            file = Path(directory) / f"{name}.safetensors"
-            _store(model, file)
-            memory = measure.memory("torch", job.dataset, file)
-            figures[name] = {
-                "torch": {
-                    "latency_us_median": latency[name].median_us,
-                    "latency_us_p95": latency[name].p95_us,
-                    "threads": 1,
-                    "batch": 1,
-                    "memory_growth_bytes": memory and memory.growth_bytes,
-                    "process_peak_bytes": memory and memory.process_bytes,
-                    "stored_bytes": file.stat().st_size,
-                }
+        files = {f"{arm.name} {runtime}": Path(directory) / f"{arm.name}.{runtime}" for arm, runtime in entries}
+        calls = {}
+        for arm, runtime in entries:
+            file = files[f"{arm.name} {runtime}"]
+            _store(runtime, arm.model, image, file)
+            calls[f"{arm.name} {runtime}"] = CONTESTANTS[runtime].imports()(file, job.dataset, image.numpy())
+        latency = measure.latencies(calls)
+        torch.set_num_threads(threads)
+
+        figures: dict[str, dict[str, Any]] = {arm.name: {} for arm in arms}
+        for arm, runtime in entries:
+            file = files[f"{arm.name} {runtime}"]
+            memory = measure.memory(runtime, job.dataset, file, image.shape)
+            figures[arm.name][runtime] = {
+                "latency_us_median": latency[f"{arm.name} {runtime}"].median_us,
+                "latency_us_p95": latency[f"{arm.name} {runtime}"].p95_us,
+                "threads": 1,
+                "batch": 1,
+                "memory_growth_bytes": memory and memory.growth_bytes,
+                "process_peak_bytes": memory and memory.process_bytes,
+                "stored_bytes": file.stat().st_size,
             }
     return figures
 
 
-def _store(model: nn.Module, file: Path) -> None:
+def _store(runtime: str, model: nn.Module, example: Tensor, file: Path) -> None:
     try:
-        file.write_bytes(save(model.state_dict()))
+        CONTESTANTS[runtime].store(model, example, file)
     except OSError as error:
         raise OutputError(
             f"{str(file)!r}: could not be written ({error.strerror}); make room, or set TMPDIR to another directory"
         ) from error
 
 
-def _call(model: nn.Module, image: Tensor) -> Any:
-    return lambda: model(image)
+def check_deployed(arm: Arm, runtime: Runtime, test: Part) -> dict[str, Any]:
+    """Compare the deployed model with the trained one on the whole test set.
+
+    ``relative_error = ||y_engine - y|| / ||y||`` over all scores; more than 0.8 % a layer is a fault of the engine.
+    """
+    images, labels = test.images.cpu(), test.labels.cpu()
+    with torch.inference_mode():
+        expected = arm.model.cpu().eval()(images)
+    scores = runtime(images)
+    error = ((scores - expected).norm() / expected.norm()).item()
+    allowed = ERROR_A_LAYER * len(runtime.describe())
+    if not error <= allowed:
+        raise SparborError(
+            f"the deployed model's scores are off by {error:.2%}, more than {allowed:.1%}: report this bug"
+        )
+    return {
+        "kernels": runtime.isa,
+        "relative_error": error,
+        "test_accuracy_percent": 100 * (scores.argmax(dim=1) == labels).float().mean().item(),
+        "layers": [asdict(layer) for layer in runtime.describe()],
+    }

@@ -77,11 +77,11 @@ def run_benchmark(options: argparse.Namespace) -> None:
     console = Console()
     try:
         with Bars(console) as bars:
-            metrics, model = benchmark.run(job, bars, lambda metrics: report.publish_partial(options.out, metrics))
+            metrics, runtime = benchmark.run(job, bars, lambda metrics: report.publish_partial(options.out, metrics))
     except KeyboardInterrupt as interrupt:
         partial = options.out / report.PARTIAL
         raise KeyboardInterrupt(f"finished epochs are in {partial}, older results are unchanged") from interrupt
-    report.publish(options.out, metrics, model)
+    report.publish(options.out, metrics, runtime)
     console.print(report.table(metrics))
     console.print(f"Results: {options.out / report.METRICS}, {options.out / report.PLOT}, {options.out / report.MODEL}")
 

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,12 +34,13 @@ class Memory:
     process_bytes: int
 
 
-def memory(runtime: str, task: str, model_file: Path) -> Memory | None:
+def memory(runtime: str, task: str, model_file: Path, image_shape: Sequence[int]) -> Memory | None:
     """Load ``model_file`` on ``runtime`` in a fresh process, run one image through it, and read the peak.
 
     ``None`` on systems that cannot tell the peak after a given moment (Linux can).
     """
-    return memory_of([sys.executable, "-m", "sparbor.memory_probe", runtime, task, str(model_file)])
+    shape = "x".join(map(str, image_shape))
+    return memory_of([sys.executable, "-m", "sparbor.memory_probe", runtime, task, str(model_file), shape])
 
 
 def memory_of(command: list[str]) -> Memory | None:

@@ -1,4 +1,4 @@
-"""The fresh process in which memory is measured: ``python -m sparbor.memory_probe RUNTIME TASK MODEL_FILE``.
+"""The fresh process in which memory is measured: ``python -m sparbor.memory_probe RUNTIME TASK MODEL_FILE SHAPE``.
 
 It imports what the runtime needs, then loads the model and runs one image, and prints how far memory rose.
 """
@@ -7,6 +7,10 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
+
+from sparbor.runtimes import CONTESTANTS
 
 CLEAR_PEAK = "5"  # proc_pid_clear_refs(5): forget the peak of resident memory
 
@@ -27,26 +31,8 @@ def _status_bytes(field: str) -> int:
     raise RuntimeError(f"/proc/self/status has no {field}")
 
 
-def torch_runner(task: str, model_file: str) -> Callable[[], object]:
-    """PyTorch, with all of its imports done."""
-    import torch
-    from safetensors.torch import load_model
-
-    from sparbor.models import TASKS
-
-    torch.set_num_threads(1)
-
-    def load_and_run() -> object:
-        model = TASKS[task].build()
-        load_model(model, model_file)
-        with torch.inference_mode():
-            return model(torch.zeros(1, *TASKS[task].image_shape))
-
-    return load_and_run
-
-
-RUNNERS = {"torch": torch_runner}
-
 if __name__ == "__main__":
-    runtime, task, model_file = sys.argv[1:]
-    print(json.dumps(probe(RUNNERS[runtime](task, model_file))))
+    runtime, task, model_file, shape = sys.argv[1:]
+    prepare = CONTESTANTS[runtime].imports()
+    image = np.zeros([int(extent) for extent in shape.split("x")], np.float32)
+    print(json.dumps(probe(lambda: prepare(Path(model_file), task, image)())))

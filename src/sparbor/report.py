@@ -11,11 +11,10 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from rich.table import Table
-from safetensors.torch import save
-from torch import nn
 
 from sparbor.errors import OutputError
-from sparbor.recipe import Recipe
+from sparbor.runtime import Runtime
+from sparbor.runtimes import CONTESTANTS
 
 METRICS = "metrics.json"
 PARTIAL = "metrics.partial.json"
@@ -33,12 +32,12 @@ def prepare(out: Path) -> None:
         raise OutputError(f"out={str(out)!r}: cannot write there ({error.strerror}); choose another --out") from error
 
 
-def publish(out: Path, metrics: dict[str, Any], model: nn.Module) -> None:
+def publish(out: Path, metrics: dict[str, Any], runtime: Runtime) -> None:
     """Write all results and replace older ones at once; if one cannot be written, the older ones stay."""
     _replace_files(
         out,
         {
-            MODEL: lambda file: _save_model(file, metrics, model),
+            MODEL: runtime.save,
             PLOT: lambda file: plot(file, metrics),
             METRICS: lambda file: _save_json(file, metrics),
         },
@@ -70,12 +69,6 @@ def _replace_files(out: Path, writers: dict[str, Callable[[Path], None]]) -> Non
 
 def _save_json(file: Path, metrics: dict[str, Any]) -> None:
     file.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
-
-
-def _save_model(file: Path, metrics: dict[str, Any], model: nn.Module) -> None:
-    recipe = Recipe.from_dict(metrics["recipe"]).to_json()
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    file.write_bytes(save(tensors, metadata={"recipe": recipe, "dataset": metrics["dataset"]}))
 
 
 def plot(file: Path, metrics: dict[str, Any]) -> None:
@@ -114,7 +107,6 @@ def plot(file: Path, metrics: dict[str, Any]) -> None:
 def table(metrics: dict[str, Any]) -> Table:
     """Both models side by side."""
     arms = metrics["baseline"], metrics["dendritic"]
-    torch_figures = [arm["runtimes"]["torch"] for arm in arms]
     result = Table(title=f"{metrics['dataset']}, {metrics['training']['epochs']} epochs")
     for heading, justify in (("", "left"), ("baseline", "right"), ("dendritic", "right")):
         result.add_column(heading, justify=justify)  # type: ignore[arg-type]
@@ -124,21 +116,29 @@ def table(metrics: dict[str, Any]) -> Table:
     result.add_row("active parameters", *(f"{arm['active_parameters']:,}" for arm in arms))
     result.add_row("sparsity of dendritic layers", *(_percent(arm["sparsity"]) for arm in arms))
     result.add_row("training time (s)", *(f"{arm['training_seconds']:.1f}" for arm in arms))
-    result.add_section()
-    result.add_row("PyTorch, one image, one thread", "", "")
-    result.add_row("  latency, median (µs)", *(f"{each['latency_us_median']:.1f}" for each in torch_figures))
-    result.add_row("  latency, 95th percentile (µs)", *(f"{each['latency_us_p95']:.1f}" for each in torch_figures))
-    result.add_row(
-        "  memory to load and run (MB)", *(_megabytes(each["memory_growth_bytes"]) for each in torch_figures)
-    )
-    result.add_row("  whole process (MB)", *(_megabytes(each["process_peak_bytes"]) for each in torch_figures))
-    result.add_row("  stored weights (MB)", *(_megabytes(each["stored_bytes"]) for each in torch_figures))
-    reduction = _percent(metrics["remaining_error_reduction"])
-    result.caption = (
-        f"Remaining error reduction: {reduction}. In PyTorch a mask alone saves neither time nor memory nor bytes:"
-        " dropped weights are stored and multiplied as zeros."
-    )
+    for name in metrics["baseline"]["runtimes"]:
+        result.add_section()
+        result.add_row(f"{CONTESTANTS[name].label}, one image, one thread", "", "")
+        figures = [arm["runtimes"][name] for arm in arms]
+        result.add_row("  latency, median (µs)", *(f"{each['latency_us_median']:.2f}" for each in figures))
+        result.add_row("  latency, 95th percentile (µs)", *(f"{each['latency_us_p95']:.2f}" for each in figures))
+        result.add_row("  memory to load and run (MB)", *(_megabytes(each["memory_growth_bytes"]) for each in figures))
+        result.add_row("  whole process (MB)", *(_megabytes(each["process_peak_bytes"]) for each in figures))
+        result.add_row("  stored model (MB)", *(_megabytes(each["stored_bytes"]) for each in figures))
+    result.caption = _caption(metrics)
     return result
+
+
+def _caption(metrics: dict[str, Any]) -> str:
+    dense = {name: each["latency_us_median"] for name, each in metrics["baseline"]["runtimes"].items()}
+    sparse = metrics["dendritic"]["runtimes"]["sparbor"]["latency_us_median"]
+    others = [f"{dense[name] / sparse:.1f} × faster than the baseline on {CONTESTANTS[name].label}" for name in dense]
+    deployed = metrics["deployed"]
+    return (
+        f"Remaining error reduction: {_percent(metrics['remaining_error_reduction'])}. A mask alone saves nothing in"
+        f" PyTorch; on the engine the dendritic model is {', '.join(others)}. Deployed, it scores"
+        f" {deployed['test_accuracy_percent']:.2f} % on the test set ({deployed['kernels']} kernels)."
+    )
 
 
 def _percent(share: float | None) -> str:
