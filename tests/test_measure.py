@@ -37,7 +37,7 @@ def test_probe_sees_a_peak_that_is_gone_again() -> None:
 def test_memory_of_a_model_in_a_fresh_process(tmp_path: Path) -> None:
     file = tmp_path / "model.safetensors"
     save_file(mnist_mlp().state_dict(), file)
-    figures = measure.memory("torch", "mnist", file)
+    figures = measure.memory("torch", "mnist", file, (1, 28, 28))
     assert figures is not None
     assert 4 * 269_322 < figures.growth_bytes < figures.process_bytes
 
@@ -47,7 +47,7 @@ def test_memory_probe_that_fails_says_why(tmp_path: Path) -> None:
     with pytest.raises(
         SparborError, match=r"memory could not be measured: .*sparbor.memory_probe torch mnist.*ended with"
     ):
-        measure.memory("torch", "mnist", tmp_path / "absent.safetensors")
+        measure.memory("torch", "mnist", tmp_path / "absent.safetensors", (1, 28, 28))
 
 
 def test_parameter_counts_are_counted() -> None:

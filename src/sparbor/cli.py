@@ -1,4 +1,7 @@
-"""The command line, ``sparbor`` or ``python -m sparbor.cli``: ``sparbor benchmark`` (which ``main.py`` calls)."""
+"""The command line, ``sparbor`` or ``python -m sparbor.cli``; ``main.py`` is its benchmark command by itself.
+
+``inspect``, ``run`` and ``time`` need what the engine needs, NumPy and safetensors, and nothing else.
+"""
 
 import argparse
 import sys
@@ -6,10 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from sparbor.errors import SparborError
+from sparbor.errors import ArgumentError, OutputError, SparborError
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+WARMUP_CALLS = 100
+TIMED_CALLS = 1000
 
 
 class Parser(argparse.ArgumentParser):
@@ -24,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """``sparbor COMMAND ...``; returns the exit status."""
     parser = Parser(prog="sparbor", description="Dendritic networks: trained sparse, run sparse.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
-    add_benchmark_options(commands.add_parser("benchmark", help=BENCHMARK_HELP, description=BENCHMARK_HELP))
+    for name, help_text, add_options in COMMANDS:
+        add_options(commands.add_parser(name, help=help_text, description=help_text))
     return _end_cleanly("sparbor", parser.parse_args(arguments))
 
 
@@ -53,6 +59,37 @@ def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("PAI"), help="directory for the results (default: PAI)")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.set_defaults(run=run_benchmark)
+
+
+def add_inspect_options(parser: argparse.ArgumentParser) -> None:
+    """The options of ``sparbor inspect``."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="a deployed model")
+    parser.set_defaults(run=inspect)
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """The options of ``sparbor run``."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="a deployed model")
+    parser.add_argument("--input", type=Path, required=True, help="float32 array (batch, ...) in a .npy file")
+    parser.add_argument("--output", type=Path, required=True, help=".npy file for the result")
+    parser.add_argument("--threads", type=int, default=1, help="(default: 1)")
+    parser.set_defaults(run=run_model)
+
+
+def add_time_options(parser: argparse.ArgumentParser) -> None:
+    """The options of ``sparbor time``."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="a deployed model")
+    parser.add_argument("--batch", type=int, default=1, help="items in one call (default: 1)")
+    parser.add_argument("--threads", type=int, default=1, help="(default: 1)")
+    parser.set_defaults(run=time_model)
+
+
+COMMANDS = (
+    ("benchmark", BENCHMARK_HELP, add_benchmark_options),
+    ("inspect", "Show a deployed model's layers: density, precision and bytes.", add_inspect_options),
+    ("run", "Run a deployed model on an array.", add_run_options),
+    ("time", "Measure a deployed model's latency on this machine.", add_time_options),
+)
 
 
 def run_benchmark(options: argparse.Namespace) -> None:
@@ -84,6 +121,69 @@ def run_benchmark(options: argparse.Namespace) -> None:
     report.publish(options.out, metrics, runtime)
     console.print(report.table(metrics))
     console.print(f"Results: {options.out / report.METRICS}, {options.out / report.PLOT}, {options.out / report.MODEL}")
+
+
+def inspect(options: argparse.Namespace) -> None:
+    """A line for each layer, and one for the whole model."""
+    from sparbor.runtime import load
+
+    runtime = load(options.file)
+    layers = runtime.describe()
+    width = max([len(layer.name) for layer in layers] + [len("layer")])
+    print(f"{'layer':<{width}}  {'outputs':>8}  {'inputs':>8}  {'kind':<6}  {'density':>8}  precision  {'bytes':>11}")
+    for layer in layers:
+        print(
+            f"{layer.name:<{width}}  {layer.outputs:>8}  {layer.fan_in:>8}  {layer.kind:<6}  {layer.density:>8.2%}"
+            f"  {layer.precision:<9}  {layer.bytes:>11,}"
+        )
+    active = sum(layer.active for layer in layers)
+    weights = sum(layer.outputs * layer.fan_in for layer in layers)
+    print(
+        f"input {('batch', *runtime.input_shape)}, output {('batch', *runtime.output_shape)}, {active:,} of {weights:,}"
+        f" weights active, {options.file.stat().st_size:,} bytes stored, {runtime.isa} kernels on this machine"
+    )
+
+
+def run_model(options: argparse.Namespace) -> None:
+    """Read an array, run the model, write the result at once or not at all."""
+    import numpy as np
+
+    from sparbor.runtime import load
+
+    runtime = load(options.file, threads=options.threads)
+    try:
+        x = np.load(options.input, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ArgumentError(f"input={str(options.input)!r}: cannot be read as a .npy array ({error})") from error
+    result = runtime(np.ascontiguousarray(x))
+    unfinished = options.output.with_name(f".{options.output.name}.unfinished")
+    try:
+        with unfinished.open("wb") as file:
+            np.save(file, result)
+        unfinished.replace(options.output)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise OutputError(f"output={str(options.output)!r}: could not be written ({error.strerror})") from error
+
+
+def time_model(options: argparse.Namespace) -> None:
+    """Median and 95th percentile of many calls on random input."""
+    import numpy as np
+
+    from sparbor.runtime import load
+    from sparbor.timing import sample, summarize
+
+    if options.batch < 1:
+        raise ArgumentError(f"batch={options.batch}: must be at least 1")
+    runtime = load(options.file, threads=options.threads)
+    x = np.random.default_rng(0).standard_normal((options.batch, *runtime.input_shape)).astype(np.float32)
+    result = np.empty((options.batch, *runtime.output_shape), np.float32)
+    sample(lambda: runtime(x, out=result), WARMUP_CALLS)
+    latency = summarize(sample(lambda: runtime(x, out=result), TIMED_CALLS))
+    print(
+        f"median {latency.median_us:.2f} µs, 95th percentile {latency.p95_us:.2f} µs"
+        f" ({TIMED_CALLS} calls, batch {options.batch}, threads {options.threads}, {runtime.isa} kernels)"
+    )
 
 
 def _end_cleanly(program: str, options: argparse.Namespace) -> int:

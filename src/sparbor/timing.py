@@ -26,6 +26,11 @@ def sample(call: Callable[[], object], times: int) -> list[float]:
     return [1e6 * second for second in seconds]
 
 
+def summarize(microseconds: list[float]) -> Latency:
+    """Median and 95th percentile of some calls."""
+    return Latency(median(microseconds), quantiles(microseconds, n=20)[-1])
+
+
 def take_turns(
     samplers: Mapping[str, Sampler], *, rounds: int, calls: Mapping[str, int], untimed: int = 0
 ) -> dict[str, Latency]:
@@ -37,4 +42,4 @@ def take_turns(
     for _ in range(rounds):
         for name, sampler in samplers.items():
             samples[name] += sampler(untimed + calls[name])[untimed:]
-    return {name: Latency(median(times), quantiles(times, n=20)[-1]) for name, times in samples.items()}
+    return {name: summarize(times) for name, times in samples.items()}

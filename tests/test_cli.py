@@ -1,0 +1,115 @@
+"""``sparbor inspect``, ``run`` and ``time`` on a deployed model."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sparbor
+from sparbor.cli import main
+from sparbor.models import mnist_mlp
+from sparbor.perforator import perforate
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    model = mnist_mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    perforate(model, optimizer, sparbor.Recipe(sparsity=0.9), total_steps=1)
+    file = tmp_path_factory.mktemp("deployed") / "model.safetensors"
+    sparbor.deploy(model, torch.zeros(1, 28, 28)).save(file)
+    return file
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    file = tmp_path / "x.npy"
+    np.save(file, np.random.default_rng(0).standard_normal((5, 28, 28)).astype(np.float32))
+    return file
+
+
+def test_inspect_lists_every_layer(model_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(model_file)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["layer", "fc1", "fc2", "fc3", "input"]
+    assert re.search(r"fc1 +256 +784 +sparse +10\.\d\d% +f16 +\d\d,\d{3}$", lines[1])
+    assert f"{model_file.stat().st_size:,} bytes stored" in lines[-1]
+
+
+def test_run_gives_what_the_runtime_gives(model_file: Path, images: Path, tmp_path: Path) -> None:
+    output = tmp_path / "y.npy"
+    assert main(["run", str(model_file), "--input", str(images), "--output", str(output)]) == 0
+    np.testing.assert_array_equal(np.load(output), sparbor.load(model_file)(np.load(images)))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.npy", "y.npy"]
+
+
+def test_time_prints_a_measurement(model_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["time", str(model_file), "--batch", "2"]) == 0
+    line = capsys.readouterr().out
+    found = re.fullmatch(r"median ([\d.]+) µs, 95th percentile ([\d.]+) µs \(\d+ calls, batch 2, .*\)\n", line)
+    assert found, line
+    assert 0 < float(found[1]) <= float(found[2])
+
+
+def test_a_kernel_set_can_be_forced(model_file: Path) -> None:
+    command = [sys.executable, "-m", "sparbor.cli", "time", str(model_file)]
+    forced = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "SPARBOR_ISA": "portable"})
+    assert "portable kernels" in forced.stdout
+    refused = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "SPARBOR_ISA": "sse9"})
+    assert refused.returncode == 2
+    assert re.fullmatch(r"sparbor: error: SPARBOR_ISA=sse9 .*portable.*\n", refused.stderr)
+
+
+def test_these_commands_need_no_torch(model_file: Path, images: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys; from sparbor.cli import main\n"
+        f"assert main(['run', {str(model_file)!r}, '--input', {str(images)!r},"
+        f" '--output', {str(tmp_path / 'y.npy')!r}]) == 0\n"
+        "print([name for name in ('torch', 'rich', 'matplotlib') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert result.stdout == "[]\n", result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["inspect", "{tmp}/absent"], r"absent"),
+        (["inspect", "{images}"], r"x\.npy"),
+        (["run", "{model}", "--input", "{model}", "--output", "{tmp}/y.npy"], r"cannot be read as a \.npy array"),
+        (
+            ["run", "{model}", "--input", "{tmp}/absent.npy", "--output", "{tmp}/y.npy"],
+            r"input='.*absent\.npy': cannot",
+        ),
+        (["run", "{model}", "--input", "{wrong}", "--output", "{tmp}/y.npy"], r"x has shape \(5, 7\): this model's is"),
+        (
+            ["run", "{model}", "--input", "{images}", "--output", "{tmp}/no/y.npy"],
+            r"output='.*' ?: could not be written",
+        ),
+        (["time", "{model}", "--batch", "0"], r"batch=0: must be at least 1"),
+        (["time", "{model}", "--threads", "0"], r"threads=0: "),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: list[str],
+    text: str,
+    model_file: Path,
+    images: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    wrong = tmp_path / "wrong.npy"
+    np.save(wrong, np.zeros((5, 7), np.float32))
+    names = {"tmp": tmp_path, "model": model_file, "images": images, "wrong": wrong}
+    assert main([argument.format(**names) for argument in arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("sparbor: error: ")
+    assert error.count("\n") == 1
+    assert re.search(text, error), error
+    assert not (tmp_path / "y.npy").exists()
