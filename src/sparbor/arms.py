@@ -129,7 +129,8 @@ def make_arms(job: Job, split: Split, recipes: Mapping[str, Recipe | None]) -> l
     arms = []
     for name, recipe in recipes.items():
         model = copy.deepcopy(initial)
-        optimizer = torch.optim.Adam(model.parameters(), lr=job.learning_rate)
+        # Fused: the default implementation takes square roots, of which torch's are five times slower for zeros.
+        optimizer = torch.optim.Adam(model.parameters(), lr=job.learning_rate, fused=True)
         total_steps = job.epochs * steps_an_epoch(split)
         perforator = perforate(model, optimizer, recipe, total_steps=total_steps) if recipe else None
         arms.append(Arm(name, model, optimizer, perforator))

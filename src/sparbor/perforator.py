@@ -77,6 +77,7 @@ class _Layer:
     dense_gradient: Tensor | None = None
 
     def add_gradient(self, gradient: Tensor) -> None:
+        """What a backward pass brings, before it is masked."""
         if self.dense_gradient is None or self._was_cleared(self.dense_gradient):
             self.dense_gradient = gradient.detach().clone()
         else:
@@ -117,7 +118,11 @@ class Perforator:
         for pool in self._pools:
             for index in pool.layers:
                 self._layers[index].module.sparsity = 1 - pool.density
-        self._hooks = [optimizer.register_step_post_hook(lambda *_: self._after_step())]
+        self._stepping = False
+        self._hooks = [
+            optimizer.register_step_pre_hook(lambda *_: self._before_step()),
+            optimizer.register_step_post_hook(lambda *_: self._after_step()),
+        ]
         # Whatever part of the model is loaded, a state dict is refused before the first of its layers is changed.
         self._hooks += [
             module.register_load_state_dict_pre_hook(refuse_other_state)  # type: ignore[no-untyped-call]
@@ -219,12 +224,18 @@ class Perforator:
         step = self.steps + 1
         return self.recipe.method == "rigl" and self.timeline.rewires(step) and self.timeline.drop(step) > 0
 
+    def _before_step(self) -> None:
+        self._stepping = True
+
     def _after_step(self) -> None:
         found_inf = getattr(self.optimizer, "found_inf", None)  # a fused optimizer that GradScaler made skip its step
         if found_inf is not None and found_inf.item():
             return
         for layer in self._layers:
             layer.module.apply_mask()
+        if not self._stepping:  # a subclass' step that called super().step(), which was counted: torch hooks both
+            return
+        self._stepping = False
         self.steps += 1
         self._follow_schedule()
 

@@ -17,7 +17,7 @@ class Schedule:
 
     ``warmup``: dense until this share of the steps (at most 1/3). ``ramp_end``: the final sparsity is reached here (at
     most 0.75). ``rewire_end``: the topology rests from here on. ``interval``: steps between two rewirings; ``None``
-    takes a hundredth of the run, between 1 and 100 steps. ``drop_fraction``: the share of active weights that the
+    takes a hundredth of the run, between 10 and 100 steps. ``drop_fraction``: the share of active weights that the
     first rewirings exchange; it falls to zero along a half cosine.
     """
 
@@ -50,7 +50,7 @@ class Schedule:
             switch=int(self.warmup * total_steps),
             ramp_end=int(self.ramp_end * total_steps),
             rewire_end=int(self.rewire_end * total_steps),
-            interval=self.interval or min(max(total_steps // 100, 1), 100),
+            interval=self.interval or min(max(total_steps // 100, 10), 100),
             drop_fraction=self.drop_fraction,
         )
 

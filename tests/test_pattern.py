@@ -1,0 +1,237 @@
+"""Patterns against a mask maker in plain Python, over shapes that fill no group and no branch."""
+
+import math
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparbor.errors import ArgumentError
+from sparbor.pattern import NM, Slots, Unstructured, select, slot_counts
+from sparbor.rewire import magnitude_mask
+
+torch.set_num_threads(1)
+
+PATTERNS = [Slots(), Slots(4, 8), NM(2, 4), NM(1, 32), Unstructured()]
+
+
+def brute_force(units: list[tuple[Fraction, list[tuple[int, int]]]], budget: int) -> set[tuple[int, int]]:
+    """Keep the best units, the earlier of equals first, until the next would lead further from the budget."""
+    kept: set[tuple[int, int]] = set()
+    for _, places in sorted(units, key=lambda unit: -unit[0]):
+        if abs(len(kept) + len(places) - budget) > abs(len(kept) - budget):
+            break
+        kept.update(places)
+    return kept
+
+
+def slots_by_hand(score: list[list[int]], pattern: Slots, groups: int) -> list[tuple[Fraction, list[tuple[int, int]]]]:
+    outputs, fan_in = len(score), len(score[0])
+    neurons = outputs // groups
+    units = []
+    for conv_group in range(groups):
+        for first in range(conv_group * neurons, (conv_group + 1) * neurons, pattern.group):
+            group = range(first, min(first + pattern.group, (conv_group + 1) * neurons))
+            for start in range(0, fan_in, pattern.branch):
+                branch = range(start, min(start + pattern.branch, fan_in))
+                ranked = {o: sorted(branch, key=lambda i, o=o: -score[o][i]) for o in group}
+                for j in range(len(branch)):
+                    places = [(o, ranked[o][j]) for o in group]
+                    units.append((Fraction(sum(score[o][i] for o, i in places), len(group)), places))
+    return units
+
+
+def as_mask(places: set[tuple[int, int]], shape: tuple[int, ...]) -> torch.Tensor:
+    mask = torch.zeros(shape, dtype=torch.bool)
+    for place in places:
+        mask[place] = True
+    return mask
+
+
+@st.composite
+def scored(draw: st.DrawFn, most_outputs: int = 40, most_inputs: int = 70) -> tuple[torch.Tensor, int, int]:
+    """Whole numbers as scores (so ties are many or few), convolution groups, and a budget."""
+    groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
+    outputs = groups * draw(st.integers(1, most_outputs // groups))
+    fan_in = draw(st.integers(1, most_inputs))
+    highest = draw(st.sampled_from([0, 1, 5, 1000]))
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+    score = torch.randint(0, highest + 1, (outputs, fan_in), generator=generator)
+    share = draw(st.sampled_from([0.0, 0.03, 0.1, 0.5, 0.97, 1.0]))
+    return score, groups, round(share * outputs * fan_in)
+
+
+@settings(max_examples=150, deadline=None)
+@given(scored(), st.sampled_from([Slots(), Slots(4, 8), Slots(1, 1), Slots(3, 5)]))
+def test_slots_keep_what_the_mask_maker_in_plain_python_keeps(
+    case: tuple[torch.Tensor, int, int], pattern: Slots
+) -> None:
+    score, groups, budget = case
+    (mask,) = select([pattern.units(score.float(), groups=groups)], budget)
+    expected = brute_force(slots_by_hand(score.tolist(), pattern, groups), budget)
+    assert torch.equal(mask, as_mask(expected, mask.shape))
+
+
+@settings(max_examples=50, deadline=None)
+@given(scored())
+def test_unstructured_keeps_the_best_weights(case: tuple[torch.Tensor, int, int]) -> None:
+    score, _, budget = case
+    (mask,) = select([Unstructured().units(score.float())], budget)
+    assert mask.sum() == budget
+    if 0 < budget < mask.numel():
+        assert score[mask].min() >= score[~mask].max()
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(scored(20, 40), min_size=2, max_size=4), st.floats(0, 1))
+def test_layers_that_share_a_budget_are_chosen_from_together(
+    cases: list[tuple[torch.Tensor, int, int]], share: float
+) -> None:
+    pattern = Slots(4, 8)
+    budget = round(share * sum(score.numel() for score, _, _ in cases))
+    masks = select([pattern.units(score.float(), groups=groups) for score, groups, _ in cases], budget)
+    units = [
+        (worth, [(layer, *place) for place in places])
+        for layer, (score, groups, _) in enumerate(cases)
+        for worth, places in slots_by_hand(score.tolist(), pattern, groups)
+    ]
+    expected = brute_force(units, budget)  # type: ignore[arg-type]
+    got = {(layer, *place) for layer, mask in enumerate(masks) for place in mask.nonzero().tolist()}
+    assert got == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    outputs=st.integers(1, 50),
+    fan_in=st.integers(1, 100),
+    groups=st.sampled_from([1, 1, 2]),
+    density=st.floats(0, 1),
+    pattern=st.sampled_from([Slots(), Unstructured()]),
+)
+def test_density_is_within_a_slot_of_what_was_asked(
+    outputs: int, fan_in: int, groups: int, density: float, pattern: Slots | Unstructured
+) -> None:
+    weight = torch.randn(outputs * groups, fan_in)
+    mask = magnitude_mask(weight, pattern, density, groups)
+    assert abs(int(mask.sum()) - density * mask.numel()) < 16
+
+
+@settings(max_examples=100, deadline=None)
+@given(scored(), st.sampled_from([Slots(), Slots(4, 8)]))
+def test_neurons_of_a_group_have_equally_many_synapses_on_a_branch(
+    case: tuple[torch.Tensor, int, int], pattern: Slots
+) -> None:
+    score, groups, budget = case
+    (mask,) = select([pattern.units(score.float(), groups=groups)], budget)
+    counts = slot_counts(mask, pattern, groups)
+    neurons = len(mask) // groups
+    row = 0
+    for conv_group in mask.view(groups, neurons, -1):
+        for group in conv_group.split(pattern.group):
+            for column, branch in enumerate(group.split(pattern.branch, dim=1)):
+                of_neuron = branch.sum(dim=1)
+                assert (of_neuron == of_neuron[0]).all()
+                assert counts[row, column] == of_neuron[0]
+            row += 1
+    assert row == len(counts)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=repr)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 100), (100, 1), (17, 33), (16, 32)], ids=str)
+def test_extreme_densities(pattern: Slots | NM | Unstructured, shape: tuple[int, int]) -> None:
+    weight = torch.randn(shape)
+    assert magnitude_mask(weight, pattern, 1.0).all()
+    assert not magnitude_mask(weight, pattern, 0.0).any()
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=repr)
+def test_equal_weights_give_the_same_mask_every_time(pattern: Slots | NM | Unstructured) -> None:
+    masks = [magnitude_mask(torch.ones(35, 70), pattern, 0.3) for _ in range(3)]
+    assert torch.equal(masks[0], masks[1])
+    assert torch.equal(masks[0], masks[2])
+    assert abs(int(masks[0].sum()) - 0.3 * 35 * 70) < 16
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=repr)
+def test_nan_is_worth_nothing_and_infinity_most(pattern: Slots | NM | Unstructured) -> None:
+    weight = torch.rand(16, 32) + 1
+    weight[:, 3] = math.nan
+    weight[:, 8] = -math.inf
+    weight[:, 31] = torch.finfo(torch.float32).max
+    mask = magnitude_mask(weight, pattern, 2 / 32)
+    expected = torch.zeros_like(mask)
+    expected[:, [8, 31]] = True
+    if pattern == NM(1, 32):
+        assert abs(int(mask.sum()) - 32) < 16
+    else:
+        assert torch.equal(mask, expected)
+    everything_nan = magnitude_mask(torch.full((16, 32), math.nan), pattern, 0.25)
+    assert everything_nan.sum() == 128
+
+
+def test_half_precision_does_not_overflow() -> None:
+    weight = torch.full((16, 64), 60000.0, dtype=torch.float16)
+    weight[:, 40] = 65000.0
+    assert magnitude_mask(weight, Slots(), 1 / 64)[:, 40].all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    outputs=st.integers(1, 20),
+    fan_in=st.integers(1, 70),
+    quota=st.sampled_from([(1, 2), (2, 4), (1, 4), (4, 16), (1, 32), (32, 32), (3, 7)]),
+    share=st.sampled_from([1.0, 0.9, 0.3, 0.0]),
+)
+def test_nm_never_exceeds_its_quota(outputs: int, fan_in: int, quota: tuple[int, int], share: float) -> None:
+    n, m = quota
+    density = share * n / m
+    mask = magnitude_mask(torch.randn(outputs, fan_in), NM(n, m), density)
+    for window in mask.split(m, dim=1):
+        assert (window.sum(dim=1) <= n).all()
+    assert abs(int(mask.sum()) - density * mask.numel()) < 16
+
+
+def test_nm_keeps_the_best_of_each_window() -> None:
+    weight = torch.randn(6, 32)
+    mask = magnitude_mask(weight, NM(2, 4), 0.5)
+    best = weight.abs().view(-1, 4).topk(2).indices
+    assert torch.equal(mask, torch.zeros(48, 4, dtype=torch.bool).scatter(1, best, True).view(6, 32))
+
+
+def test_nm_is_no_stricter_than_the_density_asked_for() -> None:
+    """On the way from dense to 1:4 the quota falls with the density: 3 of 4 at 70 %."""
+    mask = magnitude_mask(torch.randn(16, 64), NM(1, 4), 0.7)
+    assert mask.view(-1, 4).sum(1).max() == 3
+    assert mask.sum() == round(0.7 * 16 * 64)
+
+
+def test_a_group_never_spans_two_convolution_groups() -> None:
+    score = torch.zeros(48, 32)
+    score[:24, :3] = 1  # three synapses for each neuron of the first convolution group, none for the second
+    (mask,) = select([Slots().units(score, groups=2)], 3 * 24)
+    assert torch.equal(mask, score.bool())
+
+
+def test_layers_that_slots_refuse() -> None:
+    assert Slots().refuses(32, 4) == "8 outputs in each convolution group, a slot needs 16"
+    assert Slots().refuses(64, 4) is None
+    assert Slots().refuses(3, 1) is None  # one group, partly filled
+    assert Slots(group=8).refuses(32, 4) is None
+    assert NM(2, 4).refuses(32, 32) is None
+    assert Unstructured().refuses(32, 32) is None
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: Slots(group=0), r"Slots\(group=0\): group must be a whole number of at least 1"),
+        (lambda: Slots(branch=2.5), r"Slots\(branch=2\.5\): branch must be a whole number"),
+        (lambda: NM(0, 4), r"NM\(n=0\): n must be a whole number of at least 1"),
+        (lambda: NM(5, 4), r"NM\(n=5, m=4\): n must be at most m; swap them or lower n"),
+    ],
+)
+def test_bad_patterns(make: object, text: str) -> None:
+    with pytest.raises(ArgumentError, match=text):
+        make()  # type: ignore[operator]
