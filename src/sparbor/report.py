@@ -60,9 +60,9 @@ def _replace_files(out: Path, writers: dict[str, Callable[[Path], None]]) -> Non
                 os.replace(directory / name, out / name)
         finally:
             shutil.rmtree(directory, ignore_errors=True)
-    except OSError as error:
+    except (OSError, OutputError) as error:
         raise OutputError(
-            f"out={str(out)!r}: {', '.join(writers)} could not be written ({error.strerror});"
+            f"out={str(out)!r}: {', '.join(writers)} could not be written ({error});"
             " make room or choose another --out; older results are unchanged"
         ) from error
 
