@@ -335,10 +335,10 @@ class _Linear:
 # The share of its slots from which a layer is faster dense, for few rows and for many; see docs/kernels.md.
 _CROSSOVER: Mapping[str, tuple[float, float]] = {
     "avx512": (0.8, 0.7),
-    "avx2": (0.25, 0.2),
-    "portable": (0.17, 0.17),
+    "avx2": (0.25, 0.45),
+    "portable": (0.17, 1.0),
 }
-_MANY_ROWS = 4
+_MANY_ROWS = 6
 
 
 def dense_is_faster(layer: SparseLayer, rows: int) -> bool:
