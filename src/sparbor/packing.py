@@ -316,7 +316,7 @@ def _require(name: str, holds: bool | np.bool_, fault: str) -> None:
 
 
 def _all_finite(halves: Words) -> bool:
-    return bool((halves & 0x7C00 != 0x7C00).all())
+    return bool(np.isfinite(halves.view(np.float16)).all())
 
 
 def _all_positive(scale: Floats) -> bool:
@@ -360,23 +360,19 @@ def check_sparse(name: str, layer: SparseLayer) -> None:
     placed = np.repeat(group_of_run, topology.run_branches) * MAX_BRANCHES + topology.branches
     require(len(np.unique(placed)) == listed, "a group lists a branch twice")
 
-    groups_of_slots, branches = topology.slot_positions()
-    active = ~layer.padding
+    padding = layer.padding
+    if layer.indices is not None:
+        require((padding | (layer.indices < BRANCH)).all(), "an index lies beyond its branch")
     if layer.words is not None:
         require(_all_finite(layer.words), "a synapse word is infinite or NaN")
-        index: npt.NDArray[np.integer] = layer.words % BRANCH
-    else:
-        assert layer.indices is not None
-        index = layer.indices
-        require((index[active] < BRANCH).all(), "an index lies beyond its branch")
-    ends_early = layer.fan_in % BRANCH
-    if ends_early:
-        last = branches == layer.fan_in // BRANCH
-        require((index[last] < ends_early)[active[last]].all(), "an index lies beyond the fan-in")
-    if layer.outputs % GROUP:
-        beyond = active[groups_of_slots == layer.outputs // GROUP, layer.outputs % GROUP :]
-        require(not beyond.any(), "a synapse belongs to a neuron beyond the outputs")
     if layer.scale is not None:
-        require(
-            (np.isfinite(layer.scale) & (layer.scale > 0)).all(), "a neuron's scale is not a positive number"
-        )
+        require(_all_positive(layer.scale), "a neuron's scale is not a positive number")
+
+    groups_of_slots, branches = topology.slot_positions()
+    last = np.flatnonzero(branches == layer.fan_in // BRANCH)  # the branch that is only partly filled
+    stored_index = layer.indices if layer.words is None else layer.words
+    assert stored_index is not None
+    index = stored_index[last] % BRANCH
+    require((padding[last] | (index < layer.fan_in % BRANCH)).all(), "an index lies beyond the fan-in")
+    beyond = ~padding[groups_of_slots == layer.outputs // GROUP, layer.outputs % GROUP :]
+    require(not beyond.any(), "a synapse belongs to a neuron beyond the outputs")
