@@ -9,6 +9,7 @@ arrays.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -208,12 +209,12 @@ def pack(
     slot = first_slot[rows // GROUP, columns // BRANCH] + rank
     lane, index, values = rows % GROUP, columns % BRANCH, weight[rows, columns]
     if precision is Precision.F32:
-        weights = np.zeros((topology.slots, GROUP), np.float32)
-        indices = np.full((topology.slots, GROUP), PADDING_INDEX, np.uint8)
+        weights = _aligned_full((topology.slots, GROUP), 0, np.float32)
+        indices = _aligned_full((topology.slots, GROUP), PADDING_INDEX, np.uint8)
         weights[slot, lane], indices[slot, lane] = values, index
         return SparseLayer(outputs, fan_in, topology, None, weights, indices, None, bias)
     scale = _neuron_scale(np.where(mask, weight, np.float32(0)))
-    words = np.zeros((topology.slots, GROUP), np.uint16)
+    words = _aligned_full((topology.slots, GROUP), 0, np.uint16)
     words[slot, lane] = nearest_words(values / scale[rows], index)
     return SparseLayer(outputs, fan_in, topology, words, None, None, scale, bias)
 
@@ -227,10 +228,27 @@ def pack_dense(
     whole = np.zeros((-(-outputs // GROUP) * GROUP, fan_in), np.float32)
     scale = _neuron_scale(weight) if precision is Precision.F16 else None
     whole[:outputs] = weight if scale is None else weight / scale[:, None]
-    panels = np.ascontiguousarray(whole.reshape(-1, GROUP, fan_in).transpose(0, 2, 1))
+    panels = whole.reshape(-1, GROUP, fan_in).transpose(0, 2, 1)
+    stored = aligned_empty(panels.shape, np.float32 if scale is None else np.float16)
+    stored[...] = panels
     if scale is None:
-        return DenseLayer(outputs, fan_in, panels, None, None, bias)
-    return DenseLayer(outputs, fan_in, None, panels.astype(np.float16).view(np.uint16), scale, bias)
+        return DenseLayer(outputs, fan_in, stored, None, None, bias)
+    return DenseLayer(outputs, fan_in, None, stored.view(np.uint16), scale, bias)
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """An array that starts on a cache line, as the kernels like it."""
+    kind = np.dtype(dtype)
+    size = math.prod(shape) * kind.itemsize
+    memory = np.empty(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(kind).reshape(shape)
+
+
+def _aligned_full(shape: tuple[int, ...], value: float, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    array = aligned_empty(shape, dtype)
+    array.fill(value)
+    return array
 
 
 def nearest_words(values: Floats, index: npt.NDArray[np.integer]) -> Words:
