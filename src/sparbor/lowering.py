@@ -248,7 +248,8 @@ class _Graph:
     def linear(self, node: Node, x: Argument, weight: Tensor, bias: Tensor | None = None) -> _Value:
         if not isinstance(weight, Tensor) or isinstance(bias, _Value):
             raise ArgumentError(f"{_where(node)} multiplies two computed values. {_WAY_OUT}")
-        name = self._layer_name(self.names[id(weight)].removesuffix(".weight").replace(".main_module", ""))
+        path = self.names[id(weight)].removesuffix("weight").split(".")
+        name = self._layer_name(".".join(each for each in path if each not in ("", "main_module")))
         mask = self.masks.get(id(weight))
         self.weights[name] = _Linear(weight, bias, mask)
         return self._append(node, "linear", x, layer=name)
@@ -298,7 +299,8 @@ class _Graph:
         raise ArgumentError(f"{_where(node)} adds a constant. {_WAY_OUT}")
 
     def _layer_name(self, wanted: str) -> str:
-        name, count = wanted or "layer", 2
+        wanted = wanted or "layer"
+        name, count = wanted, 2
         while name in self.weights:
             name, count = f"{wanted}:{count}", count + 1
         return name
