@@ -81,7 +81,7 @@ def test_sixteen_bit_synapses_stay_within_their_error():
 
 
 def test_masks_are_read_and_not_zeros():
-    layer = perforated(nn.Linear(64, 32), 0.3)
+    layer = perforated(nn.Linear(64, 32), 0.02, random_mask)
     with torch.no_grad():
         layer.main_module.weight[0] = 0
         layer.main_module.weight[1, ~layer.mask[1]] = 5.0  # outside the mask
@@ -92,11 +92,24 @@ def test_masks_are_read_and_not_zeros():
     assert relative_error(runtime(x), masked) < 1e-6
 
 
+def test_a_layer_that_multiplies_by_its_mask_keeps_it():
+    class Multiplied(Perforated):
+        def forward(self, x):
+            return F.linear(x, self.main_module.weight * self.mask, self.main_module.bias)
+
+    mask = torch.from_numpy(random_mask(np.random.default_rng(0), 32, 64, 0.02))
+    model = nn.Sequential(Multiplied(nn.Linear(64, 32), mask), nn.ReLU())
+    with torch.no_grad():
+        model[0].main_module.weight[0] = 0
+    report = assert_deploys(model, torch.randn(2, 64)).describe()[0]
+    assert (report.name, report.active) == ("0", int(mask.sum()))
+
+
 def test_a_plain_layer_is_dense_unless_it_has_many_zeros():
     torch.manual_seed(0)
     layer, x = nn.Linear(128, 64), torch.randn(3, 128)
     assert assert_deploys(layer, x).describe()[0].kind == "dense"
-    plain = perforated(nn.Linear(128, 64), 0.1, random_mask).main_module
+    plain = perforated(nn.Linear(128, 64), 0.02, random_mask).main_module
     report = assert_deploys(plain, x).describe()[0]
     assert (report.kind, report.active) == ("sparse", int((plain.weight != 0).sum()))
 
@@ -105,12 +118,12 @@ def test_the_batch_decides_between_sparse_and_dense(monkeypatch):
     torch.manual_seed(0)
     monkeypatch.setenv("SPARBOR_ISA", kernel_sets()[-1])
     x = torch.randn(1, 512)
-    for density, kind in [(0.05, "sparse"), (0.6, "dense")]:
+    for density, batch, kind in [(0.05, 1, "sparse"), (0.6, 1, "dense"), (0.6, 16, "sparse")]:
         layer = perforated(nn.Linear(512, 512), density)
-        for batch in (1, 16):
-            runtime = sparbor.deploy(layer, x, batch=batch)
-            assert runtime.describe()[0].kind == kind
-            assert relative_error(runtime(x), layer(x)) <= 0.008
+        runtime = sparbor.deploy(layer, x, batch=batch)
+        report = runtime.describe()[0]
+        assert (report.name, report.kind, report.active) == ("layer", kind, int(layer.mask.sum()))
+        assert relative_error(runtime(x), layer(x)) <= 0.008
 
 
 def test_residuals_batch_norms_and_dropout():

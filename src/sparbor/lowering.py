@@ -109,7 +109,7 @@ class _Value(int):
 class _Graph:
     """Walks an exported graph once, constants folded, operations appended in order."""
 
-    def __init__(self, exported: torch.export.ExportedProgram, masks: Mapping[int, Tensor]) -> None:
+    def __init__(self, exported: torch.export.ExportedProgram, masks: dict[int, Tensor]) -> None:
         self.exported = exported
         self.masks = masks
         self.shapes: list[Shape] = []
@@ -185,8 +185,7 @@ class _Graph:
         kwargs = {name: self._resolve(argument) for name, argument in node.kwargs.items()}
         if not any(isinstance(each, _Value) for each in _leaves([args, kwargs])):
             assert callable(node.target)
-            result = node.target(*args, **kwargs)  # constants only: the result is one as well
-            return self._constant(result, node.name) if isinstance(result, Tensor) else result
+            return self._folded(node, node.target(*args, **kwargs), args)
         name = _name(node)
         if node.target is operator.getitem and isinstance(args[0], tuple):
             return args[0][args[1]]
@@ -200,6 +199,16 @@ class _Graph:
         if lowering is None:
             raise ArgumentError(f"{_where(node)} is an operation the engine does not know: {name}. {_WAY_OUT}")
         return lowering(self, node, *args, **kwargs)
+
+    def _folded(self, node: Node, result: Any, args: list[Argument]) -> Argument:
+        """What an operation makes of constants; a masked weight times its mask is still that weight."""
+        if not isinstance(result, Tensor):
+            return result
+        weight = next((each for each in args if isinstance(each, Tensor) and id(each) in self.masks), None)
+        if weight is None or result.shape != weight.shape:
+            return self._constant(result, node.name)
+        self.masks[id(result)] = self.masks[id(weight)]
+        return self._constant(result, self.names[id(weight)])
 
     def _overwrite(self, node: Node) -> None:
         """An operation in place: whoever reads its argument from here on reads its result."""
@@ -234,7 +243,8 @@ class _Graph:
     def linear(self, node: Node, x: Argument, weight: Tensor, bias: Tensor | None = None) -> _Value:
         if not isinstance(weight, Tensor) or isinstance(bias, _Value):
             raise ArgumentError(f"{_where(node)} multiplies two computed values. {_WAY_OUT}")
-        name = self._layer_name(self.names[id(weight)].removesuffix(".weight").replace(".main_module", ""))
+        path = self.names[id(weight)].removesuffix("weight").split(".")
+        name = self._layer_name(".".join(each for each in path if each not in ("", "main_module")))
         mask = self.masks.get(id(weight))
         self.weights[name] = _Linear(weight, bias, mask)
         return self._append(node, "linear", x, layer=name)
@@ -278,7 +288,8 @@ class _Graph:
         raise ArgumentError(f"{_where(node)} adds a constant. {_WAY_OUT}")
 
     def _layer_name(self, wanted: str) -> str:
-        name, count = wanted or "layer", 2
+        wanted = wanted or "layer"
+        name, count = wanted, 2
         while name in self.weights:
             name, count = f"{wanted}:{count}", count + 1
         return name
@@ -288,20 +299,20 @@ class _Linear:
     """A linear layer's weights before they are packed."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, mask: Tensor | None) -> None:
-        self.weight = weight.detach().cpu().double()
-        self.bias = None if bias is None else bias.detach().cpu().double()
+        self.weight = weight.detach().cpu()
+        self.bias = None if bias is None else bias.detach().cpu()
         if mask is not None:
             self.mask = mask.detach().cpu().bool().reshape(self.weight.shape)
-        elif (self.weight == 0).double().mean() >= _SPARSE_BY_ZEROS:
+        elif torch.count_nonzero(self.weight) <= (1 - _SPARSE_BY_ZEROS) * self.weight.numel():
             self.mask = self.weight != 0
         else:
             self.mask = torch.ones_like(self.weight, dtype=torch.bool)
 
     def then(self, affine: Affine) -> None:
         """Take in the batch norm that follows."""
-        scale, shift = torch.from_numpy(affine.scale).double(), torch.from_numpy(affine.shift).double()
-        self.bias = shift if self.bias is None else self.bias * scale + shift
-        self.weight = self.weight * scale[:, None]
+        scale, shift = torch.from_numpy(affine.scale), torch.from_numpy(affine.shift)
+        self.bias = shift if self.bias is None else self.bias.double() * scale + shift
+        self.weight = self.weight.double() * scale[:, None]
 
     def packed(self, rows: int, precision: Precision) -> Layer:
         weight, mask = _numpy(self.weight), self.mask.numpy()
@@ -315,10 +326,10 @@ class _Linear:
 # The share of its slots from which a layer is faster dense, for few rows and for many; see docs/kernels.md.
 _CROSSOVER: Mapping[str, tuple[float, float]] = {
     "avx512": (0.8, 0.7),
-    "avx2": (0.25, 0.2),
-    "portable": (0.17, 0.17),
+    "avx2": (0.25, 0.45),
+    "portable": (0.17, 0.9),
 }
-_MANY_ROWS = 4
+_MANY_ROWS = 6
 
 
 def dense_is_faster(layer: SparseLayer, rows: int) -> bool:
@@ -334,24 +345,24 @@ def _fuse(operations: list[Operation], weights: dict[str, Any], output: int) -> 
     for operation in operations:
         for value in operation.inputs:
             uses[value] = uses.get(value, 0) + 1
-    fused: list[Operation] = []
+    fused: dict[int, Operation] = {}  # by output
     for operation in operations:
-        before = next((each for each in fused if each.output == operation.inputs[0]), None)
-        alone = before is not None and before.kind == "linear" and uses[before.output] == 1
-        if (
-            before is None
-            or not alone
-            or before.activation is not None
-            or operation.kind not in ("affine", "activation")
-        ):
-            fused.append(operation)
+        before = fused.get(operation.inputs[0])
+        if before is None or uses[before.output] > 1 or not _can_take_in(before, operation):
+            fused[operation.output] = operation
             continue
         if operation.kind == "affine":
             weights[str(before.layer)].then(weights[str(operation.layer)])
-        fused[fused.index(before)] = Operation(
+        del fused[before.output]
+        fused[operation.output] = Operation(
             "linear", before.inputs, operation.output, before.layer, operation.activation
         )
-    return fused
+    return list(fused.values())
+
+
+def _can_take_in(before: Operation, operation: Operation) -> bool:
+    follows = operation.kind in ("affine", "activation")
+    return before.kind == "linear" and before.activation is None and follows
 
 
 def _renumbered(

@@ -23,6 +23,7 @@ from sparbor.packing import (
     Precision,
     SparseLayer,
     Topology,
+    aligned_empty,
     check_dense,
     check_sparse,
 )
@@ -275,14 +276,6 @@ def _read_tensor(file: BinaryIO, tensor: _Tensor) -> Array:
         read = file.readinto(array.reshape(-1).view(np.uint8).data)  # type: ignore[attr-defined]
         _require(read == tensor.size, "the file ends early")
     return array
-
-
-def aligned_empty(shape: Shape, dtype: np.dtype[np.generic]) -> Array:
-    """An array that starts on a cache line, as the kernels like it."""
-    size = math.prod(shape) * dtype.itemsize
-    memory = np.empty(size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def _operation(entry: dict[str, Any]) -> Operation:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from sparbor import program as model_file
 from sparbor.errors import ArgumentError, EngineMissingError
-from sparbor.packing import DenseLayer, SparseLayer
+from sparbor.packing import DenseLayer, SparseLayer, aligned_empty
 from sparbor.program import Activation, Affine, Program, Shape
 
 try:
@@ -221,7 +221,7 @@ def _native_activation(activation: Activation) -> tuple[int, float, float]:
 def _aligned(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if array.ctypes.data % 64 == 0 and array.flags.c_contiguous:
         return array
-    copy = model_file.aligned_empty(array.shape, array.dtype)
+    copy = aligned_empty(array.shape, array.dtype)
     copy[...] = array
     return copy
 
