@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 import pytest
-from conftest import Mirror
+from tests.conftest import Mirror
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Mirror
+from tests.conftest import Mirror
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
