@@ -3,47 +3,27 @@
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from statistics import median, quantiles
 from typing import Any
 
 from torch import nn
 
 from sparbor.errors import SparborError
 from sparbor.modules import PAINeuronModule
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Microseconds for one call."""
-
-    median_us: float
-    p95_us: float
+from sparbor.timing import Latency, sample, take_turns
 
 
 def latencies(
     calls: Mapping[str, Callable[[], object]], *, rounds: int = 40, calls_a_round: int = 50
 ) -> dict[str, Latency]:
     """Time each of ``calls``; they take turns, so that a change of the machine's speed meets all of them."""
-    samples: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
-        _time(call, calls_a_round)  # warm-up
-    for _ in range(rounds):
-        for name, call in calls.items():
-            samples[name] += _time(call, calls_a_round)
-    return {name: Latency(median(times), quantiles(times, n=20)[-1]) for name, times in samples.items()}
-
-
-def _time(call: Callable[[], object], times: int) -> list[float]:
-    seconds = []
-    for _ in range(times):
-        start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
-    return [1e6 * second for second in seconds]
+        sample(call, calls_a_round)  # warm-up
+    samplers = {name: partial(sample, call) for name, call in calls.items()}
+    return take_turns(samplers, rounds=rounds, calls=dict.fromkeys(calls, calls_a_round))
 
 
 @dataclass(frozen=True)
@@ -59,9 +39,13 @@ def memory(runtime: str, task: str, model_file: Path) -> Memory | None:
 
     ``None`` on systems that cannot tell the peak after a given moment (Linux can).
     """
+    return memory_of([sys.executable, "-m", "sparbor.memory_probe", runtime, task, str(model_file)])
+
+
+def memory_of(command: list[str]) -> Memory | None:
+    """What ``command``, a fresh process that prints :func:`sparbor.memory_probe.probe`'s answer, has measured."""
     if not Path("/proc/self/clear_refs").exists():
         return None
-    command = [sys.executable, "-m", "sparbor.memory_probe", runtime, task, str(model_file)]
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode != 0:
         last_line = (result.stderr.strip().splitlines() or ["no message"])[-1]
