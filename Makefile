@@ -1,9 +1,10 @@
 PYTHON ?= python3
+PYTHON_DEEPSPARSE ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: setup demo test lint types clean
+.PHONY: setup demo peers test lint types clean
 
 setup: $(INSTALLED)
 
@@ -14,6 +15,16 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/python main.py --dataset mnist --epochs 6
+
+# The rivals of benchmarks/latency.py. Those that need other packages get environments of their own; one that cannot be
+# installed here is reported as not measured.
+peers: setup
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --requirement benchmarks/peers/requirements.txt
+	-$(PYTHON_DEEPSPARSE) -m venv .venv-deepsparse && .venv-deepsparse/bin/python -m pip install --quiet \
+		--requirement benchmarks/peers/requirements-deepsparse.txt || rm -rf .venv-deepsparse
+	-$(PYTHON) -m venv .venv-perforatedai && .venv-perforatedai/bin/python -m pip install --quiet \
+		--constraint constraints.txt --requirement benchmarks/peers/requirements-perforatedai.txt \
+		|| rm -rf .venv-perforatedai
 
 test: setup lint types
 	$(BIN)/python -m pytest
@@ -26,4 +37,4 @@ types: setup
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
