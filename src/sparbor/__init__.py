@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sparbor.errors import SparborError as SparborError
+    from sparbor.lowering import deploy as deploy
     from sparbor.modules import PAINeuronModule as PAINeuronModule
     from sparbor.pattern import NM as NM
     from sparbor.pattern import Slots as Slots
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from sparbor.perforator import perforate as perforate
     from sparbor.perforator import unwrap as unwrap
     from sparbor.recipe import Recipe as Recipe
+    from sparbor.runtime import Runtime as Runtime
+    from sparbor.runtime import load as load
     from sparbor.schedule import Schedule as Schedule
 
 __version__ = "0.1.0"
@@ -25,10 +28,13 @@ _HOME = {
     "PAINeuronModule": "modules",
     "Perforator": "perforator",
     "Recipe": "recipe",
+    "Runtime": "runtime",
     "Schedule": "schedule",
     "Slots": "pattern",
     "SparborError": "errors",
     "Unstructured": "pattern",
+    "deploy": "lowering",
+    "load": "runtime",
     "perforate": "perforator",
     "unwrap": "perforator",
 }
@@ -38,10 +44,13 @@ __all__ = [
     "PAINeuronModule",
     "Perforator",
     "Recipe",
+    "Runtime",
     "Schedule",
     "Slots",
     "SparborError",
     "Unstructured",
+    "deploy",
+    "load",
     "perforate",
     "unwrap",
 ]

@@ -23,3 +23,11 @@ class TrainingError(SparborError):
 
 class OutputError(SparborError):
     """A result that could not be written."""
+
+
+class ModelFileError(SparborError):
+    """A model file that is damaged, of a newer version, or whose counts or offsets contradict each other."""
+
+
+class EngineMissingError(SparborError, ImportError):
+    """The native engine is not built into this installation."""

@@ -1,0 +1,212 @@
+// What Python sees of the engine. Arguments come from runtime.py, which has checked them; calls with plain NumPy
+// arrays are taken here directly, because at a microsecond a model Python's own checks would cost as much as the model.
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
+#include <numpy/arrayobject.h>
+
+#include "dispatch.h"
+#include "steps.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace sparbor {
+namespace {
+
+PyArrayObject* as_array(nb::handle h) { return reinterpret_cast<PyArrayObject*>(h.ptr()); }
+
+// The data of an array, or null for None.
+template <class T>
+const T* data_or_null(const nb::object& array) {
+    return array.is_none() ? nullptr : static_cast<const T*>(PyArray_DATA(as_array(array)));
+}
+
+// A program under construction and then the engine that runs it.
+class Model {
+public:
+    Model(const std::string& isa, size_t threads, std::vector<size_t> item_in, std::vector<size_t> item_out)
+        : kernels_(find_kernel_set(isa)), threads_(threads), item_in_(std::move(item_in)),
+          item_out_(std::move(item_out)) {
+        if (!kernels_) throw std::invalid_argument("no kernel set named " + isa);
+    }
+
+    size_t add_value(size_t buffer, size_t rows, size_t features) {
+        values_.push_back({buffer, rows, features});
+        return values_.size() - 1;
+    }
+
+    void sparse_linear(size_t x, size_t y, nb::object runs_per_group, nb::object run_slots, nb::object run_branches,
+                       nb::object branches, nb::object words, nb::object weights, nb::object indices, nb::object scale,
+                       nb::object bias, bool padded, bool relu, nb::object activation) {
+        const auto* runs = data_or_null<uint16_t>(runs_per_group);
+        const SparseArrays arrays{{runs, runs + PyArray_SIZE(as_array(runs_per_group))},
+                                  data_or_null<uint16_t>(run_slots),
+                                  data_or_null<uint16_t>(run_branches),
+                                  data_or_null<uint16_t>(branches),
+                                  data_or_null<uint16_t>(words),
+                                  data_or_null<float>(weights),
+                                  data_or_null<uint8_t>(indices),
+                                  data_or_null<float>(scale),
+                                  data_or_null<float>(bias),
+                                  padded};
+        keep({branches, words, weights, indices});
+        steps_.push_back(std::make_unique<SparseLinear>(values_.at(x), values_.at(y), arrays, relu,
+                                                        optional_activation(activation)));
+    }
+
+    void dense_linear(size_t x, size_t y, nb::object panels, nb::object halves, nb::object scale, nb::object bias,
+                      bool relu, nb::object activation) {
+        keep({panels, halves});
+        steps_.push_back(std::make_unique<DenseLinear>(
+            values_.at(x), values_.at(y), data_or_null<float>(panels), data_or_null<uint16_t>(halves),
+            data_or_null<float>(scale), data_or_null<float>(bias), relu, optional_activation(activation)));
+    }
+
+    void apply(size_t x, size_t y, nb::tuple activation) {
+        steps_.push_back(std::make_unique<Apply>(values_.at(x), values_.at(y), *optional_activation(activation)));
+    }
+    void add(size_t left, size_t right, size_t sum) {
+        steps_.push_back(std::make_unique<Add>(values_.at(left), values_.at(right), values_.at(sum)));
+    }
+    void scale_shift(size_t x, size_t y, nb::object scale, nb::object shift) {
+        keep({scale, shift});
+        steps_.push_back(std::make_unique<ScaleShift>(values_.at(x), values_.at(y), data_or_null<float>(scale),
+                                                      data_or_null<float>(shift)));
+    }
+    void softmax(size_t x, size_t y) { steps_.push_back(std::make_unique<Softmax>(values_.at(x), values_.at(y))); }
+    void reshape(size_t x, size_t y) { steps_.push_back(std::make_unique<Reshape>(values_.at(x), values_.at(y))); }
+
+    void finish(size_t input, size_t output) {
+        engine_ = std::make_unique<Engine>(*kernels_, threads_, values_, input, output, std::move(steps_));
+    }
+
+    // The result for plain arrays, or null (and no error set) for anything that needs a closer look.
+    PyObject* try_run(PyObject* x, PyObject* out) {
+        if (!engine_ || !PyArray_CheckExact(x) || !fits(as_array(x), item_in_, 0)) return nullptr;
+        const npy_intp batch = PyArray_DIM(as_array(x), 0);
+        if (batch == 0) return nullptr;
+        if (out && (!PyArray_CheckExact(out) || !fits(as_array(out), item_out_, NPY_ARRAY_WRITEABLE) ||
+                    PyArray_DIM(as_array(out), 0) != batch))
+            return nullptr;
+        out = out ? Py_NewRef(out) : new_output(batch);
+        if (!out) throw nb::python_error();
+        try {
+            const nb::gil_scoped_release release;
+            engine_->run(static_cast<const float*>(PyArray_DATA(as_array(x))),
+                         static_cast<float*>(PyArray_DATA(as_array(out))), static_cast<size_t>(batch));
+        } catch (...) {
+            Py_DECREF(out);
+            throw;
+        }
+        return out;
+    }
+
+    size_t workspace_bytes() const { return engine_ ? engine_->workspace_bytes() : 0; }
+    size_t allocations() const { return engine_ ? engine_->allocations() : 0; }
+    std::string isa() const { return kernels_->name; }
+    size_t threads() const { return threads_; }
+
+private:
+    static std::optional<Activation> optional_activation(const nb::object& triple) {
+        if (triple.is_none()) return std::nullopt;
+        return Activation{static_cast<Map>(nb::cast<int>(triple[0])), nb::cast<float>(triple[1]),
+                          nb::cast<float>(triple[2])};
+    }
+
+    static bool fits(PyArrayObject* array, const std::vector<size_t>& item, int flags) {
+        if (PyArray_TYPE(array) != NPY_FLOAT32 || !PyArray_ISNOTSWAPPED(array)) return false;
+        if (!PyArray_CHKFLAGS(array, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | flags)) return false;
+        if (static_cast<size_t>(PyArray_NDIM(array)) != item.size() + 1) return false;
+        for (size_t i = 0; i < item.size(); i++)
+            if (static_cast<size_t>(PyArray_DIM(array, static_cast<int>(i + 1))) != item[i]) return false;
+        return true;
+    }
+
+    PyObject* new_output(npy_intp batch) const {
+        npy_intp shape[NPY_MAXDIMS] = {batch};
+        for (size_t i = 0; i < item_out_.size(); i++) shape[i + 1] = static_cast<npy_intp>(item_out_[i]);
+        return PyArray_SimpleNew(static_cast<int>(item_out_.size() + 1), shape, NPY_FLOAT32);
+    }
+
+    void keep(std::initializer_list<nb::object> arrays) {
+        for (const nb::object& array : arrays)
+            if (!array.is_none()) kept_.push_back(array);
+    }
+
+    const KernelSet* kernels_;
+    size_t threads_;
+    std::vector<size_t> item_in_, item_out_;
+    std::vector<Value> values_;
+    std::vector<std::unique_ptr<Step>> steps_;
+    std::vector<nb::object> kept_;  // the arrays that the steps point into
+    std::unique_ptr<Engine> engine_;
+};
+
+PyObject *out_name, *checked_call_name;
+
+// model(x, out=None): the fast way, or else the method `_checked_call` of the Python class.
+PyObject* call_model(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
+    const bool one_argument = PyTuple_GET_SIZE(args) == 1;
+    PyObject* out = kwargs ? PyDict_GetItemWithError(kwargs, out_name) : nullptr;
+    if (one_argument && (!kwargs || PyDict_GET_SIZE(kwargs) == (out ? 1 : 0))) {
+        try {
+            Model* model = nb::inst_ptr<Model>(self);
+            PyObject* result = model->try_run(PyTuple_GET_ITEM(args, 0), out == Py_None ? nullptr : out);
+            if (result) return result;
+        } catch (nb::python_error& error) {
+            error.restore();
+            return nullptr;
+        } catch (const std::bad_alloc&) {
+            return PyErr_NoMemory();
+        } catch (const std::exception& error) {
+            PyErr_SetString(PyExc_RuntimeError, error.what());
+            return nullptr;
+        }
+    }
+    PyObject* method = PyObject_GetAttr(self, checked_call_name);
+    if (!method) return nullptr;
+    PyObject* result = PyObject_Call(method, args, kwargs);
+    Py_DECREF(method);
+    return result;
+}
+
+PyType_Slot model_slots[] = {{Py_tp_call, reinterpret_cast<void*>(call_model)}, {0, nullptr}};
+
+}  // namespace
+}  // namespace sparbor
+
+NB_MODULE(_native, module) {
+    using namespace sparbor;
+    if (PyArray_ImportNumPyAPI() < 0) throw nb::python_error();
+    out_name = PyUnicode_InternFromString("out");
+    checked_call_name = PyUnicode_InternFromString("_checked_call");
+
+    module.def("kernel_sets", [] {
+        std::vector<std::string> names;
+        for (const KernelSet* set : available_kernel_sets()) names.push_back(set->name);
+        return names;
+    });
+
+    nb::class_<Model>(module, "Model", nb::type_slots(model_slots))
+        .def(nb::init<const std::string&, size_t, std::vector<size_t>, std::vector<size_t>>(), "isa"_a, "threads"_a,
+             "item_in"_a, "item_out"_a)
+        .def("add_value", &Model::add_value, "buffer"_a, "rows"_a, "features"_a)
+        .def("sparse_linear", &Model::sparse_linear, "x"_a, "y"_a, "runs_per_group"_a, "run_slots"_a,
+             "run_branches"_a, "branches"_a, "words"_a.none(), "weights"_a.none(), "indices"_a.none(),
+             "scale"_a.none(), "bias"_a.none(), "padded"_a, "relu"_a, "activation"_a.none())
+        .def("dense_linear", &Model::dense_linear, "x"_a, "y"_a, "panels"_a.none(), "halves"_a.none(),
+             "scale"_a.none(), "bias"_a.none(), "relu"_a, "activation"_a.none())
+        .def("apply", &Model::apply, "x"_a, "y"_a, "activation"_a)
+        .def("add", &Model::add, "left"_a, "right"_a, "sum"_a)
+        .def("scale_shift", &Model::scale_shift, "x"_a, "y"_a, "scale"_a, "shift"_a)
+        .def("softmax", &Model::softmax, "x"_a, "y"_a)
+        .def("reshape", &Model::reshape, "x"_a, "y"_a)
+        .def("finish", &Model::finish, "input"_a, "output"_a)
+        .def_prop_ro("workspace_bytes", &Model::workspace_bytes)
+        .def_prop_ro("allocations", &Model::allocations)
+        .def_prop_ro("isa", &Model::isa)
+        .def_prop_ro("threads", &Model::threads);
+}

@@ -1,0 +1,200 @@
+// AVX2, FMA, F16C: a branch's 32 inputs are four registers; an index chooses within each and then between them.
+#include <immintrin.h>
+
+#include "../kernels.h"
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 32")
+
+namespace sparbor::avx2 {
+namespace {
+
+struct HalfSlot {    // eight neurons' synapses
+    __m256i index;
+    __m256 weight;
+    __m256 padding;  // all ones in the lanes that are padding
+};
+
+struct Words {
+    const uint16_t* at;
+
+    Words(const SparseLayer& layer, size_t slot) : at(layer.words + slot * group_size) {}
+
+    ALWAYS_INLINE HalfSlot next() {
+        const __m128i words = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+        at += 8;
+        const __m256i wide = _mm256_cvtepu16_epi32(words);
+        return {wide, _mm256_cvtph_ps(words),
+                _mm256_castsi256_ps(_mm256_cmpeq_epi32(wide, _mm256_setzero_si256()))};
+    }
+};
+
+struct Exact {
+    const float* weight;
+    const uint8_t* index;
+
+    Exact(const SparseLayer& layer, size_t slot)
+        : weight(layer.weights + slot * group_size), index(layer.indices + slot * group_size) {}
+
+    ALWAYS_INLINE HalfSlot next() {
+        const __m256i wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(index)));
+        const HalfSlot slot{wide, _mm256_loadu_ps(weight),
+                            _mm256_castsi256_ps(_mm256_cmpgt_epi32(wide, _mm256_set1_epi32(0x7f)))};
+        weight += 8;
+        index += 8;
+        return slot;
+    }
+};
+
+// One branch in registers. The permutes look at index bits 0–2; bits 3 and 4, moved to the sign, steer the blends.
+struct Inputs {
+    __m256 part[4];
+
+    ALWAYS_INLINE explicit Inputs(const float* x) {
+        UNROLL for (int i = 0; i < 4; i++) part[i] = _mm256_loadu_ps(x + 8 * i);
+    }
+
+    ALWAYS_INLINE __m256 choose(__m256i index) const {
+        const __m256 bit3 = _mm256_castsi256_ps(_mm256_slli_epi32(index, 28));
+        const __m256 bit4 = _mm256_castsi256_ps(_mm256_slli_epi32(index, 27));
+        const __m256 low = _mm256_blendv_ps(_mm256_permutevar8x32_ps(part[0], index),
+                                            _mm256_permutevar8x32_ps(part[1], index), bit3);
+        const __m256 high = _mm256_blendv_ps(_mm256_permutevar8x32_ps(part[2], index),
+                                             _mm256_permutevar8x32_ps(part[3], index), bit3);
+        return _mm256_blendv_ps(low, high, bit4);
+    }
+};
+
+// Two chains for each half of the group.
+struct Sums {
+    __m256 at[2][2];
+
+    ALWAYS_INLINE Sums() {
+        UNROLL for (int i = 0; i < 4; i++) at[i / 2][i % 2] = _mm256_setzero_ps();
+    }
+};
+
+template <bool padded, class Synapses>
+ALWAYS_INLINE void add_slot(const Inputs& inputs, Synapses& synapses, Sums& sums, int chain) {
+    UNROLL for (int half = 0; half < 2; half++) {
+        const HalfSlot slot = synapses.next();
+        __m256 chosen = inputs.choose(slot.index);
+        if constexpr (padded) chosen = _mm256_andnot_ps(slot.padding, chosen);
+        sums.at[half][chain] = _mm256_fmadd_ps(chosen, slot.weight, sums.at[half][chain]);
+    }
+}
+
+template <bool padded, class Synapses>
+ALWAYS_INLINE void add_run(size_t slots, const uint16_t* branch, size_t branches, const float* x, Synapses& synapses,
+                           Sums& sums) {
+    for (size_t i = 0; i < branches; i++) {
+        const Inputs inputs(x + branch[i] * branch_size);
+        size_t slot = 0;
+        for (; slot + 2 <= slots; slot += 2) {
+            add_slot<padded>(inputs, synapses, sums, 0);
+            add_slot<padded>(inputs, synapses, sums, 1);
+        }
+        if (slot < slots) add_slot<padded>(inputs, synapses, sums, 0);
+    }
+}
+
+template <bool padded, class Synapses>
+void sparse_row(const SparseLayer& layer, const float* x, float* y, size_t first, size_t last) {
+    Synapses synapses(layer, layer.groups[first].slot);
+    const uint16_t* branch = layer.branches + layer.groups[first].branch;
+    const Run* run = layer.runs + layer.groups[first].run;
+    const __m256 floor = _mm256_set1_ps(layer.floor);
+    for (size_t group = first; group < last; group++) {
+        Sums sums;
+        for (const Run* end = run + layer.groups[group].runs; run != end; run++) {
+            add_run<padded>(run->slots, branch, run->branches, x, synapses, sums);
+            branch += run->branches;
+        }
+        UNROLL for (int half = 0; half < 2; half++) {
+            const size_t neuron = group * group_size + 8 * half;
+            const __m256 total = _mm256_add_ps(sums.at[half][0], sums.at[half][1]);
+            const __m256 result =
+                _mm256_fmadd_ps(total, _mm256_loadu_ps(layer.scale + neuron), _mm256_loadu_ps(layer.bias + neuron));
+            _mm256_storeu_ps(y + neuron, _mm256_max_ps(floor, result));  // keeps NaN
+        }
+    }
+}
+
+template <bool padded, class Synapses>
+void sparse_rows(const SparseLayer& layer, const Rows& io, size_t first, size_t last) {
+    for (size_t row = 0; row < io.count; row++)
+        sparse_row<padded, Synapses>(layer, io.x + row * io.x_stride, io.y + row * io.y_stride, first, last);
+}
+
+void sparse(const SparseLayer& layer, const Rows& io, size_t first, size_t last) {
+    if (first == last) return;
+    if (layer.words)
+        (layer.padded ? sparse_rows<true, Words> : sparse_rows<false, Words>)(layer, io, first, last);
+    else
+        (layer.padded ? sparse_rows<true, Exact> : sparse_rows<false, Exact>)(layer, io, first, last);
+}
+
+ALWAYS_INLINE __m256 load_weights(const float* at) { return _mm256_loadu_ps(at); }
+ALWAYS_INLINE __m256 load_weights(const uint16_t* at) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
+}
+
+template <int rows, class Weight>
+void dense_tile(const Weight* panels, const DenseLayer& layer, const Rows& io, size_t group) {
+    constexpr int chains = rows == 1 ? 4 : rows == 2 ? 2 : 1;
+    const Weight* panel = panels + group * group_size * layer.fan_in;
+    __m256 sums[rows][chains][2];
+    UNROLL for (int row = 0; row < rows; row++)
+        UNROLL for (int i = 0; i < 2 * chains; i++) sums[row][i / 2][i % 2] = _mm256_setzero_ps();
+    const auto add = [&](size_t k, int chain) __attribute__((always_inline)) {
+        const __m256 low = load_weights(panel + k * group_size), high = load_weights(panel + k * group_size + 8);
+        UNROLL for (int row = 0; row < rows; row++) {
+            const __m256 x = _mm256_set1_ps(io.x[row * io.x_stride + k]);
+            sums[row][chain][0] = _mm256_fmadd_ps(low, x, sums[row][chain][0]);
+            sums[row][chain][1] = _mm256_fmadd_ps(high, x, sums[row][chain][1]);
+        }
+    };
+    size_t k = 0;
+    for (; k + chains <= layer.fan_in; k += chains)
+        UNROLL for (int chain = 0; chain < chains; chain++) add(k + chain, chain);
+    for (; k < layer.fan_in; k++) add(k, 0);
+    const __m256 floor = _mm256_set1_ps(layer.floor);
+    UNROLL for (int row = 0; row < rows; row++)
+        UNROLL for (int half = 0; half < 2; half++) {
+            const size_t neuron = group * group_size + 8 * half;
+            UNROLL for (int chain = 1; chain < chains; chain++)
+                sums[row][0][half] = _mm256_add_ps(sums[row][0][half], sums[row][chain][half]);
+            const __m256 y = _mm256_fmadd_ps(sums[row][0][half], _mm256_loadu_ps(layer.scale + neuron),
+                                             _mm256_loadu_ps(layer.bias + neuron));
+            _mm256_storeu_ps(io.y + row * io.y_stride + neuron, _mm256_max_ps(floor, y));  // keeps NaN
+        }
+}
+
+template <class Weight>
+void dense_rows(const Weight* panels, const DenseLayer& layer, const Rows& all, size_t first, size_t last) {
+    using Tile = void (*)(const Weight*, const DenseLayer&, const Rows&, size_t);
+    static constexpr Tile tiles[] = {nullptr,
+                                     dense_tile<1, Weight>, dense_tile<2, Weight>, dense_tile<3, Weight>,
+                                     dense_tile<4, Weight>, dense_tile<5, Weight>, dense_tile<6, Weight>};
+    for (size_t group = first; group < last; group++) {
+        Rows io = all;
+        while (io.count > 0) {
+            const size_t rows = io.count < 6 ? io.count : 6;
+            tiles[rows](panels, layer, io, group);
+            io.count -= rows;
+            io.x += rows * io.x_stride;
+            io.y += rows * io.y_stride;
+        }
+    }
+}
+
+void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
+    if (layer.halves) dense_rows(layer.halves, layer, io, first, last);
+    else dense_rows(layer.panels, layer, io, first, last);
+}
+
+}  // namespace
+
+const KernelSet kernels{"avx2", sparse, dense, &elementwise};
+
+}  // namespace sparbor::avx2

@@ -1,0 +1,96 @@
+#include "pool.h"
+
+#include <chrono>
+
+#ifdef _WIN32
+#include <process.h>
+#define getpid _getpid
+#else
+#include <unistd.h>
+#endif
+
+namespace sparbor {
+namespace {
+
+inline void relax() {
+#if defined(__x86_64__) || defined(_M_X64)
+    __builtin_ia32_pause();
+#endif
+}
+
+// Long enough to span the gap between two layers, short enough to leave the core to others between two calls.
+constexpr std::chrono::microseconds patience{50};
+
+// Whether the value changed from `old` while we were patient.
+bool spin_until_changed(const std::atomic<uint32_t>& value, uint32_t old) {
+    const auto deadline = std::chrono::steady_clock::now() + patience;
+    do {
+        for (int i = 0; i < 64; i++) {
+            if (value.load(std::memory_order_acquire) != old) return true;
+            relax();
+        }
+    } while (std::chrono::steady_clock::now() < deadline);
+    return false;
+}
+
+}  // namespace
+
+Pool::Pool(size_t threads) : process_(getpid()) {
+    for (size_t i = 1; i < threads; i++) workers_.emplace_back([this] { work(); });
+}
+
+Pool::~Pool() {
+    if (forked()) {  // the threads are the parent's: there is nothing to join
+        new std::vector<std::thread>(std::move(workers_));
+        return;
+    }
+    stop_ = true;
+    round_.fetch_add(1);
+    round_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+}
+
+bool Pool::forked() const { return getpid() != process_; }
+
+void Pool::take_pieces() {
+    for (size_t i; (i = next_.fetch_add(1)) < pieces_;) call_(context_, i);
+}
+
+void Pool::run(size_t pieces, Call call, const void* context) {
+    const std::unique_lock<std::mutex> alone(caller_, std::try_to_lock);
+    if (!alone.owns_lock() || forked()) {
+        for (size_t i = 0; i < pieces; i++) call(context, i);
+        return;
+    }
+    // A worker first says that it is inside and then looks whether the job is open; we first close it and then look
+    // whether anyone is inside. So nobody is inside while the job changes.
+    call_ = call;
+    context_ = context;
+    pieces_ = pieces;
+    next_ = 0;
+    open_ = true;
+    round_.fetch_add(1);
+    if (asleep_.load() > 0) round_.notify_all();
+    take_pieces();
+    open_ = false;
+    while (inside_.load() > 0) {
+        const uint32_t left = inside_.load();
+        if (left > 0 && !spin_until_changed(inside_, left)) std::this_thread::yield();
+    }
+}
+
+void Pool::work() {
+    for (uint32_t seen = 0; !stop_;) {
+        if (!spin_until_changed(round_, seen)) {
+            asleep_.fetch_add(1);
+            round_.wait(seen);
+            asleep_.fetch_sub(1);
+        }
+        seen = round_.load();
+        inside_.fetch_add(1);
+        if (open_) take_pieces();
+        inside_.fetch_sub(1);
+    }
+}
+
+}  // namespace sparbor

@@ -1,0 +1,52 @@
+// A small persistent thread pool. The caller is one of its threads and takes pieces of the job like the others, so a
+// worker that the system does not let run costs nothing but its help. Idle workers spin briefly and then sleep.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace sparbor {
+
+class Pool {
+public:
+    explicit Pool(size_t threads);
+    ~Pool();
+    Pool(const Pool&) = delete;
+    Pool& operator=(const Pool&) = delete;
+
+    size_t threads() const { return workers_.size() + 1; }
+
+    // Calls piece(i) for each i below `pieces`, on whichever threads are free. If another caller has the pool, or the
+    // process has forked and left the workers behind, the caller does it all.
+    template <class Piece>
+    void run(size_t pieces, const Piece& piece) {
+        const auto call = [](const void* context, size_t i) { (*static_cast<const Piece*>(context))(i); };
+        run(pieces, call, &piece);
+    }
+
+private:
+    using Call = void (*)(const void* context, size_t i);
+    void run(size_t pieces, Call call, const void* context);
+    void work();
+    void take_pieces();
+    bool forked() const;
+
+    std::vector<std::thread> workers_;
+    std::mutex caller_;
+    const int process_;
+    Call call_ = nullptr;  // the job, which changes only while nobody is inside
+    const void* context_ = nullptr;
+    size_t pieces_ = 0;
+    alignas(64) std::atomic<size_t> next_{0};
+    alignas(64) std::atomic<bool> open_{false};
+    alignas(64) std::atomic<uint32_t> inside_{0};  // workers that may be looking at the job
+    alignas(64) std::atomic<uint32_t> round_{0};   // counts jobs, for idle workers to watch
+    alignas(64) std::atomic<uint32_t> asleep_{0};
+    std::atomic<bool> stop_{false};
+};
+
+}  // namespace sparbor

@@ -1,0 +1,58 @@
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Activation = tuple[int, float, float]
+
+def kernel_sets() -> list[str]: ...
+
+class Model:
+    def __init__(self, isa: str, threads: int, item_in: list[int], item_out: list[int]) -> None: ...
+    def __call__(
+        self, x: npt.NDArray[np.float32], out: npt.NDArray[np.float32] | None = None
+    ) -> npt.NDArray[np.float32]: ...
+    def add_value(self, buffer: int, rows: int, features: int) -> int: ...
+    def sparse_linear(
+        self,
+        x: int,
+        y: int,
+        runs_per_group: Array,
+        run_slots: Array,
+        run_branches: Array,
+        branches: Array,
+        words: Array | None,
+        weights: Array | None,
+        indices: Array | None,
+        scale: Array | None,
+        bias: Array | None,
+        padded: bool,
+        relu: bool,
+        activation: Activation | None,
+    ) -> None: ...
+    def dense_linear(
+        self,
+        x: int,
+        y: int,
+        panels: Array | None,
+        halves: Array | None,
+        scale: Array | None,
+        bias: Array | None,
+        relu: bool,
+        activation: Activation | None,
+    ) -> None: ...
+    def apply(self, x: int, y: int, activation: Activation) -> None: ...
+    def add(self, left: int, right: int, sum: int) -> None: ...
+    def scale_shift(self, x: int, y: int, scale: Array, shift: Array) -> None: ...
+    def softmax(self, x: int, y: int) -> None: ...
+    def reshape(self, x: int, y: int) -> None: ...
+    def finish(self, input: int, output: int) -> None: ...
+    @property
+    def workspace_bytes(self) -> int: ...
+    @property
+    def allocations(self) -> int: ...
+    @property
+    def isa(self) -> str: ...
+    @property
+    def threads(self) -> int: ...

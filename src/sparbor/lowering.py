@@ -1,0 +1,510 @@
+"""A PyTorch model to a program: `torch.export` gives the graph, masks and weights give the packed layers."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.fx import Node
+
+from sparbor.errors import ArgumentError
+from sparbor.packing import GROUP, Layer, Precision, SparseLayer, pack, pack_dense
+from sparbor.program import Activation, Affine, Operation, Program, Shape
+from sparbor.runtime import Runtime, choose_kernel_set
+
+_EXPORT_BATCH = 3  # no usual size of anything else, so a shape that starts with it starts with the batch
+
+# From this share of zeros on, a plain layer's zeros are taken for dropped weights and not for weights.
+_SPARSE_BY_ZEROS = 0.3
+
+
+def deploy(
+    model: nn.Module,
+    example: Tensor,
+    *,
+    batch: int = 1,
+    threads: int = 1,
+    precision: str = "f16",
+) -> Runtime:
+    """Lower a trained model to the native engine.
+
+    `example` is an input, its first dimension the batch. `batch` is the size you will mostly run: each layer
+    is packed sparse or dense, whichever is faster there; every batch size runs. `precision` is "f16", a
+    16-bit word a synapse with a relative error of at most 1/64, or "f32", exact weights. Masks come from the
+    model's perforated layers; a plain layer is dense unless many of its weights are zero.
+
+    Raises ArgumentError for an operation that the engine does not know, and names it.
+    """
+    if not isinstance(batch, int) or batch < 1:
+        raise ArgumentError(f"batch={batch!r}: it must be a whole number from 1")
+    if precision not in {each.value for each in Precision}:
+        raise ArgumentError(
+            f"precision={precision!r}: it must be one of {', '.join(each.value for each in Precision)}"
+        )
+    return Runtime(lower(model, example, batch=batch, precision=Precision(precision)), threads)
+
+
+def lower(
+    model: nn.Module, example: Tensor, *, batch: int = 1, precision: Precision = Precision.F16
+) -> Program:
+    """The program of a model in its evaluation mode."""
+    if not isinstance(example, Tensor):
+        raise ArgumentError(
+            f"example is a {type(example).__name__}: pass one input as a tensor, the batch first"
+        )
+    if example.dim() < 2 or len(example) == 0:
+        raise ArgumentError(
+            f"example has shape {tuple(example.shape)}: it must be (batch, ...) and not empty"
+        )
+    if example.dtype != torch.float32:
+        raise ArgumentError(f"example is {example.dtype}: the engine takes float32, pass example.float()")
+    graph = _Graph(_export(model, example), _masks(model))
+    return graph.lower(batch, precision)
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _export(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
+    items = example[:1].expand(_EXPORT_BATCH, *example.shape[1:]).contiguous()
+    with _evaluating(model), torch.no_grad():
+        try:
+            return torch.export.export(model, (items,))
+        except Exception as error:
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise ArgumentError(
+                f"torch.export could not trace the model: {reason[0]}. Its forward must take one tensor, "
+                "without control flow that depends on values"
+            ) from error
+
+
+def _masks(model: nn.Module) -> dict[int, Tensor]:
+    """The masks of perforated layers, by the identity of the weight they belong to."""
+    masks = {}
+    for module in model.modules():
+        mask, main = getattr(module, "mask", None), getattr(module, "main_module", None)
+        if (
+            isinstance(mask, Tensor)
+            and isinstance(main, nn.Module)
+            and isinstance(getattr(main, "weight", None), Tensor)
+        ):
+            masks[id(main.weight)] = mask
+    return masks
+
+
+# What each argument of an operation is: a value of the program, a constant tensor, or a plain Python object.
+Argument: TypeAlias = Any
+
+
+class _Value(int):
+    """The number of a value of the program, to tell it from an integer argument."""
+
+
+class _Graph:
+    """Walks an exported graph once, constants folded, operations appended in order."""
+
+    def __init__(self, exported: torch.export.ExportedProgram, masks: Mapping[int, Tensor]) -> None:
+        self.exported = exported
+        self.masks = masks
+        self.shapes: list[Shape] = []
+        self.operations: list[Operation] = []
+        self.weights: dict[str, _Linear | Affine] = {}
+        self.known: dict[Node, Argument] = {}
+        self.names: dict[int, str] = {}  # of constant tensors
+        self.kept: list[Tensor] = []  # alive, so that identities stay their own
+
+    def lower(self, batch: int, precision: Precision) -> Program:
+        first = output = None
+        for node in self.exported.graph.nodes:
+            if node.op == "placeholder":
+                self.known[node] = self._placeholder(node)
+                if isinstance(self.known[node], _Value):
+                    if first is not None:
+                        raise ArgumentError("the model takes several inputs: the engine runs models of one")
+                    first = self.known[node]
+            elif node.op == "call_function":
+                self.known[node] = self._call(node)
+                if _name(node).partition(".")[0].endswith("_"):
+                    self._overwrite(node)
+            elif node.op == "output":
+                output = self._output(node)
+            else:
+                raise ArgumentError(f"the exported graph holds a {node.op} node, {node.name}: {_WAY_OUT}")
+        if first is None or output is None:
+            raise ArgumentError("the model's output does not depend on its input: there is nothing to run")
+        fused = _fuse(self.operations, self.weights, output)
+        rows = {operation.layer: math.prod(self.shapes[operation.output][:-1]) for operation in fused}
+        layers = {
+            name: weights if isinstance(weights, Affine) else weights.packed(batch * rows[name], precision)
+            for name, weights in self.weights.items()
+            if name in rows
+        }
+        return _renumbered(self.shapes, first, output, fused, layers)
+
+    def _placeholder(self, node: Node) -> Argument:
+        signature = self.exported.graph_signature
+        for names, holder in (
+            (signature.inputs_to_parameters, self.exported.state_dict),
+            (signature.inputs_to_buffers, {**self.exported.constants, **self.exported.state_dict}),
+            (signature.inputs_to_lifted_tensor_constants, self.exported.constants),
+        ):
+            if node.name in names:
+                return self._constant(holder[names[node.name]], names[node.name])
+        return self._new_value(node)
+
+    def _constant(self, tensor: Tensor, name: str) -> Tensor:
+        self.kept.append(tensor)
+        self.names[id(tensor)] = name
+        return tensor
+
+    def _new_value(self, node: Node) -> _Value:
+        shape = tuple(node.meta["val"].shape)
+        if any(not isinstance(size, int) for size in shape) or not shape or shape[0] != _EXPORT_BATCH:
+            raise ArgumentError(
+                f"{_where(node)} gives shape {shape} for a batch of {_EXPORT_BATCH}: the batch must stay the "
+                "first dimension, as in x.flatten(1) or x.view(len(x), -1)"
+            )
+        self.shapes.append(shape[1:])
+        return _Value(len(self.shapes) - 1)
+
+    def _resolve(self, argument: Any) -> Argument:
+        if isinstance(argument, Node):
+            return self.known[argument]
+        if isinstance(argument, (list, tuple)):
+            return type(argument)(self._resolve(each) for each in argument)
+        return argument
+
+    def _call(self, node: Node) -> Argument:
+        args = [self._resolve(argument) for argument in node.args]
+        kwargs = {name: self._resolve(argument) for name, argument in node.kwargs.items()}
+        if not any(isinstance(each, _Value) for each in _leaves([args, kwargs])):
+            assert callable(node.target)
+            result = node.target(*args, **kwargs)  # constants only: the result is one as well
+            return self._constant(result, node.name) if isinstance(result, Tensor) else result
+        name = _name(node)
+        if node.target is operator.getitem and isinstance(args[0], tuple):
+            return args[0][args[1]]
+        if name in _PASS_THROUGH:
+            return args[0]
+        if name in _RESHAPES:
+            return self._append(node, "reshape", args[0])
+        if name in _ACTIVATIONS:
+            return self._append(node, "activation", args[0], activation=_activation(node, name, args, kwargs))
+        lowering = _LOWERINGS.get(name)
+        if lowering is None:
+            raise ArgumentError(
+                f"{_where(node)} is an operation the engine does not know: {name}. {_WAY_OUT}"
+            )
+        return lowering(self, node, *args, **kwargs)
+
+    def _overwrite(self, node: Node) -> None:
+        """An operation in place: whoever reads its argument from here on reads its result."""
+        old, new = self.known[node.args[0]], self.known[node]  # type: ignore[index]
+        if isinstance(old, _Value):
+            for each, value in self.known.items():
+                if isinstance(value, _Value) and value == old:
+                    self.known[each] = new
+
+    def _append(
+        self,
+        node: Node,
+        kind: str,
+        *inputs: Argument,
+        layer: str | None = None,
+        activation: Activation | None = None,
+    ) -> _Value:
+        for each in inputs:
+            if not isinstance(each, _Value):
+                raise ArgumentError(
+                    f"{_where(node)} takes a constant where the engine takes a value. {_WAY_OUT}"
+                )
+        output = self._new_value(node)
+        self.operations.append(Operation(kind, tuple(map(int, inputs)), int(output), layer, activation))
+        return output
+
+    def _output(self, node: Node) -> _Value:
+        (results,) = node.args
+        found = [self._resolve(each) for each in results] if isinstance(results, (list, tuple)) else []
+        if len(found) != 1 or not isinstance(found[0], _Value):
+            raise ArgumentError(
+                f"the model returns {len(found)} values: the engine runs models that return one tensor"
+            )
+        return found[0]
+
+    def linear(self, node: Node, x: Argument, weight: Tensor, bias: Tensor | None = None) -> _Value:
+        if not isinstance(weight, Tensor) or isinstance(bias, _Value):
+            raise ArgumentError(f"{_where(node)} multiplies two computed values. {_WAY_OUT}")
+        name = self._layer_name(self.names[id(weight)].removesuffix(".weight").replace(".main_module", ""))
+        mask = self.masks.get(id(weight))
+        self.weights[name] = _Linear(weight, bias, mask)
+        return self._append(node, "linear", x, layer=name)
+
+    def batch_norm(
+        self,
+        node: Node,
+        x: Argument,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        mean: Tensor | None,
+        variance: Tensor | None,
+        training: bool,
+        momentum: float,
+        epsilon: float,
+        cudnn: bool = False,
+    ) -> _Value:
+        if mean is None or variance is None:
+            raise ArgumentError(
+                f"{_where(node)} is a batch norm without running statistics: track them in training"
+            )
+        if len(self.shapes[x]) != 1:
+            raise ArgumentError(
+                f"{_where(node)} is a batch norm over {len(self.shapes[x])} dimensions. {_WAY_OUT}"
+            )
+        scale = torch.rsqrt(variance.double() + epsilon) * (1.0 if weight is None else weight.double())
+        shift = (0.0 if bias is None else bias.double()) - mean.double() * scale
+        name = self._layer_name(node.name)
+        self.weights[name] = Affine(_numpy(scale), _numpy(shift))
+        return self._append(node, "affine", x, layer=name)
+
+    def softmax(self, node: Node, x: Argument, dim: int, *_: Any, **__: Any) -> _Value:
+        if dim not in (-1, len(self.shapes[x])):
+            raise ArgumentError(
+                f"{_where(node)} is a softmax over dimension {dim}: the engine has it over the last"
+            )
+        return self._append(node, "softmax", x)
+
+    def add(self, node: Node, left: Argument, right: Argument, *, alpha: float = 1) -> _Value:
+        if alpha != 1:
+            raise ArgumentError(f"{_where(node)} adds with alpha={alpha}: the engine adds with 1. {_WAY_OUT}")
+        if isinstance(left, _Value) and isinstance(right, _Value):
+            if self.shapes[left] != self.shapes[right]:
+                shapes = f"{self.shapes[left]} and {self.shapes[right]}"
+                raise ArgumentError(f"{_where(node)} adds shapes {shapes}: the engine adds equal ones")
+            return self._append(node, "add", left, right)
+        raise ArgumentError(f"{_where(node)} adds a constant. {_WAY_OUT}")
+
+    def _layer_name(self, wanted: str) -> str:
+        name, count = wanted or "layer", 2
+        while name in self.weights:
+            name, count = f"{wanted}:{count}", count + 1
+        return name
+
+
+class _Linear:
+    """A linear layer's weights before they are packed."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, mask: Tensor | None) -> None:
+        self.weight = weight.detach().cpu().double()
+        self.bias = None if bias is None else bias.detach().cpu().double()
+        if mask is not None:
+            self.mask = mask.detach().cpu().bool().reshape(self.weight.shape)
+        elif (self.weight == 0).double().mean() >= _SPARSE_BY_ZEROS:
+            self.mask = self.weight != 0
+        else:
+            self.mask = torch.ones_like(self.weight, dtype=torch.bool)
+
+    def then(self, affine: Affine) -> None:
+        """Take in the batch norm that follows."""
+        scale, shift = torch.from_numpy(affine.scale).double(), torch.from_numpy(affine.shift).double()
+        self.bias = shift if self.bias is None else self.bias * scale + shift
+        self.weight = self.weight * scale[:, None]
+
+    def packed(self, rows: int, precision: Precision) -> Layer:
+        weight, mask = _numpy(self.weight), self.mask.numpy()
+        bias = None if self.bias is None else _numpy(self.bias)
+        sparse = pack(weight, mask, bias, precision)
+        if dense_is_faster(sparse, rows):
+            return pack_dense(np.where(mask, weight, np.float32(0)), bias, precision)
+        return sparse
+
+
+# The share of its slots from which a layer is faster dense, for few rows and for many; see docs/kernels.md.
+_CROSSOVER: Mapping[str, tuple[float, float]] = {
+    "avx512": (0.8, 0.7),
+    "avx2": (0.25, 0.2),
+    "portable": (0.17, 0.17),
+}
+_MANY_ROWS = 4
+
+
+def dense_is_faster(layer: SparseLayer, rows: int) -> bool:
+    """Whether the dense kernel would beat the sparse one on this machine, running so many rows at once."""
+    few, many = _CROSSOVER[choose_kernel_set()]
+    share = layer.topology.slots / (-(-layer.outputs // GROUP) * layer.fan_in)
+    return share > (few if rows < _MANY_ROWS else many)
+
+
+def _fuse(operations: list[Operation], weights: dict[str, Any], output: int) -> list[Operation]:
+    """Fold batch norms and activations into the linear layer before them, if nothing else reads it."""
+    uses: dict[int, int] = {output: 1}
+    for operation in operations:
+        for value in operation.inputs:
+            uses[value] = uses.get(value, 0) + 1
+    fused: list[Operation] = []
+    for operation in operations:
+        before = next((each for each in fused if each.output == operation.inputs[0]), None)
+        alone = before is not None and before.kind == "linear" and uses[before.output] == 1
+        if (
+            before is None
+            or not alone
+            or before.activation is not None
+            or operation.kind not in ("affine", "activation")
+        ):
+            fused.append(operation)
+            continue
+        if operation.kind == "affine":
+            weights[str(before.layer)].then(weights[str(operation.layer)])
+        fused[fused.index(before)] = Operation(
+            "linear", before.inputs, operation.output, before.layer, operation.activation
+        )
+    return fused
+
+
+def _renumbered(
+    shapes: list[Shape],
+    first: int,
+    output: int,
+    operations: list[Operation],
+    layers: dict[str, Layer | Affine],
+) -> Program:
+    """The program without the values that fusing left unused, and without operations that lead nowhere."""
+    needed = {output}
+    kept = []
+    for operation in reversed(operations):
+        if operation.output in needed:
+            needed.update(operation.inputs)
+            kept.append(operation)
+    kept.reverse()
+    order = [first, *(operation.output for operation in kept)]
+    number = {value: position for position, value in enumerate(order)}
+    renumbered = tuple(
+        Operation(
+            each.kind, tuple(number[i] for i in each.inputs), number[each.output], each.layer, each.activation
+        )
+        for each in kept
+    )
+    used = {operation.layer for operation in kept}
+    return Program(
+        tuple(shapes[value] for value in order),
+        number[first],
+        number[output],
+        renumbered,
+        {name: layer for name, layer in layers.items() if name in used},
+    )
+
+
+def _numpy(tensor: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.ascontiguousarray(tensor.detach().cpu().to(torch.float32).numpy())
+
+
+def _leaves(arguments: Any) -> Iterator[Any]:
+    if isinstance(arguments, dict):
+        arguments = list(arguments.values())
+    if isinstance(arguments, (list, tuple)):
+        for each in arguments:
+            yield from _leaves(each)
+    else:
+        yield arguments
+
+
+def _name(node: Node) -> str:
+    return (
+        str(node.target).removeprefix("aten.")
+        if isinstance(node.target, torch._ops.OpOverload)
+        else str(node.target)
+    )
+
+
+def _where(node: Node) -> str:
+    stack = node.meta.get("nn_module_stack") or {}
+    paths = [path for path, _ in stack.values() if path]
+    return f"{paths[-1]} ({node.name})" if paths else node.name
+
+
+_WAY_OUT = (
+    "Keep that part in PyTorch and deploy the rest, or replace it by what the engine has: linear layers, the "
+    "common activations, flatten and reshape, addition, batch norm, softmax and dropout"
+)
+
+_PASS_THROUGH = {
+    "dropout.default",
+    "feature_dropout.default",
+    "alpha_dropout.default",
+    "native_dropout.default",
+    "contiguous.default",
+    "clone.default",
+    "alias.default",
+    "detach.default",
+    "detach_.default",
+    "lift_fresh_copy.default",
+    "_assert_tensor_metadata.default",
+}
+
+_RESHAPES = {
+    "flatten.using_ints",
+    "unflatten.int",
+    "view.default",
+    "reshape.default",
+    "_unsafe_view.default",
+    "squeeze.default",
+    "squeeze.dim",
+    "squeeze.dims",
+    "unsqueeze.default",
+}
+
+# The engine's activation, and the default values of its parameters in the order of the operation's arguments.
+_ACTIVATIONS: Mapping[str, tuple[str, tuple[float, ...]]] = {
+    "relu.default": ("relu", ()),
+    "relu6.default": ("clamp", (0.0, 6.0)),
+    "hardtanh.default": ("clamp", (-1.0, 1.0)),
+    "leaky_relu.default": ("leaky_relu", (0.01,)),
+    "elu.default": ("elu", (1.0, 1.0)),
+    "selu.default": ("elu", (1.6732632423543772, 1.0507009873554805)),
+    "gelu.default": ("gelu", ()),
+    "silu.default": ("silu", ()),
+    "sigmoid.default": ("sigmoid", ()),
+    "tanh.default": ("tanh", ()),
+    "hardswish.default": ("hardswish", ()),
+    "hardsigmoid.default": ("hardsigmoid", ()),
+    "softplus.default": ("softplus", (1.0, 20.0)),
+}
+_ACTIVATIONS = {
+    **_ACTIVATIONS,
+    **{name.replace(".default", "_.default"): activation for name, activation in _ACTIVATIONS.items()},
+}
+
+
+def _activation(node: Node, name: str, args: list[Argument], kwargs: dict[str, Argument]) -> Activation:
+    kind, defaults = _ACTIVATIONS[name]
+    if kind == "gelu":
+        approximate = kwargs.get("approximate", args[1] if len(args) > 1 else "none")
+        return Activation("gelu_tanh" if approximate == "tanh" else "gelu")
+    given = [*args[1:], *kwargs.values()]
+    if kind == "elu" and len(given) > 2 and given[2] != 1:
+        raise ArgumentError(f"{_where(node)} is an ELU with input_scale={given[2]}. {_WAY_OUT}")
+    given = given[: len(defaults)]
+    return Activation(kind, tuple(float(value) for value in (*given, *defaults[len(given) :])))
+
+
+_LOWERINGS: Mapping[str, Callable[..., _Value]] = {
+    "linear.default": _Graph.linear,
+    "batch_norm.default": _Graph.batch_norm,
+    "softmax.int": _Graph.softmax,
+    "_softmax.default": _Graph.softmax,
+    "add.Tensor": _Graph.add,
+    "add_.Tensor": _Graph.add,
+}

@@ -1,0 +1,382 @@
+"""Weights and masks to slots and synapse words, and back.
+
+A slot is 16 synapses, one for each neuron of a group, all on one branch of 32 inputs. A 16-bit synapse word
+is an IEEE half whose low five mantissa bits are the input's index within the branch; the index bits are part
+of the value, so the other eleven bits are chosen for the whole word to be nearest to the weight. The word
+0x0000 is padding and never a synapse: an active weight of zero at index 0 is -0. `docs/format.md` lists the
+arrays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from sparbor.errors import ArgumentError, ModelFileError
+
+GROUP = 16
+BRANCH = 32
+MAX_BRANCHES = 65535  # ids and counts of branches are 16-bit
+
+PADDING_INDEX = 0x80  # beside exact weights
+_LARGEST_UPPER = 0x3DF  # exponent 30, all five mantissa bits: the largest that is not infinite or NaN
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+Bools: TypeAlias = npt.NDArray[np.bool_]
+Words: TypeAlias = npt.NDArray[np.uint16]
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+Counts: TypeAlias = npt.NDArray[np.int64]
+
+
+class Precision(str, Enum):
+    """How a synapse is stored: a 16-bit word, or an exact float and an index byte."""
+
+    F16 = "f16"
+    F32 = "f32"
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Which branches each group has, and how many slots on each.
+
+    A group's branches are ordered by their number of slots and listed as runs, so that the kernels' inner
+    loops are of constant length for as long as possible.
+    """
+
+    runs_per_group: Words
+    run_slots: Words
+    run_branches: Words
+    branches: Words
+
+    @property
+    def slots(self) -> int:
+        return int(self.run_slots.astype(np.int64) @ self.run_branches.astype(np.int64))
+
+    def slot_positions(self) -> tuple[Counts, Counts]:
+        """The group and the branch of each slot, in stored order."""
+        group_of_run = np.repeat(np.arange(len(self.runs_per_group)), self.runs_per_group)
+        slots_of_branch = np.repeat(self.run_slots, self.run_branches)
+        groups = np.repeat(np.repeat(group_of_run, self.run_branches), slots_of_branch)
+        return groups, np.repeat(self.branches.astype(np.int64), slots_of_branch)
+
+
+@dataclass(frozen=True)
+class SparseLayer:
+    """A packed layer: `words` times their neuron's `scale`, or exact `weights` at `indices`."""
+
+    outputs: int
+    fan_in: int
+    topology: Topology
+    words: Words | None
+    weights: Floats | None
+    indices: Bytes | None
+    scale: Floats | None
+    bias: Floats | None
+
+    @property
+    def precision(self) -> Precision:
+        return Precision.F32 if self.words is None else Precision.F16
+
+    @property
+    def padding(self) -> Bools:
+        """Which of the (slots, 16) places hold no synapse."""
+        if self.words is not None:
+            return np.equal(self.words, 0)
+        assert self.indices is not None
+        return np.equal(self.indices, PADDING_INDEX)
+
+    @property
+    def active(self) -> int:
+        padding = self.padding
+        return padding.size - int(np.count_nonzero(padding))
+
+    @property
+    def padded(self) -> bool:
+        """Whether a neuron has fewer synapses on a branch than its group has slots."""
+        padding = self.padding
+        partial = self.outputs % GROUP
+        if partial and padding.any():
+            groups, _ = self.topology.slot_positions()
+            padding = padding.copy()
+            padding[groups == self.outputs // GROUP, partial:] = False
+        return bool(padding.any())
+
+    def unpack(self) -> tuple[Floats, Bools]:
+        """The (outputs, fan_in) weights that the engine computes with, and their mask."""
+        groups, branches = self.topology.slot_positions()
+        slot, lane = np.nonzero(~self.padding)
+        rows = groups[slot] * GROUP + lane
+        if self.words is not None:
+            words = self.words[slot, lane]
+            index: npt.NDArray[np.integer] = words % BRANCH
+            values = words.view(np.float16).astype(np.float32)
+        else:
+            assert self.weights is not None
+            assert self.indices is not None
+            index, values = self.indices[slot, lane], self.weights[slot, lane]
+        if self.scale is not None:
+            values = values * self.scale[rows]
+        columns = branches[slot] * BRANCH + index
+        weight = np.zeros((self.outputs, self.fan_in), np.float32)
+        mask = np.zeros((self.outputs, self.fan_in), np.bool_)
+        weight[rows, columns] = values
+        mask[rows, columns] = True
+        return weight, mask
+
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """What is stored, by name."""
+        topology = self.topology
+        return _present(
+            runs_per_group=topology.runs_per_group,
+            run_slots=topology.run_slots,
+            run_branches=topology.run_branches,
+            branches=topology.branches,
+            words=self.words,
+            weights=self.weights,
+            indices=self.indices,
+            scale=self.scale,
+            bias=self.bias,
+        )
+
+
+@dataclass(frozen=True)
+class DenseLayer:
+    """A layer that is better run dense: for each group of neurons, fan_in × 16 weights.
+
+    They are exact `panels`, or `halves`, IEEE halves as 16-bit words, times their neuron's `scale`.
+    """
+
+    outputs: int
+    fan_in: int
+    panels: Floats | None
+    halves: Words | None
+    scale: Floats | None
+    bias: Floats | None
+
+    @property
+    def precision(self) -> Precision:
+        return Precision.F32 if self.halves is None else Precision.F16
+
+    @property
+    def active(self) -> int:
+        return self.outputs * self.fan_in
+
+    def unpack(self) -> tuple[Floats, Bools]:
+        if self.halves is not None:
+            panels = self.halves.view(np.float16).astype(np.float32)
+        else:
+            assert self.panels is not None
+            panels = self.panels
+        weight = np.ascontiguousarray(panels.transpose(0, 2, 1).reshape(-1, self.fan_in)[: self.outputs])
+        if self.scale is not None:
+            weight = weight * self.scale[:, None]
+        return weight, np.ones((self.outputs, self.fan_in), np.bool_)
+
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """What is stored, by name."""
+        return _present(panels=self.panels, halves=self.halves, scale=self.scale, bias=self.bias)
+
+
+Layer: TypeAlias = SparseLayer | DenseLayer
+
+
+def _present(**arrays: npt.NDArray[Any] | None) -> dict[str, npt.NDArray[Any]]:
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
+def pack(
+    weight: Floats, mask: Bools, bias: Floats | None = None, precision: Precision = Precision.F16
+) -> SparseLayer:
+    """Pack the weights that the mask keeps; any mask packs, slot-shaped ones without padding."""
+    _check_layer(weight, mask, bias)
+    outputs, fan_in = weight.shape
+    groups, branches = -(-outputs // GROUP), -(-fan_in // BRANCH)
+    rows, columns = np.nonzero(mask)
+    tile = rows * branches + columns // BRANCH  # a neuron's part of a branch
+    counts = np.bincount(tile, minlength=groups * GROUP * branches)
+    slots = counts.reshape(groups, GROUP, branches).max(axis=1)
+    topology, first_slot = _order_branches(slots)
+
+    rank = (
+        np.arange(len(rows)) - (np.cumsum(counts) - counts)[tile]
+    )  # nonzero() lists a tile's synapses together
+    slot = first_slot[rows // GROUP, columns // BRANCH] + rank
+    lane, index, values = rows % GROUP, columns % BRANCH, weight[rows, columns]
+    if precision is Precision.F32:
+        weights = np.zeros((topology.slots, GROUP), np.float32)
+        indices = np.full((topology.slots, GROUP), PADDING_INDEX, np.uint8)
+        weights[slot, lane], indices[slot, lane] = values, index
+        return SparseLayer(outputs, fan_in, topology, None, weights, indices, None, bias)
+    scale = _neuron_scale(np.where(mask, weight, np.float32(0)))
+    words = np.zeros((topology.slots, GROUP), np.uint16)
+    words[slot, lane] = nearest_words(values / scale[rows], index)
+    return SparseLayer(outputs, fan_in, topology, words, None, None, scale, bias)
+
+
+def pack_dense(
+    weight: Floats, bias: Floats | None = None, precision: Precision = Precision.F32
+) -> DenseLayer:
+    """Pack all weights, exactly or as halves with a relative error of at most 2^-11."""
+    _check_layer(weight, np.ones(weight.shape, np.bool_), bias)
+    outputs, fan_in = weight.shape
+    whole = np.zeros((-(-outputs // GROUP) * GROUP, fan_in), np.float32)
+    scale = _neuron_scale(weight) if precision is Precision.F16 else None
+    whole[:outputs] = weight if scale is None else weight / scale[:, None]
+    panels = np.ascontiguousarray(whole.reshape(-1, GROUP, fan_in).transpose(0, 2, 1))
+    if scale is None:
+        return DenseLayer(outputs, fan_in, panels, None, None, bias)
+    return DenseLayer(outputs, fan_in, None, panels.astype(np.float16).view(np.uint16), scale, bias)
+
+
+def nearest_words(values: Floats, index: npt.NDArray[np.integer]) -> Words:
+    """The words with these index bits whose values are nearest, saturated; none is the padding word."""
+    magnitude = np.minimum(np.abs(values), np.float32(65504))
+    upper = (magnitude.astype(np.float16).view(np.uint16) >> 5).astype(np.int32)
+    best = np.zeros(values.shape, np.uint16)
+    least = np.full(values.shape, np.inf, np.float32)
+    for step in (-1, 0, 1):
+        candidate = (np.clip(upper + step, 0, _LARGEST_UPPER) << 5 | index).astype(np.uint16)
+        error = np.abs(candidate.view(np.float16).astype(np.float32) - magnitude)
+        better = error < least
+        best[better], least[better] = candidate[better], error[better]
+    words = best | np.where(np.signbit(values), np.uint16(0x8000), np.uint16(0))
+    words[words == 0] = 0x8000
+    return words
+
+
+def _neuron_scale(weight: Floats) -> Floats:
+    """By neuron, the power of two that brings its largest weight to a bit below a half's largest.
+
+    A neuron of zeros gets the least scale there is, which makes its index bits worth nothing.
+    """
+    largest = np.abs(weight).max(axis=1, initial=0)
+    _, exponent = np.frexp(largest)
+    exponent = np.where(largest > 0, exponent - 15, -126)
+    return np.ldexp(np.float32(1), np.maximum(exponent, -126)).astype(np.float32)
+
+
+def _order_branches(slots: Counts) -> tuple[Topology, Counts]:
+    """From the (group, branch) slot counts: the topology, and each (group, branch)'s first slot."""
+    group, branch = np.nonzero(slots)
+    count = slots[group, branch]
+    order = np.lexsort((branch, count, group))
+    group, branch, count = group[order], branch[order], count[order]
+    first_slot = np.zeros(slots.shape, np.int64)
+    first_slot[group, branch] = np.cumsum(count) - count
+
+    starts_run = np.ones(len(count), np.bool_)
+    starts_run[1:] = (count[1:] != count[:-1]) | (group[1:] != group[:-1])
+    starts = np.flatnonzero(starts_run)
+    topology = Topology(
+        runs_per_group=np.bincount(group[starts], minlength=len(slots)).astype(np.uint16),
+        run_slots=count[starts].astype(np.uint16),
+        run_branches=np.diff(starts, append=len(count)).astype(np.uint16),
+        branches=branch.astype(np.uint16),
+    )
+    return topology, first_slot
+
+
+def _check_layer(weight: Floats, mask: Bools, bias: Floats | None) -> None:
+    if weight.ndim != 2 or 0 in weight.shape:
+        raise ArgumentError(
+            f"weight has shape {weight.shape}: packing takes (outputs, fan_in), neither of them 0"
+        )
+    if weight.dtype != np.float32 or mask.dtype != np.bool_:
+        raise ArgumentError(f"weight is {weight.dtype} and mask {mask.dtype}: packing takes float32 and bool")
+    if mask.shape != weight.shape:
+        raise ArgumentError(f"mask has shape {mask.shape} and weight {weight.shape}: they must be equal")
+    if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != np.float32):
+        raise ArgumentError(f"bias is {bias.dtype} of shape {bias.shape}: it must be float32, one an output")
+    if weight.shape[1] > MAX_BRANCHES * BRANCH:
+        raise ArgumentError(
+            f"a fan-in of {weight.shape[1]} is too large: the format ends at {MAX_BRANCHES * BRANCH}"
+        )
+    if not np.isfinite(weight[mask]).all():
+        raise ArgumentError(
+            "weight holds NaN or infinity in an active place: a packed layer holds finite weights"
+        )
+
+
+def check_dense(name: str, layer: DenseLayer) -> None:
+    """Refuse halves and scales from a file that no packing writes."""
+    if layer.halves is not None:
+        _require(name, _all_finite(layer.halves), "a weight is infinite or NaN")
+    if layer.scale is not None:
+        _require(name, _all_positive(layer.scale), "a neuron's scale is not a positive number")
+
+
+def _require(name: str, holds: bool | np.bool_, fault: str) -> None:
+    if not holds:
+        raise ModelFileError(f"layer {name!r}: {fault}; the file is damaged or was not written by Sparbor")
+
+
+def _all_finite(halves: Words) -> bool:
+    return bool((halves & 0x7C00 != 0x7C00).all())
+
+
+def _all_positive(scale: Floats) -> bool:
+    return bool((np.isfinite(scale) & (scale > 0)).all())
+
+
+def check_sparse(name: str, layer: SparseLayer) -> None:
+    """Refuse a layer from a file that would lead a kernel out of its arrays, or that no packing writes."""
+    require = partial(_require, name)
+    topology = layer.topology
+    runs, groups = len(topology.run_slots), -(-layer.outputs // GROUP)
+    require(
+        len(topology.runs_per_group) == groups,
+        f"{len(topology.runs_per_group)} groups listed, {groups} expected",
+    )
+    require(int(topology.runs_per_group.sum(dtype=np.int64)) == runs, "the groups' runs do not add up")
+    require(
+        len(topology.run_branches) == runs,
+        f"{runs} runs of slots, but {len(topology.run_branches)} of branches",
+    )
+    require(
+        ((topology.run_slots >= 1) & (topology.run_slots <= BRANCH)).all(),
+        "a run has no slots or more than 32",
+    )
+    require((topology.run_branches >= 1).all(), "a run has no branches")
+    listed = int(topology.run_branches.sum(dtype=np.int64))
+    require(
+        listed == len(topology.branches), f"{len(topology.branches)} branches listed, but runs have {listed}"
+    )
+    require(
+        (topology.branches < -(-layer.fan_in // BRANCH)).all(),
+        f"a branch lies beyond the fan-in {layer.fan_in}",
+    )
+    stored = layer.padding.shape
+    require(
+        stored == (topology.slots, GROUP),
+        f"synapses have shape {stored}, but runs have {topology.slots} slots",
+    )
+
+    group_of_run = np.repeat(np.arange(groups), topology.runs_per_group)
+    placed = np.repeat(group_of_run, topology.run_branches) * MAX_BRANCHES + topology.branches
+    require(len(np.unique(placed)) == listed, "a group lists a branch twice")
+
+    groups_of_slots, branches = topology.slot_positions()
+    active = ~layer.padding
+    if layer.words is not None:
+        require(_all_finite(layer.words), "a synapse word is infinite or NaN")
+        index: npt.NDArray[np.integer] = layer.words % BRANCH
+    else:
+        assert layer.indices is not None
+        index = layer.indices
+        require((index[active] < BRANCH).all(), "an index lies beyond its branch")
+    ends_early = layer.fan_in % BRANCH
+    if ends_early:
+        last = branches == layer.fan_in // BRANCH
+        require((index[last] < ends_early)[active[last]].all(), "an index lies beyond the fan-in")
+    if layer.outputs % GROUP:
+        beyond = active[groups_of_slots == layer.outputs // GROUP, layer.outputs % GROUP :]
+        require(not beyond.any(), "a synapse belongs to a neuron beyond the outputs")
+    if layer.scale is not None:
+        require(
+            (np.isfinite(layer.scale) & (layer.scale > 0)).all(), "a neuron's scale is not a positive number"
+        )

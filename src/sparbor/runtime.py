@@ -1,0 +1,264 @@
+"""Runs a program on the native engine; needs NumPy, not torch."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from sparbor import program as model_file
+from sparbor.errors import ArgumentError, EngineMissingError
+from sparbor.packing import DenseLayer, SparseLayer
+from sparbor.program import Activation, Affine, Program, Shape
+
+try:
+    from sparbor import _native
+except ImportError as error:
+    raise EngineMissingError(
+        f"Sparbor's native engine is not built into this installation ({error}). Training works without it; "
+        "to deploy and run models, install a C++ compiler and then: "
+        "pip install --force-reinstall --no-binary sparbor sparbor"
+    ) from error
+
+if TYPE_CHECKING:
+    import torch
+
+    ArrayOrTensor = TypeVar("ArrayOrTensor", npt.NDArray[np.float32], torch.Tensor)
+
+# The order of the native enumeration; "relu" is a clamp that linear kernels do for nothing.
+_MAPS = (
+    "clamp",
+    "leaky_relu",
+    "elu",
+    "gelu",
+    "gelu_tanh",
+    "silu",
+    "sigmoid",
+    "tanh",
+    "hardswish",
+    "hardsigmoid",
+    "softplus",
+)
+
+
+def kernel_sets() -> list[str]:
+    """The kernel sets that this machine can run, best first."""
+    return list(_native.kernel_sets())
+
+
+def choose_kernel_set() -> str:
+    """The best kernel set, or the one that SPARBOR_ISA names."""
+    here = kernel_sets()
+    forced = os.environ.get("SPARBOR_ISA")
+    if not forced:
+        return here[0]
+    if forced not in here:
+        raise ArgumentError(f"SPARBOR_ISA={forced} cannot run on this machine, which has: {', '.join(here)}")
+    return forced
+
+
+def load(path: str | os.PathLike[str], threads: int = 1) -> Runtime:
+    """The model of a file that `Runtime.save` wrote, ready to run."""
+    return Runtime(model_file.load(path), threads)
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """What a layer was packed as."""
+
+    name: str
+    outputs: int
+    fan_in: int
+    kind: str
+    precision: str
+    active: int
+    bytes: int
+
+    @property
+    def density(self) -> float:
+        return self.active / (self.outputs * self.fan_in)
+
+
+class Runtime(_native.Model):
+    """A model on the native engine: `runtime(x, out=None)`.
+
+    `x` is a C-contiguous float32 NumPy array or CPU tensor of shape (batch, *input_shape), with any batch
+    from 1; the result is of the same kind and of shape (batch, *output_shape), written to `out` if that is
+    given. After a thread's first call at a batch size, a call with `out` allocates nothing. Several threads
+    may call one runtime at once; the interpreter lock is released while it runs.
+    """
+
+    def __init__(self, program: Program, threads: int = 1) -> None:
+        if not isinstance(threads, int) or not 1 <= threads <= 256:
+            raise ArgumentError(f"threads={threads!r}: it must be a whole number from 1 to 256")
+        self.program = program
+        self.input_shape = program.shapes[program.input]
+        self.output_shape = program.shapes[program.output]
+        super().__init__(choose_kernel_set(), threads, list(self.input_shape), list(self.output_shape))
+        for shape, buffer in zip(program.shapes, plan_buffers(program), strict=True):
+            self.add_value(buffer, *_rows_and_features(shape))
+        for operation in program.operations:
+            self._add_step(operation)
+        self.finish(program.input, program.output)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model to one safetensors file that `sparbor.load` reads."""
+        model_file.save(self.program, path)
+
+    def describe(self) -> list[LayerReport]:
+        """What each layer was packed as, in order of use."""
+        reports = {}
+        for operation in self.program.operations:
+            layer = self.program.layers[operation.layer] if operation.layer is not None else None
+            if operation.layer is None or layer is None or isinstance(layer, Affine):
+                continue
+            size = sum(array.nbytes for array in layer.arrays().values())
+            reports[operation.layer] = LayerReport(
+                operation.layer,
+                layer.outputs,
+                layer.fan_in,
+                "sparse" if isinstance(layer, SparseLayer) else "dense",
+                layer.precision.value,
+                layer.active,
+                size,
+            )
+        return list(reports.values())
+
+    def __repr__(self) -> str:
+        shapes = f"{self.input_shape} -> {self.output_shape}"
+        size = f"{len(self.describe())} layers, {self.program.weight_bytes} bytes"
+        return f"Runtime({shapes}, {size}, {self.isa} kernels, {self.threads} threads)"
+
+    def _add_step(self, operation: model_file.Operation) -> None:
+        x, y = operation.inputs[0], operation.output
+        layer = self.program.layers[operation.layer] if operation.layer is not None else None
+        arrays: dict[str, Any]
+        relu = operation.activation == Activation("relu")
+        activation = (
+            None if relu or operation.activation is None else _native_activation(operation.activation)
+        )
+        if isinstance(layer, SparseLayer):
+            arrays = dict.fromkeys(("words", "weights", "indices", "scale", "bias"))
+            arrays |= {part: _aligned(array) for part, array in layer.arrays().items()}
+            self.sparse_linear(x, y, **arrays, padded=layer.padded, relu=relu, activation=activation)
+        elif isinstance(layer, DenseLayer):
+            arrays = dict.fromkeys(("panels", "halves", "scale", "bias"))
+            arrays |= {part: _aligned(array) for part, array in layer.arrays().items()}
+            self.dense_linear(x, y, **arrays, relu=relu, activation=activation)
+        elif isinstance(layer, Affine):
+            self.scale_shift(x, y, _aligned(layer.scale), _aligned(layer.shift))
+        elif operation.activation is not None:
+            self.apply(x, y, _native_activation(operation.activation))
+        elif operation.kind == "add":
+            self.add(x, operation.inputs[1], y)
+        else:
+            getattr(self, operation.kind)(x, y)
+
+    def _checked_call(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls that are not with two plain float32 arrays come here: tensors, and mistakes."""
+        x, out = _signature(*args, **kwargs)
+        array = self._checked("x", x, self.input_shape)
+        if len(array) == 0:
+            raise ArgumentError("x is an empty batch: pass at least one item")
+        result = None if out is None else self._checked("out", out, self.output_shape)
+        if result is not None and len(result) != len(array):
+            raise ArgumentError(f"out has {len(result)} items and x {len(array)}: they must be equal")
+        if result is not None and not result.flags.writeable:
+            raise ArgumentError("out is read-only: pass an array that can be written")
+        if out is not None and _is_tensor(x) != _is_tensor(out):
+            raise ArgumentError(
+                f"x is a {type(x).__name__} and out a {type(out).__name__}: pass two of a kind"
+            )
+        computed = self(array, out=result)
+        if out is not None:
+            return out
+        return sys.modules["torch"].from_numpy(computed) if _is_tensor(x) else computed
+
+    def _checked(self, name: str, given: Any, item: Shape) -> npt.NDArray[np.float32]:
+        if _is_tensor(given):
+            if given.device.type != "cpu":
+                raise ArgumentError(
+                    f"{name} is on {given.device}: the engine runs on the CPU, pass {name}.cpu()"
+                )
+            if given.layout is not sys.modules["torch"].strided:
+                raise ArgumentError(
+                    f"{name} is {given.layout}: pass a strided tensor, such as {name}.to_dense()"
+                )
+            array = given.detach()
+            if str(array.dtype) != "torch.float32":
+                raise ArgumentError(f"{name} is {array.dtype}: the engine takes float32, pass {name}.float()")
+            array = array.resolve_neg().numpy()
+        elif isinstance(given, np.ndarray):
+            array = given.view(np.ndarray)
+        else:
+            raise ArgumentError(f"{name} is a {type(given).__name__}: pass a NumPy array or a torch tensor")
+        if array.dtype != np.dtype(np.float32) or not array.dtype.isnative:
+            raise ArgumentError(
+                f'{name} is {array.dtype}: the engine takes float32, pass {name}.astype("float32")'
+            )
+        if array.shape[1:] != item or array.ndim != len(item) + 1:
+            expected = ", ".join(["batch", *map(str, item)])
+            raise ArgumentError(f"{name} has shape {array.shape}: this model's is ({expected})")
+        if not (array.flags.c_contiguous and array.flags.aligned):
+            remedy = "x.contiguous() or np.ascontiguousarray(x)" if name == "x" else "a contiguous array"
+            raise ArgumentError(f"{name} is not contiguous: pass {remedy}")
+        checked: npt.NDArray[np.float32] = array
+        return checked
+
+
+def _signature(x: Any, out: Any = None) -> tuple[Any, Any]:
+    return x, out
+
+
+def _is_tensor(x: Any) -> bool:
+    torch = sys.modules.get("torch")  # whoever has a tensor has imported torch
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
+def _native_activation(activation: Activation) -> tuple[int, float, float]:
+    if activation.name == "relu":
+        return _MAPS.index("clamp"), 0.0, math.inf
+    a, b = (*activation.parameters, 0.0, 0.0)[:2]
+    return _MAPS.index(activation.name), a, b
+
+
+def _aligned(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if array.ctypes.data % 64 == 0 and array.flags.c_contiguous:
+        return array
+    copy = model_file.aligned_empty(array.shape, array.dtype)
+    copy[...] = array
+    return copy
+
+
+def _rows_and_features(shape: Shape) -> tuple[int, int]:
+    return math.prod(shape[:-1]), shape[-1] if shape else 1
+
+
+def plan_buffers(program: Program) -> Sequence[int]:
+    """A buffer for each value: one is free again once its value has been used for the last time.
+
+    Activations, affine steps, softmax and sums may write where they read; linear layers and reshapes may not.
+    """
+    last_use = {
+        value: step for step, operation in enumerate(program.operations) for value in operation.inputs
+    }
+    last_use[program.output] = len(program.operations)
+    buffers = {program.input: 0}
+    free: list[int] = []
+    for step, operation in enumerate(program.operations):
+        ended = sorted({buffers[value] for value in operation.inputs if last_use[value] == step})
+        in_place = operation.kind not in ("linear", "reshape")
+        if in_place and ended:
+            buffers[operation.output] = ended.pop(0)
+        else:
+            buffers[operation.output] = free.pop() if free else len(set(buffers.values()))
+        free += ended
+        if operation.output not in last_use:
+            free.append(buffers[operation.output])
+    return [buffers[value] for value in range(len(program.shapes))]

@@ -1,0 +1,276 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import sparbor
+from sparbor.errors import ArgumentError
+from sparbor.runtime import kernel_sets
+from tests.layers import random_mask, slot_mask
+
+
+class Perforated(nn.Module):
+    """What the training side makes of a layer, as far as deploying is concerned."""
+
+    def __init__(self, layer: nn.Module, mask: torch.Tensor) -> None:
+        super().__init__()
+        self.main_module = layer
+        self.register_buffer("mask", mask)
+
+    def forward(self, x):
+        return self.main_module(x)
+
+
+def perforated(layer: nn.Linear, density: float = 0.1, make_mask=slot_mask) -> Perforated:
+    mask = torch.from_numpy(make_mask(np.random.default_rng(0), *layer.weight.shape, density))
+    with torch.no_grad():
+        layer.weight *= mask
+    return Perforated(layer, mask)
+
+
+def relative_error(result: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((result - expected).detach().norm() / expected.detach().norm())
+
+
+def assert_deploys(model: nn.Module, x: torch.Tensor, limit: float = 1e-5) -> sparbor.Runtime:
+    runtime = sparbor.deploy(model, x, precision="f32")
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        assert relative_error(runtime(x), model(x)) <= limit
+        assert relative_error(runtime(x[:1].contiguous()), model(x[:1])) <= limit
+    model.train(was_training)
+    return runtime
+
+
+def seed_mlp() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Flatten(),
+        perforated(nn.Linear(784, 256)),
+        nn.ReLU(),
+        perforated(nn.Linear(256, 256)),
+        nn.ReLU(),
+        perforated(nn.Linear(256, 10)),
+    )
+
+
+def test_a_perforated_model_deploys_sparse(tmp_path):
+    model, x = seed_mlp(), torch.randn(9, 1, 28, 28)
+    runtime = assert_deploys(model, x)
+    assert [each.kind for each in runtime.describe()] == ["sparse"] * 3
+    assert [each.name for each in runtime.describe()] == ["1", "3", "5"]
+    for report, layer in zip(runtime.describe(), (model[1], model[3], model[5]), strict=True):
+        assert report.active == int(layer.mask.sum())
+    assert [each.kind for each in runtime.program.operations] == ["reshape", "linear", "linear", "linear"]
+    runtime.save(tmp_path / "model.safetensors")
+    loaded = sparbor.load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(loaded(x), runtime(x))
+
+
+def test_sixteen_bit_synapses_stay_within_their_error():
+    torch.manual_seed(0)
+    for fan_in, outputs in [(784, 256), (2048, 512), (3072, 768)]:
+        layer, x = perforated(nn.Linear(fan_in, outputs)), torch.randn(16, fan_in)
+        runtime = sparbor.deploy(layer, x)
+        assert runtime.describe()[0].precision == "f16"
+        assert relative_error(runtime(x), layer(x)) <= 0.008
+
+
+def test_masks_are_read_and_not_zeros():
+    layer = perforated(nn.Linear(64, 32), 0.3)
+    with torch.no_grad():
+        layer.main_module.weight[0] = 0
+        layer.main_module.weight[1, ~layer.mask[1]] = 5.0  # outside the mask
+    runtime = sparbor.deploy(layer, torch.randn(2, 64), precision="f32")
+    assert runtime.describe()[0].active == int(layer.mask.sum())
+    x = torch.randn(2, 64)
+    masked = F.linear(x, layer.main_module.weight * layer.mask, layer.main_module.bias)
+    assert relative_error(runtime(x), masked) < 1e-6
+
+
+def test_a_plain_layer_is_dense_unless_it_has_many_zeros():
+    torch.manual_seed(0)
+    layer, x = nn.Linear(128, 64), torch.randn(3, 128)
+    assert assert_deploys(layer, x).describe()[0].kind == "dense"
+    plain = perforated(nn.Linear(128, 64), 0.1, random_mask).main_module
+    report = assert_deploys(plain, x).describe()[0]
+    assert (report.kind, report.active) == ("sparse", int((plain.weight != 0).sum()))
+
+
+def test_the_batch_decides_between_sparse_and_dense(monkeypatch):
+    torch.manual_seed(0)
+    monkeypatch.setenv("SPARBOR_ISA", kernel_sets()[-1])
+    x = torch.randn(1, 512)
+    for density, kind in [(0.05, "sparse"), (0.6, "dense")]:
+        layer = perforated(nn.Linear(512, 512), density)
+        for batch in (1, 16):
+            runtime = sparbor.deploy(layer, x, batch=batch)
+            assert runtime.describe()[0].kind == kind
+            assert relative_error(runtime(x), layer(x)) <= 0.008
+
+
+def test_residuals_batch_norms_and_dropout():
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = perforated(nn.Linear(50, 64)), perforated(nn.Linear(64, 64))
+            self.last, self.norm, self.alone = nn.Linear(64, 10), nn.BatchNorm1d(64), nn.BatchNorm1d(64)
+            self.dropout = nn.Dropout()
+
+        def forward(self, x):
+            hidden = torch.relu(self.norm(self.first(x.flatten(1))))
+            hidden = hidden + self.dropout(F.gelu(self.second(hidden)))
+            return self.last(self.alone(hidden)).softmax(-1)
+
+    torch.manual_seed(0)
+    model = Model()
+    for norm in (model.norm, model.alone):
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.5, 2)
+        nn.init.normal_(norm.weight)
+        nn.init.normal_(norm.bias)
+    model.train()
+    runtime = assert_deploys(model, torch.randn(6, 5, 10))
+    kinds = [each.kind for each in runtime.program.operations]
+    assert kinds == ["reshape", "linear", "linear", "add", "affine", "linear", "softmax"]
+    assert all(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize(
+    "activation",
+    [
+        nn.ReLU(),
+        nn.ReLU(inplace=True),
+        nn.ReLU6(),
+        nn.Hardtanh(-2, 3),
+        nn.LeakyReLU(0.2),
+        nn.ELU(0.7),
+        nn.SELU(),
+        nn.GELU(),
+        nn.GELU("tanh"),
+        nn.SiLU(),
+        nn.Sigmoid(),
+        nn.Tanh(),
+        nn.Hardswish(),
+        nn.Hardsigmoid(),
+        nn.Softplus(),
+        nn.Softplus(2, 3),
+    ],
+    ids=str,
+)
+def test_activations_are_fused(activation):
+    torch.manual_seed(0)
+    runtime = assert_deploys(nn.Sequential(nn.Linear(40, 33), activation), 3 * torch.randn(7, 40))
+    assert len(runtime.program.operations) == 1
+    alone = assert_deploys(nn.Sequential(activation, nn.Linear(40, 33)), torch.randn(7, 40))
+    assert len(alone.program.operations) == 2
+
+
+class Function(nn.Module):
+    """A model from a function and the layers that it uses."""
+
+    def __init__(self, function, *layers):
+        super().__init__()
+        self.layers, self.function = nn.ModuleList(layers), function
+
+    def forward(self, x):
+        return self.function(x, *self.layers)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x, a, b: b(a(x)) + x,
+        lambda x, a, b: torch.relu(a(x)) + a(x),
+        lambda x, a, b: F.relu_(a(x)) + b(x),
+        lambda x, a, b: F.linear(x, a.weight * 2, a.bias + 1),
+        lambda x, a, b: F.linear(x, a.weight),
+        lambda x, a, b: a(x).view(x.shape[0], 4, 8).flatten(1),
+        lambda x, a, b: a(x).unflatten(1, (4, 8)).softmax(-1).reshape(len(x), -1),
+        lambda x, a, b: a(x.unsqueeze(1)).squeeze(1).contiguous(),
+        lambda x, a, b: (lambda y: y + y.relu_())(a(x)),
+        lambda x, a, b: (lambda y: y.add_(b(x)) + y)(a(x)),
+        lambda x, a, b: F.dropout(a(x), 0.5, training=False),
+        lambda x, a, b: torch.tanh(torch.sigmoid(x)),
+    ],
+)
+def test_functions_of_two_layers(function):
+    torch.manual_seed(0)
+    assert_deploys(Function(function, nn.Linear(32, 32), perforated(nn.Linear(32, 32))), torch.randn(5, 32))
+
+
+def test_linear_layers_over_more_dimensions():
+    torch.manual_seed(0)
+    model = nn.Sequential(perforated(nn.Linear(96, 64)), nn.GELU(), nn.Linear(64, 96))
+    assert_deploys(model, torch.randn(2, 7, 96))
+
+
+def test_tied_layers_and_copies():
+    torch.manual_seed(0)
+    layer = perforated(nn.Linear(48, 48))
+    model = nn.Sequential(layer, nn.ReLU(), layer)
+    x = torch.randn(4, 48)
+    assert [each.kind for each in assert_deploys(model, x).describe()] == ["sparse", "sparse"]
+    assert [each.kind for each in assert_deploys(copy.deepcopy(model), x).describe()] == ["sparse", "sparse"]
+
+
+def test_layers_without_synapses():
+    torch.manual_seed(0)
+    layer = perforated(nn.Linear(48, 20), 0.0)
+    x = torch.randn(3, 48)
+    torch.testing.assert_close(sparbor.deploy(layer, x)(x), layer.main_module.bias.detach().expand(3, 20))
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        (
+            nn.Sequential(nn.Linear(8, 8), nn.LayerNorm(8)),
+            r"1 \(layer_norm\).*layer_norm.default.*Keep that part",
+        ),
+        (Function(lambda x: x + 1), "adds a constant"),
+        (Function(lambda x, a: torch.add(x, a(x), alpha=2), nn.Linear(8, 8)), "alpha=2"),
+        (Function(lambda x, a: a(x) + a(x)[:, :1], nn.Linear(8, 8)), "slice|select"),
+        (Function(lambda x: x.softmax(0)), "softmax over dimension 0"),
+        (Function(lambda x: x.flatten()), "the batch must stay the first dimension"),
+        (Function(lambda x: (x.relu(), x)), "returns 2 values"),
+        (Function(lambda x: torch.ones(3, 2)), "returns 1 values|not depend on its input"),
+        (Function(lambda x: x if x.sum() > 0 else -x), "could not trace"),
+        (Function(lambda x, a: F.linear(x, x), nn.Linear(8, 8)), "multiplies two computed values"),
+        (nn.BatchNorm1d(8, track_running_stats=False), "without running statistics"),
+    ],
+)
+def test_what_the_engine_does_not_know_is_named(model, text):
+    with pytest.raises(ArgumentError, match=text):
+        sparbor.deploy(model, torch.randn(2, 8))
+
+
+@pytest.mark.parametrize(
+    ("example", "options", "text"),
+    [
+        (np.zeros((1, 8), np.float32), {}, "example is a ndarray"),
+        (torch.zeros(8), {}, "example has shape"),
+        (torch.zeros(0, 8), {}, "example has shape"),
+        (torch.zeros(1, 8, dtype=torch.int64), {}, "example is torch.int64"),
+        (torch.zeros(1, 8), {"batch": 0}, "batch=0"),
+        (torch.zeros(1, 8), {"batch": 1.0}, "batch=1.0"),
+        (torch.zeros(1, 8), {"precision": "int4"}, "precision='int4'.*f16, f32"),
+        (torch.zeros(1, 8), {"threads": 0}, "threads=0"),
+        (torch.zeros(1, 9), {}, "could not trace"),
+    ],
+)
+def test_bad_arguments_are_named(example, options, text):
+    with pytest.raises(ArgumentError, match=text):
+        sparbor.deploy(nn.Linear(8, 8), example, **options)
+
+
+def test_weights_that_are_not_finite_are_refused():
+    layer = nn.Linear(8, 8)
+    with torch.no_grad():
+        layer.weight[0, 0] = torch.nan
+    with pytest.raises(ArgumentError, match="NaN or infinity"):
+        sparbor.deploy(layer, torch.zeros(1, 8))

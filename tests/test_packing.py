@@ -1,0 +1,146 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sparbor.errors import ArgumentError
+from sparbor.packing import BRANCH, GROUP, Precision, nearest_words, pack, pack_dense
+from tests.layers import random_mask, random_weight, slot_mask
+
+SHAPES = [(16, 32), (256, 784), (10, 256), (1, 1), (17, 33), (5, 100), (48, 31)]
+
+
+def word_values(words: np.ndarray) -> np.ndarray:
+    return words.view(np.float16).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("density", [0.0, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("make_mask", [slot_mask, random_mask])
+def test_exact_weights_come_back_as_they_were(shape, density, make_mask):
+    rng = np.random.default_rng(1)
+    weight, mask = random_weight(rng, *shape), make_mask(rng, *shape, density)
+    layer = pack(weight, mask, precision=Precision.F32)
+    unpacked, found = layer.unpack()
+    np.testing.assert_array_equal(unpacked, np.where(mask, weight, 0))
+    np.testing.assert_array_equal(found, mask)
+    assert layer.active == mask.sum()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("density", [0.0, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("make_mask", [slot_mask, random_mask])
+def test_words_keep_the_mask_and_each_weight_within_a_64th(shape, density, make_mask):
+    rng = np.random.default_rng(2)
+    weight, mask = random_weight(rng, *shape), make_mask(rng, *shape, density)
+    unpacked, found = pack(weight, mask).unpack()
+    np.testing.assert_array_equal(found, mask)
+    largest = np.abs(np.where(mask, weight, 0)).max(axis=1, keepdims=True)
+    smallest_normal = 2.0**-14 * largest / 2**14
+    error = np.abs(unpacked - np.where(mask, weight, 0))
+    assert (error <= np.maximum(np.abs(weight) / 64, smallest_normal / 64)).all()
+
+
+@given(
+    st.lists(st.tuples(st.floats(-1e5, 1e5, width=32), st.integers(0, BRANCH - 1)), min_size=1, max_size=50)
+)
+@settings(deadline=None, max_examples=50)
+def test_the_chosen_word_is_the_nearest_of_all(pairs):
+    values = np.array([value for value, _ in pairs], np.float32)
+    index = np.array([index for _, index in pairs])
+    words = nearest_words(values, index)
+    for value, which, word in zip(values, index, words, strict=True):
+        every = (np.arange(2**11) << 5 | which).astype(np.uint16)
+        every = every[np.isfinite(word_values(every))]
+        assert word % BRANCH == which
+        assert word != 0
+        least = np.abs(word_values(every).astype(np.float64) - value).min()
+        assert abs(float(word_values(word[None])[0]) - value) == pytest.approx(least, abs=1e-12, rel=1e-6)
+
+
+def test_words_saturate_and_a_zero_weight_is_no_padding():
+    index = np.array([0, 31, 0])
+    words = nearest_words(np.array([1e30, -1e30, 0.0], np.float32), index)
+    np.testing.assert_array_equal(words, np.array([0x7BE0, 0xFBFF, 0x8000], np.uint16))
+
+
+def test_weights_of_any_magnitude_use_the_half_range():
+    weight = np.array([[1e-30, 2e-30], [1e30, 3e30], [0, 0], [1e-44, 0]], np.float32)
+    unpacked, _ = pack(weight, np.ones(weight.shape, bool)).unpack()
+    np.testing.assert_allclose(unpacked[:2], weight[:2], rtol=1 / 64)
+    np.testing.assert_allclose(unpacked[2:], weight[2:], atol=1e-44)
+
+
+def test_slot_shaped_masks_have_no_padding_and_others_do():
+    rng = np.random.default_rng(3)
+    for outputs, fan_in in SHAPES:
+        weight = random_weight(rng, outputs, fan_in)
+        assert not pack(weight, slot_mask(rng, outputs, fan_in, 0.2)).padded
+    mask = np.ones((16, 32), bool)
+    mask[3, 7] = False
+    assert pack(random_weight(rng, 16, 32), mask).padded
+
+
+def test_branches_of_a_group_are_ordered_by_slot_count():
+    rng = np.random.default_rng(4)
+    mask = slot_mask(rng, 160, 700, 0.2)
+    topology = pack(random_weight(rng, 160, 700), mask).topology
+    first = 0
+    for group, runs in enumerate(topology.runs_per_group):
+        slots = topology.run_slots[first : first + runs]
+        assert (np.diff(slots.astype(int)) > 0).all()
+        listed = topology.run_branches[first : first + runs].sum()
+        rows = np.zeros((GROUP, 704), bool)
+        rows[:, :700] = mask[group * GROUP : (group + 1) * GROUP]
+        assert listed == rows.reshape(GROUP, -1, BRANCH).any(axis=(0, 2)).sum()
+        first += runs
+    assert topology.slots == mask.sum() / GROUP
+
+
+def test_stored_bytes_at_ninety_percent():
+    rng = np.random.default_rng(5)
+    dense = stored = 0
+    for fan_in, outputs in [(784, 256), (256, 256), (256, 10)]:
+        counts = np.full((-(-outputs // 16), -(-fan_in // 32)), 3)
+        counts[rng.random(counts.shape) < 0.2] += 1
+        mask = np.arange(32)[None, None, None] < counts[:, None, :, None]
+        mask = np.broadcast_to(mask, (len(counts), 16, counts.shape[1], 32))
+        mask = mask.reshape(len(counts) * 16, -1)[:outputs, :fan_in]
+        layer = pack(random_weight(rng, outputs, fan_in), mask, np.zeros(outputs, np.float32))
+        dense += outputs * fan_in * 4
+        stored += sum(array.nbytes for array in layer.arrays().values())
+    assert stored <= dense / 16
+
+
+def test_dense_panels_come_back():
+    rng = np.random.default_rng(6)
+    for outputs, fan_in in SHAPES:
+        weight = random_weight(rng, outputs, fan_in)
+        unpacked, mask = pack_dense(weight).unpack()
+        np.testing.assert_array_equal(unpacked, weight)
+        assert mask.all()
+        halves, _ = pack_dense(weight, None, Precision.F16).unpack()
+        np.testing.assert_allclose(halves, weight, rtol=2**-11, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("weight", "mask", "bias", "text"),
+    [
+        (np.zeros((2, 3, 4), np.float32), np.zeros((2, 3, 4), bool), None, r"\(outputs, fan_in\)"),
+        (np.zeros((0, 4), np.float32), np.zeros((0, 4), bool), None, "neither of them 0"),
+        (np.zeros((2, 4)), np.zeros((2, 4), bool), None, "float64"),
+        (np.zeros((2, 4), np.float32), np.zeros((2, 4), np.uint8), None, "mask uint8"),
+        (np.zeros((2, 4), np.float32), np.zeros((4, 2), bool), None, "must be equal"),
+        (np.zeros((2, 4), np.float32), np.zeros((2, 4), bool), np.zeros(3, np.float32), "one an output"),
+        (np.full((2, 4), np.nan, np.float32), np.ones((2, 4), bool), None, "NaN or infinity"),
+    ],
+)
+def test_what_cannot_be_packed_is_named(weight, mask, bias, text):
+    with pytest.raises(ArgumentError, match=text):
+        pack(weight, mask, bias)
+
+
+def test_a_weight_that_is_not_kept_may_be_anything():
+    weight = np.array([[np.nan, 1.0]], np.float32)
+    unpacked, _ = pack(weight, np.array([[False, True]])).unpack()
+    np.testing.assert_array_equal(unpacked[0, 0], 0)

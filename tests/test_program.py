@@ -1,0 +1,279 @@
+"""The model file: golden bytes, and one test for each way in which a file can lie."""
+
+import json
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from sparbor.errors import ModelFileError, OutputError
+from sparbor.packing import Precision, pack, pack_dense
+from sparbor.program import Activation, Affine, Operation, Program, checksummed, load, save
+from tests.layers import mlp
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def golden_program() -> Program:
+    """A small program with every kind of operation and of layer."""
+    mask = np.zeros((20, 40), bool)
+    mask[:, 3], mask[16:, 35], mask[2, 39] = True, True, True
+    weight = np.linspace(-1, 1, 800, dtype=np.float32).reshape(20, 40)
+    bias = np.linspace(0, 1, 20, dtype=np.float32)
+    square = np.linspace(-0.5, 0.5, 400, dtype=np.float32).reshape(20, 20)
+    layers = {
+        "words": pack(weight, mask, bias),
+        "exact": pack(square, np.tri(20, dtype=bool), None, Precision.F32),
+        "norm": Affine(bias + 1, bias),
+        "dense": pack_dense(np.ones((4, 10), np.float32)),
+        "halves": pack_dense(np.eye(4, dtype=np.float32), np.ones(4, np.float32), Precision.F16),
+    }
+    operations = (
+        Operation("linear", (0,), 1, "words", Activation("relu")),
+        Operation("linear", (1,), 2, "exact", Activation("leaky_relu", (0.25,))),
+        Operation("affine", (2,), 3, "norm"),
+        Operation("add", (1, 3), 4),
+        Operation("activation", (4,), 5, None, Activation("tanh")),
+        Operation("reshape", (5,), 6),
+        Operation("linear", (6,), 7, "dense"),
+        Operation("linear", (7,), 8, "halves"),
+        Operation("softmax", (8,), 9),
+    )
+    shapes = ((40,), (20,), (20,), (20,), (20,), (20,), (2, 10), (2, 4), (2, 4), (2, 4))
+    return Program(shapes, 0, 9, operations, layers)
+
+
+def assert_same(left: Program, right: Program) -> None:
+    assert (left.shapes, left.input, left.output) == (right.shapes, right.input, right.output)
+    assert left.operations == right.operations
+    assert left.layers.keys() == right.layers.keys()
+    for name, layer in left.layers.items():
+        ours, theirs = layer.arrays(), right.layers[name].arrays()
+        assert ours.keys() == theirs.keys()
+        for part in ours:
+            np.testing.assert_array_equal(ours[part], theirs[part])
+
+
+def test_the_golden_file_reads_as_the_program_it_holds():
+    assert_same(load(GOLDEN / "every_kind.safetensors"), golden_program())
+
+
+def test_the_golden_file_is_what_is_written(tmp_path):
+    save(golden_program(), tmp_path / "model.safetensors")
+    written = (tmp_path / "model.safetensors").read_bytes()
+    assert written == (GOLDEN / "every_kind.safetensors").read_bytes()
+
+
+def test_other_readers_of_safetensors_find_the_arrays():
+    tensors = load_file(GOLDEN / "every_kind.safetensors")
+    assert tensors["words/words"].dtype == np.uint16
+    assert tensors["dense/panels"].shape == (1, 10, 16)
+
+
+def test_arrays_start_on_cache_lines():
+    for layer in load(GOLDEN / "every_kind.safetensors").layers.values():
+        assert all(array.ctypes.data % 64 == 0 for array in layer.arrays().values())
+
+
+def test_saving_replaces_a_file_only_by_a_whole_one(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save(mlp([40, 20]), path)
+    save(golden_program(), path)
+    assert_same(load(path), golden_program())
+    assert [each.name for each in tmp_path.iterdir()] == ["model.safetensors"]
+    with pytest.raises(OutputError, match="could not write"):
+        save(golden_program(), tmp_path / "missing" / "model.safetensors")
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(ModelFileError, match="could not read"):
+        load(tmp_path / "none.safetensors")
+
+
+def refuse(tmp_path: Path, data: bytes, text: str) -> None:
+    path = tmp_path / "bad.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(ModelFileError, match=text):
+        load(path)
+
+
+def golden_bytes() -> bytes:
+    return (GOLDEN / "every_kind.safetensors").read_bytes()
+
+
+def test_every_truncation_is_refused(tmp_path):
+    data = golden_bytes()
+    for length in [*range(64), *range(64, len(data), 97), len(data) - 1]:
+        refuse(tmp_path, data[:length], "bad.safetensors")
+
+
+def test_a_longer_file_is_refused(tmp_path):
+    refuse(tmp_path, golden_bytes() + b"\0", "the file at")
+
+
+def test_flipped_bits_are_refused_or_change_nothing(tmp_path):
+    data = golden_bytes()
+    path = tmp_path / "flipped.safetensors"
+    rng = np.random.default_rng(0)
+    for place in rng.choice(len(data), 600, replace=False):
+        flipped = bytearray(data)
+        flipped[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(flipped)
+        try:
+            found = load(path)
+        except ModelFileError:
+            continue
+        assert_same(found, golden_program())
+
+
+def split() -> tuple[dict, bytes]:
+    data = golden_bytes()
+    length = int.from_bytes(data[:8], "little")
+    return json.loads(data[8 : 8 + length]), data[8 + length :]
+
+
+def join(header: dict, tensors: bytes) -> bytes:
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + tensors
+
+
+def with_graph(change) -> bytes:
+    """The golden file with its graph changed and its checksum made to fit: a liar, not an accident."""
+    header, tensors = split()
+    graph = json.loads(header["__metadata__"]["sparbor"][8:])
+    change(graph)
+    header["__metadata__"] = {"sparbor": checksummed(json.dumps(graph))}
+    return join(header, tensors)
+
+
+def with_array(name: str, change) -> bytes:
+    """The golden file with one array changed in place, and all checksums made to fit."""
+    header, tensors = split()
+    begin, end = header[name]["data_offsets"]
+    dtype = {"U8": np.uint8, "U16": np.uint16, "F32": np.float32}[header[name]["dtype"]]
+    array = np.frombuffer(tensors[begin:end], dtype).copy()
+    change(array)
+    tensors = tensors[:begin] + array.tobytes() + tensors[end:]
+    graph = json.loads(header["__metadata__"]["sparbor"][8:])
+    graph["crc32"][name] = zlib.crc32(array.tobytes())
+    header["__metadata__"] = {"sparbor": checksummed(json.dumps(graph))}
+    return join(header, tensors)
+
+
+def put(place, value):
+    def change(target):
+        *path, last = place
+        for step in path:
+            target = target[step]
+        target[last] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (put(["version"], 2), "version 2.*upgrade sparbor"),
+        (put(["version"], "1"), "version '1'"),
+        (put(["version"], None), "version None"),
+        (put(["input"], 10), "the input is value 10 of 10"),
+        (put(["input"], -1), "the input is value -1"),
+        (put(["output"], 99), "value 99, is never computed"),
+        (put(["values", 0], [10**18]), "no model can have"),
+        (put(["values", 0], [-40]), "no model can have"),
+        (put(["values", 0], [0]), "no model can have"),
+        (put(["values", 0], 7), "malformed"),
+        (put(["values", 0], [41]), "cannot take shape"),
+        (put(["values", 6], [3, 10]), "cannot take shape"),
+        (put(["values"], [[40]]), "cannot"),
+        (put(["operations", 0, "kind"], "convolution"), "'convolution' of 1 inputs is unknown"),
+        (put(["operations", 0, "inputs"], [5]), "uses value 5 too early"),
+        (put(["operations", 0, "inputs"], [0, 0]), "of 2 inputs is unknown"),
+        (put(["operations", 0, "inputs"], [True]), "too early"),
+        (put(["operations", 1, "output"], 1), "computes value 1, which it cannot"),
+        (put(["operations", 1, "output"], 50), "computes value 50, which it cannot"),
+        (put(["operations", 0, "layer"], "nowhere"), "malformed"),
+        (put(["operations", 0, "layer"], None), "has the layer None"),
+        (put(["operations", 0, "layer"], "norm"), "cannot take shape"),
+        (put(["operations", 0, "activation"], ["relux"]), "'relux' of 0 parameters is unknown"),
+        (put(["operations", 0, "activation"], ["relu", 1]), "'relu' of 1 parameters is unknown"),
+        (put(["operations", 1, "activation"], ["leaky_relu", "x"]), "malformed"),
+        (put(["operations", 3, "activation"], ["relu"]), "'add' has the activation"),
+        (put(["operations"], []), "never computed"),
+        (put(["operations"], 3), "malformed"),
+        (put(["layers", "words", "outputs"], 10**12), "bias has shape"),
+        (put(["layers", "words", "outputs"], 0), "0 outputs"),
+        (put(["layers", "exact", "outputs"], 10**12), "groups listed"),
+        (put(["layers", "words", "fan_in"], 30), "beyond the fan-in"),
+        (put(["layers", "words", "kind"], "dense"), "no halves"),
+        (put(["layers", "words", "kind"], "holy"), "unknown kind 'holy'"),
+        (put(["layers", "words", "precision"], "f64"), "malformed"),
+        (put(["layers", "words", "precision"], "f32"), "no weights"),
+        (put(["layers", "dense", "fan_in"], 11), "panels has shape"),
+        (put(["layers"], {}), "belongs to no layer"),
+        (put(["crc32"], {}), "has no checksum"),
+        (put(["crc32", "words/words"], 1), "does not match its checksum"),
+    ],
+)
+def test_graphs_that_lie_are_refused(tmp_path, change, text):
+    refuse(tmp_path, with_graph(change), text)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "text"),
+    [
+        ("words/runs_per_group", put([0], 7), "runs do not add up"),
+        ("words/run_slots", put([0], 0), "no slots"),
+        ("words/run_slots", put([0], 33), "more than 32"),
+        ("words/run_slots", put([0], 2), "slots"),
+        ("words/run_branches", put([0], 0), "no branches"),
+        ("words/run_branches", put([0], 60000), "branches listed"),
+        ("words/branches", put([0], 2), "beyond the fan-in"),
+        ("words/branches", put([0], 1), "twice|beyond the fan-in"),
+        ("words/words", put([0], 0x7C03), "infinite or NaN"),
+        ("words/words", put([0], 0xFC03), "infinite or NaN"),
+        ("words/words", put([-1], 0x3C03), "beyond the outputs"),
+        ("words/scale", put([0], np.nan), "scale"),
+        ("words/scale", put([0], -1), "scale"),
+        ("halves/halves", put([0], 0x7C00), "infinite or NaN"),
+        ("halves/scale", put([1], 0), "scale"),
+        ("exact/indices", put([0], 32), "beyond its branch"),
+        ("exact/indices", put([0], 20), "beyond the fan-in"),
+    ],
+)
+def test_arrays_that_lie_are_refused(tmp_path, name, change, text):
+    refuse(tmp_path, with_array(name, change), text)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (put(["words/words", "data_offsets"], [0, 2**60]), "needs"),
+        (put(["words/words", "data_offsets"], [-2, 94]), "malformed"),
+        (put(["words/words", "data_offsets"], [0]), "malformed"),
+        (put(["words/words", "shape"], [2**62, 2**62]), "needs"),
+        (put(["words/words", "shape"], [1.5]), "malformed"),
+        (put(["words/words", "dtype"], "F64"), "unknown type 'F64'"),
+        (put(["words/words", "dtype"], ["U16"]), "unknown type"),
+        (put(["words/words"], []), "malformed"),
+        (put(["extra"], {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}), "begins at byte"),
+        (put(["__metadata__"], {}), "not a Sparbor model"),
+        (put(["__metadata__"], {"sparbor": 1}), "not strings"),
+        (put(["__metadata__", "sparbor"], checksummed("[1]")), "not a JSON object"),
+        (put(["__metadata__", "sparbor"], checksummed("{")), "not JSON"),
+        (put(["__metadata__", "sparbor"], ""), "does not match its checksum"),
+        (put(["__metadata__", "sparbor"], "00000000{}"), "does not match its checksum"),
+    ],
+)
+def test_headers_that_lie_are_refused(tmp_path, change, text):
+    header, tensors = split()
+    change(header)
+    refuse(tmp_path, join(header, tensors), text)
+
+
+def test_a_header_length_that_lies_is_refused_before_it_is_read(tmp_path):
+    refuse(tmp_path, (2**63).to_bytes(8, "little") + golden_bytes()[8:], "the header claims")
+    refuse(tmp_path, b"[" * 100, "the header claims")
+    refuse(tmp_path, (90).to_bytes(8, "little") + b"[" * 90, "not JSON")
