@@ -30,9 +30,7 @@ DENSITIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 
 
 def runner(layer: SparseLayer | DenseLayer, batch: int) -> Callable[[], object]:
-    program = Program(
-        ((layer.fan_in,), (layer.outputs,)), 0, 1, (Operation("linear", (0,), 1, "x"),), {"x": layer}
-    )
+    program = Program(((layer.fan_in,), (layer.outputs,)), 0, 1, (Operation("linear", (0,), 1, "x"),), {"x": layer})
     runtime = Runtime(program)
     x = np.random.default_rng(0).standard_normal((batch, layer.fan_in)).astype(np.float32)
     out = np.empty((batch, layer.outputs), np.float32)

@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from sparbor import NM, PAINeuronModule, Slots, unwrap
+from sparbor import PAINeuronModule, Slots, unwrap
 from sparbor.rewire import magnitude_mask
 
 # Widths from input to output. A ReLU follows each linear layer but a classifier's last.
@@ -45,16 +45,24 @@ def dendritic(model: str, sparsity: float, masks: str) -> nn.Sequential:
     for index, layer in enumerate(network):
         if isinstance(layer, nn.Linear):
             weight = _uneven(layer.weight.detach())
-            kept = max(1, round(32 * (1 - sparsity)))
-            pattern, density = (NM(kept, 32), kept / 32) if masks == "equal" else (Slots(), 1 - sparsity)
-            mask = magnitude_mask(weight, pattern, density)
+            mask = equal_mask(weight, sparsity) if masks == "equal" else magnitude_mask(weight, Slots(), 1 - sparsity)
             # The kept weights alone carry the signal: scaled so that activations neither fade nor explode.
             scale = (2 / (weight.square() * mask).sum(dim=1).mean()).sqrt()
             with torch.no_grad():
                 layer.weight.copy_(weight * scale)
-            network[index] = PAINeuronModule(layer, str(index), pattern=pattern)
+            network[index] = PAINeuronModule(layer, str(index))
             network[index].set_mask(mask)
     return network.eval()
+
+
+def equal_mask(weight: torch.Tensor, sparsity: float) -> torch.Tensor:
+    """The same number of a neuron's largest weights on every branch of 32 inputs, the last and shorter one as well."""
+    kept = max(1, round(32 * (1 - sparsity)))
+    branches = weight.abs().split(32, dim=1)
+    largest = [branch.topk(min(kept, branch.shape[1]), dim=1).indices for branch in branches]
+    return torch.cat(
+        [torch.zeros_like(b, dtype=torch.bool).scatter_(1, k, True) for b, k in zip(branches, largest, strict=True)], 1
+    )
 
 
 def plain(network: nn.Sequential) -> nn.Sequential:
@@ -62,6 +70,11 @@ def plain(network: nn.Sequential) -> nn.Sequential:
     copy = unwrap(deepcopy(network))
     assert isinstance(copy, nn.Sequential)
     return copy.eval().requires_grad_(False)
+
+
+def active_weights(network: nn.Sequential) -> int:
+    """How many weights the masks keep."""
+    return sum(layer.active_weights() for layer in network if isinstance(layer, PAINeuronModule))
 
 
 def _uneven(weight: torch.Tensor) -> torch.Tensor:

@@ -51,9 +51,7 @@ def mlp(
         else:
             layers[f"fc{number}"] = pack(weight, slot_mask(rng, outputs, fan_in, density), bias, precision)
         last = number == len(sizes) - 2
-        operations.append(
-            Operation("linear", (number,), number + 1, f"fc{number}", None if last else activation)
-        )
+        operations.append(Operation("linear", (number,), number + 1, f"fc{number}", None if last else activation))
     return Program(tuple((size,) for size in sizes), 0, len(sizes) - 1, tuple(operations), layers)
 
 

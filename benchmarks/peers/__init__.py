@@ -6,11 +6,13 @@ in the way that is fastest for it. Sparse rivals store the weights that are not 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distributions, version
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -21,6 +23,7 @@ from sparbor.timing import sample
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+ROOT = Path(__file__).resolve().parents[2]
 Array = npt.NDArray[np.float32]
 
 FILES = (
@@ -56,6 +59,7 @@ class Peer(Protocol):
     """What each file here offers."""
 
     NAME: str
+    PACKAGE: str
     KIND: str  # "dense" or "sparse"
     PRECISION: str
 
@@ -111,6 +115,19 @@ def dense_bytes(model: nn.Sequential) -> int:
 def find(files: tuple[str, ...] = FILES) -> list[Any]:
     """The modules of the rivals."""
     return [import_module(f"peers.{file}") for file in files]
+
+
+def versions() -> dict[str, str | None]:
+    """Which release of each rival is installed, in this environment or in its own."""
+    found = {}
+    for peer in find():
+        environment = getattr(peer, "ENVIRONMENT", None)
+        places = (
+            [str(path) for path in ROOT.glob(f"{environment}/lib/python*/site-packages")] if environment else sys.path
+        )
+        releases = [each.version for each in distributions(name=peer.PACKAGE, path=places)]
+        found[peer.PACKAGE] = releases[0] if releases else None
+    return found
 
 
 def missing(*packages: str) -> str | None:

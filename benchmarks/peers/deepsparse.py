@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 NAME = "deepsparse"
+PACKAGE = "deepsparse"
 KIND = "sparse"
 PRECISION = "f32"
 ENVIRONMENT = ".venv-deepsparse"

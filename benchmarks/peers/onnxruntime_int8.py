@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 NAME = "onnxruntime-int8"
+PACKAGE = "onnxruntime"
 KIND = "dense"
 PRECISION = "int8"
 

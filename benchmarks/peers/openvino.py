@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 NAME = "openvino"
+PACKAGE = "openvino"
 KIND = "dense"
 PRECISION = "f32"
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 NAME = "perforatedai"
+PACKAGE = "perforatedai"
 KIND = "dense"
 PRECISION = "f32"
 ENVIRONMENT = ".venv-perforatedai"

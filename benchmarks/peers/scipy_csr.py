@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 NAME = "scipy-csr"
+PACKAGE = "scipy"
 KIND = "sparse"
 PRECISION = "f32"
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from peers import Array, Local, layers, missing
 
 NAME = "sparselab"
+PACKAGE = "sparselab"
 KIND = "sparse"
 PRECISION = "f32"
 

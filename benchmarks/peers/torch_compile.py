@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from peers import Local, dense_bytes
 
 NAME = "torch-compile"
+PACKAGE = "torch"
 KIND = "dense"
 PRECISION = "f32"
 

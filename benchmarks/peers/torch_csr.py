@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from peers import Local, layers
 
 NAME = "torch-csr"
+PACKAGE = "torch"
 KIND = "sparse"
 PRECISION = "f32"
 

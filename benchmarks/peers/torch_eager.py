@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from peers import Local, dense_bytes
 
 NAME = "torch-eager"
+PACKAGE = "torch"
 KIND = "dense"
 PRECISION = "f32"
 

@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from peers import Array, Layer, layers
+from peers import ROOT, Array, Layer, layers
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def python_of(environment: str) -> Path:

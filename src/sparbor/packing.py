@@ -189,9 +189,7 @@ def _present(**arrays: npt.NDArray[Any] | None) -> dict[str, npt.NDArray[Any]]:
     return {name: array for name, array in arrays.items() if array is not None}
 
 
-def pack(
-    weight: Floats, mask: Bools, bias: Floats | None = None, precision: Precision = Precision.F16
-) -> SparseLayer:
+def pack(weight: Floats, mask: Bools, bias: Floats | None = None, precision: Precision = Precision.F16) -> SparseLayer:
     """Pack the weights that the mask keeps; any mask packs, slot-shaped ones without padding."""
     _check_layer(weight, mask, bias)
     outputs, fan_in = weight.shape
@@ -202,9 +200,7 @@ def pack(
     slots = counts.reshape(groups, GROUP, branches).max(axis=1)
     topology, first_slot = _order_branches(slots)
 
-    rank = (
-        np.arange(len(rows)) - (np.cumsum(counts) - counts)[tile]
-    )  # nonzero() lists a tile's synapses together
+    rank = np.arange(len(rows)) - (np.cumsum(counts) - counts)[tile]  # nonzero() lists a tile's synapses together
     slot = first_slot[rows // GROUP, columns // BRANCH] + rank
     lane, index, values = rows % GROUP, columns % BRANCH, weight[rows, columns]
     if precision is Precision.F32:
@@ -218,9 +214,7 @@ def pack(
     return SparseLayer(outputs, fan_in, topology, words, None, None, scale, bias)
 
 
-def pack_dense(
-    weight: Floats, bias: Floats | None = None, precision: Precision = Precision.F32
-) -> DenseLayer:
+def pack_dense(weight: Floats, bias: Floats | None = None, precision: Precision = Precision.F32) -> DenseLayer:
     """Pack all weights, exactly or as halves with a relative error of at most 2^-11."""
     _check_layer(weight, np.ones(weight.shape, np.bool_), bias)
     outputs, fan_in = weight.shape
@@ -283,9 +277,7 @@ def _order_branches(slots: Counts) -> tuple[Topology, Counts]:
 
 def _check_layer(weight: Floats, mask: Bools, bias: Floats | None) -> None:
     if weight.ndim != 2 or 0 in weight.shape:
-        raise ArgumentError(
-            f"weight has shape {weight.shape}: packing takes (outputs, fan_in), neither of them 0"
-        )
+        raise ArgumentError(f"weight has shape {weight.shape}: packing takes (outputs, fan_in), neither of them 0")
     if weight.dtype != np.float32 or mask.dtype != np.bool_:
         raise ArgumentError(f"weight is {weight.dtype} and mask {mask.dtype}: packing takes float32 and bool")
     if mask.shape != weight.shape:
@@ -293,13 +285,9 @@ def _check_layer(weight: Floats, mask: Bools, bias: Floats | None) -> None:
     if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != np.float32):
         raise ArgumentError(f"bias is {bias.dtype} of shape {bias.shape}: it must be float32, one an output")
     if weight.shape[1] > MAX_BRANCHES * BRANCH:
-        raise ArgumentError(
-            f"a fan-in of {weight.shape[1]} is too large: the format ends at {MAX_BRANCHES * BRANCH}"
-        )
+        raise ArgumentError(f"a fan-in of {weight.shape[1]} is too large: the format ends at {MAX_BRANCHES * BRANCH}")
     if not np.isfinite(weight[mask]).all():
-        raise ArgumentError(
-            "weight holds NaN or infinity in an active place: a packed layer holds finite weights"
-        )
+        raise ArgumentError("weight holds NaN or infinity in an active place: a packed layer holds finite weights")
 
 
 def check_dense(name: str, layer: DenseLayer) -> None:
@@ -343,9 +331,7 @@ def check_sparse(name: str, layer: SparseLayer) -> None:
     )
     require((topology.run_branches >= 1).all(), "a run has no branches")
     listed = int(topology.run_branches.sum(dtype=np.int64))
-    require(
-        listed == len(topology.branches), f"{len(topology.branches)} branches listed, but runs have {listed}"
-    )
+    require(listed == len(topology.branches), f"{len(topology.branches)} branches listed, but runs have {listed}")
     require(
         (topology.branches < -(-layer.fan_in // BRANCH)).all(),
         f"a branch lies beyond the fan-in {layer.fan_in}",
@@ -377,6 +363,4 @@ def check_sparse(name: str, layer: SparseLayer) -> None:
         beyond = active[groups_of_slots == layer.outputs // GROUP, layer.outputs % GROUP :]
         require(not beyond.any(), "a synapse belongs to a neuron beyond the outputs")
     if layer.scale is not None:
-        require(
-            (np.isfinite(layer.scale) & (layer.scale > 0)).all(), "a neuron's scale is not a positive number"
-        )
+        require((np.isfinite(layer.scale) & (layer.scale > 0)).all(), "a neuron's scale is not a positive number")
