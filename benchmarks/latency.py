@@ -37,6 +37,9 @@ from rich.console import Console
 
 from sparbor.timing import Latency, Sampler, take_turns
 
+# A row's format; further keys follow.
+COLUMNS = ("model", "batch", "threads", "sparsity", "runtime", "kind", "precision", "isa")
+COLUMNS += ("median_us", "p95_us", "max_relative_error", "stored_bytes")
 # The largest error that is still this model: f32 in all, the others for each layer.
 TOLERANCE = {"f32": 1e-5, "f16": 0.008, "int8": 0.05}
 TURN_US, MIN_CALLS, MAX_CALLS = 20_000, 3, 200  # a turn on the clock
@@ -185,10 +188,9 @@ def _sizes_to_read(contest: Contest, ready: dict[str, peers.Ready]) -> set[int]:
 
 
 def _row(row: Row, latency: Latency) -> Row:
-    """In the order of the documented format; further keys at the end."""
-    order = ("model", "batch", "threads", "sparsity", "runtime", "kind", "precision", "isa")
-    figures = {"median_us": latency.median_us, "p95_us": latency.p95_us}
-    return {**{name: row[name] for name in order}, **figures, **row}
+    """In the order of the documented format."""
+    row = {**row, "median_us": latency.median_us, "p95_us": latency.p95_us}
+    return {**{name: row[name] for name in COLUMNS}, **row}
 
 
 def in_own_process(contest: Contest) -> Outcome:
