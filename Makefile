@@ -4,11 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: setup demo peers test lint types clean
+.PHONY: setup demo peers test lint types sanitize clean
 
 setup: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml constraints.txt
+$(INSTALLED): pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/* native/kernels/*)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
@@ -35,6 +35,18 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
+
+# The engine's tests under AddressSanitizer and UBSan. The sanitized build lies in a folder of its own, which -S puts
+# before the editable installation.
+SANITIZED := build/sanitized
+SANITIZER_LIBRARIES = $(shell $(CXX) -print-file-name=libasan.so) $(shell $(CXX) -print-file-name=libstdc++.so)
+
+sanitize: setup
+	$(BIN)/python -m pip install --quiet --upgrade --no-deps --target $(SANITIZED) . \
+	  --config-settings=build-dir=build/sanitize --config-settings=cmake.define.SPARBOR_SANITIZE=ON
+	env LD_PRELOAD="$(SANITIZER_LIBRARIES)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+	  PYTHONPATH="$(SANITIZED):.:$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+	  $(BIN)/python -S -m pytest tests/test_packing.py tests/test_kernels.py tests/test_program.py tests/test_runtime.py
 
 clean:
 	rm -rf $(VENV) .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -3,8 +3,8 @@
     python benchmarks/crossover.py --batch 1 16 64 --precision f16 [--json FILE]
 
 For square layers of several widths it times one layer packed dense and packed sparse at rising densities, in
-turns, and prints the nanoseconds of a slot (16 synapses of one input row) and of a dense column (16 weights of one
-input row), and the density from which dense is faster. `SPARBOR_ISA` chooses the kernel set.
+turns, and prints the nanoseconds of a slot (16 synapses of one row) and of a dense column (16 weights of one
+row), and the density from which dense is faster. `SPARBOR_ISA` chooses the kernel set.
 """
 
 from __future__ import annotations

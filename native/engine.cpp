@@ -31,11 +31,12 @@ Engine::Engine(const KernelSet& kernels, size_t threads, std::vector<Value> valu
         size_t& floats = floats_per_item_[value.buffer];
         floats = std::max(floats, value.rows * row_stride(value.features));
     }
+    for (const auto& step : steps_) scratch_floats_ = std::max(scratch_floats_, step->scratch_floats(kernels_));
     if (threads > 1) pool_ = std::make_unique<Pool>(threads);
 }
 
 void Engine::allocate(Workspace& workspace, size_t batch) {
-    size_t floats = floats_per_line;  // to align the first buffer
+    size_t floats = floats_per_line + scratch_floats_;  // a line, to align the first buffer
     for (const size_t each : floats_per_item_) floats += each * batch;
     workspace.memory.reset();
     workspace.memory = std::make_unique<float[]>(floats);  // zeros
@@ -48,6 +49,7 @@ void Engine::allocate(Workspace& workspace, size_t batch) {
         workspace.buffers.push_back(at);
         at += each * batch;
     }
+    workspace.scratch = at;
     allocations_++;
 }
 
@@ -77,7 +79,7 @@ size_t Engine::workspace_bytes() {
 
 void Engine::run(const float* x, float* y, size_t batch) {
     const Workspace& mine = workspace(batch);
-    const Call call(kernels_, pool_.get(), mine.buffers.data(), batch);
+    const Call call(kernels_, pool_.get(), mine.buffers.data(), mine.scratch, batch);
     const Value &input = values_[input_], &output = values_[output_];
     copy_in(x, input, call.data(input), call.rows(input));
     for (const auto& step : steps_) step->run(call);

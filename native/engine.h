@@ -35,11 +35,12 @@ struct Activation {
 // What a step sees of one call.
 class Call {
 public:
-    Call(const KernelSet& kernels, Pool* pool, float* const* buffers, size_t batch)
-        : kernels(kernels), batch(batch), pool_(pool), buffers_(buffers) {}
+    Call(const KernelSet& kernels, Pool* pool, float* const* buffers, float* scratch, size_t batch)
+        : kernels(kernels), batch(batch), scratch(scratch), pool_(pool), buffers_(buffers) {}
 
     const KernelSet& kernels;
     const size_t batch;
+    float* const scratch;  // as much as the step has asked for
 
     float* data(const Value& value) const { return buffers_[value.buffer]; }
     size_t rows(const Value& value) const { return value.rows * batch; }
@@ -62,6 +63,7 @@ private:
 struct Step {
     virtual ~Step() = default;
     virtual void run(const Call& call) const = 0;
+    virtual size_t scratch_floats(const KernelSet&) const { return 0; }
 };
 
 class Engine {
@@ -85,6 +87,7 @@ private:
         size_t bytes = 0;
         std::unique_ptr<float[]> memory;
         std::vector<float*> buffers;
+        float* scratch = nullptr;
     };
 
     Workspace& workspace(size_t batch);
@@ -95,6 +98,7 @@ private:
     const size_t input_, output_;
     std::vector<std::unique_ptr<Step>> steps_;
     std::vector<size_t> floats_per_item_;  // by buffer
+    size_t scratch_floats_ = 0;
     std::unique_ptr<Pool> pool_;
     std::mutex workspaces_lock_;
     std::vector<std::unique_ptr<Workspace>> workspaces_;  // one a thread

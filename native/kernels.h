@@ -77,16 +77,27 @@ struct Elementwise {
     void (*softmax)(float* row, size_t count);
 };
 
+constexpr size_t column_tile = 16;
+
+// Sparse layers over column_tile rows at once. The panel has a row of columns for each input and one of zeros, and is
+// aligned to cache lines; `sparse` takes at most column_tile rows.
+struct Columns {
+    void (*to_panel)(const Rows&, size_t fan_in, float* panel);
+    void (*sparse)(const SparseLayer&, const float* panel, size_t fan_in, const Rows&, size_t first_group,
+                   size_t last_group);
+};
+
 struct KernelSet {
     const char* name;
     SparseKernel sparse;
+    const Columns* columns;  // null where `sparse` is faster for many rows as well
     DenseKernel dense;
     const Elementwise* elementwise;
 };
 
-namespace portable { extern const KernelSet kernels; extern const Elementwise elementwise; }
+namespace portable { extern const KernelSet kernels; extern const Columns columns; extern const Elementwise elementwise; }
 #ifdef SPARBOR_X86
-namespace avx2 { extern const KernelSet kernels; extern const Elementwise elementwise; }
+namespace avx2 { extern const KernelSet kernels; extern const Columns columns; extern const Elementwise elementwise; }
 namespace avx512 { extern const KernelSet kernels; extern const Elementwise elementwise; }
 #endif
 

@@ -7,6 +7,9 @@
 namespace sparbor {
 namespace {
 
+// From so many rows on, columns that stay empty cost less than rows one by one.
+constexpr size_t worth_columns = 6;
+
 size_t groups_of(size_t neurons) { return (neurons + group_size - 1) / group_size; }
 
 std::vector<float> whole_groups(const float* values, size_t count, float filler) {
@@ -26,13 +29,12 @@ void apply(const Call& call, const Activation& activation, float* rows, size_t s
     for (size_t row = 0; row < count; row++) map(rows + row * stride, features, activation.a, activation.b);
 }
 
-// Runs a linear kernel over the groups, and its activation over what has just been written.
-template <class Kernel, class Layer>
-void run_linear(const Call& call, const Value& x, const Value& y, Kernel kernel, const Layer& layer,
-                const std::optional<Activation>& activation, double work_per_row) {
-    const Rows rows = rows_of(call, x, y);
-    call.split(groups_of(y.features), work_per_row * rows.count, [&](size_t first, size_t last) {
-        kernel(layer, rows, first, last);
+// Runs kernel(first group, last group), split over the threads, and the activation over what has just been written.
+template <class Kernel>
+void run_linear(const Call& call, const Rows& rows, size_t groups, double work, const Kernel& kernel,
+                const std::optional<Activation>& activation) {
+    call.split(groups, work, [&](size_t first, size_t last) {
+        kernel(first, last);
         if (activation)
             apply(call, *activation, rows.y + first * group_size, rows.y_stride, rows.count,
                   (last - first) * group_size);
@@ -69,8 +71,32 @@ SparseLinear::SparseLinear(Value x, Value y, const SparseArrays& arrays, bool re
     work_ = 0.6 * static_cast<double>(at.slot);
 }
 
+size_t SparseLinear::scratch_floats(const KernelSet& kernels) const {
+    return kernels.columns ? (x_.features + 1) * column_tile : 0;
+}
+
 void SparseLinear::run(const Call& call) const {
-    run_linear(call, x_, y_, call.kernels.sparse, layer_, activation_, work_);
+    const Rows rows = rows_of(call, x_, y_);
+    if (call.kernels.columns && rows.count >= worth_columns) return run_columns(call, rows);
+    run_linear(
+        call, rows, groups_.size(), work_ * rows.count,
+        [&](size_t first, size_t last) { call.kernels.sparse(layer_, rows, first, last); }, activation_);
+}
+
+void SparseLinear::run_columns(const Call& call, Rows rows) const {
+    const Columns& columns = *call.kernels.columns;
+    for (size_t left = rows.count; left > 0; left -= rows.count) {
+        rows.count = std::min(left, column_tile);
+        columns.to_panel(rows, x_.features, call.scratch);
+        run_linear(
+            call, rows, groups_.size(), work_ * column_tile,
+            [&](size_t first, size_t last) {
+                columns.sparse(layer_, call.scratch, x_.features, rows, first, last);
+            },
+            activation_);
+        rows.x += rows.count * rows.x_stride;
+        rows.y += rows.count * rows.y_stride;
+    }
 }
 
 DenseLinear::DenseLinear(Value x, Value y, const float* panels, const uint16_t* halves, const float* scale,
@@ -82,7 +108,10 @@ DenseLinear::DenseLinear(Value x, Value y, const float* panels, const uint16_t* 
 }
 
 void DenseLinear::run(const Call& call) const {
-    run_linear(call, x_, y_, call.kernels.dense, layer_, activation_, work_);
+    const Rows rows = rows_of(call, x_, y_);
+    run_linear(
+        call, rows, groups_of(y_.features), work_ * rows.count,
+        [&](size_t first, size_t last) { call.kernels.dense(layer_, rows, first, last); }, activation_);
 }
 
 void Apply::run(const Call& call) const {

@@ -25,8 +25,11 @@ class SparseLinear final : public Step {
 public:
     SparseLinear(Value x, Value y, const SparseArrays& arrays, bool relu, std::optional<Activation> activation);
     void run(const Call& call) const override;
+    size_t scratch_floats(const KernelSet& kernels) const override;
 
 private:
+    void run_columns(const Call& call, Rows rows) const;
+
     Value x_, y_;
     std::vector<Group> groups_;
     std::vector<Run> runs_;

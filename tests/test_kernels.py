@@ -80,7 +80,7 @@ def test_dense_layers(isa, shape):
 @pytest.mark.parametrize("precision", [*Precision, None])
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize("batch", [1, 4, 7])
 def test_nan_and_infinity_reach_only_neurons_with_that_synapse(isa, precision, relu, bad, batch):
     rng = np.random.default_rng(4)
     weight = np.abs(random_weight(rng, 40, 100)) + np.float32(0.01)

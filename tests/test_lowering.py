@@ -105,12 +105,11 @@ def test_the_batch_decides_between_sparse_and_dense(monkeypatch):
     torch.manual_seed(0)
     monkeypatch.setenv("SPARBOR_ISA", kernel_sets()[-1])
     x = torch.randn(1, 512)
-    for density, kind in [(0.05, "sparse"), (0.6, "dense")]:
+    for density, batch, kind in [(0.05, 1, "sparse"), (0.6, 1, "dense"), (0.6, 16, "sparse")]:
         layer = perforated(nn.Linear(512, 512), density)
-        for batch in (1, 16):
-            runtime = sparbor.deploy(layer, x, batch=batch)
-            assert runtime.describe()[0].kind == kind
-            assert relative_error(runtime(x), layer(x)) <= 0.008
+        runtime = sparbor.deploy(layer, x, batch=batch)
+        assert runtime.describe()[0].kind == kind
+        assert relative_error(runtime(x), layer(x)) <= 0.008
 
 
 def test_residuals_batch_norms_and_dropout():

@@ -41,7 +41,9 @@ def test_words_keep_the_mask_and_each_weight_within_a_64th(shape, density, make_
     assert (error <= np.maximum(np.abs(weight) / 64, smallest_normal / 64)).all()
 
 
-@given(st.lists(st.tuples(st.floats(-1e5, 1e5, width=32), st.integers(0, BRANCH - 1)), min_size=1, max_size=50))
+@given(
+    st.lists(st.tuples(st.floats(-1e5, 1e5, width=32), st.integers(0, BRANCH - 1)), min_size=1, max_size=50)
+)
 @settings(deadline=None, max_examples=50)
 def test_the_chosen_word_is_the_nearest_of_all(pairs):
     values = np.array([value for value, _ in pairs], np.float32)

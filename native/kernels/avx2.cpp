@@ -195,6 +195,6 @@ void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
 
 }  // namespace
 
-const KernelSet kernels{"avx2", sparse, dense, &elementwise};
+const KernelSet kernels{"avx2", sparse, &columns, dense, &elementwise};
 
 }  // namespace sparbor::avx2

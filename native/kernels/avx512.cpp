@@ -221,6 +221,6 @@ void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
 
 }  // namespace
 
-const KernelSet kernels{"avx512", sparse, dense, &elementwise};
+const KernelSet kernels{"avx512", sparse, nullptr, dense, &elementwise};
 
 }  // namespace sparbor::avx512

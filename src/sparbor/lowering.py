@@ -44,16 +44,24 @@ def deploy(
     if not isinstance(batch, int) or batch < 1:
         raise ArgumentError(f"batch={batch!r}: it must be a whole number from 1")
     if precision not in {each.value for each in Precision}:
-        raise ArgumentError(f"precision={precision!r}: it must be one of {', '.join(each.value for each in Precision)}")
+        raise ArgumentError(
+            f"precision={precision!r}: it must be one of {', '.join(each.value for each in Precision)}"
+        )
     return Runtime(lower(model, example, batch=batch, precision=Precision(precision)), threads)
 
 
-def lower(model: nn.Module, example: Tensor, *, batch: int = 1, precision: Precision = Precision.F16) -> Program:
+def lower(
+    model: nn.Module, example: Tensor, *, batch: int = 1, precision: Precision = Precision.F16
+) -> Program:
     """The program of a model in its evaluation mode."""
     if not isinstance(example, Tensor):
-        raise ArgumentError(f"example is a {type(example).__name__}: pass one input as a tensor, the batch first")
+        raise ArgumentError(
+            f"example is a {type(example).__name__}: pass one input as a tensor, the batch first"
+        )
     if example.dim() < 2 or len(example) == 0:
-        raise ArgumentError(f"example has shape {tuple(example.shape)}: it must be (batch, ...) and not empty")
+        raise ArgumentError(
+            f"example has shape {tuple(example.shape)}: it must be (batch, ...) and not empty"
+        )
     if example.dtype != torch.float32:
         raise ArgumentError(f"example is {example.dtype}: the engine takes float32, pass example.float()")
     graph = _Graph(_export(model, example), _masks(model))
@@ -198,7 +206,9 @@ class _Graph:
             return self._append(node, "activation", args[0], activation=_activation(node, name, args, kwargs))
         lowering = _LOWERINGS.get(name)
         if lowering is None:
-            raise ArgumentError(f"{_where(node)} is an operation the engine does not know: {name}. {_WAY_OUT}")
+            raise ArgumentError(
+                f"{_where(node)} is an operation the engine does not know: {name}. {_WAY_OUT}"
+            )
         return lowering(self, node, *args, **kwargs)
 
     def _overwrite(self, node: Node) -> None:
@@ -219,7 +229,9 @@ class _Graph:
     ) -> _Value:
         for each in inputs:
             if not isinstance(each, _Value):
-                raise ArgumentError(f"{_where(node)} takes a constant where the engine takes a value. {_WAY_OUT}")
+                raise ArgumentError(
+                    f"{_where(node)} takes a constant where the engine takes a value. {_WAY_OUT}"
+                )
         output = self._new_value(node)
         self.operations.append(Operation(kind, tuple(map(int, inputs)), int(output), layer, activation))
         return output
@@ -228,7 +240,9 @@ class _Graph:
         (results,) = node.args
         found = [self._resolve(each) for each in results] if isinstance(results, (list, tuple)) else []
         if len(found) != 1 or not isinstance(found[0], _Value):
-            raise ArgumentError(f"the model returns {len(found)} values: the engine runs models that return one tensor")
+            raise ArgumentError(
+                f"the model returns {len(found)} values: the engine runs models that return one tensor"
+            )
         return found[0]
 
     def linear(self, node: Node, x: Argument, weight: Tensor, bias: Tensor | None = None) -> _Value:
@@ -253,9 +267,13 @@ class _Graph:
         cudnn: bool = False,
     ) -> _Value:
         if mean is None or variance is None:
-            raise ArgumentError(f"{_where(node)} is a batch norm without running statistics: track them in training")
+            raise ArgumentError(
+                f"{_where(node)} is a batch norm without running statistics: track them in training"
+            )
         if len(self.shapes[x]) != 1:
-            raise ArgumentError(f"{_where(node)} is a batch norm over {len(self.shapes[x])} dimensions. {_WAY_OUT}")
+            raise ArgumentError(
+                f"{_where(node)} is a batch norm over {len(self.shapes[x])} dimensions. {_WAY_OUT}"
+            )
         scale = torch.rsqrt(variance.double() + epsilon) * (1.0 if weight is None else weight.double())
         shift = (0.0 if bias is None else bias.double()) - mean.double() * scale
         name = self._layer_name(node.name)
@@ -264,7 +282,9 @@ class _Graph:
 
     def softmax(self, node: Node, x: Argument, dim: int, *_: Any, **__: Any) -> _Value:
         if dim not in (-1, len(self.shapes[x])):
-            raise ArgumentError(f"{_where(node)} is a softmax over dimension {dim}: the engine has it over the last")
+            raise ArgumentError(
+                f"{_where(node)} is a softmax over dimension {dim}: the engine has it over the last"
+            )
         return self._append(node, "softmax", x)
 
     def add(self, node: Node, left: Argument, right: Argument, *, alpha: float = 1) -> _Value:
@@ -315,10 +335,10 @@ class _Linear:
 # The share of its slots from which a layer is faster dense, for few rows and for many; see docs/kernels.md.
 _CROSSOVER: Mapping[str, tuple[float, float]] = {
     "avx512": (0.8, 0.7),
-    "avx2": (0.25, 0.2),
-    "portable": (0.17, 0.17),
+    "avx2": (0.25, 0.45),
+    "portable": (0.17, 1.0),
 }
-_MANY_ROWS = 4
+_MANY_ROWS = 6
 
 
 def dense_is_faster(layer: SparseLayer, rows: int) -> bool:
@@ -372,7 +392,9 @@ def _renumbered(
     order = [first, *(operation.output for operation in kept)]
     number = {value: position for position, value in enumerate(order)}
     renumbered = tuple(
-        Operation(each.kind, tuple(number[i] for i in each.inputs), number[each.output], each.layer, each.activation)
+        Operation(
+            each.kind, tuple(number[i] for i in each.inputs), number[each.output], each.layer, each.activation
+        )
         for each in kept
     )
     used = {operation.layer for operation in kept}
@@ -401,7 +423,9 @@ def _leaves(arguments: Any) -> Iterator[Any]:
 
 def _name(node: Node) -> str:
     return (
-        str(node.target).removeprefix("aten.") if isinstance(node.target, torch._ops.OpOverload) else str(node.target)
+        str(node.target).removeprefix("aten.")
+        if isinstance(node.target, torch._ops.OpOverload)
+        else str(node.target)
     )
 
 

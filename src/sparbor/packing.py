@@ -9,6 +9,7 @@ arrays.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -189,7 +190,9 @@ def _present(**arrays: npt.NDArray[Any] | None) -> dict[str, npt.NDArray[Any]]:
     return {name: array for name, array in arrays.items() if array is not None}
 
 
-def pack(weight: Floats, mask: Bools, bias: Floats | None = None, precision: Precision = Precision.F16) -> SparseLayer:
+def pack(
+    weight: Floats, mask: Bools, bias: Floats | None = None, precision: Precision = Precision.F16
+) -> SparseLayer:
     """Pack the weights that the mask keeps; any mask packs, slot-shaped ones without padding."""
     _check_layer(weight, mask, bias)
     outputs, fan_in = weight.shape
@@ -200,31 +203,52 @@ def pack(weight: Floats, mask: Bools, bias: Floats | None = None, precision: Pre
     slots = counts.reshape(groups, GROUP, branches).max(axis=1)
     topology, first_slot = _order_branches(slots)
 
-    rank = np.arange(len(rows)) - (np.cumsum(counts) - counts)[tile]  # nonzero() lists a tile's synapses together
+    rank = (
+        np.arange(len(rows)) - (np.cumsum(counts) - counts)[tile]
+    )  # nonzero() lists a tile's synapses together
     slot = first_slot[rows // GROUP, columns // BRANCH] + rank
     lane, index, values = rows % GROUP, columns % BRANCH, weight[rows, columns]
     if precision is Precision.F32:
-        weights = np.zeros((topology.slots, GROUP), np.float32)
-        indices = np.full((topology.slots, GROUP), PADDING_INDEX, np.uint8)
+        weights = _aligned_full((topology.slots, GROUP), 0, np.float32)
+        indices = _aligned_full((topology.slots, GROUP), PADDING_INDEX, np.uint8)
         weights[slot, lane], indices[slot, lane] = values, index
         return SparseLayer(outputs, fan_in, topology, None, weights, indices, None, bias)
     scale = _neuron_scale(np.where(mask, weight, np.float32(0)))
-    words = np.zeros((topology.slots, GROUP), np.uint16)
+    words = _aligned_full((topology.slots, GROUP), 0, np.uint16)
     words[slot, lane] = nearest_words(values / scale[rows], index)
     return SparseLayer(outputs, fan_in, topology, words, None, None, scale, bias)
 
 
-def pack_dense(weight: Floats, bias: Floats | None = None, precision: Precision = Precision.F32) -> DenseLayer:
+def pack_dense(
+    weight: Floats, bias: Floats | None = None, precision: Precision = Precision.F32
+) -> DenseLayer:
     """Pack all weights, exactly or as halves with a relative error of at most 2^-11."""
     _check_layer(weight, np.ones(weight.shape, np.bool_), bias)
     outputs, fan_in = weight.shape
     whole = np.zeros((-(-outputs // GROUP) * GROUP, fan_in), np.float32)
     scale = _neuron_scale(weight) if precision is Precision.F16 else None
     whole[:outputs] = weight if scale is None else weight / scale[:, None]
-    panels = np.ascontiguousarray(whole.reshape(-1, GROUP, fan_in).transpose(0, 2, 1))
+    panels = whole.reshape(-1, GROUP, fan_in).transpose(0, 2, 1)
+    stored = aligned_empty(panels.shape, np.float32 if scale is None else np.float16)
+    stored[...] = panels
     if scale is None:
-        return DenseLayer(outputs, fan_in, panels, None, None, bias)
-    return DenseLayer(outputs, fan_in, None, panels.astype(np.float16).view(np.uint16), scale, bias)
+        return DenseLayer(outputs, fan_in, stored, None, None, bias)
+    return DenseLayer(outputs, fan_in, None, stored.view(np.uint16), scale, bias)
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """An array that starts on a cache line, as the kernels like it."""
+    kind = np.dtype(dtype)
+    size = math.prod(shape) * kind.itemsize
+    memory = np.empty(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(kind).reshape(shape)
+
+
+def _aligned_full(shape: tuple[int, ...], value: float, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    array = aligned_empty(shape, dtype)
+    array.fill(value)
+    return array
 
 
 def nearest_words(values: Floats, index: npt.NDArray[np.integer]) -> Words:
@@ -277,7 +301,9 @@ def _order_branches(slots: Counts) -> tuple[Topology, Counts]:
 
 def _check_layer(weight: Floats, mask: Bools, bias: Floats | None) -> None:
     if weight.ndim != 2 or 0 in weight.shape:
-        raise ArgumentError(f"weight has shape {weight.shape}: packing takes (outputs, fan_in), neither of them 0")
+        raise ArgumentError(
+            f"weight has shape {weight.shape}: packing takes (outputs, fan_in), neither of them 0"
+        )
     if weight.dtype != np.float32 or mask.dtype != np.bool_:
         raise ArgumentError(f"weight is {weight.dtype} and mask {mask.dtype}: packing takes float32 and bool")
     if mask.shape != weight.shape:
@@ -285,9 +311,13 @@ def _check_layer(weight: Floats, mask: Bools, bias: Floats | None) -> None:
     if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != np.float32):
         raise ArgumentError(f"bias is {bias.dtype} of shape {bias.shape}: it must be float32, one an output")
     if weight.shape[1] > MAX_BRANCHES * BRANCH:
-        raise ArgumentError(f"a fan-in of {weight.shape[1]} is too large: the format ends at {MAX_BRANCHES * BRANCH}")
+        raise ArgumentError(
+            f"a fan-in of {weight.shape[1]} is too large: the format ends at {MAX_BRANCHES * BRANCH}"
+        )
     if not np.isfinite(weight[mask]).all():
-        raise ArgumentError("weight holds NaN or infinity in an active place: a packed layer holds finite weights")
+        raise ArgumentError(
+            "weight holds NaN or infinity in an active place: a packed layer holds finite weights"
+        )
 
 
 def check_dense(name: str, layer: DenseLayer) -> None:
@@ -304,7 +334,7 @@ def _require(name: str, holds: bool | np.bool_, fault: str) -> None:
 
 
 def _all_finite(halves: Words) -> bool:
-    return bool((halves & 0x7C00 != 0x7C00).all())
+    return bool(np.isfinite(halves.view(np.float16)).all())
 
 
 def _all_positive(scale: Floats) -> bool:
@@ -331,7 +361,9 @@ def check_sparse(name: str, layer: SparseLayer) -> None:
     )
     require((topology.run_branches >= 1).all(), "a run has no branches")
     listed = int(topology.run_branches.sum(dtype=np.int64))
-    require(listed == len(topology.branches), f"{len(topology.branches)} branches listed, but runs have {listed}")
+    require(
+        listed == len(topology.branches), f"{len(topology.branches)} branches listed, but runs have {listed}"
+    )
     require(
         (topology.branches < -(-layer.fan_in // BRANCH)).all(),
         f"a branch lies beyond the fan-in {layer.fan_in}",
@@ -346,21 +378,19 @@ def check_sparse(name: str, layer: SparseLayer) -> None:
     placed = np.repeat(group_of_run, topology.run_branches) * MAX_BRANCHES + topology.branches
     require(len(np.unique(placed)) == listed, "a group lists a branch twice")
 
-    groups_of_slots, branches = topology.slot_positions()
-    active = ~layer.padding
+    padding = layer.padding
+    if layer.indices is not None:
+        require((padding | (layer.indices < BRANCH)).all(), "an index lies beyond its branch")
     if layer.words is not None:
         require(_all_finite(layer.words), "a synapse word is infinite or NaN")
-        index: npt.NDArray[np.integer] = layer.words % BRANCH
-    else:
-        assert layer.indices is not None
-        index = layer.indices
-        require((index[active] < BRANCH).all(), "an index lies beyond its branch")
-    ends_early = layer.fan_in % BRANCH
-    if ends_early:
-        last = branches == layer.fan_in // BRANCH
-        require((index[last] < ends_early)[active[last]].all(), "an index lies beyond the fan-in")
-    if layer.outputs % GROUP:
-        beyond = active[groups_of_slots == layer.outputs // GROUP, layer.outputs % GROUP :]
-        require(not beyond.any(), "a synapse belongs to a neuron beyond the outputs")
     if layer.scale is not None:
-        require((np.isfinite(layer.scale) & (layer.scale > 0)).all(), "a neuron's scale is not a positive number")
+        require(_all_positive(layer.scale), "a neuron's scale is not a positive number")
+
+    groups_of_slots, branches = topology.slot_positions()
+    last = np.flatnonzero(branches == layer.fan_in // BRANCH)  # the branch that is only partly filled
+    stored_index = layer.indices if layer.words is None else layer.words
+    assert stored_index is not None
+    index = stored_index[last] % BRANCH
+    require((padding[last] | (index < layer.fan_in % BRANCH)).all(), "an index lies beyond the fan-in")
+    beyond = ~padding[groups_of_slots == layer.outputs // GROUP, layer.outputs % GROUP :]
+    require(not beyond.any(), "a synapse belongs to a neuron beyond the outputs")

@@ -23,6 +23,7 @@ from sparbor.packing import (
     Precision,
     SparseLayer,
     Topology,
+    aligned_empty,
     check_dense,
     check_sparse,
 )
@@ -100,7 +101,9 @@ class Program:
 def save(program: Program, path: str | os.PathLike[str]) -> None:
     """Write the model file; an existing one is replaced only when the new one is complete."""
     tensors = {
-        f"{name}/{part}": array for name, layer in program.layers.items() for part, array in layer.arrays().items()
+        f"{name}/{part}": array
+        for name, layer in program.layers.items()
+        for part, array in layer.arrays().items()
     }
     text = json.dumps(_to_json(program, tensors), separators=(",", ":"))
     metadata = {"sparbor": checksummed(text)}  # one entry: safetensors keeps no order
@@ -190,7 +193,9 @@ def _read(file: BinaryIO) -> Program:
     graph = _parse(text, "the graph")
     version = graph.get("version")
     if isinstance(version, int) and version > VERSION:
-        raise ModelFileError(f"the file has version {version}, this Sparbor reads up to {VERSION}: upgrade sparbor")
+        raise ModelFileError(
+            f"the file has version {version}, this Sparbor reads up to {VERSION}: upgrade sparbor"
+        )
     _require(version == VERSION, f"the file has version {version!r}")
     try:
         return _build(graph, tensors, file)
@@ -218,7 +223,9 @@ def _read_header(file: BinaryIO) -> tuple[dict[str, str], dict[str, _Tensor]]:
     file.seek(0)
     _require(size >= 8, f"it has {size} bytes, fewer than a header")
     length = int.from_bytes(file.read(8), "little")
-    _require(length <= min(size - 8, LARGEST_HEADER), f"the header claims {length} bytes, the file has {size}")
+    _require(
+        length <= min(size - 8, LARGEST_HEADER), f"the header claims {length} bytes, the file has {size}"
+    )
     header = _parse(file.read(length), "the header")
     metadata = header.pop("__metadata__", {})
     strings = isinstance(metadata, dict) and all(isinstance(value, str) for value in metadata.values())
@@ -242,7 +249,9 @@ def _tensor(name: str, entry: Any, base: int) -> _Tensor:
     kind = np.dtype(_DTYPES[dtype])
     wanted = math.prod(shape) * kind.itemsize
     begin, end = offsets
-    _require(end - begin == wanted, f"tensor {name!r} of shape {shape} needs {wanted} bytes and has {end - begin}")
+    _require(
+        end - begin == wanted, f"tensor {name!r} of shape {shape} needs {wanted} bytes and has {end - begin}"
+    )
     return _Tensor(kind, tuple(shape), base + begin, wanted)
 
 
@@ -260,7 +269,9 @@ def _build(graph: dict[str, Any], tensors: dict[str, _Tensor], file: BinaryIO) -
         _require(layer in arrays, f"tensor {name!r} belongs to no layer")
         _require(name in graph["crc32"], f"tensor {name!r} has no checksum")
         array = _read_tensor(file, tensor)
-        _require(zlib.crc32(array.data) == graph["crc32"][name], f"tensor {name!r} does not match its checksum")
+        _require(
+            zlib.crc32(array.data) == graph["crc32"][name], f"tensor {name!r} does not match its checksum"
+        )
         arrays[layer][part] = array
     layers = {name: _layer(name, entry, arrays[name]) for name, entry in graph["layers"].items()}
     for operation in operations:
@@ -277,21 +288,15 @@ def _read_tensor(file: BinaryIO, tensor: _Tensor) -> Array:
     return array
 
 
-def aligned_empty(shape: Shape, dtype: np.dtype[np.generic]) -> Array:
-    """An array that starts on a cache line, as the kernels like it."""
-    size = math.prod(shape) * dtype.itemsize
-    memory = np.empty(size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + size].view(dtype).reshape(shape)
-
-
 def _operation(entry: dict[str, Any]) -> Operation:
     kind, inputs, layer = entry["kind"], tuple(entry["inputs"]), entry.get("layer")
     _require(
         kind in KINDS and len(inputs) == KINDS[kind],
         f"an operation {kind!r} of {len(inputs)} inputs is unknown",
     )
-    _require((layer is not None) == (kind in ("linear", "affine")), f"operation {kind!r} has the layer {layer!r}")
+    _require(
+        (layer is not None) == (kind in ("linear", "affine")), f"operation {kind!r} has the layer {layer!r}"
+    )
     activation = None
     if entry.get("activation") is not None:
         name, *parameters = entry["activation"]
@@ -345,7 +350,9 @@ def _layer(name: str, entry: dict[str, Any], arrays: dict[str, Array]) -> Layer 
         check_dense(name, layer)
     else:
         _require(kind == "sparse", f"layer {name!r} is of the unknown kind {kind!r}")
-        topology = Topology(*(_part(name, arrays, part, np.uint16, None) for part in Topology.__dataclass_fields__))
+        topology = Topology(
+            *(_part(name, arrays, part, np.uint16, None) for part in Topology.__dataclass_fields__)
+        )
         words = weights = indices = scale = None
         if Precision(entry["precision"]) is Precision.F16:
             words = _part(name, arrays, "words", np.uint16, None)
@@ -359,15 +366,21 @@ def _layer(name: str, entry: dict[str, Any], arrays: dict[str, Array]) -> Layer 
     return layer
 
 
-def _part(name: str, arrays: dict[str, Array], part: str, dtype: type[np.generic], shape: Shape | None) -> Any:
+def _part(
+    name: str, arrays: dict[str, Array], part: str, dtype: type[np.generic], shape: Shape | None
+) -> Any:
     _require(part in arrays, f"layer {name!r} has no {part}")
     array = arrays.pop(part)
     _require(array.dtype == dtype, f"layer {name!r}: {part} is {array.dtype}, not {np.dtype(dtype)}")
-    _require(shape is None or array.shape == shape, f"layer {name!r}: {part} has shape {array.shape}, not {shape}")
+    _require(
+        shape is None or array.shape == shape, f"layer {name!r}: {part} has shape {array.shape}, not {shape}"
+    )
     return array
 
 
-def _check_shapes(operation: Operation, shapes: tuple[Shape, ...], layers: Mapping[str, Layer | Affine]) -> None:
+def _check_shapes(
+    operation: Operation, shapes: tuple[Shape, ...], layers: Mapping[str, Layer | Affine]
+) -> None:
     x, y = shapes[operation.inputs[0]], shapes[operation.output]
     layer = layers[operation.layer] if operation.layer is not None else None
     if operation.kind == "linear":

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from sparbor import program as model_file
 from sparbor.errors import ArgumentError, EngineMissingError
-from sparbor.packing import DenseLayer, SparseLayer
+from sparbor.packing import DenseLayer, SparseLayer, aligned_empty
 from sparbor.program import Activation, Affine, Program, Shape
 
 try:
@@ -140,7 +140,9 @@ class Runtime(_native.Model):
         layer = self.program.layers[operation.layer] if operation.layer is not None else None
         arrays: dict[str, Any]
         relu = operation.activation == Activation("relu")
-        activation = None if relu or operation.activation is None else _native_activation(operation.activation)
+        activation = (
+            None if relu or operation.activation is None else _native_activation(operation.activation)
+        )
         if isinstance(layer, SparseLayer):
             arrays = dict.fromkeys(("words", "weights", "indices", "scale", "bias"))
             arrays |= {part: _aligned(array) for part, array in layer.arrays().items()}
@@ -170,7 +172,9 @@ class Runtime(_native.Model):
         if result is not None and not result.flags.writeable:
             raise ArgumentError("out is read-only: pass an array that can be written")
         if out is not None and _is_tensor(x) != _is_tensor(out):
-            raise ArgumentError(f"x is a {type(x).__name__} and out a {type(out).__name__}: pass two of a kind")
+            raise ArgumentError(
+                f"x is a {type(x).__name__} and out a {type(out).__name__}: pass two of a kind"
+            )
         computed = self(array, out=result)
         if out is not None:
             return out
@@ -179,9 +183,13 @@ class Runtime(_native.Model):
     def _checked(self, name: str, given: Any, item: Shape) -> npt.NDArray[np.float32]:
         if _is_tensor(given):
             if given.device.type != "cpu":
-                raise ArgumentError(f"{name} is on {given.device}: the engine runs on the CPU, pass {name}.cpu()")
+                raise ArgumentError(
+                    f"{name} is on {given.device}: the engine runs on the CPU, pass {name}.cpu()"
+                )
             if given.layout is not sys.modules["torch"].strided:
-                raise ArgumentError(f"{name} is {given.layout}: pass a strided tensor, such as {name}.to_dense()")
+                raise ArgumentError(
+                    f"{name} is {given.layout}: pass a strided tensor, such as {name}.to_dense()"
+                )
             array = given.detach()
             if str(array.dtype) != "torch.float32":
                 raise ArgumentError(f"{name} is {array.dtype}: the engine takes float32, pass {name}.float()")
@@ -191,7 +199,9 @@ class Runtime(_native.Model):
         else:
             raise ArgumentError(f"{name} is a {type(given).__name__}: pass a NumPy array or a torch tensor")
         if array.dtype != np.dtype(np.float32) or not array.dtype.isnative:
-            raise ArgumentError(f'{name} is {array.dtype}: the engine takes float32, pass {name}.astype("float32")')
+            raise ArgumentError(
+                f'{name} is {array.dtype}: the engine takes float32, pass {name}.astype("float32")'
+            )
         if array.shape[1:] != item or array.ndim != len(item) + 1:
             expected = ", ".join(["batch", *map(str, item)])
             raise ArgumentError(f"{name} has shape {array.shape}: this model's is ({expected})")
@@ -221,7 +231,7 @@ def _native_activation(activation: Activation) -> tuple[int, float, float]:
 def _aligned(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if array.ctypes.data % 64 == 0 and array.flags.c_contiguous:
         return array
-    copy = model_file.aligned_empty(array.shape, array.dtype)
+    copy = aligned_empty(array.shape, array.dtype)
     copy[...] = array
     return copy
 
@@ -235,7 +245,9 @@ def plan_buffers(program: Program) -> Sequence[int]:
 
     Activations, affine steps, softmax and sums may write where they read; linear layers and reshapes may not.
     """
-    last_use = {value: step for step, operation in enumerate(program.operations) for value in operation.inputs}
+    last_use = {
+        value: step for step, operation in enumerate(program.operations) for value in operation.inputs
+    }
     last_use[program.output] = len(program.operations)
     buffers = {program.input: 0}
     free: list[int] = []
