@@ -248,7 +248,8 @@ class _Graph:
     def linear(self, node: Node, x: Argument, weight: Tensor, bias: Tensor | None = None) -> _Value:
         if not isinstance(weight, Tensor) or isinstance(bias, _Value):
             raise ArgumentError(f"{_where(node)} multiplies two computed values. {_WAY_OUT}")
-        name = self._layer_name(self.names[id(weight)].removesuffix(".weight").replace(".main_module", ""))
+        path = self.names[id(weight)].removesuffix("weight").split(".")
+        name = self._layer_name(".".join(each for each in path if each not in ("", "main_module")))
         mask = self.masks.get(id(weight))
         self.weights[name] = _Linear(weight, bias, mask)
         return self._append(node, "linear", x, layer=name)
@@ -298,7 +299,8 @@ class _Graph:
         raise ArgumentError(f"{_where(node)} adds a constant. {_WAY_OUT}")
 
     def _layer_name(self, wanted: str) -> str:
-        name, count = wanted or "layer", 2
+        wanted = wanted or "layer"
+        name, count = wanted, 2
         while name in self.weights:
             name, count = f"{wanted}:{count}", count + 1
         return name
@@ -308,20 +310,20 @@ class _Linear:
     """A linear layer's weights before they are packed."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None, mask: Tensor | None) -> None:
-        self.weight = weight.detach().cpu().double()
-        self.bias = None if bias is None else bias.detach().cpu().double()
+        self.weight = weight.detach().cpu()
+        self.bias = None if bias is None else bias.detach().cpu()
         if mask is not None:
             self.mask = mask.detach().cpu().bool().reshape(self.weight.shape)
-        elif (self.weight == 0).double().mean() >= _SPARSE_BY_ZEROS:
+        elif torch.count_nonzero(self.weight) <= (1 - _SPARSE_BY_ZEROS) * self.weight.numel():
             self.mask = self.weight != 0
         else:
             self.mask = torch.ones_like(self.weight, dtype=torch.bool)
 
     def then(self, affine: Affine) -> None:
         """Take in the batch norm that follows."""
-        scale, shift = torch.from_numpy(affine.scale).double(), torch.from_numpy(affine.shift).double()
-        self.bias = shift if self.bias is None else self.bias * scale + shift
-        self.weight = self.weight * scale[:, None]
+        scale, shift = torch.from_numpy(affine.scale), torch.from_numpy(affine.shift)
+        self.bias = shift if self.bias is None else self.bias.double() * scale + shift
+        self.weight = self.weight.double() * scale[:, None]
 
     def packed(self, rows: int, precision: Precision) -> Layer:
         weight, mask = _numpy(self.weight), self.mask.numpy()
@@ -336,7 +338,7 @@ class _Linear:
 _CROSSOVER: Mapping[str, tuple[float, float]] = {
     "avx512": (0.8, 0.7),
     "avx2": (0.25, 0.45),
-    "portable": (0.17, 1.0),
+    "portable": (0.17, 0.9),
 }
 _MANY_ROWS = 6
 
@@ -354,24 +356,24 @@ def _fuse(operations: list[Operation], weights: dict[str, Any], output: int) -> 
     for operation in operations:
         for value in operation.inputs:
             uses[value] = uses.get(value, 0) + 1
-    fused: list[Operation] = []
+    fused: dict[int, Operation] = {}  # by output
     for operation in operations:
-        before = next((each for each in fused if each.output == operation.inputs[0]), None)
-        alone = before is not None and before.kind == "linear" and uses[before.output] == 1
-        if (
-            before is None
-            or not alone
-            or before.activation is not None
-            or operation.kind not in ("affine", "activation")
-        ):
-            fused.append(operation)
+        before = fused.get(operation.inputs[0])
+        if before is None or uses[before.output] > 1 or not _can_take_in(before, operation):
+            fused[operation.output] = operation
             continue
         if operation.kind == "affine":
             weights[str(before.layer)].then(weights[str(operation.layer)])
-        fused[fused.index(before)] = Operation(
+        del fused[before.output]
+        fused[operation.output] = Operation(
             "linear", before.inputs, operation.output, before.layer, operation.activation
         )
-    return fused
+    return list(fused.values())
+
+
+def _can_take_in(before: Operation, operation: Operation) -> bool:
+    follows = operation.kind in ("affine", "activation")
+    return before.kind == "linear" and before.activation is None and follows
 
 
 def _renumbered(

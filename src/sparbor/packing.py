@@ -165,7 +165,10 @@ class DenseLayer:
 
     @property
     def active(self) -> int:
-        return self.outputs * self.fan_in
+        """Weights that are not zero: a dense layer keeps no mask."""
+        weights = self.panels if self.halves is None else self.halves.view(np.float16)
+        assert weights is not None
+        return int(np.count_nonzero(weights))
 
     def unpack(self) -> tuple[Floats, Bools]:
         if self.halves is not None:
