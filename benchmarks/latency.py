@@ -43,7 +43,8 @@ COLUMNS += ("median_us", "p95_us", "max_relative_error", "stored_bytes")
 # The largest error that is still this model: f32 in all, the others for each layer.
 TOLERANCE = {"f32": 1e-5, "f16": 0.008, "int8": 0.05}
 TURN_US, MIN_CALLS, MAX_CALLS = 20_000, 3, 200  # a turn on the clock
-UNTIMED = 2  # calls at the start of a turn, while the caches hold what others have left there
+UNTIMED = 5  # calls at the start of a turn, while the caches hold what others have left there
+PAUSE = 0.05  # seconds between turns if there are several threads: ONNX Runtime's spin for 40 ms after a call
 
 Row = dict[str, Any]
 
@@ -94,7 +95,7 @@ def hold(contest: Contest) -> Outcome:
     readers = {f"read {size}": Reader(size) for size in _sizes_to_read(contest, ready)}
     samplers = {name: each.sample for name, each in {**ready, **readers}.items()}
     try:
-        figures = timed(samplers, contest.rounds)
+        figures = timed(samplers, contest.rounds, PAUSE if contest.threads > 1 else 0)
     finally:
         for each in ready.values():
             each.close()
@@ -171,14 +172,14 @@ def tolerance(precision: str, layers: int) -> float:
     return TOLERANCE[precision] * (1 if precision == "f32" else layers)
 
 
-def timed(samplers: dict[str, Sampler], rounds: int) -> dict[str, Latency]:
+def timed(samplers: dict[str, Sampler], rounds: int, pause: float) -> dict[str, Latency]:
     """Warm up, give each contender as many calls as fit a turn, and take turns."""
     calls = {}
     for name, sampler in samplers.items():
         usual = median(sampler(UNTIMED + MIN_CALLS)[UNTIMED:])
         calls[name] = int(min(MAX_CALLS, max(MIN_CALLS, TURN_US / usual)))
         sampler(calls[name])
-    return take_turns(samplers, rounds=rounds, calls=calls, untimed=UNTIMED)
+    return take_turns(samplers, rounds=rounds, calls=calls, untimed=UNTIMED, pause=pause)
 
 
 def _sizes_to_read(contest: Contest, ready: dict[str, peers.Ready]) -> set[int]:
@@ -219,17 +220,35 @@ def contests(options: argparse.Namespace) -> Iterator[Contest]:
 
 
 def is_done(contest: Contest, results: ResultsFile) -> bool:
-    """Whether each runtime has a row, or a reason for having none."""
+    """Whether each contender has a row, or a reason for having none."""
+    names = ("runtime", "precision", "isa", "masks")
     there = [*results.rows, *results.notes.get("not_measured", [])]
-    return set(contest.runtimes) <= {row["runtime"] for row in there if contest.key.items() <= row.items()}
+    done = {tuple(row[name] for name in names) for row in there if contest.key.items() <= row.items()}
+    wanted = {
+        (peer.NAME, peer.PRECISION, None, "varying")
+        for peer in peers.find()
+        if peer.NAME in contest.runtimes and "varying" in contest.masks
+    }
+    if engine.NAME in contest.runtimes:
+        wanted |= set(product([engine.NAME], contest.precisions, contest.isas, contest.masks))
+    return wanted <= done
 
 
 def keep(contest: Contest, outcome: Outcome, results: ResultsFile) -> None:
-    """A contest that is held again replaces what it had."""
+    """A contest that is held again replaces what it had: its figures are all from one run."""
     results.forget(contest.key)
     results.note("not_measured", *outcome.not_measured)
     results.note("read_bandwidth", *outcome.bandwidth)
     results.add(*outcome.rows)
+
+
+def add_memory(options: argparse.Namespace, results: ResultsFile) -> None:
+    """Measure the memory of the models that the file has none of."""
+    for model, sparsity in product(options.models, options.sparsity):
+        key = {"model": model, "sparsity": sparsity}
+        if not any(key.items() <= entry.items() for entry in results.notes.get("memory", [])):
+            results.note("memory", *latency_memory.measure(model, sparsity))
+    results.add()
 
 
 def parse() -> argparse.Namespace:
@@ -263,9 +282,7 @@ def main() -> None:
         except BrokenProcessPool:
             raise SystemExit("the process that measured has died: leave the culprit out with --runtimes") from None
     if options.memory:
-        for model, sparsity in product(options.models, options.sparsity):
-            results.note("memory", *latency_memory.measure(model, sparsity))
-        results.add()
+        add_memory(options, results)
     latency_report.show(console, results)
 
 

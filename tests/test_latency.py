@@ -88,6 +88,12 @@ def test_rows_are_in_the_documented_format_and_a_second_run_continues(tmp_path: 
     assert second.returncode == 0, second.stderr
     assert json.loads(file.read_text())["rows"] == rows
 
+    third = run(*options, "--sparsity", "0.9", "0.5")
+    assert third.returncode == 0, third.stderr
+    after = json.loads(file.read_text())["rows"]
+    assert after[: len(rows)] == rows
+    assert {row["sparsity"] for row in after[len(rows) :]} == {0.5}
+
 
 def test_a_rival_that_computes_something_else_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     def forgets_a_relu(model: nn.Sequential, example: torch.Tensor, threads: int) -> peers.Local:
