@@ -92,6 +92,19 @@ def test_masks_are_read_and_not_zeros():
     assert relative_error(runtime(x), masked) < 1e-6
 
 
+def test_a_layer_that_multiplies_by_its_mask_keeps_it():
+    class Multiplied(Perforated):
+        def forward(self, x):
+            return F.linear(x, self.main_module.weight * self.mask, self.main_module.bias)
+
+    mask = torch.from_numpy(random_mask(np.random.default_rng(0), 32, 64, 0.02))
+    model = nn.Sequential(Multiplied(nn.Linear(64, 32), mask), nn.ReLU())
+    with torch.no_grad():
+        model[0].main_module.weight[0] = 0
+    report = assert_deploys(model, torch.randn(2, 64)).describe()[0]
+    assert (report.name, report.active) == ("0", int(mask.sum()))
+
+
 def test_a_plain_layer_is_dense_unless_it_has_many_zeros():
     torch.manual_seed(0)
     layer, x = nn.Linear(128, 64), torch.randn(3, 128)

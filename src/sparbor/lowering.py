@@ -117,7 +117,7 @@ class _Value(int):
 class _Graph:
     """Walks an exported graph once, constants folded, operations appended in order."""
 
-    def __init__(self, exported: torch.export.ExportedProgram, masks: Mapping[int, Tensor]) -> None:
+    def __init__(self, exported: torch.export.ExportedProgram, masks: dict[int, Tensor]) -> None:
         self.exported = exported
         self.masks = masks
         self.shapes: list[Shape] = []
@@ -193,8 +193,7 @@ class _Graph:
         kwargs = {name: self._resolve(argument) for name, argument in node.kwargs.items()}
         if not any(isinstance(each, _Value) for each in _leaves([args, kwargs])):
             assert callable(node.target)
-            result = node.target(*args, **kwargs)  # constants only: the result is one as well
-            return self._constant(result, node.name) if isinstance(result, Tensor) else result
+            return self._folded(node, node.target(*args, **kwargs), args)
         name = _name(node)
         if node.target is operator.getitem and isinstance(args[0], tuple):
             return args[0][args[1]]
@@ -210,6 +209,16 @@ class _Graph:
                 f"{_where(node)} is an operation the engine does not know: {name}. {_WAY_OUT}"
             )
         return lowering(self, node, *args, **kwargs)
+
+    def _folded(self, node: Node, result: Any, args: list[Argument]) -> Argument:
+        """What an operation makes of constants; a masked weight times its mask is still that weight."""
+        if not isinstance(result, Tensor):
+            return result
+        weight = next((each for each in args if isinstance(each, Tensor) and id(each) in self.masks), None)
+        if weight is None or result.shape != weight.shape:
+            return self._constant(result, node.name)
+        self.masks[id(result)] = self.masks[id(weight)]
+        return self._constant(result, self.names[id(weight)])
 
     def _overwrite(self, node: Node) -> None:
         """An operation in place: whoever reads its argument from here on reads its result."""
