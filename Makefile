@@ -1,9 +1,10 @@
 PYTHON ?= python3
+PYTHON_DEEPSPARSE ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: setup demo test lint types sanitize clean
+.PHONY: setup demo peers test lint types sanitize clean
 
 setup: $(INSTALLED)
 
@@ -14,6 +15,16 @@ $(INSTALLED): pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/* 
 
 demo: setup
 	$(BIN)/python main.py --dataset mnist --epochs 6
+
+# The rivals of benchmarks/latency.py. Those that need other packages get environments of their own; one that cannot be
+# installed here is reported as not measured.
+peers: setup
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --requirement benchmarks/peers/requirements.txt
+	-$(PYTHON_DEEPSPARSE) -m venv .venv-deepsparse && .venv-deepsparse/bin/python -m pip install --quiet \
+		--requirement benchmarks/peers/requirements-deepsparse.txt || rm -rf .venv-deepsparse
+	-$(PYTHON) -m venv .venv-perforatedai && .venv-perforatedai/bin/python -m pip install --quiet \
+		--constraint constraints.txt --requirement benchmarks/peers/requirements-perforatedai.txt \
+		|| rm -rf .venv-perforatedai
 
 test: setup lint types
 	$(BIN)/python -m pytest
@@ -38,4 +49,4 @@ sanitize: setup
 	  $(BIN)/python -S -m pytest tests/test_packing.py tests/test_kernels.py tests/test_program.py tests/test_runtime.py
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

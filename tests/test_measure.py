@@ -14,6 +14,7 @@ from sparbor import PAINeuronModule, measure
 from sparbor.errors import SparborError
 from sparbor.memory_probe import probe
 from sparbor.models import mnist_mlp
+from sparbor.timing import Latency, take_turns
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -22,6 +23,18 @@ def test_latencies_tell_a_slow_call_from_a_fast_one() -> None:
     figures = measure.latencies({"slow": lambda: time.sleep(0.002), "fast": lambda: None}, rounds=3, calls_a_round=5)
     assert 2000 <= figures["slow"].median_us <= figures["slow"].p95_us
     assert figures["fast"].median_us < 1000
+
+
+def test_calls_at_the_start_of_a_turn_are_not_counted() -> None:
+    asked = []
+
+    def sampler(times: int) -> list[float]:
+        asked.append(times)
+        return [1000.0] * 2 + [1.0] * (times - 2)
+
+    figures = take_turns({"one": sampler}, rounds=3, calls={"one": 4}, untimed=2, pause=0.001)
+    assert asked == [6, 6, 6]
+    assert figures["one"] == Latency(median_us=1.0, p95_us=1.0)
 
 
 @needs_linux

@@ -32,14 +32,17 @@ def summarize(microseconds: list[float]) -> Latency:
 
 
 def take_turns(
-    samplers: Mapping[str, Sampler], *, rounds: int, calls: Mapping[str, int], untimed: int = 0
+    samplers: Mapping[str, Sampler], *, rounds: int, calls: Mapping[str, int], untimed: int = 0, pause: float = 0
 ) -> dict[str, Latency]:
     """Median and 95th percentile of each sampler; they take turns, so that a change of speed meets all of them.
 
-    A turn is ``calls[name]`` calls, after ``untimed`` ones that fetch back what the others drove out of the caches.
+    A turn is ``calls[name]`` calls, after ``untimed`` ones that fetch back what the others drove out of the caches, and
+    after ``pause`` seconds, in which the threads of the one before fall asleep: some spin until then.
     """
     samples: dict[str, list[float]] = {name: [] for name in samplers}
     for _ in range(rounds):
         for name, sampler in samplers.items():
+            if pause:
+                time.sleep(pause)
             samples[name] += sampler(untimed + calls[name])[untimed:]
     return {name: summarize(times) for name, times in samples.items()}

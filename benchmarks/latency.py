@@ -1,0 +1,290 @@
+"""Latency of the engine and of every rival that is installed, in turns, outputs verified.
+
+``python benchmarks/latency.py --models seed-mlp mlp-2048x4 mlp-4096x4 vit-b-mlp --batch 1 16 64 --threads 1 2
+--sparsity 0.9 --json FILE``; run it again to continue. ``make peers`` installs the rivals.
+
+A combination of model, batch, threads and sparsity is a contest, in a process of its own: all contenders are
+prepared, their outputs are compared with PyTorch's, and those that agree take turns on the clock.
+``max_relative_error`` is the largest |y - expected| / |expected| (Euclidean norms) of an item of the batch. ``masks``
+is ``varying`` for slot counts as training makes them and ``equal`` for one number on every branch; rivals have the
+former. ``isa`` is the engine's kernel set. What could not be measured stands under ``not_measured`` with the reason.
+"""
+
+import argparse
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import engine
+import latency_memory
+import latency_models
+import latency_report
+import numpy as np
+import peers
+import torch
+from read_bandwidth import Reader
+from results_file import ResultsFile
+from rich.console import Console
+
+from sparbor.timing import Latency, Sampler, take_turns
+
+# A row's format; further keys follow.
+COLUMNS = ("model", "batch", "threads", "sparsity", "runtime", "kind", "precision", "isa")
+COLUMNS += ("median_us", "p95_us", "max_relative_error", "stored_bytes")
+# The largest error that is still this model: f32 in all, the others for each layer.
+TOLERANCE = {"f32": 1e-5, "f16": 0.008, "int8": 0.05}
+TURN_US, MIN_CALLS, MAX_CALLS = 20_000, 3, 200  # a turn on the clock
+UNTIMED = 5  # calls at the start of a turn, while the caches hold what others have left there
+PAUSE = 0.05  # seconds between turns if there are several threads: ONNX Runtime's spin for 40 ms after a call
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What is measured in turns."""
+
+    model: str
+    batch: int
+    threads: int
+    sparsity: float
+    runtimes: tuple[str, ...]
+    isas: tuple[str, ...]
+    precisions: tuple[str, ...]
+    masks: tuple[str, ...]
+    rounds: int
+
+    @property
+    def key(self) -> Row:
+        """What names the contest in a row."""
+        return {"model": self.model, "batch": self.batch, "threads": self.threads, "sparsity": self.sparsity}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A contest's rows, what is missing among them and why, and how fast memory was read meanwhile."""
+
+    rows: list[Row]
+    not_measured: list[Row]
+    bandwidth: list[Row]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A row to be, and what to time for it; ``refused`` is why there will be no figure."""
+
+    row: Row
+    ready: peers.Ready | None = None
+    refused: str | None = None
+
+
+def hold(contest: Contest) -> Outcome:
+    """Prepare, verify, and time one contest."""
+    torch.set_num_threads(contest.threads)
+    contenders = [contender for masks in contest.masks for contender in enter(contest, masks)]
+    ready = {str(number): each.ready for number, each in enumerate(contenders) if each.ready}
+    readers = {f"read {size}": Reader(size) for size in _sizes_to_read(contest, ready)}
+    samplers = {name: each.sample for name, each in {**ready, **readers}.items()}
+    try:
+        figures = timed(samplers, contest.rounds, PAUSE if contest.threads > 1 else 0)
+    finally:
+        for each in ready.values():
+            each.close()
+    return Outcome(
+        [_row(contenders[int(name)].row, figures[name]) for name in ready],
+        [{**each.row, "reason": each.refused} for each in contenders if each.refused],
+        [{**contest.key, **reader.result(figures[name].median_us)} for name, reader in readers.items()],
+    )
+
+
+def enter(contest: Contest, masks: str) -> Iterator[Contender]:
+    """The engine in all its forms, and the rivals; each is prepared, and verified against PyTorch's masked model."""
+    network = latency_models.dendritic(contest.model, contest.sparsity, masks)
+    torch.manual_seed(1)
+    example = torch.rand(contest.batch, latency_models.WIDTHS[contest.model][0])
+    with torch.inference_mode():
+        expected = network(example).numpy()
+    model = latency_models.plain(network)
+    facts = {"masks": masks, "active_weights": latency_models.active_weights(network)}
+
+    entrants = [*_engines(contest, network, example)]
+    if masks == "varying":
+        entrants += _rivals(contest, model, example)
+    for identity, prepare in entrants:
+        row = {**contest.key, **identity, **facts}
+        try:
+            ready = prepare()
+            error = max_relative_error(ready.output(), expected)
+        except Exception as failure:  # whatever goes wrong with a rival: it is listed, and the contest goes on
+            reason = (str(failure).strip().splitlines() or [type(failure).__name__])[0]
+            yield Contender(row, refused=reason)
+            continue
+        row |= {"max_relative_error": error, "stored_bytes": ready.stored_bytes, **getattr(ready, "facts", {})}
+        allowed = tolerance(row["precision"], len(peers.layers(model)))
+        if error <= allowed:
+            yield Contender(row, ready)
+        else:
+            ready.close()
+            yield Contender(row, refused=f"its output is wrong: relative error {error:.2g}, allowed {allowed:.2g}")
+
+
+def _engines(contest: Contest, network: Any, example: torch.Tensor) -> Iterator[tuple[Row, Callable[[], Any]]]:
+    if engine.NAME not in contest.runtimes:
+        return
+    for isa, precision in product(contest.isas, contest.precisions):
+        row = {"runtime": engine.NAME, "kind": engine.KIND, "precision": precision, "isa": isa}
+        yield row, partial(engine.Engine, network, example, contest.threads, isa, precision)
+
+
+def _rivals(contest: Contest, model: Any, example: torch.Tensor) -> Iterator[tuple[Row, Callable[[], Any]]]:
+    for peer in peers.find():
+        if peer.NAME in contest.runtimes:
+            row = {"runtime": peer.NAME, "kind": peer.KIND, "precision": peer.PRECISION, "isa": None}
+            yield row, partial(_prepare_if_available, peer, model, example, contest.threads)
+
+
+def _prepare_if_available(peer: peers.Peer, model: Any, example: torch.Tensor, threads: int) -> peers.Ready:
+    reason = peer.available()
+    if reason:
+        raise RuntimeError(reason)
+    return peer.prepare(model, example, threads)
+
+
+def max_relative_error(output: peers.Array, expected: peers.Array) -> float:
+    """The largest relative error of an item of the batch; infinite if there is no such output at all."""
+    if output.shape != expected.shape or not np.isfinite(output).all():
+        return float("inf")
+    difference = np.linalg.norm(output.astype(np.float64) - expected, axis=1)
+    return float((difference / np.linalg.norm(expected.astype(np.float64), axis=1)).max())
+
+
+def tolerance(precision: str, layers: int) -> float:
+    """How far an output may be from PyTorch's."""
+    return TOLERANCE[precision] * (1 if precision == "f32" else layers)
+
+
+def timed(samplers: dict[str, Sampler], rounds: int, pause: float) -> dict[str, Latency]:
+    """Warm up, give each contender as many calls as fit a turn, and take turns."""
+    calls = {}
+    for name, sampler in samplers.items():
+        usual = median(sampler(UNTIMED + MIN_CALLS)[UNTIMED:])
+        calls[name] = int(min(MAX_CALLS, max(MIN_CALLS, TURN_US / usual)))
+        sampler(calls[name])
+    return take_turns(samplers, rounds=rounds, calls=calls, untimed=UNTIMED, pause=pause)
+
+
+def _sizes_to_read(contest: Contest, ready: dict[str, peers.Ready]) -> set[int]:
+    """The packed sizes of the engine's models; what one thread can read is the limit of one thread."""
+    engines = [each for each in ready.values() if isinstance(each, engine.Engine)]
+    return {each.packed_bytes for each in engines} if contest.threads == 1 else set()
+
+
+def _row(row: Row, latency: Latency) -> Row:
+    """In the order of the documented format."""
+    row = {**row, "median_us": latency.median_us, "p95_us": latency.p95_us}
+    return {**{name: row[name] for name in COLUMNS}, **row}
+
+
+def in_own_process(contest: Contest) -> Outcome:
+    """Hold a contest where thread counts are set before any library is loaded."""
+    threads = str(contest.threads)
+    os.environ |= {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(hold, contest).result()
+
+
+def contests(options: argparse.Namespace) -> Iterator[Contest]:
+    """All combinations of the options."""
+    names = [peer.NAME for peer in peers.find()]
+    for model, sparsity, batch, threads in product(options.models, options.sparsity, options.batch, options.threads):
+        yield Contest(
+            model=model,
+            batch=batch,
+            threads=threads,
+            sparsity=sparsity,
+            runtimes=tuple(options.runtimes or [engine.NAME, *names]),
+            isas=tuple(options.isa or engine.kernel_sets()),
+            precisions=tuple(options.precision),
+            masks=tuple(options.masks),
+            rounds=options.rounds,
+        )
+
+
+def is_done(contest: Contest, results: ResultsFile) -> bool:
+    """Whether each contender has a row, or a reason for having none."""
+    names = ("runtime", "precision", "isa", "masks")
+    there = [*results.rows, *results.notes.get("not_measured", [])]
+    done = {tuple(row[name] for name in names) for row in there if contest.key.items() <= row.items()}
+    wanted = {
+        (peer.NAME, peer.PRECISION, None, "varying")
+        for peer in peers.find()
+        if peer.NAME in contest.runtimes and "varying" in contest.masks
+    }
+    if engine.NAME in contest.runtimes:
+        wanted |= set(product([engine.NAME], contest.precisions, contest.isas, contest.masks))
+    return wanted <= done
+
+
+def keep(contest: Contest, outcome: Outcome, results: ResultsFile) -> None:
+    """A contest that is held again replaces what it had: its figures are all from one run."""
+    results.forget(contest.key)
+    results.note("not_measured", *outcome.not_measured)
+    results.note("read_bandwidth", *outcome.bandwidth)
+    results.add(*outcome.rows)
+
+
+def add_memory(options: argparse.Namespace, results: ResultsFile) -> None:
+    """Measure the memory of the models that the file has none of."""
+    for model, sparsity in product(options.models, options.sparsity):
+        key = {"model": model, "sparsity": sparsity}
+        if not any(key.items() <= entry.items() for entry in results.notes.get("memory", [])):
+            results.note("memory", *latency_memory.measure(model, sparsity))
+    results.add()
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", choices=latency_models.WIDTHS, default=["seed-mlp"])
+    parser.add_argument("--batch", type=int, nargs="+", default=[1])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1])
+    parser.add_argument("--sparsity", type=float, nargs="+", default=[0.9])
+    parser.add_argument("--masks", nargs="+", choices=("varying", "equal"), default=["varying", "equal"])
+    parser.add_argument("--runtimes", nargs="+", choices=[engine.NAME, *(peer.NAME for peer in peers.find())])
+    parser.add_argument("--isa", nargs="+", help="kernel sets of the engine; by default all that this machine has")
+    parser.add_argument("--precision", nargs="+", choices=engine.PRECISIONS, default=engine.PRECISIONS)
+    parser.add_argument("--rounds", type=int, default=15, help="turns for each contender")
+    parser.add_argument("--memory", action="store_true", help="measure the memory of each model as well")
+    parser.add_argument("--json", type=Path, help="file for the rows; an existing one is continued")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Hold the contests that the file lacks and show the summary of all."""
+    options = parse()
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    results = ResultsFile(options.json, {"peers": peers.versions()})
+    for contest in contests(options):
+        if is_done(contest, results):
+            continue
+        console.print(", ".join(f"{name} {value}" for name, value in contest.key.items()))
+        try:
+            keep(contest, in_own_process(contest), results)
+        except BrokenProcessPool:
+            raise SystemExit("the process that measured has died: leave the culprit out with --runtimes") from None
+    if options.memory:
+        add_memory(options, results)
+    latency_report.show(console, results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""benchmarks/latency.py: verified rows in the documented format, and nothing dropped in silence."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+import engine  # noqa: E402
+import latency  # noqa: E402
+import latency_models  # noqa: E402
+import peers  # noqa: E402
+from latency import Contest, hold, max_relative_error, tolerance  # noqa: E402
+from peers import deepsparse, perforatedai, torch_eager  # noqa: E402
+
+from sparbor.pattern import Slots, slot_counts  # noqa: E402
+
+COLUMNS = {
+    "model": str,
+    "batch": int,
+    "threads": int,
+    "sparsity": float,
+    "runtime": str,
+    "kind": str,
+    "precision": str,
+    "isa": (str, type(None)),
+    "median_us": float,
+    "p95_us": float,
+    "max_relative_error": float,
+    "stored_bytes": int,
+}
+
+
+def run(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(BENCHMARKS / "latency.py"), *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=280)
+
+
+def contest(**changes: Any) -> Contest:
+    settings = {
+        "model": "tiny",
+        "batch": 2,
+        "threads": 1,
+        "sparsity": 0.75,
+        "runtimes": ("torch-eager",),
+        "isas": (),
+        "precisions": ("f16", "f32"),
+        "masks": ("varying",),
+        "rounds": 2,
+    }
+    return Contest(**{**settings, **changes})
+
+
+def test_rows_are_in_the_documented_format_and_a_second_run_continues(tmp_path: Path) -> None:
+    file = tmp_path / "latency.json"
+    options = ["--models", "tiny", "--rounds", "2", "--runtimes", "sparbor", "torch-eager", "scipy-csr", "--isa"]
+    options += [*engine.kernel_sets()[-1:], "--memory", "--json", str(file)]
+    first = run(*options)
+    assert first.returncode == 0, first.stderr
+    contents = json.loads(file.read_text())
+    assert list(contents)[:2] == ["environment", "command"]
+    assert contents["environment"]["peers"]["torch"]
+    rows = contents["rows"]
+    for row in rows:
+        assert list(row)[: len(COLUMNS)] == list(COLUMNS)
+        assert all(isinstance(row[name], kind) for name, kind in COLUMNS.items()), row
+        assert 0 < row["median_us"] <= row["p95_us"]
+        assert row["kind"] in ("dense", "sparse")
+    ours = [row for row in rows if row["runtime"] == "sparbor"]
+    assert [(row["precision"], row["masks"]) for row in ours] == [
+        (precision, masks) for masks in ("varying", "equal") for precision in ("f16", "f32")
+    ]
+    missing = {row["runtime"] for row in contents.get("not_measured", [])}
+    assert {row["runtime"] for row in rows} | missing == {"sparbor", "torch-eager", "scipy-csr"}
+    assert {row["runtime"] for row in contents.get("memory", [])} in ({"sparbor", "torch-eager"}, set())
+    assert "Times faster" in first.stdout
+
+    second = run(*options)
+    assert second.returncode == 0, second.stderr
+    assert json.loads(file.read_text())["rows"] == rows
+
+    third = run(*options, "--sparsity", "0.9", "0.5")
+    assert third.returncode == 0, third.stderr
+    after = json.loads(file.read_text())["rows"]
+    assert after[: len(rows)] == rows
+    assert {row["sparsity"] for row in after[len(rows) :]} == {0.5}
+
+
+def test_a_rival_that_computes_something_else_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forgets_a_relu(model: nn.Sequential, example: torch.Tensor, threads: int) -> peers.Local:
+        linear = nn.Sequential(*(layer for layer in model if not isinstance(layer, nn.ReLU)))
+        return torch_eager.prepare(linear, example, threads)
+
+    wrong = peer("wrong", forgets_a_relu)
+    monkeypatch.setattr(peers, "find", lambda: [torch_eager, wrong])
+    outcome = hold(contest(runtimes=("torch-eager", "wrong")))
+    assert [row["runtime"] for row in outcome.rows] == ["torch-eager"]
+    (refused,) = outcome.not_measured
+    assert refused["runtime"] == "wrong"
+    assert refused["reason"].startswith("its output is wrong: relative error ")
+    assert "median_us" not in refused
+
+
+def test_rivals_that_are_missing_or_fail_are_listed_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(model: nn.Sequential, example: torch.Tensor, threads: int) -> peers.Local:
+        raise ValueError("no kernel for this\nand a long trace")
+
+    absent = peer("absent", fails, available=lambda: "absent is not installed (make peers)")
+    monkeypatch.setattr(peers, "find", lambda: [absent, peer("failing", fails)])
+    outcome = hold(contest(runtimes=("absent", "failing", "sparbor"), isas=(engine.kernel_sets()[0],)))
+    assert {row["runtime"] for row in outcome.rows} == {"sparbor"}
+    assert {row["runtime"]: row["reason"] for row in outcome.not_measured} == {
+        "absent": "absent is not installed (make peers)",
+        "failing": "no kernel for this",
+    }
+
+
+def test_a_kernel_set_that_is_not_here_is_listed() -> None:
+    outcome = hold(contest(runtimes=("sparbor",), isas=("avx9000",), precisions=("f16",)))
+    assert outcome.rows == []
+    assert "SPARBOR_ISA=avx9000" in outcome.not_measured[0]["reason"]
+
+
+@pytest.mark.parametrize("file", peers.FILES)
+def test_each_rival_that_is_installed_agrees_with_pytorch(file: str) -> None:
+    (rival,) = peers.find((file,))
+    if rival.available():
+        pytest.skip(rival.available())
+    for batch in (1, 3):
+        outcome = hold(contest(batch=batch, runtimes=(rival.NAME,)))
+        assert outcome.not_measured == []
+        (row,) = outcome.rows
+        assert row["kind"] == rival.KIND
+        assert row["stored_bytes"] > 0
+
+
+def test_rivals_with_an_environment_of_their_own_say_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(peers.worker, "ROOT", tmp_path)
+    for rival in (deepsparse, perforatedai):
+        assert rival.available() == f"{rival.ENVIRONMENT} is not set up (make peers)"
+
+
+def test_errors_are_relative_and_the_worst_item_counts() -> None:
+    expected = np.array([[3, 4], [300, 400]], dtype=np.float32)
+    assert max_relative_error(expected, expected) == 0
+    assert max_relative_error(expected + np.float32([[0, 0.5], [0, 0.5]]), expected) == pytest.approx(0.1)
+    assert max_relative_error(expected[:1], expected) == float("inf")
+    assert max_relative_error(np.full_like(expected, np.nan), expected) == float("inf")
+    assert tolerance("f32", 4) == 1e-5
+    assert tolerance("f16", 4) == pytest.approx(0.032)
+
+
+def test_masks_vary_as_training_makes_them_or_are_equal() -> None:
+    varying = latency_models.dendritic("seed-mlp", 0.9, "varying")
+    assert latency_models.active_weights(varying) == pytest.approx(0.1 * 268_800, rel=0.002)
+    counts = slot_counts(varying[0].mask, Slots()).float()
+    assert 1.8 < counts.std() < 2.7
+    equal = latency_models.dendritic("seed-mlp", 0.9, "equal")
+    for layer in (equal[0], equal[2], equal[4]):
+        assert (slot_counts(layer.mask, Slots()) == 3).all()
+        assert layer.mask.sum() == 3 * len(layer.mask) * -(-layer.mask.shape[1] // 32)
+
+
+def peer(name: str, prepare: Any, available: Any = lambda: None) -> SimpleNamespace:
+    return SimpleNamespace(NAME=name, KIND="dense", PRECISION="f32", prepare=prepare, available=available)
+
+
+def test_the_command_line_knows_every_rival() -> None:
+    assert {rival.NAME for rival in peers.find()} == {
+        "torch-eager",
+        "torch-compile",
+        "onnxruntime",
+        "onnxruntime-int8",
+        "openvino",
+        "torch-csr",
+        "scipy-csr",
+        "sparselab",
+        "deepsparse",
+        "perforatedai",
+    }
+    assert latency.engine.NAME == "sparbor"
