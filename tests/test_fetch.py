@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.conftest import Mirror
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sparbor.errors import DataError
 from sparbor.fetch import DownloadError, FindFault, Limits, fetch, store
+from tests.conftest import Mirror
 
 CONTENT = bytes(range(256)) * 400
 QUICK = Limits(answer=0.4, stall=0.4, total=5.0)
