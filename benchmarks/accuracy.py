@@ -16,9 +16,10 @@ from results_file import ResultsFile
 from rich.console import Console
 from rich.table import Table
 
-from sparbor.arms import Arm, accuracy_percent, load_split, make_arms, train
-from sparbor.benchmark import remaining_error_reduction
+from sparbor.arms import Arm, Part, accuracy_percent, load_split, make_arms, train
+from sparbor.benchmark import check_deployed, remaining_error_reduction
 from sparbor.job import Job
+from sparbor.lowering import deploy
 from sparbor.measure import parameter_counts
 
 PROCESSES = 2
@@ -40,12 +41,17 @@ def run_seed(run: PairedRun) -> list[dict[str, Any]]:
     arms = make_arms(run.job, split, {"dense": None, **recipes})
     for _ in train(arms, split, run.job):
         pass
-    return [row(run.job, arm, accuracy_percent(arm.model, split.test)) for arm in arms]
+    return [row(run.job, arm, split.test) for arm in arms]
 
 
-def row(job: Job, arm: Arm, test_accuracy: float) -> dict[str, Any]:
-    """One measurement; ``sparsity`` is what was asked for, the parameter counts are what was reached."""
+def row(job: Job, arm: Arm, test: Part) -> dict[str, Any]:
+    """One measurement; ``sparsity`` is what was asked for, the parameter counts are what was reached.
+
+    ``engine_test_accuracy`` is the deployed model's, of dendritic arms.
+    """
     counts = parameter_counts(arm.model)
+    test_accuracy = accuracy_percent(arm.model, test)
+    deployed = check_deployed(arm, deploy(arm.model, test.images[:1]), test) if arm.perforator else None
     return {
         "dataset": job.dataset,
         "arm": arm.name.split()[0],
@@ -55,6 +61,7 @@ def row(job: Job, arm: Arm, test_accuracy: float) -> dict[str, Any]:
         "epochs": job.epochs,
         "validation_accuracy": arm.epochs[-1].validation_accuracy_percent,
         "test_accuracy": test_accuracy,
+        "engine_test_accuracy": deployed and deployed["test_accuracy_percent"],
         "active_parameters": counts["active_parameters"],
         "total_parameters": counts["total_parameters"],
         "training_seconds": sum(epoch.seconds for epoch in arm.epochs),
@@ -127,6 +134,9 @@ def main() -> None:
             add_new(results, rows)
             console.print(f"seed {rows[0]['seed']}: " + ", ".join(f"{r['arm']} {r['test_accuracy']:.2f}" for r in rows))
     same_run = {"dataset": options.dataset, "epochs": options.epochs}
+    apart = [abs(r["engine_test_accuracy"] - r["test_accuracy"]) for r in results.rows if r["engine_test_accuracy"]]
+    if apart:
+        console.print(f"on the engine test accuracies are the same within {max(apart):.3f} points")
     console.print(summary([row for row in results.rows if same_run.items() <= row.items()]))
 
 

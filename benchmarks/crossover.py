@@ -1,4 +1,4 @@
-"""Where the dense kernel overtakes the sparse one: the measurement behind `sparbor.lowering.dense_is_faster`.
+"""Where the dense kernel overtakes the sparse one: the measurement behind `sparbor.folding.dense_is_faster`.
 
     python benchmarks/crossover.py --batch 1 16 64 --precision f16 [--json FILE]
 

@@ -26,6 +26,8 @@ def test_accuracy_pairs_seeds_and_continues(small_mnist: Path, tmp_path: Path) -
     ]
     assert rows[2]["active_parameters"] < rows[1]["active_parameters"] < rows[0]["active_parameters"] == 269_322
     assert "slots 90%" in first.stdout
+    assert rows[0]["engine_test_accuracy"] is None
+    assert abs(rows[2]["engine_test_accuracy"] - rows[2]["test_accuracy"]) < 2  # of 300 images
 
     second = run("accuracy.py", *options, "--sparsity", "0.9", "--seeds", "2")
     assert second.returncode == 0, second.stderr

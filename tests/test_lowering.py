@@ -12,23 +12,10 @@ from sparbor.runtime import kernel_sets
 from tests.layers import random_mask, slot_mask
 
 
-class Perforated(nn.Module):
-    """What the training side makes of a layer, as far as deploying is concerned."""
-
-    def __init__(self, layer: nn.Module, mask: torch.Tensor) -> None:
-        super().__init__()
-        self.main_module = layer
-        self.register_buffer("mask", mask)
-
-    def forward(self, x):
-        return self.main_module(x)
-
-
-def perforated(layer: nn.Linear, density: float = 0.1, make_mask=slot_mask) -> Perforated:
-    mask = torch.from_numpy(make_mask(np.random.default_rng(0), *layer.weight.shape, density))
-    with torch.no_grad():
-        layer.weight *= mask
-    return Perforated(layer, mask)
+def perforated(layer: nn.Linear, density: float = 0.1, make_mask=slot_mask) -> sparbor.PAINeuronModule:
+    module = sparbor.PAINeuronModule(layer)
+    module.set_mask(torch.from_numpy(make_mask(np.random.default_rng(0), *layer.weight.shape, density)))
+    return module
 
 
 def relative_error(result: torch.Tensor, expected: torch.Tensor) -> float:
@@ -92,17 +79,16 @@ def test_masks_are_read_and_not_zeros():
     assert relative_error(runtime(x), masked) < 1e-6
 
 
-def test_a_layer_that_multiplies_by_its_mask_keeps_it():
-    class Multiplied(Perforated):
-        def forward(self, x):
-            return F.linear(x, self.main_module.weight * self.mask, self.main_module.bias)
-
-    mask = torch.from_numpy(random_mask(np.random.default_rng(0), 32, 64, 0.02))
-    model = nn.Sequential(Multiplied(nn.Linear(64, 32), mask), nn.ReLU())
-    with torch.no_grad():
-        model[0].main_module.weight[0] = 0
-    report = assert_deploys(model, torch.randn(2, 64)).describe()[0]
-    assert (report.name, report.active) == ("0", int(mask.sum()))
+def test_a_model_in_training_keeps_its_masks_and_names():
+    model = nn.Sequential(nn.Linear(64, 32), nn.ReLU())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    sparbor.perforate(model, optimizer, sparbor.Recipe(sparsity=0.9), total_steps=1)  # multiplies by no mask
+    by_hand = nn.Sequential(perforated(nn.Linear(64, 32), 0.02, random_mask), nn.ReLU())  # multiplies by its mask
+    for each in (model, by_hand):
+        with torch.no_grad():
+            each[0].weight[0] = 0
+        report = assert_deploys(each, torch.randn(2, 64)).describe()[0]
+        assert (report.name, report.active) == ("0", int(each[0].mask.sum()))
 
 
 def test_a_plain_layer_is_dense_unless_it_has_many_zeros():
