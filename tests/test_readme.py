@@ -13,12 +13,13 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 
 
-def test_the_example_runs_and_is_short() -> None:
+def test_the_example_runs_and_is_short(tmp_path: Path) -> None:
     (example,) = blocks("python")
     assert sum(bool(line.strip()) for line in example.splitlines()) <= 15
-    result = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "10.0% of the weights are active" in result.stdout
+    assert (tmp_path / "model.safetensors").stat().st_size < 4 * 203_530 / 14
     assert re.search(r"^0 +Linear +200,960 +yes$", result.stdout, flags=re.MULTILINE)
 
 
@@ -39,8 +40,17 @@ def test_commands_name_scripts_and_options_that_exist() -> None:
             assert option in result.stdout
 
 
+def test_sparbor_commands_exist() -> None:
+    commands = re.findall(r"^sparbor (\w+) \S+(.*)", "\n".join(blocks("sh")), flags=re.MULTILINE)
+    assert [name for name, _ in commands] == ["inspect", "time", "run"]
+    for name, options in commands:
+        result = subprocess.run([sys.executable, "-m", "sparbor.cli", name, "--help"], capture_output=True, text=True)
+        assert result.returncode == 0
+        assert all(option in result.stdout for option in re.findall(r"--\w+", options.partition("#")[0]))
+
+
 def test_links_lead_somewhere() -> None:
-    for page in ("README.md", "CONTRIBUTING.md", "docs/metrics.md"):
+    for page in ("README.md", "CONTRIBUTING.md", "docs/metrics.md", "docs/format.md", "docs/kernels.md"):
         text = (REPOSITORY / page).read_text()
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
             assert (REPOSITORY / page).parent.joinpath(target).exists(), f"{page}: {target}"
