@@ -3,12 +3,20 @@ PYTHON_DEEPSPARSE ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+MODULES := $(sort $(wildcard src/sparbor/*.py src/sparbor/*/*.py))
 
 .PHONY: setup demo peers test lint types sanitize clean
 
 setup: $(INSTALLED)
 
-$(INSTALLED): pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/* native/kernels/*)
+# An editable installation knows the modules by name: one that was added or moved needs another.
+$(VENV)/.modules: FORCE
+	@mkdir -p $(VENV)
+	@echo $(MODULES) | cmp -s - $@ || echo $(MODULES) > $@
+
+FORCE:
+
+$(INSTALLED): pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/* native/kernels/*) $(VENV)/.modules
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@

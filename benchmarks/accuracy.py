@@ -16,11 +16,11 @@ from results_file import ResultsFile
 from rich.console import Console
 from rich.table import Table
 
-from sparbor.arms import Arm, Part, accuracy_percent, load_split, make_arms, train
-from sparbor.benchmark import check_deployed, remaining_error_reduction
-from sparbor.job import Job
+from sparbor.benchmark.arms import Arm, Part, accuracy_percent, load_split, make_arms, train
+from sparbor.benchmark.experiment import check_deployed, remaining_error_reduction
+from sparbor.benchmark.job import Job
+from sparbor.benchmark.measure import parameter_counts
 from sparbor.lowering import deploy
-from sparbor.measure import parameter_counts
 
 PROCESSES = 2
 

@@ -12,7 +12,7 @@ from peers import Array
 from torch import Tensor, nn
 
 import sparbor
-from sparbor.timing import sample
+from sparbor.benchmark.timing import sample
 
 NAME = "sparbor"
 KIND = "sparse"

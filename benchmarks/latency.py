@@ -35,7 +35,7 @@ from read_bandwidth import Reader
 from results_file import ResultsFile
 from rich.console import Console
 
-from sparbor.timing import Latency, Sampler, take_turns
+from sparbor.benchmark.timing import Latency, Sampler, take_turns
 
 # A row's format; further keys follow.
 COLUMNS = ("model", "batch", "threads", "sparsity", "runtime", "kind", "precision", "isa")

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sparbor.memory_probe import probe
+from sparbor.benchmark.memory_probe import probe
 
 
 def measure(model: str, sparsity: float) -> list[dict[str, Any]]:
@@ -22,7 +22,7 @@ def measure(model: str, sparsity: float) -> list[dict[str, Any]]:
     from safetensors.torch import save_file
 
     import sparbor
-    from sparbor.measure import memory_of
+    from sparbor.benchmark.measure import memory_of
 
     network = latency_models.dendritic(model, sparsity, "varying")
     example = torch.rand(1, latency_models.WIDTHS[model][0])

@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from results_file import ResultsFile
 from rich.console import Console
 
-from sparbor.arms import BATCH, Split, load_split, make_arms, steps_an_epoch, train
-from sparbor.job import Job
-from sparbor.progress import Bars
+from sparbor.benchmark.arms import BATCH, Split, load_split, make_arms, steps_an_epoch, train
+from sparbor.benchmark.job import Job
+from sparbor.benchmark.progress import Bars
 
 
 def bare(job: Job, split: Split) -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sparbor import environment
+from sparbor.benchmark import environment
 
 
 class ResultsFile:

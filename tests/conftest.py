@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sparbor import data
-from sparbor.idx import encode_idx
+from sparbor.data.idx import encode_idx
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

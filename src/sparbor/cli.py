@@ -97,9 +97,9 @@ def run_benchmark(options: argparse.Namespace) -> None:
     # Here, not above: --help and wrong options should not wait for torch.
     from rich.console import Console
 
-    from sparbor import benchmark, report
-    from sparbor.job import Job
-    from sparbor.progress import Bars
+    from sparbor.benchmark import experiment, report
+    from sparbor.benchmark.job import Job
+    from sparbor.benchmark.progress import Bars
 
     job = Job(
         dataset=options.dataset,
@@ -114,7 +114,7 @@ def run_benchmark(options: argparse.Namespace) -> None:
     console = Console()
     try:
         with Bars(console) as bars:
-            metrics, runtime = benchmark.run(job, bars, lambda metrics: report.publish_partial(options.out, metrics))
+            metrics, runtime = experiment.run(job, bars, lambda metrics: report.publish_partial(options.out, metrics))
     except KeyboardInterrupt as interrupt:
         partial = options.out / report.PARTIAL
         raise KeyboardInterrupt(f"finished epochs are in {partial}, older results are unchanged") from interrupt
@@ -170,8 +170,8 @@ def time_model(options: argparse.Namespace) -> None:
     """Median and 95th percentile of many calls on random input."""
     import numpy as np
 
+    from sparbor.benchmark.timing import sample, summarize
     from sparbor.runtime import load
-    from sparbor.timing import sample, summarize
 
     if options.batch < 1:
         raise ArgumentError(f"batch={options.batch}: must be at least 1")

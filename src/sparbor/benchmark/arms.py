@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparbor import data
+from sparbor.benchmark.job import Job
+from sparbor.benchmark.models import Task
 from sparbor.errors import DataError, TrainingError
-from sparbor.job import Job
-from sparbor.models import Task
 from sparbor.perforator import Perforator, perforate
 from sparbor.recipe import Recipe
 

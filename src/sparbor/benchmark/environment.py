@@ -45,7 +45,7 @@ def _version(package: str) -> str | None:
 def _commit() -> str | None:
     """The commit of the source tree this package runs from, marked where files differ from it."""
     source = Path(__file__).parent
-    if not (source.parents[1] / ".git").exists():
+    if not (source.parents[2] / ".git").exists():
         return None
     try:
         result = subprocess.run(

@@ -11,9 +11,9 @@ from typing import Any
 
 from torch import nn
 
+from sparbor.benchmark.timing import Latency, sample, take_turns
 from sparbor.errors import SparborError
 from sparbor.modules import PAINeuronModule
-from sparbor.timing import Latency, sample, take_turns
 
 
 def latencies(
@@ -40,11 +40,11 @@ def memory(runtime: str, task: str, model_file: Path, image_shape: Sequence[int]
     ``None`` on systems that cannot tell the peak after a given moment (Linux can).
     """
     shape = "x".join(map(str, image_shape))
-    return memory_of([sys.executable, "-m", "sparbor.memory_probe", runtime, task, str(model_file), shape])
+    return memory_of([sys.executable, "-m", "sparbor.benchmark.memory_probe", runtime, task, str(model_file), shape])
 
 
 def memory_of(command: list[str]) -> Memory | None:
-    """What ``command``, a fresh process that prints :func:`sparbor.memory_probe.probe`'s answer, has measured."""
+    """What ``command`` has measured: a fresh process that prints the answer of ``memory_probe.probe``."""
     if not Path("/proc/self/clear_refs").exists():
         return None
     result = subprocess.run(command, capture_output=True, text=True)

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from rich.table import Table
 
+from sparbor.benchmark.runtimes import CONTESTANTS
 from sparbor.errors import OutputError
 from sparbor.runtime import Runtime
-from sparbor.runtimes import CONTESTANTS
 
 METRICS = "metrics.json"
 PARTIAL = "metrics.partial.json"

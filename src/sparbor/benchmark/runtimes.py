@@ -57,7 +57,7 @@ def _import_torch() -> Prepare:
     import torch
     from safetensors.torch import load_model
 
-    from sparbor.models import TASKS
+    from sparbor.benchmark.models import TASKS
 
     torch.set_num_threads(1)
 

@@ -9,13 +9,23 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from sparbor import environment, measure
-from sparbor.arms import BATCH, Arm, Part, Split, accuracy_percent, load_split, make_arms, steps_an_epoch, train
+from sparbor.benchmark import environment, measure
+from sparbor.benchmark.arms import (
+    BATCH,
+    Arm,
+    Part,
+    Split,
+    accuracy_percent,
+    load_split,
+    make_arms,
+    steps_an_epoch,
+    train,
+)
+from sparbor.benchmark.job import Job
+from sparbor.benchmark.runtimes import CONTESTANTS
 from sparbor.errors import OutputError, SparborError
-from sparbor.job import Job
 from sparbor.lowering import deploy
 from sparbor.runtime import Runtime
-from sparbor.runtimes import CONTESTANTS
 
 METRICS_VERSION = 1
 ERROR_A_LAYER = 0.008

@@ -6,7 +6,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from sparbor.arms import Arm
+from sparbor.benchmark.arms import Arm
 
 STEPS_BETWEEN_UPDATES = 20  # an update at every step would be paid for by the training
 
