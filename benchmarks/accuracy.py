@@ -5,6 +5,7 @@
 
 import argparse
 import multiprocessing
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from sparbor.benchmark.measure import parameter_counts
 from sparbor.lowering import deploy
 
 PROCESSES = 2
+PARITY_POINTS = 0.05
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def row(job: Job, arm: Arm, test: Part) -> dict[str, Any]:
         "engine_test_accuracy": deployed and deployed["test_accuracy_percent"],
         "active_parameters": counts["active_parameters"],
         "total_parameters": counts["total_parameters"],
+        "test_images": len(test.labels),
         "training_seconds": sum(epoch.seconds for epoch in arm.epochs),
     }
 
@@ -110,6 +113,16 @@ def summary(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
+def check_parity(rows: list[dict[str, Any]]) -> None:
+    """The engine's test accuracy must be PyTorch's, but for its rounding: within 0.05 points, or one image."""
+    for row in rows:
+        if row["engine_test_accuracy"] is None:
+            continue
+        apart = abs(row["engine_test_accuracy"] - row["test_accuracy"])
+        if apart > max(PARITY_POINTS, 100 / row["test_images"]) + 1e-9:
+            sys.exit(f"seed {row['seed']}, {row['sparsity']:.0%} sparse: engine accuracy is {apart:.3f} points off")
+
+
 def with_spread(values: list[float], sign: str) -> str:
     """Mean and sample standard deviation."""
     spread = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
@@ -134,10 +147,13 @@ def main() -> None:
             add_new(results, rows)
             console.print(f"seed {rows[0]['seed']}: " + ", ".join(f"{r['arm']} {r['test_accuracy']:.2f}" for r in rows))
     same_run = {"dataset": options.dataset, "epochs": options.epochs}
+    same_run = {"dataset": options.dataset, "epochs": options.epochs}
     apart = [abs(r["engine_test_accuracy"] - r["test_accuracy"]) for r in results.rows if r["engine_test_accuracy"]]
     if apart:
         console.print(f"on the engine test accuracies are the same within {max(apart):.3f} points")
-    console.print(summary([row for row in results.rows if same_run.items() <= row.items()]))
+    rows = [row for row in results.rows if same_run.items() <= row.items()]
+    console.print(summary(rows))
+    check_parity(rows)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The benchmark as a user runs it: ``python main.py``, its files, its errors, its interruption."""
 
+import dataclasses
 import json
 import os
 import re
@@ -18,17 +19,19 @@ from PIL import Image
 
 import sparbor
 from sparbor import data
-from sparbor.benchmark import report
+from sparbor.benchmark import report, runtimes
 from sparbor.cli import benchmark_main, main
 from sparbor.data.idx import encode_idx
 from sparbor.errors import OutputError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# Two threads of OpenMP that wait for each other on a busy machine take many times as long as one.
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 MAIN = [sys.executable, str(REPOSITORY / "main.py")]
 
 
 def run_main(*options: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*MAIN, *options], capture_output=True, text=True, timeout=280, **kwargs)
+    return subprocess.run([*MAIN, *options], capture_output=True, text=True, timeout=280, env=ONE_THREAD, **kwargs)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +96,7 @@ def test_metrics_have_the_documented_keys_and_no_others(finished_run: tuple[Path
     metrics = read_metrics(finished_run[0])
     nested = [metrics[part] for part in ("data", "environment", "training", "baseline", "dendritic")]
     nested += [metrics["baseline"]["runtimes"]["torch"], metrics["dendritic"]["layers"][0], metrics["deployed"]]
-    nested += [metrics["deployed"]["layers"][0], metrics["baseline"]["runtimes"]]
+    nested += [metrics["deployed"]["layers"][0], {"onnxruntime": None}, metrics["baseline"]["runtimes"]]
     nested += [metrics["dendritic"]["epochs"][0], metrics["dendritic"]["densities"][0]]
     for name in {name for part in [metrics, *nested] for name in part}:
         assert f"`{name}`" in documented, name
@@ -170,7 +173,8 @@ def check_older_results(out: Path, *also: str) -> None:
         (["--device", "cuda:99"], r"device='cuda:99': this machine has \d+ CUDA devices; use 'cpu'"),
         (["--device", "meta"], r"device='meta': must be 'cpu' or 'cuda'"),
         (["--learning-rate", "0"], r"learning_rate=0.0: must be a positive number"),
-        (["--seed", "-1"], r"seed=-1: must be"),
+        (["--seed", "-1"], r"seed=-1: must be a whole number from 0 to"),
+        (["--seed", "99999999999999999999"], r"seed=99999999999999999999: must be a whole number from 0 to"),
         (
             ["--epochs", "1", "--learning-rate", "1e30"],
             r"training loss is (nan|inf) in epoch 0: lower the learning rate",
@@ -261,10 +265,81 @@ def test_results_are_published_together_or_not_at_all(
     check_older_results(older_results)
 
 
+def test_results_that_cannot_be_moved_in_leave_the_older_ones(
+    finished_run: tuple[Path, str], older_results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second of three moves fails: a directory has appeared in the plot's place since the run began."""
+    (older_results / "PAI.png").unlink()
+    (older_results / "PAI.png").mkdir()
+    runtime = sparbor.load(finished_run[0] / "model.safetensors")
+    with pytest.raises(OutputError, match=r"could not be written .*older results are unchanged"):
+        report.publish(older_results, read_metrics(finished_run[0]), runtime)
+    assert (older_results / "model.safetensors").read_text() == "older"
+    assert (older_results / "metrics.json").read_text() == "older"
+    assert sorted(path.name for path in older_results.iterdir()) == ["PAI.png", "metrics.json", "model.safetensors"]
+
+
+def test_a_directory_in_a_results_place_is_found_before_training(
+    small_mnist: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "PAI.png").mkdir()
+    assert benchmark_main(["--out", str(tmp_path), "--data-dir", str(small_mnist)]) == 2
+    assert "PAI.png is a directory there; remove it" in capfd.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["PAI.png"]
+
+
+def test_a_rival_that_fails_is_not_measured_and_costs_no_results(
+    small_mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("this rival is broken")
+
+    broken = dataclasses.replace(runtimes.CONTESTANTS["onnxruntime"], packages=(), store=fail)
+    monkeypatch.setitem(runtimes.CONTESTANTS, "onnxruntime", broken)
+    assert benchmark_main(["--epochs", "1", "--out", str(tmp_path), "--data-dir", str(small_mnist)]) == 0
+    metrics = read_metrics(tmp_path)
+    assert metrics["not_measured"] == {"onnxruntime": "this rival is broken"}
+    assert set(metrics["baseline"]["runtimes"]) == {"torch", "sparbor"}
+    assert "ONNX Runtime: not measured" in capfd.readouterr().out
+
+
+def test_onnxruntime_takes_part_where_it_is_installed(small_mnist: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    assert benchmark_main(["--epochs", "1", "--out", str(tmp_path), "--data-dir", str(small_mnist)]) == 0
+    metrics = read_metrics(tmp_path)
+    assert metrics["not_measured"] == {}
+    assert metrics["baseline"]["runtimes"]["onnxruntime"]["latency_us_median"] > 0
+
+
+WITHOUT_ENGINE = "import sys; sys.modules['sparbor._native'] = None\n"
+
+
+def test_without_the_engine_training_works_and_the_benchmark_says_how_to_build_it(tmp_path: Path) -> None:
+    train = (
+        "import torch, sparbor\n"
+        "model = torch.nn.Sequential(torch.nn.Linear(64, 32))\n"
+        "optimizer = torch.optim.Adam(model.parameters())\n"
+        "perforator = sparbor.perforate(model, optimizer, total_steps=3)\n"
+        "for _ in range(3):\n"
+        "    model(torch.randn(4, 64)).sum().backward(); optimizer.step(); optimizer.zero_grad()\n"
+        "print(perforator.density() < 0.11)"
+    )
+    trained = subprocess.run([sys.executable, "-c", WITHOUT_ENGINE + train], capture_output=True, text=True)
+    assert trained.stdout == "True\n", trained.stderr
+    benchmark = (
+        f"from sparbor.cli import benchmark_main; sys.exit(benchmark_main(['--out', {str(tmp_path / 'PAI')!r}]))"
+    )
+    refused = subprocess.run([sys.executable, "-c", WITHOUT_ENGINE + benchmark], capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert re.fullmatch(r"main.py: error: .*engine is not built.*install.*\n", refused.stderr), refused.stderr
+    assert not (tmp_path / "PAI").exists()
+
+
 @pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
 def test_interrupt_keeps_finished_epochs(mnist_dir: Path, older_results: Path) -> None:
     command = [*MAIN, "--epochs", "500", "--out", str(older_results), "--data-dir", str(mnist_dir)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
     partial = older_results / "metrics.partial.json"
     deadline = time.monotonic() + 200
     while not (partial.exists() and json.loads(partial.read_text())["dendritic"]["epochs"]):

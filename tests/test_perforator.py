@@ -511,3 +511,32 @@ def test_what_was_wrapped_is_data_and_a_table(caplog: pytest.LogCaptureFixture, 
     assert "no: excluded by the recipe" in str(perforator)
     assert [record.message for record in caplog.records] == [f"perforated Sequential\n{perforator}"]
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"steps": -5}, r"the state is damaged: steps=-5"),
+        ({"steps": None}, r"the state is damaged: steps=None"),
+        ({"generator": "x"}, r"the state is damaged: steps=0 and a str as generator"),
+        ({"generator": torch.zeros(3)}, r"the state's generator cannot be restored"),
+    ],
+)
+def test_a_damaged_state_is_refused(change: dict[str, object], text: str) -> None:
+    model = nn.Sequential(nn.Linear(64, 32))
+    perforator = sparbor.perforate(model, torch.optim.SGD(model.parameters(), lr=0.1), total_steps=100)
+    with pytest.raises(StateError, match=text):
+        perforator.load_state_dict({**perforator.state_dict(), **change})
+    assert perforator.steps == 0
+
+
+def test_arguments_of_the_wrong_kind() -> None:
+    model = nn.Sequential(nn.Linear(64, 32))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(ArgumentError, match=r"recipe is a dict: must be a sparbor\.Recipe, or None"):
+        sparbor.perforate(model, optimizer, {"sparsity": 0.9}, total_steps=100)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"model is a NoneType: must be a torch\.nn\.Module"):
+        sparbor.unwrap(None)  # type: ignore[arg-type]
+    perforator = sparbor.perforate(model, optimizer, total_steps=100)
+    with pytest.raises(StateError, match=r"the perforator's state is a NoneType: pass what state_dict\(\) gave"):
+        perforator.load_state_dict(None)  # type: ignore[arg-type]

@@ -28,7 +28,7 @@ from sparbor.errors import ArgumentError, StateError
             drop_fraction=st.floats(0, 1),
         ),
         exclude=st.lists(st.text()).map(tuple) | st.lists(st.text()),
-        seed=st.integers(),
+        seed=st.integers(0, 2**63 - 1),
     )
 )
 def test_the_trip_through_json(recipe: Recipe) -> None:
@@ -138,3 +138,22 @@ def test_values_in_json_are_checked_as_well() -> None:
         Recipe.from_json(altered(sparsity=1.5))
     with pytest.raises(ArgumentError, match=r"exclude='head': must be a tuple"):
         Recipe.from_json(altered(exclude="head"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"exclude": None}, r"exclude=None: must be a tuple of layer names"),
+        ({"exclude": (3,)}, r"exclude=\(3,\): must be a tuple of layer names"),
+        ({"seed": 2**70}, r"seed=\d+: must be a whole number from 0 to"),
+        ({"seed": -1}, r"seed=-1: must be a whole number from 0 to"),
+    ],
+)
+def test_more_bad_values(arguments: dict[str, object], text: str) -> None:
+    with pytest.raises(ArgumentError, match=text):
+        Recipe(**arguments)  # type: ignore[arg-type]
+
+
+def test_a_schedule_of_words() -> None:
+    with pytest.raises(ArgumentError, match=r"Schedule\(warmup='a'\): warmup must lie between 0 and 0\.3333"):
+        Schedule(warmup="a")  # type: ignore[arg-type]

@@ -4,17 +4,25 @@
 """
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from sparbor.errors import ArgumentError, OutputError, SparborError
+from sparbor.errors import ArgumentError, SparborError
+from sparbor.files import write_file
+
+if TYPE_CHECKING:
+    import numpy as np
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
 WARMUP_CALLS = 100
 TIMED_CALLS = 1000
+NPY_MAGIC = b"\x93NUMPY"
 
 
 class Parser(argparse.ArgumentParser):
@@ -151,19 +159,26 @@ def run_model(options: argparse.Namespace) -> None:
     from sparbor.runtime import load
 
     runtime = load(options.file, threads=options.threads)
+    content = io.BytesIO()
+    np.save(content, runtime(np.ascontiguousarray(_read_array(options.input))))
+    write_file(options.output, content.getvalue())
+
+
+def _read_array(path: Path) -> "np.ndarray[Any, Any]":
+    import numpy as np
+
     try:
-        x = np.load(options.input, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise ArgumentError(f"input={str(options.input)!r}: cannot be read as a .npy array ({error})") from error
-    result = runtime(np.ascontiguousarray(x))
-    unfinished = options.output.with_name(f".{options.output.name}.unfinished")
-    try:
-        with unfinished.open("wb") as file:
-            np.save(file, result)
-        unfinished.replace(options.output)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise OutputError(f"output={str(options.output)!r}: could not be written ({error.strerror})") from error
+        with path.open("rb") as file:
+            if file.read(len(NPY_MAGIC)) != NPY_MAGIC:
+                raise ArgumentError(f"input={str(path)!r}: not a .npy file; write one with numpy.save")
+            file.seek(0)
+            array: np.ndarray[Any, Any] = np.load(file, allow_pickle=False)
+            return array
+    except ArgumentError:
+        raise
+    except Exception as error:  # NumPy parses the header as Python and lets each kind of fault through
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ArgumentError(f"input={str(path)!r}: cannot be read as a .npy array ({reason})") from error
 
 
 def time_model(options: argparse.Namespace) -> None:
@@ -189,9 +204,16 @@ def time_model(options: argparse.Namespace) -> None:
 def _end_cleanly(program: str, options: argparse.Namespace) -> int:
     try:
         options.run(options)
+        sys.stdout.flush()
     except SparborError as error:
         print(f"{program}: error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
+    except MemoryError as error:
+        print(f"{program}: error: there is not enough memory for this ({error or 'no details'})", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except BrokenPipeError:  # whoever read the output has gone; what is still buffered has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
     except KeyboardInterrupt as interrupt:
         print(f"{program}: interrupted; {str(interrupt) or 'nothing was changed'}", file=sys.stderr)
         return EXIT_INTERRUPTED

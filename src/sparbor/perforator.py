@@ -52,6 +52,8 @@ def perforate(
         raise ArgumentError(f"model is a {type(model).__name__}: must be a torch.nn.Module")
     if not isinstance(optimizer, Optimizer):
         raise ArgumentError(f"optimizer is a {type(optimizer).__name__}: must be a torch.optim.Optimizer")
+    if recipe is not None and not isinstance(recipe, Recipe):
+        raise ArgumentError(f"recipe is a {type(recipe).__name__}: must be a sparbor.Recipe, or None for the defaults")
     return Perforator(model, optimizer, Recipe() if recipe is None else recipe, total_steps)
 
 
@@ -60,6 +62,8 @@ def unwrap(model: nn.Module) -> nn.Module:
 
     Works on a model that was perforated, on one whose layers were wrapped by hand, and on copies of both.
     """
+    if not isinstance(model, nn.Module):
+        raise ArgumentError(f"model is a {type(model).__name__}: must be a torch.nn.Module")
     if isinstance(model, PAINeuronModule):
         return model.unwrap()
     for path, module in list(model.named_modules(remove_duplicate=False)):
@@ -175,6 +179,8 @@ class Perforator:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken; a state of another model, recipe or version is refused."""
+        if not isinstance(state, dict):
+            raise StateError(f"the perforator's state is a {type(state).__name__}: pass what state_dict() gave")
         if state.get("version") != STATE_VERSION:
             raise StateError(
                 f"perforator state of version {state.get('version')!r}: this release reads version {STATE_VERSION};"
@@ -188,8 +194,14 @@ class Perforator:
         ):
             if state.get(part) != own[part]:
                 raise StateError(f"the state has other {part} ({_difference(state.get(part), own[part])}): {remedy}")
-        self.steps = state["steps"]
-        self._generator.set_state(state["generator"].cpu())
+        steps, generator = state.get("steps"), state.get("generator")
+        if not isinstance(steps, int) or steps < 0 or not isinstance(generator, Tensor):
+            raise StateError(f"the state is damaged: steps={steps!r} and a {type(generator).__name__} as generator")
+        try:
+            self._generator.set_state(generator.cpu())
+        except (RuntimeError, TypeError) as error:
+            raise StateError(f"the state's generator cannot be restored ({error}): it is damaged") from error
+        self.steps = steps
         self._forget_gradients()
 
     def detach(self) -> None:

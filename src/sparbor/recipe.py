@@ -19,6 +19,7 @@ PATTERNS: dict[str, type[Slots] | type[NM] | type[Unstructured]] = {
     "unstructured": Unstructured,
 }
 VERSION = 1
+LARGEST_SEED = 2**63
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,14 @@ class Recipe:
         _check_choice("distribution", self.distribution, DISTRIBUTIONS)
         if not isinstance(self.pattern, tuple(PATTERNS.values())):
             raise ArgumentError(f"pattern={self.pattern!r}: must be Slots(...), NM(n, m) or Unstructured()")
-        if isinstance(self.exclude, str):
-            raise ArgumentError(
-                f"exclude={self.exclude!r}: must be a tuple of layer names, such as ({self.exclude!r},)"
-            )
+        if isinstance(self.exclude, str) or not all(isinstance(name, str) for name in _listed(self.exclude)):
+            example = self.exclude if isinstance(self.exclude, str) else "fc3"
+            raise ArgumentError(f"exclude={self.exclude!r}: must be a tuple of layer names, such as ({example!r},)")
         object.__setattr__(self, "exclude", tuple(self.exclude))  # a list would be unequal to what its JSON becomes
         if not isinstance(self.schedule, Schedule):
             raise ArgumentError(f"schedule={self.schedule!r}: must be a Schedule(...)")
-        if not isinstance(self.seed, int):
-            raise ArgumentError(f"seed={self.seed!r}: must be a whole number")
+        if not isinstance(self.seed, int) or not 0 <= self.seed < LARGEST_SEED:
+            raise ArgumentError(f"seed={self.seed!r}: must be a whole number from 0 to {LARGEST_SEED - 1}")
         if isinstance(self.pattern, NM):
             self._check_quota(self.pattern)
 
@@ -137,6 +137,10 @@ class Recipe:
         if not isinstance(data, dict):
             raise StateError(_not_a_recipe(f"it is a JSON {type(data).__name__}"))
         return cls.from_dict(data)
+
+
+def _listed(names: object) -> list[object]:
+    return list(names) if isinstance(names, (list, tuple)) else [None]
 
 
 def _not_a_recipe(why: str) -> str:

@@ -35,7 +35,7 @@ class Schedule:
             ("drop_fraction", 0.0, 1.0),
         ):
             value = getattr(self, name)
-            if not low <= value <= high:
+            if not isinstance(value, (int, float)) or not low <= value <= high:
                 raise ArgumentError(f"Schedule({name}={value!r}): {name} must lie between {low:.4g} and {high:.4g}")
         if self.interval is not None and (not isinstance(self.interval, int) or self.interval < 1):
             raise ArgumentError(

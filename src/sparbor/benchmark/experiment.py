@@ -2,14 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
 
-from sparbor.benchmark import environment, measure
+from sparbor.benchmark import contest, environment, measure
 from sparbor.benchmark.arms import (
     BATCH,
     Arm,
@@ -22,8 +19,7 @@ from sparbor.benchmark.arms import (
     train,
 )
 from sparbor.benchmark.job import Job
-from sparbor.benchmark.runtimes import CONTESTANTS
-from sparbor.errors import OutputError, SparborError
+from sparbor.errors import SparborError
 from sparbor.lowering import deploy
 from sparbor.runtime import Runtime
 
@@ -66,12 +62,15 @@ def run(job: Job, watcher: Watcher, keep: Callable[[dict[str, Any]], None]) -> t
     for arm in arms:
         metrics[arm.name]["test_accuracy_percent"] = accuracy_percent(arm.model, split.test)
         metrics[arm.name].update(measure.parameter_counts(arm.model))
-    for name, runtimes in measure_runtimes(job, arms, split.test.images[:1].cpu()).items():
-        metrics[name]["runtimes"] = runtimes
+    image = split.test.images[:1].cpu()
+    results = contest.hold(job.dataset, {arm.name: arm.model.cpu() for arm in arms}, image)
+    for arm in arms:
+        metrics[arm.name]["runtimes"] = results.figures[arm.name]
+    metrics["not_measured"] = results.not_measured
     metrics["remaining_error_reduction"] = remaining_error_reduction(
         metrics["baseline"]["test_accuracy_percent"], metrics["dendritic"]["test_accuracy_percent"]
     )
-    runtime = deploy(arms[1].model.cpu(), split.test.images[:1].cpu())
+    runtime = deploy(arms[1].model, image)
     metrics["deployed"] = check_deployed(arms[1], runtime, split.test)
     return metrics, runtime
 
@@ -114,45 +113,6 @@ def _history(arm: Arm) -> dict[str, Any]:
     }
 
 
-def measure_runtimes(job: Job, arms: Sequence[Arm], image: Tensor) -> dict[str, dict[str, Any]]:
-    """By arm, then by runtime: latency for one image on one thread, memory, and the bytes stored."""
-    entries = [(arm, runtime) for arm in arms for runtime, each in CONTESTANTS.items() if each.installed]
-    threads = torch.get_num_threads()
-    with TemporaryDirectory() as directory:
-        files = {f"{arm.name} {runtime}": Path(directory) / f"{arm.name}.{runtime}" for arm, runtime in entries}
-        calls = {}
-        for arm, runtime in entries:
-            file = files[f"{arm.name} {runtime}"]
-            _store(runtime, arm.model, image, file)
-            calls[f"{arm.name} {runtime}"] = CONTESTANTS[runtime].imports()(file, job.dataset, image.numpy())
-        latency = measure.latencies(calls)
-        torch.set_num_threads(threads)
-
-        figures: dict[str, dict[str, Any]] = {arm.name: {} for arm in arms}
-        for arm, runtime in entries:
-            file = files[f"{arm.name} {runtime}"]
-            memory = measure.memory(runtime, job.dataset, file, image.shape)
-            figures[arm.name][runtime] = {
-                "latency_us_median": latency[f"{arm.name} {runtime}"].median_us,
-                "latency_us_p95": latency[f"{arm.name} {runtime}"].p95_us,
-                "threads": 1,
-                "batch": 1,
-                "memory_growth_bytes": memory and memory.growth_bytes,
-                "process_peak_bytes": memory and memory.process_bytes,
-                "stored_bytes": file.stat().st_size,
-            }
-    return figures
-
-
-def _store(runtime: str, model: nn.Module, example: Tensor, file: Path) -> None:
-    try:
-        CONTESTANTS[runtime].store(model, example, file)
-    except OSError as error:
-        raise OutputError(
-            f"{str(file)!r}: could not be written ({error.strerror}); make room, or set TMPDIR to another directory"
-        ) from error
-
-
 def check_deployed(arm: Arm, runtime: Runtime, test: Part) -> dict[str, Any]:
     """Compare the deployed model with the trained one on the whole test set.
 
@@ -160,7 +120,7 @@ def check_deployed(arm: Arm, runtime: Runtime, test: Part) -> dict[str, Any]:
     """
     images, labels = test.images.cpu(), test.labels.cpu()
     with torch.inference_mode():
-        expected = arm.model.cpu().eval()(images)
+        expected = arm.model.eval()(images)
     scores = runtime(images)
     error = ((scores - expected).norm() / expected.norm()).item()
     allowed = ERROR_A_LAYER * len(runtime.describe())

@@ -9,7 +9,7 @@ import torch
 from sparbor.benchmark.models import TASKS, Task
 from sparbor.errors import ArgumentError
 from sparbor.modules import check_sparsity
-from sparbor.recipe import Recipe
+from sparbor.recipe import LARGEST_SEED, Recipe
 from sparbor.schedule import Schedule
 
 WARMUP_EPOCHS = 2
@@ -32,8 +32,8 @@ class Job:
             raise ArgumentError(f"dataset={self.dataset!r}: must be one of {', '.join(map(repr, TASKS))}")
         if self.epochs < 1:
             raise ArgumentError(f"epochs={self.epochs}: must be at least 1")
-        if self.seed < 0:
-            raise ArgumentError(f"seed={self.seed}: must be a whole number of at least 0")
+        if not 0 <= self.seed < LARGEST_SEED:
+            raise ArgumentError(f"seed={self.seed}: must be a whole number from 0 to {LARGEST_SEED - 1}")
         if not 0 < self.learning_rate < math.inf:
             raise ArgumentError(f"learning_rate={self.learning_rate}: must be a positive number")
         check_sparsity(self.sparsity)

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from sparbor.benchmark.runtimes import CONTESTANTS
 from sparbor.errors import OutputError
+from sparbor.files import write_file
 from sparbor.runtime import Runtime
 
 METRICS = "metrics.json"
@@ -30,6 +31,9 @@ def prepare(out: Path) -> None:
             pass
     except OSError as error:
         raise OutputError(f"out={str(out)!r}: cannot write there ({error.strerror}); choose another --out") from error
+    for name in (METRICS, PARTIAL, PLOT, MODEL):
+        if (out / name).is_dir():
+            raise OutputError(f"out={str(out)!r}: {name} is a directory there; remove it or choose another --out")
 
 
 def publish(out: Path, metrics: dict[str, Any], runtime: Runtime) -> None:
@@ -39,7 +43,7 @@ def publish(out: Path, metrics: dict[str, Any], runtime: Runtime) -> None:
         {
             MODEL: runtime.save,
             PLOT: lambda file: plot(file, metrics),
-            METRICS: lambda file: _save_json(file, metrics),
+            METRICS: lambda file: file.write_bytes(_json(metrics)),
         },
     )
     (out / PARTIAL).unlink(missing_ok=True)
@@ -47,19 +51,15 @@ def publish(out: Path, metrics: dict[str, Any], runtime: Runtime) -> None:
 
 def publish_partial(out: Path, metrics: dict[str, Any]) -> None:
     """Keep the finished epochs of a run that is still going, should it be interrupted."""
-    _replace_files(out, {PARTIAL: lambda file: _save_json(file, metrics)})
+    write_file(out / PARTIAL, _json(metrics))
 
 
-def _replace_files(out: Path, writers: dict[str, Callable[[Path], None]]) -> None:
+def _replace_files(out: Path, writers: dict[str, Callable[[Path], object]]) -> None:
     try:
-        directory = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=out))
-        try:
+        with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=out) as directory:
             for name, write in writers.items():
-                write(directory / name)
-            for name in writers:
-                os.replace(directory / name, out / name)
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
+                write(Path(directory) / name)
+            _swap_in(Path(directory), out, list(writers))
     except (OSError, OutputError) as error:
         raise OutputError(
             f"out={str(out)!r}: {', '.join(writers)} could not be written ({error});"
@@ -67,8 +67,28 @@ def _replace_files(out: Path, writers: dict[str, Callable[[Path], None]]) -> Non
         ) from error
 
 
-def _save_json(file: Path, metrics: dict[str, Any]) -> None:
-    file.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+def _swap_in(new: Path, out: Path, names: list[str]) -> None:
+    """Move the files of ``new`` to ``out``; if one cannot be moved, put back what the others replaced."""
+    older = Path(tempfile.mkdtemp(dir=new))
+    for name in names:
+        if (out / name).exists():
+            shutil.copy2(out / name, older / name)
+    moved: list[str] = []
+    try:
+        for name in names:
+            os.replace(new / name, out / name)
+            moved.append(name)
+    except BaseException:  # an interrupt, too, must not leave a mixture
+        for name in moved:
+            if (older / name).exists():
+                os.replace(older / name, out / name)
+            else:
+                (out / name).unlink()
+        raise
+
+
+def _json(metrics: dict[str, Any]) -> bytes:
+    return (json.dumps(metrics, indent=2, allow_nan=False) + "\n").encode()
 
 
 def plot(file: Path, metrics: dict[str, Any]) -> None:
@@ -125,6 +145,10 @@ def table(metrics: dict[str, Any]) -> Table:
         result.add_row("  memory to load and run (MB)", *(_megabytes(each["memory_growth_bytes"]) for each in figures))
         result.add_row("  whole process (MB)", *(_megabytes(each["process_peak_bytes"]) for each in figures))
         result.add_row("  stored model (MB)", *(_megabytes(each["stored_bytes"]) for each in figures))
+    for name, reason in metrics["not_measured"].items():
+        result.add_section()
+        result.add_row(f"{CONTESTANTS[name].label}: not measured", "", "")
+        result.add_row(f"  {reason}", "", "")
     result.caption = _caption(metrics)
     return result
 

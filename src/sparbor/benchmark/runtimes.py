@@ -30,14 +30,14 @@ class Contestant:
     """
 
     label: str
-    package: str
+    packages: tuple[str, ...]
     store: Callable[["nn.Module", "Tensor", Path], None]
     imports: Callable[[], Prepare]
 
     @property
-    def installed(self) -> bool:
-        """Whether it can take part."""
-        return importlib.util.find_spec(self.package) is not None
+    def missing(self) -> list[str]:
+        """Packages without which it cannot take part."""
+        return [package for package in self.packages if importlib.util.find_spec(package) is None]
 
 
 def _plain(model: "nn.Module") -> "nn.Module":
@@ -112,8 +112,9 @@ def _import_onnxruntime() -> Prepare:
     return prepare
 
 
+OPTIONAL = ("onnxruntime",)  # a rival that fails is reported as not measured, with the reason
 CONTESTANTS = {
-    "torch": Contestant("PyTorch", "torch", _store_torch, _import_torch),
-    "sparbor": Contestant("Sparbor engine", "sparbor", _store_engine, _import_engine),
-    "onnxruntime": Contestant("ONNX Runtime", "onnxruntime", _store_onnx, _import_onnxruntime),
+    "torch": Contestant("PyTorch", (), _store_torch, _import_torch),
+    "sparbor": Contestant("Sparbor engine", (), _store_engine, _import_engine),
+    "onnxruntime": Contestant("ONNX Runtime", ("onnx", "onnxruntime"), _store_onnx, _import_onnxruntime),
 }
