@@ -339,7 +339,15 @@ def test_without_the_engine_training_works_and_the_benchmark_says_how_to_build_i
 @pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
 def test_interrupt_keeps_finished_epochs(mnist_dir: Path, older_results: Path) -> None:
     command = [*MAIN, "--epochs", "500", "--out", str(older_results), "--data-dir", str(mnist_dir)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ONE_THREAD,
+        # A shell that runs the tests in the background has them, and so their children, ignore the signal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     partial = older_results / "metrics.partial.json"
     deadline = time.monotonic() + 200
     while not (partial.exists() and json.loads(partial.read_text())["dendritic"]["epochs"]):
