@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -316,6 +317,12 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 def test_the_runtime_does_not_import_torch():
     code = "import sparbor.runtime, sys; sparbor.load; assert 'torch' not in sys.modules"
     assert in_fresh_python(code).returncode == 0
+
+
+def test_the_bindings_use_the_limited_api():
+    """From Python 3.12 on the engine is built against it, which has none of these macros; a build would fail there."""
+    sources = Path(__file__).parent.parent / "native"
+    assert not re.findall(r"\bPy[A-Z][a-z]+_(?:GET|SET)_[A-Z]+", (sources / "bindings.cpp").read_text())
 
 
 @pytest.mark.parametrize("use", ["sparbor.load('x')", "sparbor.Runtime(program)", "sparbor.runtime.kernel_sets()"])
