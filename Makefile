@@ -19,6 +19,8 @@ FORCE:
 $(INSTALLED): pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/* native/kernels/*) $(VENV)/.modules
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -c 'import sparbor._native' || \
+	  { echo 'The native engine was not built; `pip install -v -e .` in $(VENV) says why.' >&2; exit 1; }
 	touch $@
 
 demo: setup

@@ -104,16 +104,26 @@ public:
         return out;
     }
 
-    size_t workspace_bytes() const { return engine_ ? engine_->workspace_bytes() : 0; }
-    size_t allocations() const { return engine_ ? engine_->allocations() : 0; }
+    size_t workspace_bytes() const { return finished().workspaces().bytes(); }
+    size_t item_bytes() const { return finished().workspaces().item_bytes(); }
+    size_t scratch_bytes() const { return finished().workspaces().scratch_bytes(); }
     std::string isa() const { return kernels_->name; }
     size_t threads() const { return threads_; }
 
 private:
-    static std::optional<Activation> optional_activation(const nb::object& triple) {
+    const Engine& finished() const {
+        if (!engine_) throw std::logic_error("the model is not finished");
+        return *engine_;
+    }
+
+    // A name and two parameters.
+    std::optional<Activation> optional_activation(const nb::object& triple) const {
         if (triple.is_none()) return std::nullopt;
-        return Activation{static_cast<Map>(nb::cast<int>(triple[0])), nb::cast<float>(triple[1]),
-                          nb::cast<float>(triple[2])};
+        const auto name = nb::cast<std::string>(triple[0]);
+        for (const NamedMap* each = kernels_->elementwise->maps; each->name; each++)
+            if (name == each->name)
+                return Activation{each->map, nb::cast<float>(triple[1]), nb::cast<float>(triple[2])};
+        throw std::invalid_argument("no activation named " + name);
     }
 
     static bool fits(PyArrayObject* array, const std::vector<size_t>& item, int flags) {
@@ -145,32 +155,37 @@ private:
     std::unique_ptr<Engine> engine_;
 };
 
-PyObject *out_name, *checked_call_name;
+PyObject *out_name, *checked_call_name, *out_of_memory_name;
 
-// model(x, out=None): the fast way, or else the method `_checked_call` of the Python class.
+PyObject* call_method(PyObject* self, PyObject* name, PyObject* args, PyObject* kwargs) {
+    PyObject* method = PyObject_GetAttr(self, name);
+    if (!method) return nullptr;
+    PyObject* result = PyObject_Call(method, args, kwargs);
+    Py_DECREF(method);
+    return result;
+}
+
+// model(x, out=None): the fast way, or else the method `_checked_call` of the Python class. If memory runs out, its
+// method `_out_of_memory` raises what says so. Only functions of the limited API, which nanobind builds against.
 PyObject* call_model(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
-    const bool one_argument = PyTuple_GET_SIZE(args) == 1;
     PyObject* out = kwargs ? PyDict_GetItemWithError(kwargs, out_name) : nullptr;
-    if (one_argument && (!kwargs || PyDict_GET_SIZE(kwargs) == (out ? 1 : 0))) {
+    if (PyTuple_Size(args) == 1 && (!kwargs || PyDict_Size(kwargs) == (out ? 1 : 0))) {
         try {
             Model* model = nb::inst_ptr<Model>(self);
-            PyObject* result = model->try_run(PyTuple_GET_ITEM(args, 0), out == Py_None ? nullptr : out);
+            PyObject* result = model->try_run(PyTuple_GetItem(args, 0), out == Py_None ? nullptr : out);
             if (result) return result;
         } catch (nb::python_error& error) {
+            if (error.matches(PyExc_MemoryError)) return call_method(self, out_of_memory_name, args, nullptr);
             error.restore();
             return nullptr;
         } catch (const std::bad_alloc&) {
-            return PyErr_NoMemory();
+            return call_method(self, out_of_memory_name, args, nullptr);
         } catch (const std::exception& error) {
             PyErr_SetString(PyExc_RuntimeError, error.what());
             return nullptr;
         }
     }
-    PyObject* method = PyObject_GetAttr(self, checked_call_name);
-    if (!method) return nullptr;
-    PyObject* result = PyObject_Call(method, args, kwargs);
-    Py_DECREF(method);
-    return result;
+    return call_method(self, checked_call_name, args, kwargs);
 }
 
 PyType_Slot model_slots[] = {{Py_tp_call, reinterpret_cast<void*>(call_model)}, {0, nullptr}};
@@ -183,10 +198,16 @@ NB_MODULE(_native, module) {
     if (PyArray_ImportNumPyAPI() < 0) throw nb::python_error();
     out_name = PyUnicode_InternFromString("out");
     checked_call_name = PyUnicode_InternFromString("_checked_call");
+    out_of_memory_name = PyUnicode_InternFromString("_out_of_memory");
 
     module.def("kernel_sets", [] {
         std::vector<std::string> names;
         for (const KernelSet* set : available_kernel_sets()) names.push_back(set->name);
+        return names;
+    });
+    module.def("activations", [] {
+        std::vector<std::string> names;
+        for (const NamedMap* each = portable::elementwise.maps; each->name; each++) names.push_back(each->name);
         return names;
     });
 
@@ -206,7 +227,8 @@ NB_MODULE(_native, module) {
         .def("reshape", &Model::reshape, "x"_a, "y"_a)
         .def("finish", &Model::finish, "input"_a, "output"_a)
         .def_prop_ro("workspace_bytes", &Model::workspace_bytes)
-        .def_prop_ro("allocations", &Model::allocations)
+        .def_prop_ro("item_bytes", &Model::item_bytes)
+        .def_prop_ro("scratch_bytes", &Model::scratch_bytes)
         .def_prop_ro("isa", &Model::isa)
         .def_prop_ro("threads", &Model::threads);
 }

@@ -4,12 +4,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <memory>
-#include <mutex>
-#include <thread>
 #include <vector>
 
 #include "kernels.h"
 #include "pool.h"
+#include "workspaces.h"
 
 namespace sparbor {
 
@@ -28,7 +27,7 @@ struct Value {
 };
 
 struct Activation {
-    Map map;
+    MapKernel map;
     float a, b;
 };
 
@@ -75,34 +74,15 @@ public:
     // x and y are contiguous: batch items of the input's and of the output's rows and features.
     void run(const float* x, float* y, size_t batch);
 
-    const KernelSet& kernels() const { return kernels_; }
-    size_t threads() const { return pool_ ? pool_->threads() : 1; }
-    size_t workspace_bytes();
-    size_t allocations() const { return allocations_; }
+    const Workspaces& workspaces() const { return workspaces_; }
 
 private:
-    struct Workspace {
-        std::thread::id owner;
-        size_t batch = 0;
-        size_t bytes = 0;
-        std::unique_ptr<float[]> memory;
-        std::vector<float*> buffers;
-        float* scratch = nullptr;
-    };
-
-    Workspace& workspace(size_t batch);
-    void allocate(Workspace& workspace, size_t batch);
-
     const KernelSet& kernels_;
     std::vector<Value> values_;
     const size_t input_, output_;
     std::vector<std::unique_ptr<Step>> steps_;
-    std::vector<size_t> floats_per_item_;  // by buffer
-    size_t scratch_floats_ = 0;
+    Workspaces workspaces_;
     std::unique_ptr<Pool> pool_;
-    std::mutex workspaces_lock_;
-    std::vector<std::unique_ptr<Workspace>> workspaces_;  // one a thread
-    std::atomic<size_t> allocations_{0};
 };
 
 }  // namespace sparbor

@@ -66,12 +66,13 @@ using DenseKernel = void (*)(const DenseLayer&, const Rows&, size_t first_group,
 // An element-wise function in place; `a` and `b` are its parameters, where it has any.
 using MapKernel = void (*)(float* values, size_t count, float a, float b);
 
-enum class Map : uint8_t {
-    clamp, leaky_relu, elu, gelu, gelu_tanh, silu, sigmoid, tanh, hardswish, hardsigmoid, softplus, count
+struct NamedMap {
+    const char* name;
+    MapKernel map;
 };
 
 struct Elementwise {
-    MapKernel maps[static_cast<size_t>(Map::count)];
+    const NamedMap* maps;  // the activations, up to one without a name
     void (*add)(const float* left, const float* right, float* sum, size_t count);
     void (*scale_shift)(const float* x, const float* scale, const float* shift, float* y, size_t count);
     void (*softmax)(float* row, size_t count);

@@ -1,6 +1,9 @@
 #include "pool.h"
 
 #include <chrono>
+#include <stdexcept>
+#include <string>
+#include <system_error>
 
 #ifdef _WIN32
 #include <process.h>
@@ -36,14 +39,26 @@ bool spin_until_changed(const std::atomic<uint32_t>& value, uint32_t old) {
 }  // namespace
 
 Pool::Pool(size_t threads) : process_(getpid()) {
-    for (size_t i = 1; i < threads; i++) workers_.emplace_back([this] { work(); });
+    try {
+        workers_.reserve(threads - 1);
+        while (this->threads() < threads) workers_.emplace_back([this] { work(); });
+    } catch (const std::system_error&) {
+        stop();
+        throw std::runtime_error("the system could start only " + std::to_string(this->threads()));
+    } catch (...) {
+        stop();
+        throw;
+    }
 }
 
 Pool::~Pool() {
-    if (forked()) {  // the threads are the parent's: there is nothing to join
+    if (forked())  // the threads are the parent's: there is nothing to join
         new std::vector<std::thread>(std::move(workers_));
-        return;
-    }
+    else
+        stop();
+}
+
+void Pool::stop() {
     stop_ = true;
     round_.fetch_add(1);
     round_.notify_all();

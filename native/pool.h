@@ -13,6 +13,7 @@ namespace sparbor {
 
 class Pool {
 public:
+    // Throws std::runtime_error, which says how many it could start, if the system does not let it start all of them.
     explicit Pool(size_t threads);
     ~Pool();
     Pool(const Pool&) = delete;
@@ -31,6 +32,7 @@ public:
 private:
     using Call = void (*)(const void* context, size_t i);
     void run(size_t pieces, Call call, const void* context);
+    void stop();
     void work();
     void take_pieces();
     bool forked() const;

@@ -24,9 +24,8 @@ Rows rows_of(const Call& call, const Value& x, const Value& y) {
     return {call.data(x), row_stride(x.features), call.data(y), row_stride(y.features), call.rows(x)};
 }
 
-void apply(const Call& call, const Activation& activation, float* rows, size_t stride, size_t count, size_t features) {
-    const MapKernel map = call.kernels.elementwise->maps[static_cast<size_t>(activation.map)];
-    for (size_t row = 0; row < count; row++) map(rows + row * stride, features, activation.a, activation.b);
+void apply(const Activation& activation, float* rows, size_t stride, size_t count, size_t features) {
+    for (size_t row = 0; row < count; row++) activation.map(rows + row * stride, features, activation.a, activation.b);
 }
 
 // Runs kernel(first group, last group), split over the threads, and the activation over what has just been written.
@@ -36,8 +35,7 @@ void run_linear(const Call& call, const Rows& rows, size_t groups, double work, 
     call.split(groups, work, [&](size_t first, size_t last) {
         kernel(first, last);
         if (activation)
-            apply(call, *activation, rows.y + first * group_size, rows.y_stride, rows.count,
-                  (last - first) * group_size);
+            apply(*activation, rows.y + first * group_size, rows.y_stride, rows.count, (last - first) * group_size);
     });
 }
 
@@ -120,7 +118,7 @@ void Apply::run(const Call& call) const {
         const float* x = call.data(x_) + first * stride;
         float* y = call.data(y_) + first * stride;
         if (x != y) std::memcpy(y, x, (last - first) * stride * sizeof(float));
-        apply(call, activation_, y, stride, last - first, x_.features);
+        apply(activation_, y, stride, last - first, x_.features);
     });
 }
 

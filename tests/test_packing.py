@@ -130,7 +130,13 @@ def test_dense_panels_come_back():
         (np.zeros((2, 4), np.float32), np.zeros((2, 4), np.uint8), None, "mask uint8"),
         (np.zeros((2, 4), np.float32), np.zeros((4, 2), bool), None, "must be equal"),
         (np.zeros((2, 4), np.float32), np.zeros((2, 4), bool), np.zeros(3, np.float32), "one an output"),
-        (np.full((2, 4), np.nan, np.float32), np.ones((2, 4), bool), None, "NaN or infinity"),
+        (np.full((2, 4), np.nan, np.float32), np.ones((2, 4), bool), None, "weight holds NaN or infinity"),
+        (
+            np.zeros((2, 4), np.float32),
+            np.ones((2, 4), bool),
+            np.array([0, np.inf], np.float32),
+            "bias holds NaN or infinity",
+        ),
     ],
 )
 def test_what_cannot_be_packed_is_named(weight, mask, bias, text):

@@ -1,6 +1,7 @@
 """The model file: golden bytes, and one test for each way in which a file can lie."""
 
 import json
+import os
 import zlib
 from pathlib import Path
 
@@ -8,8 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from sparbor.errors import ModelFileError, OutputError
-from sparbor.packing import Precision, pack, pack_dense
+from sparbor.errors import ArgumentError, ModelFileError, OutputError
+from sparbor.packing import Precision, SparseLayer, Topology, pack, pack_dense
 from sparbor.program import Activation, Affine, Operation, Program, checksummed, load, save
 from tests.layers import mlp
 
@@ -83,8 +84,61 @@ def test_saving_replaces_a_file_only_by_a_whole_one(tmp_path):
     save(golden_program(), path)
     assert_same(load(path), golden_program())
     assert [each.name for each in tmp_path.iterdir()] == ["model.safetensors"]
-    with pytest.raises(OutputError, match="could not write"):
-        save(golden_program(), tmp_path / "missing" / "model.safetensors")
+
+
+def test_a_file_that_cannot_be_written_is_an_output_error_and_leaves_nothing(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    there = sorted(tmp_path.iterdir())
+    for name in ("missing/model", "file/model", "folder", "pipe", "loop", "x" * 300, "a\0b"):
+        with pytest.raises(OutputError, match="could not write"):
+            save(golden_program(), f"{tmp_path}/{name}")
+    for name in ("", "/", os.devnull):
+        with pytest.raises(OutputError, match="not a regular file"):
+            save(golden_program(), name)
+    assert sorted(tmp_path.iterdir()) == there
+
+
+def test_a_write_that_fails_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    save(golden_program(), path)
+
+    def fail(source, target):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OutputError, match="the disk is full"):
+        save(mlp([40, 20]), path)
+    assert_same(load(path), golden_program())
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_saving_through_a_link_replaces_what_it_leads_to(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "model")
+    for program in (mlp([40, 20]), golden_program()):
+        save(program, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert_same(load(tmp_path / "there" / "model"), golden_program())
+
+
+def test_two_writers_do_not_write_to_one_file(tmp_path, monkeypatch):
+    """Each has a whole file of its own until the moment it takes its place."""
+    path, sources = tmp_path / "model.safetensors", []
+    replace = os.replace
+
+    def meet(source, target):
+        sources.append(Path(source).name)
+        if len(sources) == 1:
+            save(mlp([40, 20]), path)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", meet)
+    save(golden_program(), path)
+    assert len(set(sources)) == 2
+    assert_same(load(path), golden_program())
 
 
 def test_a_missing_file(tmp_path):
@@ -200,6 +254,7 @@ def put(place, value):
         (put(["operations", 0, "activation"], ["relux"]), "'relux' of 0 parameters is unknown"),
         (put(["operations", 0, "activation"], ["relu", 1]), "'relu' of 1 parameters is unknown"),
         (put(["operations", 1, "activation"], ["leaky_relu", "x"]), "malformed"),
+        (put(["operations", 1, "activation"], ["leaky_relu", float("nan")]), "a parameter that is NaN"),
         (put(["operations", 3, "activation"], ["relu"]), "'add' has the activation"),
         (put(["operations"], []), "never computed"),
         (put(["operations"], 3), "malformed"),
@@ -239,6 +294,12 @@ def test_graphs_that_lie_are_refused(tmp_path, change, text):
         ("words/scale", put([0], -1), "scale"),
         ("halves/halves", put([0], 0x7C00), "infinite or NaN"),
         ("halves/scale", put([1], 0), "scale"),
+        ("words/bias", put([0], np.nan), "'words': bias holds NaN"),
+        ("exact/weights", put([3], np.inf), "'exact': weights holds NaN or infinity"),
+        ("dense/panels", put([3], -np.inf), "'dense': panels holds"),
+        ("halves/bias", put([0], np.inf), "'halves': bias holds"),
+        ("norm/scale", put([0], np.nan), "'norm': scale holds"),
+        ("norm/shift", put([0], np.inf), "'norm': shift holds"),
         ("exact/indices", put([0], 32), "beyond its branch"),
         ("exact/indices", put([0], 20), "beyond the fan-in"),
     ],
@@ -258,6 +319,10 @@ def test_arrays_that_lie_are_refused(tmp_path, name, change, text):
         (put(["words/words", "dtype"], "F64"), "unknown type 'F64'"),
         (put(["words/words", "dtype"], ["U16"]), "unknown type"),
         (put(["words/words"], []), "malformed"),
+        (put(["words/runs_per_group", "shape"], [2, 1]), "not one row"),
+        (put(["words/run_slots", "shape"], [1, 2]), "not one row"),
+        (put(["words/run_branches", "shape"], [2, 1]), "not one row"),
+        (put(["words/branches", "shape"], [2, 2]), "not one row"),
         (put(["extra"], {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}), "begins at byte"),
         (put(["__metadata__"], {}), "not a Sparbor model"),
         (put(["__metadata__"], {"sparbor": 1}), "not strings"),
@@ -271,6 +336,25 @@ def test_headers_that_lie_are_refused(tmp_path, change, text):
     header, tensors = split()
     change(header)
     refuse(tmp_path, join(header, tensors), text)
+
+
+def test_branch_ids_of_two_groups_are_not_taken_for_one(tmp_path):
+    """The last id of a group and the first of the next are 65,535 and 65,536 apart."""
+    fan_in = 2**16 * 32
+    topology = Topology(*(np.array(row, np.uint16) for row in ([1, 1], [1, 1], [1, 1], [65535, 0])))
+    words = np.full((2, 16), 0x3C00, np.uint16)
+    layer = SparseLayer(32, fan_in, topology, words, None, None, np.ones(32, np.float32), None)
+    operations = (Operation("linear", (0,), 1, "wide"),)
+    program = Program(((fan_in,), (32,)), 0, 1, operations, {"wide": layer})
+    save(program, tmp_path / "wide.safetensors")
+    assert_same(load(tmp_path / "wide.safetensors"), program)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_program_is_of_finite_numbers(bad):
+    affine = Affine(np.ones(4, np.float32), np.array([1, bad, 1, 1], np.float32))
+    with pytest.raises(ArgumentError, match=r"layer 'norm': its shift holds NaN or infinity.*batch norm"):
+        Program(((4,), (4,)), 0, 1, (Operation("affine", (0,), 1, "norm"),), {"norm": affine})
 
 
 def test_a_header_length_that_lies_is_refused_before_it_is_read(tmp_path):

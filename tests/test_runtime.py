@@ -1,16 +1,19 @@
+import re
+import shutil
 import subprocess
 import sys
 import threading
-import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import sparbor
-from sparbor.errors import ArgumentError
+from sparbor import engine
+from sparbor.errors import ArgumentError, ModelFileError
 from sparbor.packing import Precision
-from sparbor.program import Activation, Operation, Program
+from sparbor.program import ACTIVATIONS, Activation, Operation, Program, save
 from sparbor.runtime import Runtime, choose_kernel_set, kernel_sets, plan_buffers
 from tests.layers import mlp, relative_error
 
@@ -119,25 +122,156 @@ def test_bad_thread_counts(threads):
         Runtime(mlp([8, 8]), threads)
 
 
-def test_a_call_with_out_allocates_nothing_after_the_first():
-    runtime = Runtime(mlp([300, 400, 50]))
-    calls = {size: (batch_of(size, 300), np.empty((size, 50), np.float32)) for size in (1, 16)}
-    for x, out in calls.values():
-        runtime(x, out=out)
-    before = runtime.allocations
-    tracemalloc.start()
-    for x, out in calls.values():
-        runtime(x, out=out)
-    tracemalloc.reset_peak()
-    settled, _ = tracemalloc.get_traced_memory()
-    for _ in range(100):
-        for x, out in calls.values():
+COUNTING_MALLOC = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stddef.h>
+
+static size_t count;
+size_t allocations(void) { return __atomic_load_n(&count, __ATOMIC_RELAXED); }
+
+#define COUNTED(name, parameters, arguments)                              \\
+    void *name parameters {                                               \\
+        static void *(*next) parameters;                                  \\
+        if (!next) next = (void *(*) parameters)dlsym(RTLD_NEXT, #name);  \\
+        __atomic_fetch_add(&count, 1, __ATOMIC_RELAXED);                  \\
+        return next arguments;                                            \\
+    }
+COUNTED(malloc, (size_t size), (size))
+COUNTED(realloc, (void *old, size_t size), (old, size))
+COUNTED(aligned_alloc, (size_t alignment, size_t size), (alignment, size))
+"""
+
+CALLS_COUNTED = """
+import ctypes, itertools, sys
+import numpy as np
+from sparbor.runtime import Runtime, kernel_sets
+from tests.layers import mlp
+
+allocations = ctypes.CDLL(sys.argv[1]).allocations
+allocations.restype = ctypes.c_size_t
+runtime = Runtime(mlp([300, 1024, 50], 0.5), int(sys.argv[2]))
+for size in (1, 16):
+    x, out = np.ones((size, 300), np.float32), np.empty((size, 50), np.float32)
+    def calls(count):
+        before = allocations()
+        for _ in itertools.repeat(None, count):
             runtime(x, out=out)
-    current, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert runtime.allocations == before
-    assert current - settled < 1000  # the loop's own numbers
-    assert peak - settled < 1000
+        return allocations() - before
+    calls(2)
+    print(calls(1000))
+"""
+
+
+@pytest.fixture(scope="session")
+def counting_malloc(tmp_path_factory):
+    """A library to preload that counts what the process allocates."""
+    compiler = shutil.which("cc")
+    if compiler is None or sys.platform != "linux":
+        pytest.skip("counting allocations needs Linux and a C compiler named cc")
+    folder = tmp_path_factory.mktemp("malloc")
+    (folder / "malloc.c").write_text(COUNTING_MALLOC)
+    command = [compiler, "-shared", "-fPIC", "-O1", "-o", "malloc.so", "malloc.c", "-ldl"]
+    subprocess.run(command, cwd=folder, check=True)
+    return str(folder / "malloc.so")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("isa", kernel_sets())
+def test_a_call_with_out_allocates_nothing_after_the_first(counting_malloc, isa, threads):
+    done = subprocess.run(
+        [sys.executable, "-c", CALLS_COUNTED, counting_malloc, str(threads)],
+        capture_output=True,
+        text=True,
+        env={"LD_PRELOAD": counting_malloc, "SPARBOR_ISA": isa},
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    counts = [int(line) for line in done.stdout.split()]
+    assert len(counts) == 2
+    assert max(counts) < 50  # the interpreter's own, now and then; a step that allocates makes 1000
+
+
+def test_workspaces_are_as_many_as_calls_at_once_and_not_as_threads(runtime):
+    x = batch_of(9, 70)
+    runtime(x)
+    kept = runtime.workspace_bytes
+    for _ in range(20):
+        worker = threading.Thread(target=runtime, args=(x,))
+        worker.start()
+        worker.join()
+    runtime(x[:1])
+    assert runtime.workspace_bytes == kept
+    runtime(batch_of(90, 70))
+    assert kept * 9 < runtime.workspace_bytes < kept * 11  # in place of the small one, not beside it
+
+
+def test_a_batch_too_large_for_memory_is_named_and_the_runtime_lives_on():
+    code = """
+import resource, numpy as np
+from sparbor.errors import ArgumentError, ModelFileError
+from sparbor.runtime import Runtime
+from tests.layers import mlp
+runtime = Runtime(mlp([4, 4096, 4]))
+x = np.ones((1, 4), np.float32)
+wanted = runtime(x)
+large, out = np.ones((2**20, 4), np.float32), np.empty((2**20, 4), np.float32)
+held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+def refused(*arguments):
+    try:
+        runtime(*arguments)
+    except ArgumentError as error:
+        print(error)
+    for _ in range(3):
+        assert np.array_equal(runtime(x), wanted)
+resource.setrlimit(resource.RLIMIT_AS, (held + 2**30, held + 2**30))
+refused(large, out)
+refused(large)
+refused(large, out)
+"""
+    done = in_fresh_python(code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("x has 1,048,576 items, which need 17,") == 3
+
+
+def test_a_batch_beyond_the_machines_memory_is_refused_before_it_is_touched():
+    """An address space of a terabyte costs nothing; the workspace for it would be written to."""
+    runtime = Runtime(mlp([1, 4096, 1]))
+    x = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), (2**38, 1), (4, 4))  # never read
+    with pytest.raises(ArgumentError, match="x has 274,877,906,944 items, which need"):
+        runtime(x, out=x)
+    assert np.isfinite(runtime(batch_of(1, 1))).all()
+
+
+def test_threads_that_the_system_does_not_start_are_counted():
+    code = """
+import resource
+from sparbor.errors import ArgumentError, ModelFileError
+from sparbor.runtime import Runtime
+from tests.layers import mlp
+held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (held + 2**28, held + 2**28))
+try:
+    Runtime(mlp([8, 8]), 256)
+except ArgumentError as error:
+    print(error)
+"""
+    done = in_fresh_python(code)
+    assert done.returncode == 0, done.stderr
+    assert re.match(r"threads=256: the system could start only \d+; use fewer", done.stdout)
+
+
+def test_a_workspace_that_the_weights_do_not_answer_for_is_refused(tmp_path):
+    """Rows of one number are padded to 32, and many values live at once: 3 KB that ask for 150 GB."""
+    rows, relu = 2**26, Activation("relu")
+    operations = [Operation("activation", (0,), value, None, relu) for value in range(1, 20)]
+    operations += [Operation("add", (1 if left == 2 else left + 17, left), left + 18) for left in range(2, 20)]
+    program = Program(((rows, 1),) * 38, 0, 37, tuple(operations))
+    with pytest.raises(ArgumentError, match=r"one item needs 1[0-9]{2},[0-9,]+ bytes of workspace"):
+        Runtime(program)
+    save(program, tmp_path / "model.safetensors")
+    with pytest.raises(ModelFileError, match=r"model.safetensors: one item needs.*damaged"):
+        sparbor.load(tmp_path / "model.safetensors")
 
 
 def test_several_threads_share_a_runtime():
@@ -185,11 +319,33 @@ def test_the_runtime_does_not_import_torch():
     assert in_fresh_python(code).returncode == 0
 
 
-def test_without_the_native_module_the_error_says_how_to_build_it():
-    code = "import sys; sys.modules['sparbor._native'] = None; import sparbor; sparbor.load('x')"
+def test_the_bindings_use_the_limited_api():
+    """From Python 3.12 on the engine is built against it, which has none of these macros; a build would fail there."""
+    sources = Path(__file__).parent.parent / "native"
+    assert not re.findall(r"\bPy[A-Z][a-z]+_(?:GET|SET)_[A-Z]+", (sources / "bindings.cpp").read_text())
+
+
+@pytest.mark.parametrize("use", ["sparbor.load('x')", "sparbor.Runtime(program)", "sparbor.runtime.kernel_sets()"])
+def test_without_the_native_module_the_error_says_how_to_build_it(use):
+    """Whoever only asks for names, or trains, does not meet it."""
+    code = f"""
+import sys
+sys.modules["sparbor._native"] = None
+import sparbor
+from sparbor import *
+from tests.layers import mlp
+assert hasattr(sparbor, "Runtime")
+program = mlp([8, 8])
+{use}
+"""
     done = in_fresh_python(code)
-    assert "EngineMissingError" in done.stderr
-    assert "pip install" in done.stderr
+    assert "EngineMissingError" in done.stderr.splitlines()[-1]
+    for remedy in ("make setup", "pip install -e .", "pip install --force-reinstall"):
+        assert remedy in done.stderr.splitlines()[-1]
+
+
+def test_the_engine_has_the_activations_of_a_program():
+    assert {"relu", *engine.activations()} == set(ACTIVATIONS)
 
 
 def test_a_kernel_set_can_be_forced_and_fails_loudly(monkeypatch):

@@ -156,13 +156,24 @@ void softmax(float* row, size_t n) {
     for (size_t k = 0; k < n; k++) row[k] /= sum;
 }
 
+// The names are those of a program's activations.
+const NamedMap maps[] = {
+    {"clamp", clamp},
+    {"leaky_relu", leaky_relu},
+    {"elu", elu},
+    {"gelu", gelu},
+    {"gelu_tanh", gelu_tanh},
+    {"silu", silu},
+    {"sigmoid", sigmoid},
+    {"tanh", tanh},
+    {"hardswish", hardswish},
+    {"hardsigmoid", hardsigmoid},
+    {"softplus", softplus},
+    {nullptr, nullptr},
+};
+
 }  // namespace
 
-const Elementwise elementwise{
-    {clamp, leaky_relu, elu, gelu, gelu_tanh, silu, sigmoid, tanh, hardswish, hardsigmoid, softplus},
-    add,
-    scale_shift,
-    softmax,
-};
+const Elementwise elementwise{maps, add, scale_shift, softmax};
 
 }  // namespace sparbor::SPARBOR_KERNELS

@@ -10,6 +10,7 @@ arrays.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -307,8 +308,18 @@ def _check_layer(weight: Floats, mask: Bools, bias: Floats | None) -> None:
         raise ArgumentError(f"bias is {bias.dtype} of shape {bias.shape}: it must be float32, one an output")
     if weight.shape[1] > MAX_BRANCHES * BRANCH:
         raise ArgumentError(f"a fan-in of {weight.shape[1]} is too large: the format ends at {MAX_BRANCHES * BRANCH}")
-    if not np.isfinite(weight[mask]).all():
-        raise ArgumentError("weight holds NaN or infinity in an active place: a packed layer holds finite weights")
+    for part, values in (("weight", weight[mask]), ("bias", bias)):
+        if values is not None and not np.isfinite(values).all():
+            where = " in an active place" if part == "weight" else ""
+            raise ArgumentError(f"{part} holds NaN or infinity{where}: a packed layer holds finite numbers")
+
+
+def not_finite(arrays: Mapping[str, npt.NDArray[np.generic]]) -> str | None:
+    """The name of an array of floats in which some are NaN or infinite."""
+    for name, array in arrays.items():
+        if array.dtype == np.float32 and not np.isfinite(array).all():
+            return name
+    return None
 
 
 def check_dense(name: str, layer: DenseLayer) -> None:
@@ -336,6 +347,8 @@ def check_sparse(name: str, layer: SparseLayer) -> None:
     """Refuse a layer from a file that would lead a kernel out of its arrays, or that no packing writes."""
     require = partial(_require, name)
     topology = layer.topology
+    for part in Topology.__dataclass_fields__:
+        require(getattr(topology, part).ndim == 1, f"{part} is not one row of numbers")
     runs, groups = len(topology.run_slots), -(-layer.outputs // GROUP)
     require(
         len(topology.runs_per_group) == groups,
@@ -364,7 +377,7 @@ def check_sparse(name: str, layer: SparseLayer) -> None:
     )
 
     group_of_run = np.repeat(np.arange(groups), topology.runs_per_group)
-    placed = np.repeat(group_of_run, topology.run_branches) * MAX_BRANCHES + topology.branches
+    placed = np.repeat(group_of_run, topology.run_branches) * 2**16 + topology.branches
     require(len(np.unique(placed)) == listed, "a group lists a branch twice")
 
     padding = layer.padding

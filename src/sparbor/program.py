@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
+import secrets
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save as to_safetensors
 
-from sparbor.errors import ModelFileError, OutputError
+from sparbor.errors import ArgumentError, ModelFileError, OutputError
 from sparbor.packing import (
     DenseLayer,
     Floats,
@@ -26,6 +28,7 @@ from sparbor.packing import (
     aligned_empty,
     check_dense,
     check_sparse,
+    not_finite,
 )
 
 VERSION = 1
@@ -93,6 +96,14 @@ class Program:
     operations: tuple[Operation, ...]
     layers: Mapping[str, Layer | Affine] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name, layer in self.layers.items():
+            if (part := not_finite(layer.arrays())) is not None:
+                raise ArgumentError(
+                    f"layer {name!r}: its {part} holds NaN or infinity: find where training went wrong, "
+                    "or which batch norm has a variance of 0, and mend that"
+                )
+
     @property
     def weight_bytes(self) -> int:
         return sum(array.nbytes for layer in self.layers.values() for array in layer.arrays().values())
@@ -106,14 +117,25 @@ def save(program: Program, path: str | os.PathLike[str]) -> None:
     text = json.dumps(_to_json(program, tensors), separators=(",", ":"))
     metadata = {"sparbor": checksummed(text)}  # one entry: safetensors keeps no order
     data = to_safetensors({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata)
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_bytes(data)
+        _replace(Path(os.path.realpath(path)), data)
+    except (OSError, ValueError) as error:  # a ValueError is a NUL in the path
+        raise OutputError(f"could not write {os.fspath(path)!r}: {error}") from error
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write beside the file, under a name that no other writer has, and put that in its place."""
+    if os.path.lexists(path) and not path.is_file():
+        raise OSError("it is there and is not a regular file")
+    partial = path.with_name(f".sparbor-{secrets.token_hex(8)}.partial")
+    try:
+        with open(partial, "xb") as file:
+            file.write(data)
         os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OutputError(f"could not write {path}: {error}") from error
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
 
 
 def load(path: str | os.PathLike[str]) -> Program:
@@ -291,6 +313,7 @@ def _operation(entry: dict[str, Any]) -> Operation:
         known = name in ACTIVATIONS and len(parameters) == len(ACTIVATIONS[name])
         _require(known, f"an activation {name!r} of {len(parameters)} parameters is unknown")
         activation = Activation(name, tuple(float(value) for value in parameters))
+        _require(not any(map(math.isnan, activation.parameters)), f"activation {name!r} has a parameter that is NaN")
     fits = kind in ("linear", "activation") if activation else kind != "activation"
     _require(fits, f"operation {kind!r} has the activation {activation}")
     return Operation(kind, inputs, entry["output"], layer, activation)
@@ -320,7 +343,9 @@ def _layer(name: str, entry: dict[str, Any], arrays: dict[str, Array]) -> Layer 
         scale = _part(name, arrays, "scale", np.float32, None)
         shift = _part(name, arrays, "shift", np.float32, scale.shape)
         _require(scale.ndim == 1 and not arrays, f"layer {name!r} has other arrays than an affine one")
-        return Affine(scale, shift)
+        affine = Affine(scale, shift)
+        _check_finite(name, affine)
+        return affine
     outputs, fan_in = entry["outputs"], entry["fan_in"]
     good = _is_count(outputs) and _is_count(fan_in) and outputs > 0 and fan_in > 0
     _require(good, f"layer {name!r} has {outputs!r} outputs of fan-in {fan_in!r}")
@@ -335,6 +360,7 @@ def _layer(name: str, entry: dict[str, Any], arrays: dict[str, Array]) -> Layer 
         else:
             panels = _part(name, arrays, "panels", np.float32, shape)
         layer = DenseLayer(outputs, fan_in, panels, halves, scale, bias)
+        _check_finite(name, layer)
         check_dense(name, layer)
     else:
         _require(kind == "sparse", f"layer {name!r} is of the unknown kind {kind!r}")
@@ -347,9 +373,15 @@ def _layer(name: str, entry: dict[str, Any], arrays: dict[str, Array]) -> Layer 
             weights = _part(name, arrays, "weights", np.float32, None)
             indices = _part(name, arrays, "indices", np.uint8, weights.shape)
         layer = SparseLayer(outputs, fan_in, topology, words, weights, indices, scale, bias)
+        _check_finite(name, layer)
         check_sparse(name, layer)
     _require(not arrays, f"layer {name!r} has the unknown arrays {sorted(arrays)}")
     return layer
+
+
+def _check_finite(name: str, layer: Layer | Affine) -> None:
+    part = not_finite(layer.arrays())
+    _require(part is None, f"layer {name!r}: {part} holds NaN or infinity")
 
 
 def _part(name: str, arrays: dict[str, Array], part: str, dtype: type[np.generic], shape: Shape | None) -> Any:

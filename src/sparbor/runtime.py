@@ -7,49 +7,31 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from sparbor import engine
 from sparbor import program as model_file
-from sparbor.errors import ArgumentError, EngineMissingError
+from sparbor.errors import ArgumentError, ModelFileError
 from sparbor.packing import DenseLayer, SparseLayer, aligned_empty
 from sparbor.program import Activation, Affine, Program, Shape
-
-try:
-    from sparbor import _native
-except ImportError as error:
-    raise EngineMissingError(
-        f"Sparbor's native engine is not built into this installation ({error}). Training works without it; "
-        "to deploy and run models, install a C++ compiler and then: "
-        "pip install --force-reinstall --no-binary sparbor sparbor"
-    ) from error
 
 if TYPE_CHECKING:
     import torch
 
     ArrayOrTensor = TypeVar("ArrayOrTensor", npt.NDArray[np.float32], torch.Tensor)
 
-# The order of the native enumeration; "relu" is a clamp that linear kernels do for nothing.
-_MAPS = (
-    "clamp",
-    "leaky_relu",
-    "elu",
-    "gelu",
-    "gelu_tanh",
-    "silu",
-    "sigmoid",
-    "tanh",
-    "hardswish",
-    "hardsigmoid",
-    "softplus",
-)
+# The bytes that a call may need for one item: far more than models do, but tied to the weights, because the shapes in a
+# file cost nothing to write and gigabytes to believe.
+_WORKSPACE_ALLOWANCE = 2**28
+_WORKSPACE_PER_WEIGHT_BYTE = 64
 
 
 def kernel_sets() -> list[str]:
     """The kernel sets that this machine can run, best first."""
-    return list(_native.kernel_sets())
+    return list(engine.kernel_sets())
 
 
 def choose_kernel_set() -> str:
@@ -65,7 +47,16 @@ def choose_kernel_set() -> str:
 
 def load(path: str | os.PathLike[str], threads: int = 1) -> Runtime:
     """The model of a file that `Runtime.save` wrote, ready to run."""
-    return Runtime(model_file.load(path), threads)
+    engine.kernel_sets()  # a missing engine is the first thing to hear of
+    program = model_file.load(path)
+    try:
+        return Runtime(program, threads)
+    except WorkspaceError as error:
+        raise ModelFileError(f"{os.fspath(path)}: {error}; the file is damaged or was not written by Sparbor") from None
+
+
+class WorkspaceError(ArgumentError):
+    """A program whose shapes ask for more memory than its weights make likely."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +76,15 @@ class LayerReport:
         return self.active / (self.outputs * self.fan_in)
 
 
-class Runtime(_native.Model):
+class Runtime(engine.Model):
     """A model on the native engine: `runtime(x, out=None)`.
 
     `x` is a C-contiguous float32 NumPy array or CPU tensor of shape (batch, *input_shape), with any batch
     from 1; the result is of the same kind and of shape (batch, *output_shape), written to `out` if that is
-    given. After a thread's first call at a batch size, a call with `out` allocates nothing. Several threads
-    may call one runtime at once; the interpreter lock is released while it runs.
+    given. The interpreter lock is released while it runs, and several threads may call one runtime at once.
+
+    After its first call at a batch size, a call with `out` allocates nothing: what the largest batch needed
+    is kept until the runtime goes, once for each of the most calls, up to 64, that have run at once.
     """
 
     def __init__(self, program: Program, threads: int = 1) -> None:
@@ -105,7 +98,11 @@ class Runtime(_native.Model):
             self.add_value(buffer, *_rows_and_features(shape))
         for operation in program.operations:
             self._add_step(operation)
-        self.finish(program.input, program.output)
+        try:
+            self.finish(program.input, program.output)
+        except RuntimeError as error:
+            raise ArgumentError(f"threads={threads}: {error}; use fewer") from None
+        self._check_workspace()
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to one safetensors file that `sparbor.load` reads."""
@@ -158,6 +155,15 @@ class Runtime(_native.Model):
         else:
             getattr(self, operation.kind)(x, y)
 
+    def _check_workspace(self) -> None:
+        needed = self.item_bytes + self.scratch_bytes
+        most = _WORKSPACE_ALLOWANCE + _WORKSPACE_PER_WEIGHT_BYTE * self.program.weight_bytes
+        if needed > most:
+            raise WorkspaceError(
+                f"one item needs {needed:,} bytes of workspace, and weights of {self.program.weight_bytes:,} bytes "
+                f"allow for {most:,}"
+            )
+
     def _checked_call(self, *args: Any, **kwargs: Any) -> Any:
         """Calls that are not with two plain float32 arrays come here: tensors, and mistakes."""
         x, out = _signature(*args, **kwargs)
@@ -175,6 +181,12 @@ class Runtime(_native.Model):
         if out is not None:
             return out
         return sys.modules["torch"].from_numpy(computed) if _is_tensor(x) else computed
+
+    def _out_of_memory(self, x: npt.NDArray[np.float32]) -> NoReturn:
+        needed = len(x) * (self.item_bytes + 4 * math.prod(self.output_shape)) + self.scratch_bytes
+        raise ArgumentError(
+            f"x has {len(x):,} items, which need {needed:,} bytes, more than this machine gives: pass fewer at once"
+        )
 
     def _checked(self, name: str, given: Any, item: Shape) -> npt.NDArray[np.float32]:
         if _is_tensor(given):
@@ -211,11 +223,11 @@ def _is_tensor(x: Any) -> bool:
     return torch is not None and isinstance(x, torch.Tensor)
 
 
-def _native_activation(activation: Activation) -> tuple[int, float, float]:
+def _native_activation(activation: Activation) -> tuple[str, float, float]:
     if activation.name == "relu":
-        return _MAPS.index("clamp"), 0.0, math.inf
+        return "clamp", 0.0, math.inf
     a, b = (*activation.parameters, 0.0, 0.0)[:2]
-    return _MAPS.index(activation.name), a, b
+    return activation.name, a, b
 
 
 def _aligned(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -237,15 +249,17 @@ def plan_buffers(program: Program) -> Sequence[int]:
     """
     last_use = {value: step for step, operation in enumerate(program.operations) for value in operation.inputs}
     last_use[program.output] = len(program.operations)
-    buffers = {program.input: 0}
+    buffers, count = {program.input: 0}, 1
     free: list[int] = []
     for step, operation in enumerate(program.operations):
         ended = sorted({buffers[value] for value in operation.inputs if last_use[value] == step})
         in_place = operation.kind not in ("linear", "reshape")
         if in_place and ended:
             buffers[operation.output] = ended.pop(0)
+        elif free:
+            buffers[operation.output] = free.pop()
         else:
-            buffers[operation.output] = free.pop() if free else len(set(buffers.values()))
+            buffers[operation.output], count = count, count + 1
         free += ended
         if operation.output not in last_use:
             free.append(buffers[operation.output])
