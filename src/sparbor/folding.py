@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sparbor.errors import ArgumentError
 from sparbor.packing import GROUP, Layer, Precision, SparseLayer, pack, pack_dense
 from sparbor.program import Affine, Operation, Program, Shape
 from sparbor.runtime import choose_kernel_set
@@ -51,6 +54,31 @@ class LinearWeights:
         if dense_is_faster(sparse, rows):
             return pack_dense(np.where(mask, weight, np.float32(0)), bias, precision)
         return sparse
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A program whose layers are still to be packed."""
+
+    shapes: tuple[Shape, ...]
+    input: int
+    output: int
+    operations: tuple[Operation, ...]
+    weights: Mapping[str, LinearWeights | Affine]
+
+    def packed(self, batch: int, precision: Precision) -> Program:
+        """The program, each layer sparse or dense as is faster at this batch size."""
+        layers: dict[str, Layer | Affine] = {}
+        for operation in self.operations:
+            if operation.layer is None:
+                continue
+            weights = self.weights[operation.layer]
+            rows = batch * math.prod(self.shapes[operation.output][:-1])
+            try:
+                layers[operation.layer] = weights if isinstance(weights, Affine) else weights.packed(rows, precision)
+            except ArgumentError as error:
+                raise ArgumentError(f"layer {operation.layer!r}: {error}") from None
+        return Program(self.shapes, self.input, self.output, self.operations, layers)
 
 
 def dense_is_faster(layer: SparseLayer, rows: int) -> bool:
@@ -97,8 +125,8 @@ def renumbered(
     first: int,
     output: int,
     operations: list[Operation],
-    layers: dict[str, Layer | Affine],
-) -> Program:
+    weights: Mapping[str, LinearWeights | Affine],
+) -> Lowered:
     """The program without the values that fusing left unused, and without operations that lead nowhere."""
     needed = {output}
     kept = []
@@ -114,12 +142,12 @@ def renumbered(
         for each in kept
     )
     used = {operation.layer for operation in kept}
-    return Program(
+    return Lowered(
         tuple(shapes[value] for value in order),
         number[first],
         number[output],
         renumbered,
-        {name: layer for name, layer in layers.items() if name in used},
+        {name: each for name, each in weights.items() if name in used},
     )
 
 

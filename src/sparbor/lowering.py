@@ -1,19 +1,22 @@
-"""A PyTorch model to a program: `torch.export` gives the graph, masks and weights give the packed layers."""
+"""A PyTorch model to a program: arguments checked, graph traced, layers packed, and its answers compared."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sparbor.errors import ArgumentError
-from sparbor.graph import EXPORT_BATCH, Graph
+from sparbor.graph import Graph
 from sparbor.modules import PAINeuronModule
 from sparbor.packing import Precision
-from sparbor.program import Program
+from sparbor.parity import Answers
 from sparbor.runtime import Runtime
+from sparbor.tracing import trace
 
 
 def deploy(
@@ -31,25 +34,69 @@ def deploy(
     16-bit word a synapse with a relative error of at most 1/64, or "f32", exact weights. Masks come from the
     model's perforated layers; a plain layer is dense unless many of its weights are zero.
 
-    Raises ArgumentError for an operation that the engine does not know, and names it.
+    The model is run in evaluation mode on `example` and on a few random items like it, and its answers are
+    compared with the engine's.
+
+    Raises ArgumentError for a model that the engine cannot run, and names the operation and the way out;
+    SparborError if the engine's answers are not the model's.
     """
     if not isinstance(batch, int) or batch < 1:
         raise ArgumentError(f"batch={batch!r}: it must be a whole number from 1")
     if precision not in {each.value for each in Precision}:
         raise ArgumentError(f"precision={precision!r}: it must be one of {', '.join(each.value for each in Precision)}")
-    return Runtime(lower(model, example, batch=batch, precision=Precision(precision)), threads)
+    _check_example(example)
+    model = _checked_model(model)
+    with _evaluating(model):
+        lowered = Graph(trace(model, example), _kept_masks(model)).lower()
+        answers = Answers(model, example)
+
+        def runtime(precision: Precision) -> Runtime:
+            built = Runtime(lowered.packed(batch, precision), threads)
+            answers.check(built, precision)
+            return built
+
+        wanted = Precision(precision)
+        if wanted is not Precision.F32:
+            runtime(Precision.F32)  # with exact weights a wrong operation shows that rounding would hide
+        return runtime(wanted)
 
 
-def lower(model: nn.Module, example: Tensor, *, batch: int = 1, precision: Precision = Precision.F16) -> Program:
-    """The program of a model in its evaluation mode."""
+def _check_example(example: Any) -> None:
     if not isinstance(example, Tensor):
         raise ArgumentError(f"example is a {type(example).__name__}: pass one input as a tensor, the batch first")
-    if example.dim() < 2 or len(example) == 0:
+    if example.device.type != "cpu":
+        raise ArgumentError(f"example is on {example.device}: the engine runs on the CPU, pass a CPU tensor")
+    if example.layout is not torch.strided:
+        raise ArgumentError(f"example is {example.layout}: pass a strided tensor, such as example.to_dense()")
+    if example.dim() < 2 or example.numel() == 0:
         raise ArgumentError(f"example has shape {tuple(example.shape)}: it must be (batch, ...) and not empty")
     if example.dtype != torch.float32:
         raise ArgumentError(f"example is {example.dtype}: the engine takes float32, pass example.float()")
-    graph = Graph(_export(model, example), _masks(model))
-    return graph.lower(batch, precision)
+
+
+def _checked_model(model: Any) -> nn.Module:
+    """The model itself, which `torch.compile` may have wrapped, if all of it is float32 on the CPU."""
+    model = getattr(model, "_orig_mod", model)
+    if not isinstance(model, nn.Module):
+        raise ArgumentError(f"model is a {type(model).__name__}: pass a torch.nn.Module")
+    for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            where = f"its {path!r}" if path else "it"
+            raise ArgumentError(f"model cannot be traced, {where} is TorchScript: pass the nn.Module it was made from")
+    for name, tensor in chain(model.named_parameters(), model.named_buffers()):
+        _check_weight(name, tensor)
+    return model
+
+
+def _check_weight(name: str, tensor: Tensor) -> None:
+    if nn.parameter.is_lazy(tensor):
+        raise ArgumentError(f"model has no weights yet, {name!r} has no shape: run one batch through it first")
+    if tensor.device.type == "meta":
+        raise ArgumentError(f"model has no weights, {name!r} is on meta: build it on the CPU and load them")
+    if tensor.device.type != "cpu":
+        raise ArgumentError(f"model is on {tensor.device} ({name!r}): the engine runs on the CPU, pass model.cpu()")
+    if (tensor.is_floating_point() or tensor.is_complex()) and tensor.dtype != torch.float32:
+        raise ArgumentError(f"model is {tensor.dtype} ({name!r}): the engine computes in float32, pass model.float()")
 
 
 @contextmanager
@@ -57,25 +104,17 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
-        yield
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            yield
     finally:
         for module in training:
             module.training = True
 
 
-def _export(model: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
-    items = example[:1].expand(EXPORT_BATCH, *example.shape[1:]).contiguous()
-    with _evaluating(model), torch.no_grad():
-        try:
-            return torch.export.export(model, (items,))
-        except Exception as error:
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise ArgumentError(
-                f"torch.export could not trace the model: {reason[0]}. Its forward must take one tensor, "
-                "without control flow that depends on values"
-            ) from error
-
-
-def _masks(model: nn.Module) -> dict[int, Tensor]:
-    """The masks of perforated layers, by the identity of the weight they belong to."""
-    return {id(module.weight): module.mask for module in model.modules() if isinstance(module, PAINeuronModule)}
+def _kept_masks(model: nn.Module) -> dict[str, Tensor]:
+    """By the weight's name, the masks that no forward pass multiplies by: a perforator keeps those weights zero."""
+    return {
+        f"{path}.main_module.weight".removeprefix("."): module.mask
+        for path, module in model.named_modules(remove_duplicate=False)
+        if isinstance(module, PAINeuronModule) and module.kept
+    }

@@ -1,0 +1,96 @@
+"""Whether the engine answers as the model does: nothing is deployed that was lowered wrongly."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparbor.errors import ArgumentError, SparborError
+from sparbor.packing import Precision
+from sparbor.runtime import Runtime
+
+_MOST = 16  # items of the example that are compared
+_ODD = 5  # items of the second batch: no usual size of anything else
+
+# By what a linear layer may change an answer, as a share of it.
+_ROUNDING = {Precision.F32: 1e-5, Precision.F16: 1 / 64}
+
+
+@dataclass(frozen=True)
+class _Batch:
+    what: str
+    items: Tensor
+    answer: Tensor
+
+
+class Answers:
+    """A model's answers to its example and to a few random items like it, to compare the engine's with."""
+
+    def __init__(self, model: nn.Module, example: Tensor) -> None:
+        self.model = model
+        random = torch.Generator().manual_seed(0)
+        items = torch.nan_to_num(example.detach()[:_MOST], 0.0, 0.0, 0.0).contiguous()
+        odd = torch.arange(_ODD) % len(items)
+        self.batches = []
+        for what, batch in (("the example", items), ("random items", _nudged(items[odd], 1.0, random))):
+            self.batches.append(_Batch(what, batch, _answer(model, batch)))
+
+    def check(self, runtime: Runtime, precision: Precision) -> None:
+        """Raise if the runtime's answers differ by more than rounding does."""
+        layers = max(1, len(runtime.describe()))
+        for batch in self.batches:
+            computed = runtime(batch.items)
+            if computed.shape != batch.answer.shape:
+                raise ArgumentError(
+                    f"the model's answer to {len(batch.items)} items has shape {tuple(batch.answer.shape)}, to others "
+                    f"(batch, {', '.join(map(str, computed.shape[1:]))}): as squeeze() does; name its dimension"
+                )
+            error, answer = _distance(computed, batch.answer), _distance(torch.zeros(()), batch.answer)
+            rounding = layers * _ROUNDING[precision]
+            if not error <= rounding * answer and not error <= layers * self._sensitivity(batch, precision):
+                raise _complaint(batch.what, error / answer if answer else math.inf, precision)
+
+    def _sensitivity(self, batch: _Batch, precision: Precision) -> float:
+        """How far the answer moves with an input that is rounded as weights are: large logits amplify it."""
+        nudged = _nudged(batch.items, _ROUNDING[precision], torch.Generator().manual_seed(1))
+        return _distance(_answer(self.model, nudged), batch.answer)
+
+
+def _nudged(items: Tensor, share: float, random: torch.Generator) -> Tensor:
+    """The items plus noise, in size this share of theirs (of 1 if they are all zero)."""
+    size = float(items.double().square().mean().sqrt()) or 1.0
+    return items + share * size * torch.randn(items.shape, generator=random, dtype=torch.float32, device="cpu")
+
+
+def _answer(model: nn.Module, items: Tensor) -> Tensor:
+    # The model may write to its input. It need not be compiled for two batches, nor multiply in less than float32.
+    with torch.compiler.set_stance("force_eager"), torch.backends.mkldnn.flags(enabled=False):
+        try:
+            answer: Any = model(items.clone())
+        except Exception as error:
+            raise ArgumentError(
+                f"the model fails on a batch of {len(items)}: {type(error).__name__}: {error}"
+            ) from error
+    assert isinstance(answer, Tensor)  # its graph has said so
+    return answer.detach()
+
+
+def _distance(one: Tensor, other: Tensor) -> float:
+    """The norm of the difference, over the places where `other` is finite."""
+    return float(torch.where(other.isfinite(), one.double() - other, 0.0).norm())
+
+
+def _complaint(what: str, error: float, precision: Precision) -> SparborError:
+    if precision is Precision.F32:
+        return SparborError(
+            f"the engine's answer to {what} differs from the model's by {error:.2g} of it, more than rounding does: "
+            "the model's answer depends on more than its input, or Sparbor has lowered it wrongly; please report it"
+        )
+    return ArgumentError(
+        f"precision={precision.value!r}: 16-bit synapses change the model's answer to {what} by {error:.2g} of it, "
+        f'more than 1/64 a layer: pass precision="f32"'
+    )
