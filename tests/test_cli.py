@@ -88,8 +88,8 @@ def test_these_commands_need_no_torch(model_file: Path, images: Path, tmp_path: 
         ),
         (["run", "{model}", "--input", "{zip}", "--output", "{tmp}/y.npy"], r"input='.*': not a \.npy file; write one"),
         (["run", "{model}", "--input", "{header}", "--output", "{tmp}/y.npy"], r"cannot be read as a \.npy array"),
-        (["run", "{model}", "--input", "{images}", "--output", ""], r"is not a file: choose a path"),
-        (["run", "{model}", "--input", "{images}", "--output", "{tmp}"], r"is not a file: choose a path"),
+        (["run", "{model}", "--input", "{images}", "--output", ""], r"it is there and is not a regular file"),
+        (["run", "{model}", "--input", "{images}", "--output", "{tmp}"], r"it is there and is not a regular file"),
         (["run", "{model}", "--input", "{images}", "--output", "{images}/y.npy"], r"could not be written"),
         (["time", "{model}", "--batch", "100000000000"], r"memory"),
         (

@@ -2,41 +2,37 @@
 
 import contextlib
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 from sparbor.errors import OutputError
 
 
-def write_file(path: Path, content: bytes) -> None:
+def write_file(path: str | os.PathLike[str], content: bytes) -> None:
     """Put ``content`` at ``path``, where a link is followed; what was there stays until the new file is complete.
 
     Raises:
         OutputError: it cannot be written, or there is something else than a file, such as a directory or a device.
     """
-    target = Path(os.path.realpath(path))
-    if os.fspath(path) in ("", ".") or (os.path.lexists(target) and not target.is_file()):
-        raise OutputError(f"{os.fspath(path)!r} is not a file: choose a path to write a file to")
-    unfinished = None
     try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-            unfinished = Path(file.name)
-            file.write(content)
-        os.chmod(unfinished, _usual_mode())
-        os.replace(unfinished, target)
-        unfinished = None
-    except OSError as error:
+        _replace(Path(os.path.realpath(path)), content)
+    except (OSError, ValueError) as error:  # a ValueError is a NUL in the path
+        reason = getattr(error, "strerror", None) or error
         raise OutputError(
-            f"{os.fspath(path)!r} could not be written ({error.strerror}): make room or choose another path"
+            f"{os.fspath(path)!r} could not be written ({reason}): make room or choose another path"
         ) from error
-    finally:
-        if unfinished is not None:
-            with contextlib.suppress(OSError):
-                unfinished.unlink()
 
 
-def _usual_mode() -> int:
-    """What ``open`` would have given the file; a temporary one is readable by its owner alone."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
+def _replace(path: Path, content: bytes) -> None:
+    """Write beside the file, under a name that no other writer has, and put that in its place."""
+    if os.path.lexists(path) and not path.is_file():
+        raise OSError("it is there and is not a regular file")
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with open(unfinished, "xb") as file:
+            file.write(content)
+        os.replace(unfinished, path)
+    except BaseException:  # an interrupt, too, must leave nothing behind
+        with contextlib.suppress(OSError):
+            unfinished.unlink()
+        raise

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
-import secrets
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import save as to_safetensors
 
-from sparbor.errors import ArgumentError, ModelFileError, OutputError
+from sparbor.errors import ArgumentError, ModelFileError
+from sparbor.files import write_file
 from sparbor.packing import (
     DenseLayer,
     Floats,
@@ -117,25 +115,7 @@ def save(program: Program, path: str | os.PathLike[str]) -> None:
     text = json.dumps(_to_json(program, tensors), separators=(",", ":"))
     metadata = {"sparbor": checksummed(text)}  # one entry: safetensors keeps no order
     data = to_safetensors({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata)
-    try:
-        _replace(Path(os.path.realpath(path)), data)
-    except (OSError, ValueError) as error:  # a ValueError is a NUL in the path
-        raise OutputError(f"could not write {os.fspath(path)!r}: {error}") from error
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write beside the file, under a name that no other writer has, and put that in its place."""
-    if os.path.lexists(path) and not path.is_file():
-        raise OSError("it is there and is not a regular file")
-    partial = path.with_name(f".sparbor-{secrets.token_hex(8)}.partial")
-    try:
-        with open(partial, "xb") as file:
-            file.write(data)
-        os.replace(partial, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise
+    write_file(path, data)
 
 
 def load(path: str | os.PathLike[str]) -> Program:
