@@ -353,7 +353,7 @@ def test_branch_ids_of_two_groups_are_not_taken_for_one(tmp_path):
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_program_is_of_finite_numbers(bad):
     affine = Affine(np.ones(4, np.float32), np.array([1, bad, 1, 1], np.float32))
-    with pytest.raises(ArgumentError, match=r"layer 'norm': its shift holds NaN or infinity.*batch norm"):
+    with pytest.raises(ArgumentError, match=r"layer 'norm': shift holds NaN or infinity.*batch norm"):
         Program(((4,), (4,)), 0, 1, (Operation("affine", (0,), 1, "norm"),), {"norm": affine})
 
 

@@ -25,6 +25,8 @@ GROUP = 16
 BRANCH = 32
 MAX_BRANCHES = 65535  # ids and counts of branches are 16-bit
 
+FINITE_WANTED = ": the engine takes finite numbers; look for a loss that was not, or a batch norm whose variance is 0"
+
 PADDING_INDEX = 0x80  # beside exact weights
 _LARGEST_UPPER = 0x3DF  # exponent 30, all five mantissa bits: the largest that is not infinite or NaN
 
@@ -311,7 +313,7 @@ def _check_layer(weight: Floats, mask: Bools, bias: Floats | None) -> None:
     for part, values in (("weight", weight[mask]), ("bias", bias)):
         if values is not None and not np.isfinite(values).all():
             where = " in an active place" if part == "weight" else ""
-            raise ArgumentError(f"{part} holds NaN or infinity{where}: a packed layer holds finite numbers")
+            raise ArgumentError(f"{part} holds NaN or infinity{where}{FINITE_WANTED}")
 
 
 def not_finite(arrays: Mapping[str, npt.NDArray[np.generic]]) -> str | None:

@@ -17,6 +17,7 @@ from safetensors.numpy import save as to_safetensors
 from sparbor.errors import ArgumentError, ModelFileError
 from sparbor.files import write_file
 from sparbor.packing import (
+    FINITE_WANTED,
     DenseLayer,
     Floats,
     Layer,
@@ -30,7 +31,7 @@ from sparbor.packing import (
 )
 
 VERSION = 1
-LARGEST_VALUE = 2**26  # numbers of one value of one item: what a lying shape can make a runtime allocate
+LARGEST_VALUE = 2**26  # numbers of one value of one item; a runtime bounds what all of them need
 LARGEST_HEADER = 2**24
 
 Array: TypeAlias = npt.NDArray[np.generic]
@@ -97,10 +98,7 @@ class Program:
     def __post_init__(self) -> None:
         for name, layer in self.layers.items():
             if (part := not_finite(layer.arrays())) is not None:
-                raise ArgumentError(
-                    f"layer {name!r}: its {part} holds NaN or infinity: find where training went wrong, "
-                    "or which batch norm has a variance of 0, and mend that"
-                )
+                raise ArgumentError(f"layer {name!r}: {part} holds NaN or infinity{FINITE_WANTED}")
 
     @property
     def weight_bytes(self) -> int:
