@@ -137,6 +137,8 @@ class Graph:
     def _folded(self, node: Node, args: list[Argument], kwargs: dict[str, Argument]) -> Argument:
         """What an operation makes of constants; a weight times a mask, a bool tensor, is that weight, masked."""
         assert callable(node.target)
+        if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
+            raise ArgumentError(f"{where(node)} draws random numbers: a deployed model draws none")
         result = node.target(*_tensors(args), **_tensors(kwargs))
         if isinstance(result, (list, tuple)):
             return tuple(_Constant(each, node.name) if isinstance(each, Tensor) else each for each in result)
@@ -199,8 +201,9 @@ class Graph:
         momentum: float,
         epsilon: float,
     ) -> tuple[_Value, None, None]:
+        name = self._layer_name(node, variance)
         if len(self.shapes[x]) != 1:
-            raise ArgumentError(f"{where(node)} is a batch norm over {len(self.shapes[x])} dimensions. {_WAY_OUT}")
+            raise ArgumentError(f"{name} is a batch norm over {len(self.shapes[x])} dimensions. {_WAY_OUT}")
         scale = torch.rsqrt(variance.tensor.double() + epsilon)
         if weight is not None:
             scale *= weight.tensor
@@ -208,7 +211,6 @@ class Graph:
         if bias is not None:
             shift += bias.tensor
         affine = Affine(as_numpy(scale), as_numpy(shift))
-        name = self._layer_name(node, variance)
         if not (np.isfinite(affine.scale).all() and np.isfinite(affine.shift).all()):
             raise ArgumentError(f"layer {name!r} is a batch norm that divides by 0 or holds NaN or infinity: mend it")
         self.weights[name] = affine

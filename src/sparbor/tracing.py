@@ -1,13 +1,16 @@
-"""A model's graph by `torch.export`: any batch size, nothing in place, nothing random or meant for training."""
+"""A model's graph by `torch.export`: any batch size, nothing in place, nothing meant for training."""
 
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.export import ExportedProgram
 from torch.fx import Node
 
@@ -19,14 +22,17 @@ _BATCH = 3  # of the traced input; neither 0 nor 1, which tracing takes for spec
 def trace(model: nn.Module, example: Tensor) -> ExportedProgram:
     """The model's graph for inputs like `example`, of any batch size."""
     items = example.detach()[:1].expand(_BATCH, *example.shape[1:]).contiguous()
-    exported = _export(model, items)
-    for node in exported.graph.nodes:
-        _refuse_training_mode(node)
-    # Without in-place operations and aliases a value is what one operation computes. The empty table leaves linear,
-    # softmax and the activations whole.
-    functional = exported.run_decompositions({})
+    with _quiet():
+        exported = _export(model, items)
+        for node in exported.graph.nodes:
+            _refuse_training_mode(node)
+            _drop_dropout(node)
+        # Without in-place operations and aliases a value is what one operation computes. The empty table leaves
+        # linear, softmax and the activations whole.
+        functional: ExportedProgram = exported.run_decompositions({})
     for node in functional.graph.nodes:
-        _refuse_state(node)
+        if isinstance(node.target, OpOverload) and node.target._schema.is_mutable:
+            raise ArgumentError(f"{where(node)} works in place where that cannot be undone: use its other form")
     changed = functional.graph_signature.buffers_to_mutate
     if changed:
         names = ", ".join(changed.values())
@@ -52,15 +58,14 @@ def _export(model: nn.Module, items: Tensor) -> ExportedProgram:
         return _exported(model, items, strict=False)
     except Exception as error:
         reason = error
-    if "specialized it to be a constant" in str(reason):  # it called len(x), which only strict tracing sees through
-        try:
-            with _quiet():
-                return _exported(model, items, strict=True)
-        except Exception:
-            raise ArgumentError(
-                "the model's forward fits batches of one size only, or treats some differently: the batch must stay "
-                "free and the first dimension, as in x.flatten(1) or x.view(x.shape[0], -1)"
-            ) from reason
+    if "specialized it to be a constant" in str(reason):  # perhaps by len(x), which strict tracing sees through
+        with suppress(Exception):
+            return _exported(model, items, strict=True)
+    if "Constraints violated" in str(reason):
+        raise ArgumentError(
+            "the model's forward does not fit every batch size, or treats some differently: the batch must stay free "
+            "and the first dimension, as in x.flatten(1) or x.view(x.shape[0], -1)"
+        ) from reason
     lines = str(reason).strip().splitlines() or [type(reason).__name__]
     raise ArgumentError(
         f"torch.export could not trace the model: {lines[0]}. Its forward must take one tensor, the batch first, "
@@ -69,48 +74,60 @@ def _export(model: nn.Module, items: Tensor) -> ExportedProgram:
 
 
 def _exported(model: nn.Module, items: Tensor, *, strict: bool) -> ExportedProgram:
-    shapes = torch.export.ShapesCollection()
+    shapes: Any = torch.export.ShapesCollection()  # type: ignore[no-untyped-call]
     shapes[items] = {0: torch.export.Dim("batch")}
     return torch.export.export(model, (items,), dynamic_shapes=shapes, strict=strict)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Strict tracing logs each of its failures at length."""
+    """Tracing warns of PyTorch's own deprecations, and logs each failure at length before it raises it."""
     logger = logging.getLogger("torch._guards")
     before = logger.disabled
     logger.disabled = True
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logger.disabled = before
 
 
 # How operators call the argument that makes them compute as in training.
-_TRAINING_ARGUMENTS = {"train", "training", "use_input_stats"}
+_TRAINING_ARGUMENTS = ("train", "training")
+
+_DROPOUTS = {"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"}
 
 
 def _refuse_training_mode(node: Node) -> None:
     """A function that was told to train, or not told to evaluate: the module's mode does not reach it."""
-    if not isinstance(node.target, torch._ops.OpOverload):
+    if not isinstance(node.target, OpOverload):
         return
-    names = [argument.name for argument in node.target._schema.arguments]
-    given = {**dict(zip(names, node.args, strict=False)), **node.kwargs}
-    name = node.target._schema.name.removeprefix("aten::")
-    if any(given.get(argument) is True for argument in _TRAINING_ARGUMENTS):
+    name, given = _operator(node.target), _arguments(node)
+    for argument in _TRAINING_ARGUMENTS:
+        if given.get(argument) is not True:
+            continue
         if name == "batch_norm" and given.get("running_mean") is None:
             raise ArgumentError(f"{where(node)} is a batch norm without running statistics: track them in training")
         raise ArgumentError(
-            f"{where(node)}: {name} runs in training mode though the model evaluates: pass training=self.training "
-            f"to {name}, or use the module for it, which knows its mode"
+            f"{where(node)}: {name} has {argument}=True, though the model evaluates: pass training=self.training, "
+            "or use the module of that name, which knows its mode"
         )
-    if torch.Tag.nondeterministic_seeded in node.target.tags and name not in _DROPOUTS:
-        raise ArgumentError(f"{where(node)}: {name} draws random numbers, which a deployed model does not")
 
 
-_DROPOUTS = {"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout", "native_dropout"}
+def _drop_dropout(node: Node) -> None:
+    """In evaluation mode it returns its very input; PyTorch's functional graph would have a copy instead."""
+    if isinstance(node.target, OpOverload) and _operator(node.target) in _DROPOUTS:
+        node.args, node.kwargs = node.args[:1], {}
+        node.target = torch.ops.aten.alias.default
 
 
-def _refuse_state(node: Node) -> None:
-    if isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable:
-        raise ArgumentError(f"{where(node)} works in place where that cannot be undone: use its other form")
+def _operator(target: OpOverload) -> str:
+    """The operator's name, that of its in-place form included."""
+    return target._schema.name.removeprefix("aten::").removesuffix("_")
+
+
+def _arguments(node: Node) -> dict[str, Any]:
+    assert isinstance(node.target, OpOverload)
+    names = [argument.name for argument in node.target._schema.arguments]
+    return {**dict(zip(names, node.args, strict=False)), **node.kwargs}
