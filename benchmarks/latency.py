@@ -102,7 +102,11 @@ def hold(contest: Contest) -> Outcome:
     return Outcome(
         [_row(contenders[int(name)].row, figures[name]) for name in ready],
         [{**each.row, "reason": each.refused} for each in contenders if each.refused],
-        [{**contest.key, **reader.result(figures[name].median_us)} for name, reader in readers.items()],
+        [
+            {**contest.key, **reading}
+            for name, reader in readers.items()
+            for reading in reader.result(figures[name].median_us)
+        ],
     )
 
 

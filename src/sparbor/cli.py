@@ -108,6 +108,7 @@ def run_benchmark(options: argparse.Namespace) -> None:
     from sparbor.benchmark import experiment, report
     from sparbor.benchmark.job import Job
     from sparbor.benchmark.progress import Bars
+    from sparbor.runtime import choose_kernel_set
 
     job = Job(
         dataset=options.dataset,
@@ -118,6 +119,7 @@ def run_benchmark(options: argparse.Namespace) -> None:
         device=options.device,
         learning_rate=options.learning_rate,
     )
+    choose_kernel_set()  # the model is deployed in the end: a missing engine should not wait for the training
     report.prepare(options.out)
     console = Console()
     try:

@@ -15,7 +15,7 @@ from sparbor.graph import Graph
 from sparbor.modules import PAINeuronModule
 from sparbor.packing import Precision
 from sparbor.parity import Answers
-from sparbor.runtime import Runtime
+from sparbor.runtime import Runtime, choose_kernel_set
 from sparbor.tracing import trace
 
 
@@ -44,6 +44,7 @@ def deploy(
         raise ArgumentError(f"batch={batch!r}: it must be a whole number from 1")
     if precision not in {each.value for each in Precision}:
         raise ArgumentError(f"precision={precision!r}: it must be one of {', '.join(each.value for each in Precision)}")
+    choose_kernel_set()  # a missing engine, or one forced that cannot run, should not wait for the tracing
     _check_example(example)
     model = _checked_model(model)
     with _evaluating(model):
