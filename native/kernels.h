@@ -24,6 +24,7 @@ struct Group {
     uint32_t branch;
     uint32_t run;
     uint32_t runs;
+    bool normal;  // its neurons' words are normal halves: not padding, not subnormal, not zero
 };
 
 // A packed sparse layer. A slot is 16 synapses, one a neuron: 16 words, or 16 weights and 16 index bytes.

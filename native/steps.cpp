@@ -18,6 +18,17 @@ std::vector<float> whole_groups(const float* values, size_t count, float filler)
     return padded;
 }
 
+// Whether the first `lanes` words of each slot are normal halves.
+bool all_normal(const uint16_t* words, size_t slots, size_t lanes) {
+    constexpr uint16_t exponent = 0x7C00;
+    for (size_t slot = 0; slot < slots; slot++, words += group_size) {
+        bool normal = true;
+        for (size_t lane = 0; lane < lanes; lane++) normal &= (words[lane] & exponent) != 0;
+        if (!normal) return false;
+    }
+    return true;
+}
+
 float floor_of(bool relu) { return relu ? 0.0f : -std::numeric_limits<float>::infinity(); }
 
 Rows rows_of(const Call& call, const Value& x, const Value& y) {
@@ -63,6 +74,11 @@ SparseLinear::SparseLinear(Value x, Value y, const SparseArrays& arrays, bool re
             at.branch += run.branches;
         }
         at.run += runs;
+        if (arrays.words) {
+            Group& group = groups_.back();
+            const size_t neurons = std::min(group_size, y.features - (groups_.size() - 1) * group_size);
+            group.normal = all_normal(arrays.words + group.slot * group_size, at.slot - group.slot, neurons);
+        }
     }
     layer_ = {groups_.data(), runs_.data(), arrays.branches, arrays.words,      arrays.weights, arrays.indices,
               scale_.data(),  bias_.data(), floor_of(relu),  arrays.padded};

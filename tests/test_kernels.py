@@ -105,6 +105,30 @@ def test_nan_and_infinity_reach_only_neurons_with_that_synapse(isa, precision, r
                 assert np.isnan(y[0, 5])
 
 
+@pytest.mark.parametrize("size", [1e-30, 1e-3, 1e30])
+def test_inputs_of_any_size(isa, size):
+    rng = np.random.default_rng(9)
+    layer = pack(random_weight(rng, 40, 200), slot_mask(rng, 40, 200, 0.3), None)
+    for batch in (1, 4):
+        x = inputs(rng, batch, 200) * np.float32(size)
+        assert relative_error(run(one_layer(layer), x) / size, expected(layer, x) / size) < 1e-6
+
+
+def test_tiny_weights_count_exactly_in_any_group(isa):
+    rng = np.random.default_rng(10)
+    mask = slot_mask(rng, 64, 100, 0.3)
+    weight = np.abs(random_weight(rng, 64, 100)) + np.float32(0.01)
+    rows, columns = np.nonzero(mask[16:48])
+    weight[rows[::50] + 16, columns[::50]] = 1e-10  # subnormal words, in the second and third group only
+    layer = pack(weight, mask, None)
+    tiny, _ = layer.unpack()
+    assert ((tiny[mask] < 1e-9).any(), (tiny[:16][mask[:16]] < 1e-9).any()) == (True, False)
+    for batch in (1, 5):
+        x = np.zeros((batch, 100), np.float32)
+        x[:, columns[::50]] = 1e9
+        np.testing.assert_allclose(run(one_layer(layer), x), expected(layer, x), rtol=1e-6)
+
+
 def test_sets_agree_with_the_portable_one(monkeypatch):
     rng = np.random.default_rng(5)
     layer = pack(random_weight(rng, 130, 300), random_mask(rng, 130, 300, 0.3), None)
