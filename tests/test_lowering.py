@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import sparbor
-from sparbor.errors import ArgumentError
+from sparbor.errors import ArgumentError, SparborError
 from sparbor.runtime import kernel_sets
 from tests.layers import random_mask, slot_mask
 
@@ -195,6 +195,8 @@ class Function(nn.Module):
         lambda x, a, b: (lambda y: y.add_(b(x)) + y)(a(x)),
         lambda x, a, b: F.dropout(a(x), 0.5, training=False),
         lambda x, a, b: torch.tanh(torch.sigmoid(x)),
+        lambda x, a, b: a(x).view(x.size(0), -1, 4).reshape(-1, 8, 4).flatten(1),
+        lambda x, a, b: F.linear(x, a.weight.chunk(2)[0]),
     ],
 )
 def test_functions_of_two_layers(function):
@@ -202,10 +204,135 @@ def test_functions_of_two_layers(function):
     assert_deploys(Function(function, nn.Linear(32, 32), perforated(nn.Linear(32, 32))), torch.randn(5, 32))
 
 
+def overwrite_a_view(x, a, b):
+    hidden = a(x)
+    hidden.view(-1, 4, 8).relu_()
+    return b(hidden)
+
+
+def overwrite_what_is_viewed(x, a, b):
+    hidden = a(x)
+    view = hidden.view(-1, 4, 8)
+    hidden.relu_()
+    return view.flatten(1) + b(hidden)
+
+
+def overwrite_a_view_of_a_view(x, a, b):
+    hidden = a(x)
+    hidden.unsqueeze(1).squeeze(1).relu_()
+    return b(hidden)
+
+
+def add_to_a_view(x, a, b):
+    hidden = a(x)
+    view = hidden.flatten(1)
+    view += b(x)
+    return hidden
+
+
+def overwrite_a_clone(x, a, b):
+    hidden = a(x)
+    return hidden + hidden.clone().relu_()
+
+
+def overwrite_a_cloned_view(x, a, b):
+    return x + x.view(-1, 4, 8).clone().relu_().flatten(1)
+
+
+def overwrite_behind_a_dropout(x, a, b):
+    hidden = a(x)
+    F.dropout(hidden, 0.5, training=False).relu_()
+    return hidden + b(hidden)
+
+
+def overwrite_the_input(x, a, b):
+    x.view(-1, 4, 8).relu_()
+    return a(x) + x
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        overwrite_a_view,
+        overwrite_what_is_viewed,
+        overwrite_a_view_of_a_view,
+        add_to_a_view,
+        overwrite_a_clone,
+        overwrite_a_cloned_view,
+        overwrite_behind_a_dropout,
+        overwrite_the_input,
+    ],
+)
+def test_operations_in_place_reach_every_alias_and_no_copy(function):
+    torch.manual_seed(0)
+    model, x = Function(function, nn.Linear(32, 32), nn.Linear(32, 32)), torch.randn(5, 32)
+    before = x.clone()
+    runtime = sparbor.deploy(model, x, precision="f32")
+    assert torch.equal(x, before)
+    with torch.no_grad():
+        assert relative_error(runtime(x), model(x.clone())) <= 1e-5
+
+
+@pytest.mark.parametrize(
+    "dropout",
+    [nn.Dropout(), nn.Dropout(inplace=True), nn.AlphaDropout(), nn.FeatureAlphaDropout()],
+    ids=str,
+)
+def test_dropouts_are_gone(dropout):
+    torch.manual_seed(0)
+    runtime = assert_deploys(nn.Sequential(dropout, nn.Linear(32, 32), dropout, nn.ReLU()), torch.randn(5, 32))
+    assert [each.kind for each in runtime.program.operations] == ["linear"]
+
+
 def test_linear_layers_over_more_dimensions():
     torch.manual_seed(0)
     model = nn.Sequential(perforated(nn.Linear(96, 64)), nn.GELU(), nn.Linear(64, 96))
     assert_deploys(model, torch.randn(2, 7, 96))
+
+
+class SharedWeight(nn.Module):
+    """A layer with a mask, and another one on the same weight, with another mask or none."""
+
+    def __init__(self, other_is_masked):
+        super().__init__()
+        self.masked, self.other = perforated(nn.Linear(64, 64)), nn.Linear(64, 64)
+        self.other.weight = self.masked.main_module.weight
+        if other_is_masked:
+            self.other = perforated(self.other, 0.3, random_mask)
+        with torch.no_grad():
+            self.masked.weight.normal_()  # dropped ones too: each forward pass multiplies by its mask
+
+    def forward(self, x):
+        return self.masked(x) + self.other(x)
+
+
+@pytest.mark.parametrize("other_is_masked", [False, True])
+def test_a_shared_weight_has_the_mask_of_each_layer(other_is_masked):
+    torch.manual_seed(0)
+    model = SharedWeight(other_is_masked)
+    masked, other = assert_deploys(model, torch.randn(4, 64)).describe()
+    expected = int(model.other.mask.sum()) if other_is_masked else 64 * 64
+    assert (masked.name, masked.active) == ("masked", int(model.masked.mask.sum()))
+    assert (other.name, other.active) == ("other", expected)
+
+
+def test_a_masked_weight_used_without_its_mask():
+    torch.manual_seed(0)
+    layer = perforated(nn.Linear(32, 32))
+    with torch.no_grad():
+        layer.weight.normal_()
+    report = assert_deploys(Function(lambda x, a: F.linear(x, a.weight), layer), torch.randn(5, 32)).describe()[0]
+    assert (report.name, report.active) == ("layers.0", 32 * 32)
+
+
+def test_weights_that_a_perforator_should_keep_at_zero_and_that_are_not():
+    model = nn.Sequential(nn.Linear(64, 32), nn.ReLU())
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    sparbor.perforate(model, optimizer, sparbor.Recipe(sparsity=0.9), total_steps=1)
+    with torch.no_grad():
+        model[0].weight.masked_fill_(~model[0].mask, 1.0)
+    with pytest.raises(ArgumentError, match=r"layer '0': \d+ weights that its mask drops are not zero.*apply_mask"):
+        sparbor.deploy(model, torch.randn(2, 64))
 
 
 def test_tied_layers_and_copies():
@@ -241,6 +368,25 @@ def test_layers_without_synapses():
         (Function(lambda x: x if x.sum() > 0 else -x), "could not trace"),
         (Function(lambda x, a: F.linear(x, x), nn.Linear(8, 8)), "multiplies two computed values"),
         (nn.BatchNorm1d(8, track_running_stats=False), "without running statistics"),
+        (nn.Sequential(nn.Linear(8, 8), nn.Unflatten(1, (4, 2)), nn.BatchNorm1d(4)), "2 is a batch norm over 2"),
+        (Function(lambda x: F.dropout(x)), r"dropout has train=True.*training=self\.training"),
+        (Function(lambda x: F.alpha_dropout(x, training=True)), r"alpha_dropout has train=True"),
+        (
+            Function(lambda x, n: F.batch_norm(x, n.running_mean, n.running_var, training=True), nn.BatchNorm1d(8)),
+            r"batch_norm has training=True.*training=self\.training",
+        ),
+        (Function(lambda x, a: F.linear(x, a.weight + torch.randn(8, 8)), nn.Linear(8, 8)), "draws random numbers"),
+        (Function(lambda x: x.view(2, -1)), "does not fit every batch size"),
+        (Function(lambda x: x.relu().view(3, -1)), "does not fit every batch size"),
+        (Function(lambda x: x.relu().reshape(x.shape[1], x.shape[0])), "does not fit every batch size|batch must stay"),
+        (Function(lambda x: x.reshape(-1, 4)), "batch must stay"),
+        (Function(lambda x: x.reshape(-1, 16)), "could not trace.*batch"),
+        (Function(lambda x: x if len(x) > 100 else x.relu()), "treats some differently"),
+        (Function(lambda x: x.view(-1, 4, 2).transpose(0, 1).reshape(-1, 8)), "batch must stay|transpose"),
+        (Function(lambda x, a: F.linear(x, a.weight * x.shape[0]), nn.Linear(8, 8)), "computes with the size of"),
+        (Function(lambda x, a: a(x).squeeze(-1).softmax(-1), nn.Linear(8, 1)), "softmax over dimension -1"),
+        (Function(lambda x: x.softmax(-1, dtype=torch.float64)), "computes in torch.float64"),
+        (Function(lambda x: {"answer": x.relu()}), "returns a dict"),
     ],
 )
 def test_what_the_engine_does_not_know_is_named(model, text):
@@ -260,6 +406,9 @@ def test_what_the_engine_does_not_know_is_named(model, text):
         (torch.zeros(1, 8), {"precision": "int4"}, "precision='int4'.*f16, f32"),
         (torch.zeros(1, 8), {"threads": 0}, "threads=0"),
         (torch.zeros(1, 9), {}, "could not trace"),
+        (torch.zeros(1, 0), {}, "example has shape"),
+        (torch.zeros(1, 8, device="meta"), {}, "example is on meta.*CPU"),
+        (torch.zeros(1, 8).to_sparse(), {}, "example is torch.sparse_coo.*to_dense"),
     ],
 )
 def test_bad_arguments_are_named(example, options, text):
@@ -267,9 +416,119 @@ def test_bad_arguments_are_named(example, options, text):
         sparbor.deploy(nn.Linear(8, 8), example, **options)
 
 
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        (None, "model is a NoneType.*torch.nn.Module"),
+        (lambda x: x, "model is a function.*torch.nn.Module"),
+        (nn.Linear(8, 8).state_dict(), "model is a OrderedDict"),
+        (nn.Linear(8, 8).half(), r"model is torch.float16 \('weight'\).*model.float"),
+        (nn.Linear(8, 8).double(), "model is torch.float64.*model.float"),
+        (nn.Linear(8, 8).bfloat16(), "model is torch.bfloat16.*model.float"),
+        (nn.Linear(8, 8, device="meta"), "model has no weights, 'weight' is on meta"),
+        (nn.Sequential(nn.LazyLinear(8)), "'0.weight' has no shape"),
+        (torch.jit.script(nn.Linear(8, 8)), "it is TorchScript"),
+        (nn.Sequential(torch.jit.script(nn.Linear(8, 8))), "its '0' is TorchScript"),
+    ],
+)
+def test_models_that_cannot_be_deployed_as_they_are(model, text):
+    with pytest.raises(ArgumentError, match=text):
+        sparbor.deploy(model, torch.zeros(1, 8))
+
+
+def test_a_compiled_model_is_the_model_behind_it():
+    model = nn.Sequential(perforated(nn.Linear(64, 32)), nn.ReLU())
+    x = torch.randn(3, 64)
+    runtime = sparbor.deploy(torch.compile(model), x, precision="f32")
+    assert [each.name for each in runtime.describe()] == ["0"]
+    assert relative_error(runtime(x), model(x)) <= 1e-5
+
+
+class Counter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls += 1
+        return x.relu()
+
+
+def test_a_model_with_state_is_refused():
+    with pytest.raises(ArgumentError, match=r"changes its buffers as it runs \(calls\)"):
+        sparbor.deploy(Counter(), torch.zeros(1, 8))
+
+
 def test_weights_that_are_not_finite_are_refused():
-    layer = nn.Linear(8, 8)
+    model = nn.Sequential(nn.ReLU(), nn.Linear(8, 8))
     with torch.no_grad():
-        layer.weight[0, 0] = torch.nan
-    with pytest.raises(ArgumentError, match="NaN or infinity"):
-        sparbor.deploy(layer, torch.zeros(1, 8))
+        model[1].weight[0, 0] = torch.nan
+    with pytest.raises(ArgumentError, match=r"layer '1'.*NaN or infinity"):
+        sparbor.deploy(model, torch.zeros(1, 8))
+
+
+@pytest.mark.parametrize("variance", [0.0, torch.nan])
+def test_batch_norms_that_are_not_finite_are_refused(variance):
+    model = nn.Sequential(nn.ReLU(), nn.BatchNorm1d(8, eps=0.0))
+    model[1].running_var[3] = variance
+    with pytest.raises(ArgumentError, match="layer '1' is a batch norm that divides by 0 or holds NaN"):
+        sparbor.deploy(model, torch.zeros(1, 8))
+
+
+class DependsOnMore(nn.Module):
+    """Its answer is traced at one moment, and another one at the next."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.scale = nn.Linear(8, 8), 1.0
+
+    def forward(self, x):
+        self.scale *= 1.001
+        return F.linear(x, self.layer.weight * self.scale)
+
+
+@pytest.mark.parametrize("precision", ["f16", "f32"])
+@pytest.mark.parametrize("example", [torch.zeros(1, 8), torch.ones(2, 8), torch.full((2, 8), torch.nan)])
+def test_an_engine_that_answers_otherwise_is_not_returned(example, precision):
+    with pytest.raises(SparborError, match=r"engine's answer to (the example|random items) differs"):
+        sparbor.deploy(DependsOnMore(), example, precision=precision)
+
+
+def test_a_model_that_treats_a_batch_of_one_differently():
+    model = Function(lambda x: x.relu().squeeze())
+    with pytest.raises(ArgumentError, match=r"answer to 1 items has shape \(8,\), to others \(batch, 8\): as squeeze"):
+        sparbor.deploy(model, torch.randn(1, 8))
+
+
+def test_answers_that_are_zero_not_finite_or_amplify_rounding_are_no_reason_to_refuse():
+    torch.manual_seed(0)
+    dead, steep = nn.Sequential(nn.Linear(8, 8), nn.ReLU()), nn.Sequential(nn.Linear(64, 10), nn.Softmax(-1))
+    with torch.no_grad():
+        dead[0].weight.zero_()
+        dead[0].bias.fill_(-1)
+        steep[0].weight.mul_(1e4)
+    for model, example in [
+        (dead, torch.randn(2, 8)),
+        (dead, torch.zeros(1, 8)),
+        (steep, torch.randn(16, 64)),
+        (nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)), torch.full((2, 8), 1e30)),
+    ]:
+        for precision in ("f16", "f32"):
+            sparbor.deploy(model, example, precision=precision)
+
+
+def test_settings_of_pytorch_change_nothing_and_are_left_alone():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 512)), torch.ones(5, 512)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", torch.bfloat16):
+            random = torch.get_rng_state()
+            runtime = sparbor.deploy(model, x, precision="f32")
+            assert torch.equal(torch.get_rng_state(), random)
+            assert torch.is_autocast_enabled("cpu")
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert torch.backends.mkldnn.enabled
+    assert relative_error(runtime(x), model(x)) <= 1e-5

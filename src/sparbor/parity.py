@@ -35,7 +35,6 @@ class Answers:
     """A model's answers to its example and to a few random items like it, to compare the engine's with."""
 
     def __init__(self, model: nn.Module, example: Tensor) -> None:
-        self.model = model
         random = torch.Generator().manual_seed(0)
         items = torch.nan_to_num(example.detach()[:_MOST], 0.0, 0.0, 0.0).contiguous()
         odd = torch.arange(_ODD) % len(items)
@@ -55,13 +54,14 @@ class Answers:
                 )
             error, answer = _distance(computed, batch.answer), _distance(torch.zeros(()), batch.answer)
             rounding = layers * _ROUNDING[precision]
-            if not error <= rounding * answer and not error <= layers * self._sensitivity(batch, precision):
+            if not error <= rounding * answer and not error <= layers * _sensitivity(runtime, batch.items, precision):
                 raise _complaint(batch.what, error / answer if answer else math.inf, precision)
 
-    def _sensitivity(self, batch: _Batch, precision: Precision) -> float:
-        """How far the answer moves with an input that is rounded as weights are: large logits amplify it."""
-        nudged = _nudged(batch.items, _ROUNDING[precision], torch.Generator().manual_seed(1))
-        return _distance(_answer(self.model, nudged), batch.answer)
+
+def _sensitivity(runtime: Runtime, items: Tensor, precision: Precision) -> float:
+    """How far the answer moves with an input that is rounded as weights are: large logits amplify it."""
+    nudged = _nudged(items, _ROUNDING[precision], torch.Generator().manual_seed(1))
+    return _distance(runtime(nudged), runtime(items))
 
 
 def _nudged(items: Tensor, share: float, random: torch.Generator) -> Tensor:

@@ -58,10 +58,9 @@ def _export(model: nn.Module, items: Tensor) -> ExportedProgram:
         return _exported(model, items, strict=False)
     except Exception as error:
         reason = error
-    if "specialized it to be a constant" in str(reason):  # perhaps by len(x), which strict tracing sees through
-        with suppress(Exception):
-            return _exported(model, items, strict=True)
     if "Constraints violated" in str(reason):
+        with suppress(Exception):  # len(x) fixes the batch, but strict tracing sees through it
+            return _exported(model, items, strict=True)
         raise ArgumentError(
             "the model's forward does not fit every batch size, or treats some differently: the batch must stay free "
             "and the first dimension, as in x.flatten(1) or x.view(x.shape[0], -1)"
