@@ -182,7 +182,7 @@ class Graph:
         if not isinstance(weight, _Constant) or isinstance(bias, _Value):
             raise ArgumentError(f"{where(node)} multiplies two computed values. {_WAY_OUT}")
         name = self._layer_name(node, weight)
-        if weight.mask is not None and (stray := int((weight.tensor.masked_fill(weight.mask, 0)).count_nonzero())):
+        if weight.mask is not None and (stray := int(weight.tensor.masked_fill(weight.mask, 0).count_nonzero())):
             raise ArgumentError(
                 f"layer {name!r}: {stray} weights that its mask drops are not zero, and the model computes with them: "
                 "call apply_mask() on the layer"
