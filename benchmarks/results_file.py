@@ -1,13 +1,13 @@
 """A benchmark's JSON: ``{"environment": {...}, "command": "...", "rows": [...]}``, written as the rows come."""
 
 import json
-import os
 import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
 from sparbor.benchmark import environment
+from sparbor.files import write_file
 
 
 class ResultsFile:
@@ -50,6 +50,4 @@ class ResultsFile:
             return
         command = shlex.join(["python", *sys.argv])
         contents = {"environment": self.environment, "command": command, **self.notes, "rows": self.rows}
-        unfinished = self.path.with_suffix(".unfinished")
-        unfinished.write_text(json.dumps(contents, indent=1) + "\n")
-        os.replace(unfinished, self.path)
+        write_file(self.path, (json.dumps(contents, indent=1) + "\n").encode())

@@ -1,5 +1,6 @@
 """Where a figure was measured: without this a figure cannot be compared."""
 
+import functools
 import os
 import platform
 import subprocess
@@ -26,6 +27,7 @@ def describe(device: str = "cpu") -> dict[str, Any]:
     }
 
 
+@functools.cache
 def _cpu_name() -> str | None:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -42,6 +44,7 @@ def _version(package: str) -> str | None:
         return None
 
 
+@functools.cache  # asked for after every epoch, and a process to start each time
 def _commit() -> str | None:
     """The commit of the source tree this package runs from, marked where files differ from it."""
     source = Path(__file__).parent
