@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sparbor.errors import ArgumentError
 from sparbor.graph import Graph
 from sparbor.modules import PAINeuronModule
+from sparbor.operators import OPERATORS
 from sparbor.packing import Precision
 from sparbor.parity import Answers
 from sparbor.runtime import Runtime, choose_kernel_set
@@ -48,7 +49,7 @@ def deploy(
     _check_example(example)
     model = _checked_model(model)
     with _evaluating(model):
-        lowered = Graph(trace(model, example), _kept_masks(model)).lower()
+        lowered = Graph(trace(model, example), _kept_masks(model), OPERATORS).lower()
         answers = Answers(model, example)
 
         def runtime(precision: Precision) -> Runtime:
