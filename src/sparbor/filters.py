@@ -84,7 +84,10 @@ def pack_by_groups(
     if groups == 1:
         return pack(weight, mask, bias, precision)
     real = real_rows(len(weight), groups)
-    spread, spread_mask = (np.zeros((len(real), weight.shape[1]), array.dtype) for array in (weight, mask))
+    spread, spread_mask = (
+        np.zeros((len(real), weight.shape[1]), np.float32),
+        np.zeros((len(real), weight.shape[1]), np.bool_),
+    )
     spread[real], spread_mask[real] = weight, mask
     spread_bias = None
     if bias is not None:

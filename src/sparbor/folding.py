@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 from sparbor.errors import ArgumentError
 from sparbor.packing import Precision
-from sparbor.program import KINDS, Affine, Operation, Program, Weights, Window
+from sparbor.program import KINDS, Affine, Operation, Program, Weights
 from sparbor.shape_rules import shapes_fault
 from sparbor.weights import LayerWeights
-from sparbor.windows import Shape
+from sparbor.windows import Shape, Window
 
 
 @dataclass(frozen=True)

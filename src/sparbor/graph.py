@@ -95,8 +95,8 @@ class Graph:
                 raise ArgumentError(f"the exported graph holds a {node.op} node, {node.name}: {WAY_OUT}")
         assert first is not None  # the output is a value, and values come from the input
         assert output is not None
-        operations, output = folded(self.shapes, self.operations, self.weights, output)
-        return renumbered(self.shapes, first, output, operations, self.weights)
+        operations, result = folded(self.shapes, self.operations, self.weights, output)
+        return renumbered(self.shapes, first, result, operations, self.weights)
 
     def value(self, node: Node, argument: Argument) -> Value:
         """The argument of the node, if it is a value."""

@@ -81,8 +81,9 @@ class Runtime(engine.Model):
     """A model on the native engine: `runtime(x, out=None)`.
 
     `x` is a C-contiguous float32 NumPy array or CPU tensor of shape (batch, *input_shape), with any batch
-    from 1; the result is of the same kind and of shape (batch, *output_shape), written to `out` if that is
-    given. The interpreter lock is released while it runs, and several threads may call one runtime at once.
+    from 1; the result is float32, of the same kind and of shape (batch, *output_shape), written to `out` if
+    that is given. A model deployed with a `ByteInput` takes uint8 as well, and normalises it. The interpreter
+    lock is released while it runs, and several threads may call one runtime at once.
 
     After its first call at a batch size, a call with `out` allocates nothing: what the largest batch needed
     is kept until the runtime goes, once for each of the most calls, up to 64, that have run at once.
@@ -172,7 +173,7 @@ class Runtime(engine.Model):
             f"x has {len(x):,} items, which need {needed:,} bytes, more than this machine gives: pass fewer at once"
         )
 
-    def _checked(self, name: str, given: Any, item: Shape) -> npt.NDArray[np.generic]:
+    def _checked(self, name: str, given: Any, item: Shape) -> Any:
         array = _as_array(name, given)
         bytes_fit = name == "x" and array.dtype == np.uint8
         if bytes_fit and self.program.byte_input is None:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sparbor.filters import Filters, check_convolution
 from sparbor.packing import DenseLayer, SparseLayer
-from sparbor.program import Affine, Operation, Weights, Window
-from sparbor.windows import Shape, convolution_fault, has_planes, planes_of, pool_fault
+from sparbor.program import Affine, Operation, Weights
+from sparbor.windows import Shape, Window, convolution_fault, has_planes, planes_of, pool_fault
 
 Check = Callable[[Operation, Sequence[Shape], Shape, "Weights | None"], "str | None"]
 

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from sparbor import engine
 from sparbor.filters import Filters, real_rows
 from sparbor.packing import SparseLayer, aligned_empty
-from sparbor.program import Activation, Affine, AverageWindow, Normalisation, Operation, Program, Window
-from sparbor.windows import geometry, planes_of
+from sparbor.program import Activation, Affine, Normalisation, Operation, Program
+from sparbor.windows import AverageWindow, Window, geometry, planes_of
 
 Triple = tuple[str, float, float]
 
@@ -24,24 +24,24 @@ def add_step(model: engine.Model, program: Program, operation: Operation) -> Non
 
 def _linear(model: engine.Model, program: Program, operation: Operation) -> None:
     layer = program.layers[str(operation.layer)]
-    values, end = (operation.inputs[0], operation.output), _end(operation.activation)
+    x, y, end = operation.inputs[0], operation.output, _end(operation.activation)
     if isinstance(layer, SparseLayer):
-        model.sparse_linear(*values, **_sparse_arrays(layer), padded=layer.padded, **end)
+        model.sparse_linear(x, y, **_sparse_arrays(layer), padded=layer.padded, **end)
     else:
-        model.dense_linear(*values, **_arrays(layer, "panels", "halves", "scale", "bias"), **end)
+        model.dense_linear(x, y, **_arrays(layer, "panels", "halves", "scale", "bias"), **end)
 
 
 def _convolution(model: engine.Model, program: Program, operation: Operation) -> None:
     layer, window = program.layers[str(operation.layer)], operation.settings
     assert isinstance(window, Window)
-    values = (operation.inputs[0], operation.output, _geometry(program, operation, window))
-    end = _end(operation.activation)
+    x, y, end = operation.inputs[0], operation.output, _end(operation.activation)
+    planes = _geometry(program, operation, window)
     if isinstance(layer, SparseLayer):
         real = real_rows(program.shapes[operation.output][0], window.groups)
-        model.sparse_conv(*values, **_sparse_arrays(layer), padded=layer.padded_among(real), **end)
+        model.sparse_conv(x, y, planes, **_sparse_arrays(layer), padded=layer.padded_among(real), **end)
     else:
         assert isinstance(layer, Filters)
-        model.dense_conv(*values, **_arrays(layer, "weights", "halves", "scale", "bias"), **end)
+        model.dense_conv(x, y, planes, **_arrays(layer, "weights", "halves", "scale", "bias"), **end)
 
 
 def _pool(model: engine.Model, program: Program, operation: Operation) -> None:
@@ -83,7 +83,8 @@ def _activation(model: engine.Model, _: Program, operation: Operation) -> None:
 
 
 def _add(model: engine.Model, _: Program, operation: Operation) -> None:
-    model.add(*operation.inputs, operation.output, **_end(operation.activation))
+    left, right = operation.inputs
+    model.add(left, right, operation.output, **_end(operation.activation))
 
 
 def _concat(model: engine.Model, _: Program, operation: Operation) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -37,9 +38,8 @@ def layer_to_json(layer: Weights) -> dict[str, Any]:
 def layer_from_file(name: str, entry: dict[str, Any], arrays: dict[str, Array]) -> Weights:
     """The layer, everything about its arrays checked; `arrays` is emptied."""
     kind = entry["kind"]
-    readers = {"affine": _affine, "dense": _dense, "sparse": _sparse, "filters": _filters}
-    require(isinstance(kind, str) and kind in readers, f"layer {name!r} is of the unknown kind {kind!r}")
-    layer = readers[kind](_Parts(name, entry, arrays))
+    require(isinstance(kind, str) and kind in _READERS, f"layer {name!r} is of the unknown kind {kind!r}")
+    layer = _READERS[kind](_Parts(name, entry, arrays))
     require(not arrays, f"layer {name!r} has the unknown arrays {sorted(arrays)}")
     part = not_finite(layer.arrays())
     require(part is None, f"layer {name!r}: {part} holds NaN or infinity")
@@ -110,3 +110,11 @@ def _sparse(parts: _Parts) -> SparseLayer:
         return SparseLayer(outputs, fan_in, topology, None, weights, indices, None, bias)
     words = parts.take("words", np.uint16)
     return SparseLayer(outputs, fan_in, topology, words, None, None, parts.take("scale", np.float32, (outputs,)), bias)
+
+
+_READERS: Mapping[str, Callable[[_Parts], Weights]] = {
+    "affine": _affine,
+    "dense": _dense,
+    "sparse": _sparse,
+    "filters": _filters,
+}
