@@ -23,10 +23,8 @@ def perforate(model: nn.Module, sparsity: float = 0.9) -> nn.Module:
     """Every layer that can be, sparse in slots by magnitude."""
     for name, child in list(model.named_children()):
         perforate(child, sparsity)
-        if (
-            isinstance(child, nn.Linear | nn.Conv1d | nn.Conv2d)
-            and child.weight.shape[0] // getattr(child, "groups", 1) >= 16
-        ):
+        groups = getattr(child, "groups", 1)
+        if isinstance(child, nn.Linear | nn.Conv1d | nn.Conv2d) and (groups == 1 or len(child.weight) >= 16 * groups):
             module = sparbor.PAINeuronModule(child, name, sparsity=sparsity)
             module.set_mode("d")
             setattr(model, name, module)
@@ -278,7 +276,7 @@ def test_random_graphs_with_residuals_and_concatenation(steps, data):
 class Remembers(nn.Module):
     def __init__(self):
         super().__init__()
-        self.memory = nn.LSTM(8, 8, batch_first=True)
+        self.memory = nn.LSTM(99, 8, batch_first=True)
 
     def forward(self, x):
         return self.memory(x.flatten(2))[0]
