@@ -31,7 +31,7 @@ class Engine:
     """A deployed model, ready to run ``example`` into one output array."""
 
     def __init__(self, model: nn.Module, example: Tensor, threads: int, isa: str, precision: str) -> None:
-        with _forced(isa):
+        with forced(isa):
             self.runtime: Any = sparbor.deploy(model, example, batch=len(example), threads=threads, precision=precision)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "model.safetensors"
@@ -65,7 +65,8 @@ class Engine:
 
 
 @contextmanager
-def _forced(isa: str) -> Iterator[None]:
+def forced(isa: str) -> Iterator[None]:
+    """Within, models are made for this kernel set."""
     before = os.environ.get("SPARBOR_ISA")
     os.environ["SPARBOR_ISA"] = isa
     try:
