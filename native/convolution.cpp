@@ -2,13 +2,15 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <numeric>
 
 namespace sparbor {
 namespace {
 
 constexpr size_t floats_per_line = 16;
-constexpr size_t panel_budget = 96 * 1024;  // floats of a strip: well inside a second cache of 1 MiB
+constexpr size_t panel_budget = 128 * 1024;  // floats of a strip: well inside a second cache of 1 MiB
+constexpr size_t small_plane = 64;           // pixels that are not worth several strips
 
 size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
@@ -33,6 +35,7 @@ Strips::Strips(const Geometry& geometry, size_t x_stride, bool zeros)
     find_copies();
     choose_rows();
     lay_out();
+    if (by_table()) make_tables();
 }
 
 void Strips::choose_pitch() {
@@ -67,13 +70,13 @@ void Strips::find_copies() {
 size_t Strips::channel_floats(size_t rows) const {
     size_t floats = 0;
     for (const Copy& copy : copies_) floats += copy.more_rows * pitch_ + columns(rows);
-    return spread(floats);
+    return spread(floats + (pitch_ % floats_per_line ? floats_per_line : 0));  // rows may be written beyond their end
 }
 
 // As many rows as fit the budget, and then as many groups of the convolution.
 void Strips::choose_rows() {
     rows_ = out_height_;
-    while (rows_ > 1 && group_channels_ * channel_floats(rows_) > panel_budget) rows_ -= (rows_ + 7) / 8;
+    while (rows_ * pitch_ > small_plane && rows_ > 1 && group_channels_ * channel_floats(rows_) > panel_budget) rows_ -= (rows_ + 7) / 8;
     const size_t whole_lines = floats_per_line / std::gcd(pitch_, floats_per_line);
     if (rows_ < out_height_ && rows_ > whole_lines) rows_ -= rows_ % whole_lines;
     const size_t group_floats = group_channels_ * channel_floats(rows_);
@@ -104,14 +107,52 @@ void Strips::prepare(const Planes& planes, const float* item, const Strip& strip
                      float* scratch) const {
     if (in_place_) return;
     if (zeros_) std::memset(scratch + panel_floats(), 0, columns(rows_) * sizeof(float));
-    for (size_t channel = first; channel < last; channel++) {
-        const float* plane = item + (strip.first_group * group_channels_ + channel) * x_stride_;
+    const float* const planes_from = item + (strip.first_group * group_channels_ + first) * x_stride_;
+    float* const to = scratch + first * channel_size_;
+    if (by_table()) {
+        const auto* table = &tables_[strip.first_row / rows_ * copies_.size()];
         for (const Copy& copy : copies_) {
-            const int64_t above = static_cast<int64_t>(strip.first_row) * geometry_.stride_h;
-            planes.shift(geometry_, plane, {copy.shift.row + above, copy.shift.column}, strip.rows + copy.more_rows,
-                         pitch_, scratch + channel * channel_size_ + copy.offset);
+            planes.gather(table->data(), table->size(), planes_from, x_stride_, last - first, to + copy.offset,
+                          channel_size_);
+            table++;
         }
+        return;
     }
+    const int64_t above = static_cast<int64_t>(strip.first_row) * geometry_.stride_h;
+    for (size_t channel = 0; channel < last - first; channel++)
+        for (const Copy& copy : copies_)
+            planes.shift(geometry_, planes_from + channel * x_stride_, {copy.shift.row + above, copy.shift.column},
+                         strip.rows + copy.more_rows, pitch_, to + channel * channel_size_ + copy.offset);
+}
+
+void Strips::make_tables() {
+    for (size_t number = 0; number < strips(); number++)
+        for (const Copy& copy : copies_) tables_.push_back(table(copy, strip(0, number)));
+}
+
+std::vector<Gather> Strips::table(const Copy& copy, const Strip& strip) const {
+    const Geometry& g = geometry_;
+    const size_t rows = strip.rows + copy.more_rows;
+    std::vector<Gather> made(round_up(rows * pitch_, column_tile) / column_tile);
+    for (size_t i = 0; i < made.size() * column_tile; i++) {
+        const int64_t row = copy.shift.row + static_cast<int64_t>(strip.first_row + i / pitch_) * g.stride_h;
+        const int64_t column = copy.shift.column + static_cast<int64_t>(i % pitch_) * g.stride_w;
+        const bool inside = i < rows * pitch_ && static_cast<int64_t>(i % pitch_) < g.out_width && row >= 0 &&
+                            column >= 0 && row < g.height * g.upsample_h && column < g.width * g.upsample_w &&
+                            row % g.upsample_h == 0 && column % g.upsample_w == 0;
+        made[i / column_tile].from[i % column_tile] =
+            inside ? static_cast<int32_t>(row / g.upsample_h * g.width + column / g.upsample_w) : -1;
+    }
+    for (Gather& each : made) {
+        int32_t least = std::numeric_limits<int32_t>::max(), most = 0;
+        for (const int32_t from : each.from) {
+            if (from >= 0) least = std::min(least, from);
+            most = std::max(most, from);
+        }
+        least = std::min(least, static_cast<int32_t>(x_stride_ - 2 * column_tile));  // rows are whole branches
+        each.base = most < least + static_cast<int32_t>(2 * column_tile) ? least : -1;
+    }
+    return made;
 }
 
 Panel Strips::panel(const float* item, const Strip& strip, size_t group, const float* scratch) const {

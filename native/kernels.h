@@ -151,9 +151,18 @@ struct Shift {
     int64_t row, column;
 };
 
+// Sixteen floats of a copy: where in the plane each comes from, or -1 for zero.
+struct Gather {
+    int32_t from[16];
+    int32_t base;  // all lie within the 32 floats from here, if it is not negative
+};
+
 struct Planes {
     // `rows` rows of `pitch` floats, of which out_width count.
     void (*shift)(const Geometry&, const float* plane, Shift, size_t rows, size_t pitch, float* to);
+    // The same by a table, for `channels` planes at once.
+    void (*gather)(const Gather* table, size_t count, const float* planes, size_t stride, size_t channels, float* to,
+                   size_t to_stride);
     // Rows of `pitch` floats become rows of `width` floats.
     void (*narrow)(const float* rows, size_t pitch, size_t width, size_t count, float* to);
     void (*max_pool)(const Geometry&, const float* plane, float* y);

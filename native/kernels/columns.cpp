@@ -61,13 +61,38 @@ ALWAYS_INLINE void finish(const Layer& layer, size_t output, const Vector* sums,
     }
 }
 
-void decode_words(const uint16_t* words, const uint32_t* offsets, uint32_t zeros, Synapses& to) {
+// Chooses from a branch's offsets by the low five bits.
+#if defined(__AVX512F__)
+struct Branch {
+    Integers low, high;
+
+    ALWAYS_INLINE explicit Branch(const uint32_t* offsets) {
+        std::memcpy(&low, offsets, sizeof low);
+        std::memcpy(&high, offsets + lanes, sizeof high);
+    }
+    ALWAYS_INLINE Integers choose(Integers words) const { return __builtin_shuffle(low, high, words); }
+};
+#else
+struct Branch {
+    const uint32_t* offsets;
+
+    ALWAYS_INLINE explicit Branch(const uint32_t* from) : offsets(from) {}
+    ALWAYS_INLINE Integers choose(Integers words) const {
+        Integers chosen;
+        UNROLL for (size_t lane = 0; lane < lanes; lane++) chosen[lane] = offsets[words[lane] % branch_size];
+        return chosen;
+    }
+};
+#endif
+
+ALWAYS_INLINE void decode_words(const uint16_t* words, const Branch& branch, uint32_t zeros, Synapses& to) {
     UNROLL for (size_t lane = 0; lane < group_size; lane += lanes) {
         const Integers wide = widen(words + lane);
+        const Integers chosen = branch.choose(wide);
+        const Integers offsets = wide == 0 ? zeros + Integers{} : chosen;
         store(to.weights + lane, half_values(wide));
+        std::memcpy(to.offsets + lane, &offsets, sizeof offsets);
     }
-    for (size_t lane = 0; lane < group_size; lane++)
-        to.offsets[lane] = words[lane] == 0 ? zeros : offsets[words[lane] % branch_size];
 }
 
 void decode_exact(const float* weights, const uint8_t* indices, const uint32_t* offsets, uint32_t zeros, Synapses& to) {
@@ -84,9 +109,10 @@ size_t decode(const SparseLayer& layer, const Group& group, const Panel& panel, 
     for (const Run* run = layer.runs + group.run; run != layer.runs + group.run + group.runs; run++)
         for (size_t i = 0; i < run->branches; i++, branch++) {
             const uint32_t* offsets = panel.offsets + *branch * branch_size;
+            const Branch inputs(offsets);
             for (size_t k = 0; k < run->slots; k++, slot++, to++)
                 if (layer.words)
-                    decode_words(layer.words + slot * group_size, offsets, panel.zeros, *to);
+                    decode_words(layer.words + slot * group_size, inputs, panel.zeros, *to);
                 else
                     decode_exact(layer.weights + slot * group_size, layer.indices + slot * group_size, offsets,
                                  panel.zeros, *to);

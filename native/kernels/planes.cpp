@@ -1,4 +1,10 @@
 // What convolutions and pooling do with planes, as plain loops; compiled like elementwise.cpp, once for each kernel set.
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+#include <cstring>
+
 #include "../kernels.h"
 
 namespace sparbor::SPARBOR_KERNELS {
@@ -25,43 +31,108 @@ void fill(float* at, size_t count, float value) {
     for (size_t i = 0; i < count; i++) at[i] = value;
 }
 
-template <int64_t known_stride>
-void copy_strided(const float* from, int64_t any_stride, size_t count, float* to) {
-    const int64_t stride = known_stride ? known_stride : any_stride;
-    for (size_t i = 0; i < count; i++) to[i] = from[static_cast<int64_t>(i) * stride];
+constexpr int64_t lanes = 16;
+typedef float Vector __attribute__((vector_size(64)));
+typedef float Unaligned __attribute__((vector_size(64), aligned(4)));
+typedef int32_t Integers __attribute__((vector_size(64)));
+
+inline Vector load(const float* at) { return *reinterpret_cast<const Unaligned*>(at); }
+inline void store(float* at, Vector value) { *reinterpret_cast<Unaligned*>(at) = value; }
+
+// Lanes outside of [first, last) are zero, and not read.
+inline Vector load_between(const float* at, int64_t first, int64_t last) {
+    if (first <= 0 && last >= lanes) return load(at);
+#if defined(__AVX512F__)
+    const uint32_t below = last >= lanes ? 0xffffu : last <= 0 ? 0u : (1u << last) - 1;
+    const uint32_t above = first <= 0 ? 0xffffu : first >= lanes ? 0u : 0xffffu << first;
+    return _mm512_maskz_loadu_ps(static_cast<__mmask16>(below & above), at);
+#else
+    float some[lanes] = {};
+    for (int64_t lane = clamp(first, 0, lanes); lane < clamp(last, 0, lanes); lane++) some[lane] = at[lane];
+    return load(some);
+#endif
 }
 
+// Every second of 32 numbers.
+inline Vector evens(Vector low, Vector high) {
+#if defined(__AVX512F__)
+    return __builtin_shuffle(low, high, Integers{0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30});
+#else
+    float all[2 * lanes], some[lanes];
+    store(all, low);
+    store(all + lanes, high);
+    for (int64_t lane = 0; lane < lanes; lane++) some[lane] = all[2 * lane];
+    return load(some);
+#endif
+}
+
+// A row, sixteen outputs at a time: the last may run over its end.
 void shift_row(const Geometry& g, const float* row, int64_t column, size_t pitch, float* to) {
-    const Span inside(column, g.stride_w, (g.width - 1) * g.upsample_w + 1, g.out_width);
-    fill(to, inside.first, 0);
-    const float* from = row + inside.first * g.stride_w + column;
-    if (g.upsample_w > 1)
-        for (int64_t i = inside.first; i < inside.last; i++) {
-            const int64_t at = i * g.stride_w + column;
-            to[i] = at % g.upsample_w == 0 ? row[at / g.upsample_w] : 0.0f;
+    if (g.upsample_w == 1 && g.stride_w <= 2) {
+        for (int64_t i = 0; i < static_cast<int64_t>(pitch); i += lanes) {
+            const int64_t at = column + i * g.stride_w;
+            const float* x = row + at;
+            const Vector low = load_between(x, -at, g.width - at);
+            store(to + i, g.stride_w == 1 ? low : evens(low, load_between(x + lanes, -at - lanes, g.width - at - lanes)));
         }
-    else if (g.stride_w == 1)
-        copy_strided<1>(from, 1, inside.last - inside.first, to + inside.first);
-    else if (g.stride_w == 2)
-        copy_strided<2>(from, 2, inside.last - inside.first, to + inside.first);
-    else
-        copy_strided<0>(from, g.stride_w, inside.last - inside.first, to + inside.first);
-    fill(to + inside.last, pitch - inside.last, 0);
+        return;
+    }
+    const Span inside(column, g.stride_w, (g.width - 1) * g.upsample_w + 1, g.out_width);
+    fill(to, pitch, 0);
+    for (int64_t i = inside.first; i < inside.last; i++) {
+        const int64_t at = i * g.stride_w + column;
+        if (at % g.upsample_w == 0) to[i] = row[at / g.upsample_w];
+    }
 }
 
 void shift(const Geometry& g, const float* plane, Shift by, size_t rows, size_t pitch, float* to) {
     for (size_t r = 0; r < rows; r++, to += pitch) {
         const int64_t row = by.row + static_cast<int64_t>(r) * g.stride_h;
         if (row < 0 || row % g.upsample_h != 0 || row / g.upsample_h >= g.height)
-            fill(to, pitch, 0);
+            for (size_t i = 0; i < pitch; i += lanes) store(to + i, Vector{});
         else
             shift_row(g, plane + row / g.upsample_h * g.width, by.column, pitch, to);
     }
 }
 
+// Whether the two vectors at the base can be permuted in one operation.
+#if defined(__AVX512F__)
+constexpr bool permutes = true;
+#else
+constexpr bool permutes = false;
+#endif
+
+void gather(const Gather* table, size_t count, const float* planes, size_t stride, size_t channels, float* to,
+            size_t to_stride) {
+    for (const Gather* each = table; each != table + count; each++, to += lanes) {
+        const float* plane = planes;
+        float* y = to;
+        if (permutes && each->base >= 0) {
+            Integers from;
+            std::memcpy(&from, each->from, sizeof from);
+            for (size_t channel = 0; channel < channels; channel++, plane += stride, y += to_stride) {
+                const float* x = plane + each->base;
+                const Vector chosen = __builtin_shuffle(load(x), load(x + lanes), from - each->base);
+                store(y, from < 0 ? Vector{} : chosen);
+            }
+        } else {
+            for (size_t channel = 0; channel < channels; channel++, plane += stride, y += to_stride)
+                for (int64_t lane = 0; lane < lanes; lane++) y[lane] = each->from[lane] < 0 ? 0.0f : plane[each->from[lane]];
+        }
+    }
+}
+
+// Writes nothing beyond the last row, but whole vectors before it, in ascending order.
 void narrow(const float* rows, size_t pitch, size_t width, size_t count, float* to) {
-    for (size_t r = 0; r < count; r++)
-        for (size_t i = 0; i < width; i++) to[r * width + i] = rows[r * pitch + i];
+    const float* const end = to + count * width;
+    for (size_t r = 0; r < count; r++, rows += pitch, to += width) {
+        size_t i = 0;
+        for (; i + lanes <= width; i += lanes) store(to + i, load(rows + i));
+        if (i == width) continue;
+        if (width > static_cast<size_t>(lanes)) store(to + width - lanes, load(rows + width - lanes));
+        else if (to + lanes <= end) store(to, load(rows));
+        else for (; i < width; i++) to[i] = rows[i];
+    }
 }
 
 // Takes a window's maximum: NaN wins and stays.
@@ -159,6 +230,6 @@ void adaptive_average(const Geometry& g, const float* plane, float* y) { adaptiv
 
 }  // namespace
 
-const Planes planes{shift, narrow, max_pool, average_pool, adaptive_max, adaptive_average};
+const Planes planes{shift, gather, narrow, max_pool, average_pool, adaptive_max, adaptive_average};
 
 }  // namespace sparbor::SPARBOR_KERNELS
