@@ -2,8 +2,9 @@
 
 A Linear layer's weight is that matrix. A convolution's, ``(outputs, inputs / groups, *kernel)``, becomes it when all
 axes but the first are flattened. A transposed convolution's is stored as ``(inputs, outputs / groups, *kernel)``: its
-first two axes are exchanged before, within each group. Masks, gradients and whatever else has the weight's shape go
-the same way.
+first two axes are exchanged before, within each group, and each kernel is turned around, which makes it the matrix of
+the convolution that the engine runs for it: a branch is the same 32 inputs here and there. Masks, gradients and
+whatever else has the weight's shape go the same way.
 """
 
 from collections.abc import Sequence
@@ -31,6 +32,6 @@ def outputs_first(shape: Sequence[int], groups: int = 1, transposed: bool = Fals
 
 
 def _exchange(weight: Tensor, groups: int) -> Tensor:
-    """The first two axes of each group's part exchanged, which undoes itself."""
+    """The first two axes of each group's part exchanged and the kernels turned around, which undoes itself."""
     by_group = weight.reshape(groups, -1, *weight.shape[1:])
-    return by_group.transpose(1, 2).flatten(0, 1)
+    return by_group.transpose(1, 2).flatten(0, 1).flip([*range(2, weight.dim())])
