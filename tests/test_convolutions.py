@@ -14,6 +14,7 @@ import sparbor
 from sparbor.errors import ArgumentError
 from sparbor.filters import real_rows
 from sparbor.packing import SparseLayer
+from sparbor.runtime import kernel_sets
 from tests.networks import NETWORKS, BasicBlock, Normalising, ResNet18, autoencoder, mission_cnn, settled
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
@@ -109,6 +110,24 @@ def test_sixteen_bits_do_for_a_deep_network():
     runtime = sparbor.deploy(model, x)
     assert {each.precision for each in runtime.describe()} == {"f16"}
     assert relative_error(runtime(x), model(x).detach()) <= 0.015
+
+
+def test_sparse_and_dense_by_what_is_faster(monkeypatch):
+    torch.manual_seed(0)
+    wide, depthwise = nn.Conv2d(32, 48, 3), nn.Conv2d(32, 32, 3, groups=32)
+    cases = [
+        (wide, 0.3, "sparse"),
+        (wide, 0.95, "dense"),
+        (depthwise, 0.3, "dense"),
+        (nn.Conv2d(32, 1, 3), 0.3, "sparse"),
+    ]
+    for isa in kernel_sets():
+        monkeypatch.setenv("SPARBOR_ISA", isa)
+        for layer, density, kind in cases:
+            model = Masked(layer, torch.rand(layer.weight.shape) < density)
+            (report,) = assert_deploys(model, torch.randn(1, 32, 9, 9)).describe()
+            assert (report.kind, report.active) == (kind, int(model.keep.sum())), isa
+            assert (report.outputs, report.fan_in) == (len(layer.weight), layer.weight[0].numel())
 
 
 def test_a_dense_convolution_of_halves():
