@@ -165,11 +165,11 @@ std::vector<Gather> Strips::table(const Copy& copy, const Strip& strip) const {
 Panel Strips::panel(const float* item, const Strip& strip, size_t group, const float* scratch) const {
     const size_t count = columns(strip.rows) / column_tile;
     if (in_place_)
-        return {item + group * group_channels_ * x_stride_ + strip.first_row * pitch_, offsets_.data(), 0, count,
+        return {item + group * group_channels_ * x_stride_ + strip.first_row * pitch_, offsets_.data(), 0, 0, count,
                 chunk_shift_};
     const size_t channel = (group - strip.first_group) * group_channels_;
     const size_t zeros = zeros_ ? panel_floats() - channel * channel_size_ : 0;
-    return {scratch + channel * channel_size_, offsets_.data(), static_cast<uint32_t>(zeros), count, chunk_shift_};
+    return {scratch + channel * channel_size_, offsets_.data(), 0, static_cast<uint32_t>(zeros), count, chunk_shift_};
 }
 
 bool Strips::results_in_place(const Strip& strip) const {
