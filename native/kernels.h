@@ -142,7 +142,7 @@ struct Columns {
     size_t block;  // outputs that `dense` computes at once
     // One group; `decoded` has room for its slots.
     void (*sparse)(const SparseLayer&, size_t group, const Panel&, const Tile&, Synapses* decoded);
-    // One block; `decoded` has room for its weights.
+    // One block; `decoded` has room for its weights and up to a whole vector.
     void (*dense)(const DenseBlocks&, size_t block, const Panel&, const Tile&, float* decoded);
     // Rows as columns: `columns` floats for each input, of which the last may be zeros, and then a row of zeros.
     void (*to_panel)(const Rows&, size_t fan_in, size_t columns, float* panel);

@@ -1,7 +1,7 @@
 // Layers over many columns at once, rows of a batch or pixels of a plane, as plain loops over vectors of columns;
 // compiled like elementwise.cpp, once for each kernel set. An input's columns lie side by side, so a synapse is one
 // multiply-add of its weight and sixteen of them.
-#if defined(__AVX512F__)
+#if defined(__AVX__)
 #include <immintrin.h>
 #endif
 
@@ -29,7 +29,6 @@ constexpr size_t parts = column_tile / lanes;  // vectors for sixteen columns
 typedef float Vector __attribute__((vector_size(vector_bytes)));
 typedef float Unaligned __attribute__((vector_size(vector_bytes), aligned(4)));
 typedef uint32_t Integers __attribute__((vector_size(vector_bytes)));
-typedef uint16_t Shorts __attribute__((vector_size(vector_bytes / 2), aligned(2)));
 
 // Keeps the compiler from loading a value again for each use.
 ALWAYS_INLINE Vector in_register(Vector value) {
@@ -45,13 +44,22 @@ ALWAYS_INLINE Vector load(const float* at) { return *reinterpret_cast<const Unal
 ALWAYS_INLINE void store(float* at, Vector value) { *reinterpret_cast<Unaligned*>(at) = value; }
 ALWAYS_INLINE Vector everywhere(float value) { return value - Vector{}; }
 
-// A half's bits shifted into a float's are the same number 2^-112 times as large; exponent 31 never occurs.
-ALWAYS_INLINE Vector half_values(Integers halves) {
-    return reinterpret_cast<Vector>((halves & 0x8000u) << 16 | (halves & 0x7fffu) << 13) * 0x1p112f;
-}
+typedef uint16_t Shorts __attribute__((vector_size(vector_bytes / 2), aligned(2)));
 
 ALWAYS_INLINE Integers widen(const uint16_t* at) {
     return __builtin_convertvector(*reinterpret_cast<const Shorts*>(at), Integers);
+}
+
+ALWAYS_INLINE Vector load_halves(const uint16_t* at) {
+#if defined(__AVX512F__)
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
+#elif defined(__F16C__)
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
+#else
+    // A half's bits shifted into a float's are the same number 2^-112 times as large; exponent 31 never occurs.
+    const Integers halves = widen(at);
+    return reinterpret_cast<Vector>((halves & 0x8000u) << 16 | (halves & 0x7fffu) << 13) * 0x1p112f;
+#endif
 }
 
 // What becomes of an output's sums: scaled, with the bias, not less than the floor; NaN stays.
@@ -105,7 +113,7 @@ ALWAYS_INLINE void decode_words(const uint16_t* words, const Branch& branch, uin
         const Integers wide = widen(words + lane);
         const Integers chosen = branch.choose(wide);
         const Integers offsets = wide == 0 ? zeros + Integers{} : chosen;
-        store(to.weights + lane, half_values(wide));
+        store(to.weights + lane, load_halves(words + lane));
         std::memcpy(to.offsets + lane, &offsets, sizeof offsets);
     }
 }
@@ -302,8 +310,12 @@ void dense(const DenseBlocks& layer, size_t block, const Panel& panel, const Til
     if (layer.halves) {
         const uint16_t* halves = layer.halves + block * size;
         size_t i = 0;
-        for (; i + lanes <= size; i += lanes) store(decoded + i, half_values(widen(halves + i)));
-        for (; i < size; i++) decoded[i] = half_values(Integers{} + halves[i])[0];
+        for (; i + lanes <= size; i += lanes) store(decoded + i, load_halves(halves + i));
+        if (i < size) {
+            uint16_t last[lanes] = {};
+            std::memcpy(last, halves + i, (size - i) * sizeof last[0]);
+            store(decoded + i, load_halves(last));
+        }
         weights = decoded;
     }
     if (layer.block == 1) dense_tile<1>(layer, block, weights, panel, tile);
