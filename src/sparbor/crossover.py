@@ -19,9 +19,9 @@ _MANY_ROWS = 6
 
 # The same for a convolution, for planes of few output pixels and of many.
 _CONVOLUTION: Mapping[str, tuple[float, float]] = {
-    "avx512": (0.58, 0.6),
-    "avx2": (0.5, 0.62),
-    "portable": (0.7, 0.83),
+    "avx512": (0.55, 0.58),
+    "avx2": (0.44, 0.58),
+    "portable": (0.7, 0.8),
 }
 _MANY_PIXELS = 32
 
