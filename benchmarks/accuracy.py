@@ -33,6 +33,7 @@ class PairedRun:
 
     job: Job
     sparsities: tuple[float, ...]
+    on_engine: bool
 
 
 def run_seed(run: PairedRun) -> list[dict[str, Any]]:
@@ -43,17 +44,19 @@ def run_seed(run: PairedRun) -> list[dict[str, Any]]:
     arms = make_arms(run.job, split, {"dense": None, **recipes})
     for _ in train(arms, split, run.job):
         pass
-    return [row(run.job, arm, split.test) for arm in arms]
+    return [row(run.job, arm, split.test, run.on_engine) for arm in arms]
 
 
-def row(job: Job, arm: Arm, test: Part) -> dict[str, Any]:
+def row(job: Job, arm: Arm, test: Part, on_engine: bool) -> dict[str, Any]:
     """One measurement; ``sparsity`` is what was asked for, the parameter counts are what was reached.
 
     ``engine_test_accuracy`` is the deployed model's, of dendritic arms.
     """
     counts = parameter_counts(arm.model)
     test_accuracy = accuracy_percent(arm.model, test)
-    deployed = check_deployed(arm, deploy(arm.model, test.images[:1]), test) if arm.perforator else None
+    deployed = None
+    if arm.perforator and on_engine:
+        deployed = check_deployed(arm, deploy(arm.model, test.images[:1]), test)
     return {
         "dataset": job.dataset,
         "arm": arm.name.split()[0],
@@ -83,7 +86,7 @@ def missing_runs(options: argparse.Namespace, results: ResultsFile) -> Iterator[
         )
         if sparsities:
             job = Job(dataset=options.dataset, epochs=options.epochs, seed=seed, data_dir=options.data_dir)
-            yield PairedRun(job, sparsities)
+            yield PairedRun(job, sparsities, on_engine=not options.no_engine)
 
 
 def add_new(results: ResultsFile, rows: list[dict[str, Any]]) -> None:
@@ -137,6 +140,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="seeds 0 to SEEDS - 1")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--data-dir", type=Path)
+    parser.add_argument("--no-engine", action="store_true", help="train and test in PyTorch only")
     parser.add_argument("--json", type=Path, help="file for the rows; an existing one is continued")
     options = parser.parse_args()
 
@@ -146,7 +150,6 @@ def main() -> None:
         for rows in pool.imap_unordered(run_seed, list(missing_runs(options, results))):
             add_new(results, rows)
             console.print(f"seed {rows[0]['seed']}: " + ", ".join(f"{r['arm']} {r['test_accuracy']:.2f}" for r in rows))
-    same_run = {"dataset": options.dataset, "epochs": options.epochs}
     same_run = {"dataset": options.dataset, "epochs": options.epochs}
     apart = [abs(r["engine_test_accuracy"] - r["test_accuracy"]) for r in results.rows if r["engine_test_accuracy"]]
     if apart:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from sparbor import data
+from sparbor.data import cache
 from sparbor.data.idx import encode_idx
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -26,7 +27,7 @@ def mnist_dir() -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("SPARBOR_DATA", raising=False)
         data.load("mnist")
-    return data.cache_dir() / "mnist"
+    return cache.cache_dir() / "mnist"
 
 
 @dataclass

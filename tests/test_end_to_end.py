@@ -163,7 +163,7 @@ def check_older_results(out: Path, *also: str) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["--dataset", "imagenet"], r"dataset='imagenet': must be one of 'mnist'"),
+        (["--dataset", "imagenet"], r"dataset='imagenet': must be one of 'mnist', 'cifar10'"),
         (["--epochs", "0"], r"epochs=0: must be at least 1"),
         (["--epochs", "six"], r"argument --epochs: invalid int value: 'six' \(see main.py --help\)"),
         (["--sparsity", "1"], r"sparsity=1.0: must be at least 0 and below 1"),

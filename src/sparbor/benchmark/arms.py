@@ -24,7 +24,7 @@ SMALLEST_TRAINING_SET = 10  # a tenth of it is for validation
 
 @dataclass(frozen=True)
 class Part:
-    """Normalised images ``(n, height, width)`` and their labels ``(n,)``."""
+    """Normalised images ``(n, ...)`` and their labels ``(n,)``."""
 
     images: Tensor
     labels: Tensor
@@ -92,8 +92,7 @@ def load_split(job: Job) -> Split:
     training = len(images) - len(images) // 10
 
     def part(images: Tensor, labels: Tensor) -> Part:
-        normalised = (images.float() / 255 - job.task.mean) / job.task.deviation
-        return Part(normalised.to(job.device), labels.long().to(job.device))
+        return Part(job.task.normalise(images).to(job.device), labels.to(job.device))
 
     return Split(
         training=part(images[:training], labels[:training]),

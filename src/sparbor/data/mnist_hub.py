@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from sparbor.data.dataset import UInt8Array
 from sparbor.data.fetch import DownloadError
-from sparbor.data.idx import UInt8Array
 
 logger = logging.getLogger(__name__)
 
