@@ -1,87 +1,130 @@
-"""CIFAR-10: where it may lie, and in which forms."""
+"""CIFAR-10: as the official batches, or as an image folder, on disk or in a tar.gz archive; or downloaded."""
 
+import logging
 import os
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from sparbor.data.content import read_content
+from sparbor.data import cache
+from sparbor.data.batches import CLASSES, IMAGE, Form, find_form, read_batches
+from sparbor.data.content import md5_of, read_content
 from sparbor.data.dataset import Dataset, Found
+from sparbor.data.fetch import DEFAULT_LIMITS, Limits, fetch
 from sparbor.data.image_folder import is_image_folder, read_image_folder
+from sparbor.data.sources import use_first
 from sparbor.data.tree import Archive, Directory, Tree, open_archive
 from sparbor.errors import DataError
 
-TITLE = "CIFAR-10"
-REMEDY = "an image folder (train/<class>/*.png|jpg, test/<class>/...) or a .tar.gz of one"
+logger = logging.getLogger(__name__)
 
-CLASSES = 10
-SIZE = (32, 32)
-FOLDERS = (".", "cifar10", "CIFAR10", "cifar-10")
-ARCHIVE_ENDINGS = (".tar.gz", ".tgz", ".tar")
+TITLE = "CIFAR-10"
+REMEDY = (
+    "its batches, its archive or an image folder"
+    " (cifar-10-batches-py, cifar-10-python.tar.gz, or train/<class>/*.png|jpg and test/<class>/*)"
+)
+
+FOLDERS = (".", "cifar-10-batches-py", "cifar-10-batches-bin", "cifar10", "CIFAR10")
+ARCHIVE_START = re.compile(r"cifar-?10(?![0-9])", re.IGNORECASE)  # and not CIFAR-100
+ARCHIVE_ENDINGS = (".tar.gz", ".tgz")
+
+ARCHIVE_MD5 = {
+    "cifar-10-python.tar.gz": "c58f30108f718f92721af3b95e74349a",
+    "cifar-10-binary.tar.gz": "c32a1d4ab5d03f1284b67883e8d87530",
+}
+MIRRORS = (  # the official server is last of each kind: it sends some 50 kB a second these days
+    "https://dataset.bj.bcebos.com/cifar/cifar-10-python.tar.gz",
+    "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+    "https://storage.googleapis.com/s4tf-hosted-binaries/datasets/CIFAR10/cifar-10-binary.tar.gz",
+    "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+)
+
+DOWNLOAD_LIMITS: Limits = DEFAULT_LIMITS
+
+
+# A directory or an archive that the user names
+# ---------------------------------------------
 
 
 def find(place: Path) -> Found | None:
-    """CIFAR-10 in the first folder of `place` that holds some form of it, or in the archive at `place`."""
-    if os.path.isfile(place) and place.name.lower().endswith(ARCHIVE_ENDINGS):
+    """The first form of CIFAR-10 in a folder of `place`, else the first archive there; or `place`, if it is one."""
+    if os.path.isfile(place) and _is_archive(place.name):
         return Found(place.name, partial(_read_archive, place))
-    if not os.path.isdir(place):  # unlike Path.is_dir, no error where a parent may not be read
-        return None
-    for folder in FOLDERS:
-        if os.path.isdir(place / folder) and (found := _find_in(place / folder)):
-            return found
+    folders = [place / folder for folder in FOLDERS if os.path.isdir(place / folder)]
+    for folder in folders:
+        if reader := _reader(Directory(folder), str(folder)):
+            return reader
+    for folder in folders:
+        for name in sorted(Directory(folder).entries(), key=lambda name: (name not in ARCHIVE_MD5, name)):
+            if _is_archive(name) and ARCHIVE_START.match(name):
+                return Found(name, partial(_read_archive, folder / name))
     return None
 
 
 def what_is_missing(place: Path) -> str:
     """What keeps `place` from holding CIFAR-10."""
-    if not os.path.exists(place):
-        return "does not exist"
-    if not os.path.isdir(place):
-        return f"is neither a directory nor an archive ({', '.join(ARCHIVE_ENDINGS)})"
-    return f"does not hold CIFAR-10 (looked for in {', '.join(FOLDERS)})"
+    if os.path.isdir(place):  # unlike Path.is_dir, no error where a parent may not be read
+        return f"does not hold CIFAR-10 (looked for in {', '.join(FOLDERS)})"
+    try:
+        os.stat(place)
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return f"is neither a directory nor a {' or '.join(ARCHIVE_ENDINGS)} archive"
 
 
-def read_cached() -> Dataset:
-    """CIFAR-10 is not downloaded yet."""
-    raise DataError(f"CIFAR-10 is not in the cache; name a directory that holds {REMEDY} (--data-dir or SPARBOR_DATA)")
+def _is_archive(name: str) -> bool:
+    return name.lower().endswith(ARCHIVE_ENDINGS)
 
 
-def _find_in(folder: Path) -> Found | None:
-    tree = Directory(folder)
-    if is_image_folder(tree.entries()):
-        return Found("train/ and test/", partial(_read_tree, tree, folder))
-    for name in _archives(tree):
-        return Found(name, partial(_read_archive, folder / name))
+def _reader(tree: Tree, origin: str) -> Found | None:
+    """What reads the files of `tree`; None if they are no CIFAR-10."""
+    entries = tree.entries()
+    if form := find_form(entries):
+        return Found(form.title, partial(_read_batches, tree, form, origin))
+    if is_image_folder(entries):
+        return Found("train/ and test/", partial(_read_images, tree, origin))
     return None
-
-
-def _archives(tree: Tree) -> Iterator[str]:
-    for name in tree.entries():
-        plain = name.lower().replace("-", "")
-        if plain.startswith("cifar10") and plain.endswith(ARCHIVE_ENDINGS):
-            yield name
 
 
 def _read_archive(path: Path) -> Dataset:
     archive = open_archive(path, read_content(path))
     for tree in _possible_roots(archive):
-        if is_image_folder(tree.entries()):
-            return _read_tree(tree, path)
-    raise DataError(f"{path}: holds no CIFAR-10; it needs train/ and test/ with a folder for each class")
+        if reader := _reader(tree, str(path)):
+            return reader.read()
+    raise DataError(f"{path}: holds no CIFAR-10: neither batches nor train/ and test/ with a folder for each class")
 
 
 def _possible_roots(archive: Archive) -> Iterator[Tree]:
     yield archive
     for name in archive.entries():
-        yield archive.below(name)
+        if name.endswith("/"):
+            yield archive.below(name.removesuffix("/"))
 
 
-def _read_tree(tree: Tree, origin: Path) -> Dataset:
-    folder = read_image_folder(tree, CLASSES, SIZE)
+def _read_batches(tree: Tree, form: Form, origin: str) -> Dataset:
+    batches = read_batches(tree, form)
     return Dataset(
         name="cifar10",
-        origin=str(origin),
-        description=f"CIFAR-10 as a {folder.formats} image folder, not the official bytes",
+        origin=origin,
+        description="official CIFAR-10" if batches.official else f"{form.title}, not the official CIFAR-10",
+        official=batches.official,
+        train_images=batches.train[0],
+        train_labels=batches.train[1],
+        test_images=batches.test[0],
+        test_labels=batches.test[1],
+        classes=CLASSES,
+    )
+
+
+def _read_images(tree: Tree, origin: str) -> Dataset:
+    _, height, width = IMAGE
+    folder = read_image_folder(tree, CLASSES, (width, height))
+    return Dataset(
+        name="cifar10",
+        origin=origin,
+        description=f"{folder.formats} image folder, not the official CIFAR-10",
         official=False,
         train_images=folder.images["train"],
         train_labels=folder.labels["train"],
@@ -89,3 +132,38 @@ def _read_tree(tree: Tree, origin: Path) -> Dataset:
         test_labels=folder.labels["test"],
         classes=CLASSES,
     )
+
+
+# The cache, and the mirrors that fill it
+# ---------------------------------------
+
+
+def read_cached() -> Dataset:
+    """The official CIFAR-10 from the cache, which is filled if need be."""
+    for path in _cached_archives():
+        if not os.path.exists(path):
+            continue
+        if not (fault := _official_fault(path.name, path)):
+            return _read_archive(path)
+        logger.warning("cached file %s is not to be trusted (%s); fetching it again", path, fault)
+    origin, path = use_first(TITLE, ((url, partial(_fetch, url)) for url in MIRRORS), REMEDY)
+    return replace(_read_archive(path), origin=origin)
+
+
+def _cached_archives() -> list[Path]:
+    return [cache.cache_dir() / "cifar10" / name for name in ARCHIVE_MD5]
+
+
+def _official_fault(name: str, path: Path) -> str | None:
+    """What keeps the file at `path` from being the official archive `name`, or None."""
+    try:
+        md5 = md5_of(read_content(path))
+    except DataError as error:
+        return str(error)
+    return None if md5 == ARCHIVE_MD5[name] else f"MD5 {md5}, not the official {ARCHIVE_MD5[name]}"
+
+
+def _fetch(url: str) -> Path:
+    (path,) = (path for path in _cached_archives() if url.endswith(path.name))
+    fetch(url, path, partial(_official_fault, path.name), DOWNLOAD_LIMITS)
+    return path

