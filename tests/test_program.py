@@ -10,8 +10,9 @@ import pytest
 from safetensors.numpy import load_file
 
 from sparbor.errors import ArgumentError, ModelFileError, OutputError
+from sparbor.model_file import checksummed, load, save
 from sparbor.packing import Precision, SparseLayer, Topology, pack, pack_dense
-from sparbor.program import Activation, Affine, Operation, Program, checksummed, load, save
+from sparbor.program import Activation, Affine, Operation, Program
 from tests.layers import mlp
 
 GOLDEN = Path(__file__).parent / "golden"

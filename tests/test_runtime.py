@@ -11,10 +11,12 @@ import torch
 
 import sparbor
 from sparbor import engine
+from sparbor.buffers import plan_buffers
 from sparbor.errors import ArgumentError, ModelFileError
+from sparbor.model_file import save
 from sparbor.packing import Precision
-from sparbor.program import ACTIVATIONS, Activation, Operation, Program, save
-from sparbor.runtime import Runtime, choose_kernel_set, kernel_sets, plan_buffers
+from sparbor.program import ACTIVATIONS, Activation, Operation, Program
+from sparbor.runtime import Runtime, choose_kernel_set, kernel_sets
 from tests.layers import mlp, relative_error
 
 
@@ -209,6 +211,7 @@ def test_workspaces_are_as_many_as_calls_at_once_and_not_as_threads(runtime):
 def test_a_batch_too_large_for_memory_is_named_and_the_runtime_lives_on():
     code = """
 import resource, numpy as np
+from sparbor.buffers import plan_buffers
 from sparbor.errors import ArgumentError, ModelFileError
 from sparbor.runtime import Runtime
 from tests.layers import mlp
@@ -246,6 +249,7 @@ def test_a_batch_beyond_the_machines_memory_is_refused_before_it_is_touched():
 def test_threads_that_the_system_does_not_start_are_counted():
     code = """
 import resource
+from sparbor.buffers import plan_buffers
 from sparbor.errors import ArgumentError, ModelFileError
 from sparbor.runtime import Runtime
 from tests.layers import mlp

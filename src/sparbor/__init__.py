@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sparbor.byte_input import ByteInput as ByteInput
     from sparbor.errors import SparborError as SparborError
     from sparbor.lowering import deploy as deploy
     from sparbor.modules import PAINeuronModule as PAINeuronModule
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "ByteInput": "byte_input",
     "NM": "pattern",
     "PAINeuronModule": "modules",
     "Perforator": "perforator",
@@ -41,6 +43,7 @@ _HOME = {
 
 __all__ = [
     "NM",
+    "ByteInput",
     "PAINeuronModule",
     "Perforator",
     "Recipe",

@@ -1,59 +1,18 @@
-"""What a lowered graph is made smaller by: batch norms and activations join the linear layer before them."""
+"""What a lowered graph is made smaller by: batch norms and activations join the layer before them, reshapes merge."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor
+from dataclasses import dataclass, replace
 
 from sparbor.errors import ArgumentError
-from sparbor.packing import GROUP, Layer, Precision, SparseLayer, pack, pack_dense
-from sparbor.program import Affine, Operation, Program, Shape
-from sparbor.runtime import choose_kernel_set
-
-# From this share of zeros on, a plain layer's zeros are taken for dropped weights and not for weights.
-_SPARSE_BY_ZEROS = 0.3
-
-# The share of its slots from which a layer is faster dense, for few rows and for many; see docs/kernels.md.
-_CROSSOVER: Mapping[str, tuple[float, float]] = {
-    "avx512": (0.8, 0.7),
-    "avx2": (0.25, 0.45),
-    "portable": (0.17, 0.9),
-}
-_MANY_ROWS = 6
-
-
-class LinearWeights:
-    """A linear layer's weights before they are packed."""
-
-    def __init__(self, weight: Tensor, bias: Tensor | None, mask: Tensor | None) -> None:
-        self.weight = weight.detach().cpu()
-        self.bias = None if bias is None else bias.detach().cpu()
-        if mask is not None:
-            self.mask = mask.detach().cpu().bool().reshape(self.weight.shape)
-        elif torch.count_nonzero(self.weight) <= (1 - _SPARSE_BY_ZEROS) * self.weight.numel():
-            self.mask = self.weight != 0
-        else:
-            self.mask = torch.ones_like(self.weight, dtype=torch.bool)
-
-    def then(self, affine: Affine) -> None:
-        """Take in the batch norm that follows."""
-        scale, shift = torch.from_numpy(affine.scale), torch.from_numpy(affine.shift)
-        self.bias = shift if self.bias is None else self.bias.double() * scale + shift
-        self.weight = self.weight.double() * scale[:, None]
-
-    def packed(self, rows: int, precision: Precision) -> Layer:
-        weight, mask = as_numpy(self.weight), self.mask.numpy()
-        bias = None if self.bias is None else as_numpy(self.bias)
-        sparse = pack(weight, mask, bias, precision)
-        if dense_is_faster(sparse, rows):
-            return pack_dense(np.where(mask, weight, np.float32(0)), bias, precision)
-        return sparse
+from sparbor.packing import Precision
+from sparbor.program import KINDS, Affine, Operation, Program, Weights
+from sparbor.shape_rules import shapes_fault
+from sparbor.weights import LayerWeights
+from sparbor.windows import Shape, Window
 
 
 @dataclass(frozen=True)
@@ -64,60 +23,128 @@ class Lowered:
     input: int
     output: int
     operations: tuple[Operation, ...]
-    weights: Mapping[str, LinearWeights | Affine]
+    weights: Mapping[str, LayerWeights | Affine]
 
     def packed(self, batch: int, precision: Precision) -> Program:
         """The program, each layer sparse or dense as is faster at this batch size."""
-        layers: dict[str, Layer | Affine] = {}
+        layers: dict[str, Weights] = {}
         for operation in self.operations:
             if operation.layer is None:
                 continue
-            weights = self.weights[operation.layer]
-            rows = batch * math.prod(self.shapes[operation.output][:-1])
             try:
-                layers[operation.layer] = weights if isinstance(weights, Affine) else weights.packed(rows, precision)
+                layers[operation.layer] = self._packed(operation, batch, precision)
             except ArgumentError as error:
                 raise ArgumentError(f"layer {operation.layer!r}: {error}") from None
+        for operation in self.operations:
+            if (fault := shapes_fault(operation, self.shapes, layers)) is not None:
+                raise ArgumentError(f"{fault}; the engine runs no such operation")
         return Program(self.shapes, self.input, self.output, self.operations, layers)
 
+    def _packed(self, operation: Operation, batch: int, precision: Precision) -> Weights:
+        weights, shape = self.weights[str(operation.layer)], self.shapes[operation.output]
+        if isinstance(weights, Affine):
+            return weights
+        if isinstance(operation.settings, Window):
+            return weights.packed_convolution(operation.settings.groups, math.prod(shape[1:]), precision)
+        return weights.packed_linear(batch * math.prod(shape[:-1]), precision)
 
-def dense_is_faster(layer: SparseLayer, rows: int) -> bool:
-    """Whether the dense kernel would beat the sparse one on this machine, running so many rows at once."""
-    few, many = _CROSSOVER[choose_kernel_set()]
-    share = layer.topology.slots / (-(-layer.outputs // GROUP) * layer.fan_in)
-    return share > (few if rows < _MANY_ROWS else many)
 
+def folded(
+    shapes: list[Shape],
+    operations: list[Operation],
+    weights: dict[str, LayerWeights | Affine],
+    output: int,
+) -> tuple[list[Operation], int]:
+    """The operations that are left, and the value that is then the output.
 
-def fuse(operations: list[Operation], weights: Mapping[str, LinearWeights | Affine], output: int) -> list[Operation]:
-    """Fold batch norms and activations into the linear layer before them, if nothing else reads it."""
-    uses: dict[int, int] = {output: 1}
+    A batch norm or an activation joins the operation before it, if nothing else reads what that computes: its value
+    then stands for theirs. Of reshapes in a row only the last is needed, and one to the same shape is none.
+    """
+    folding = _Folding(shapes, weights, operations, output)
     for operation in operations:
-        for value in operation.inputs:
-            uses[value] = uses.get(value, 0) + 1
-    fused: dict[int, Operation] = {}  # by output
-    for operation in operations:
-        before = fused.get(operation.inputs[0])
-        if before is None or uses[before.output] > 1 or not _can_take_in(before, operation):
-            fused[operation.output] = operation
-            continue
-        if operation.kind == "affine":
-            _join(weights[str(before.layer)], weights[str(operation.layer)])
-        del fused[before.output]
-        fused[operation.output] = Operation(
-            "linear", before.inputs, operation.output, before.layer, operation.activation
-        )
-    return list(fused.values())
+        folding.take(operation)
+    return list(folding.made.values()), folding.meant(output)
 
 
-def _join(linear: LinearWeights | Affine, affine: LinearWeights | Affine) -> None:
-    assert isinstance(linear, LinearWeights)
-    assert isinstance(affine, Affine)
-    linear.then(affine)
+class _Folding:
+    def __init__(
+        self, shapes: list[Shape], weights: dict[str, LayerWeights | Affine], operations: list[Operation], output: int
+    ) -> None:
+        self.shapes, self.weights = shapes, weights
+        self.made: dict[int, Operation] = {}  # by output
+        self.same: dict[int, int] = {}  # values that another one stands for
+        self.uses = Counter(value for operation in operations for value in operation.inputs)
+        self.uses[output] += 1
+
+    def meant(self, value: int) -> int:
+        """The value that stands for this one."""
+        return self.same.get(value, value)
+
+    def take(self, operation: Operation) -> None:
+        operation = replace(operation, inputs=tuple(map(self.meant, operation.inputs)))
+        if operation.kind == "reshape":
+            self._take_reshape(operation)
+        elif not self._joins(operation):
+            self.made[operation.output] = operation
+
+    def _take_reshape(self, operation: Operation) -> None:
+        (x,) = operation.inputs
+        before = self.made.get(x)
+        if before is not None and before.kind == "reshape":
+            self.uses[x] -= 1
+            if self.uses[x] == 0:
+                del self.made[x]
+            else:
+                self.uses[before.inputs[0]] += 1
+            (x,) = before.inputs
+        if self.shapes[x] == self.shapes[operation.output]:
+            self._stand_for(x, operation.output)
+        else:
+            self.made[operation.output] = replace(operation, inputs=(x,))
+
+    def _stand_for(self, value: int, other: int) -> None:
+        self.same[other] = value
+        self.uses[value] += self.uses[other] - 1
+
+    def _joins(self, operation: Operation) -> bool:
+        """Whether the operation is now part of the one before it."""
+        before = self._before(operation)
+        if before is None or before.activation is not None:
+            return False
+        if operation.kind == "activation" and KINDS[before.kind].takes_activation:
+            self.made[before.output] = replace(before, activation=operation.activation)
+        elif operation.kind in _SCALES.get(before.kind, ()) and before.output == operation.inputs[0]:
+            self._scale(str(before.layer), str(operation.layer))
+        else:
+            return False
+        self._stand_for(operation.inputs[0], operation.output)
+        return True
+
+    def _before(self, operation: Operation) -> Operation | None:
+        """What computes the operation's input, reshapes aside, if nothing else reads that."""
+        value = operation.inputs[0]
+        while self.uses[value] == 1 and (before := self.made.get(value)) is not None:
+            if before.kind != "reshape":
+                return before
+            (value,) = before.inputs
+        return None
+
+    def _scale(self, layer: str, by: str) -> None:
+        first, affine = self.weights[layer], self.weights[by]
+        assert isinstance(affine, Affine)
+        if isinstance(first, Affine):
+            self.weights[layer] = Affine(first.scale * affine.scale, first.shift * affine.scale + affine.shift)
+        else:
+            first.then(affine)
 
 
-def _can_take_in(before: Operation, operation: Operation) -> bool:
-    follows = operation.kind in ("affine", "activation")
-    return before.kind == "linear" and before.activation is None and follows
+# What can take in the scales and shifts of which operations after it.
+_SCALES: Mapping[str, tuple[str, ...]] = {
+    "linear": ("affine",),
+    "convolution": ("channel_affine",),
+    "affine": ("affine",),
+    "channel_affine": ("channel_affine",),
+}
 
 
 def renumbered(
@@ -125,9 +152,9 @@ def renumbered(
     first: int,
     output: int,
     operations: list[Operation],
-    weights: Mapping[str, LinearWeights | Affine],
+    weights: Mapping[str, LayerWeights | Affine],
 ) -> Lowered:
-    """The program without the values that fusing left unused, and without operations that lead nowhere."""
+    """The program without the values that folding left unused, and without operations that lead nowhere."""
     needed = {output}
     kept = []
     for operation in reversed(operations):
@@ -137,19 +164,14 @@ def renumbered(
     kept.reverse()
     order = [first, *(operation.output for operation in kept)]
     number = {value: position for position, value in enumerate(order)}
-    renumbered = tuple(
-        Operation(each.kind, tuple(number[i] for i in each.inputs), number[each.output], each.layer, each.activation)
-        for each in kept
+    numbered = tuple(
+        replace(each, inputs=tuple(number[value] for value in each.inputs), output=number[each.output]) for each in kept
     )
     used = {operation.layer for operation in kept}
     return Lowered(
         tuple(shapes[value] for value in order),
         number[first],
         number[output],
-        renumbered,
+        numbered,
         {name: each for name, each in weights.items() if name in used},
     )
-
-
-def as_numpy(tensor: Tensor) -> np.ndarray[Any, np.dtype[np.float32]]:
-    return np.ascontiguousarray(tensor.detach().cpu().to(torch.float32).numpy())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
@@ -15,17 +15,19 @@ from torch.export.graph_signature import OutputKind
 from torch.fx import Node
 
 from sparbor.errors import ArgumentError
-from sparbor.folding import LinearWeights, Lowered, as_numpy, fuse, renumbered
-from sparbor.program import Activation, Affine, Operation, Shape
+from sparbor.folding import Lowered, folded, renumbered
+from sparbor.program import Activation, Affine, Operation, Settings
 from sparbor.tracing import module_path, where
+from sparbor.weights import LayerWeights
+from sparbor.windows import Shape
 
 
-class _Value(int):
+class Value(int):
     """The number of a value of the program, to tell it from an integer argument."""
 
 
 @dataclass(frozen=True)
-class _Constant:
+class Constant:
     """A tensor that does not depend on the input: what it is called, and the mask that it was multiplied by."""
 
     tensor: Tensor
@@ -33,28 +35,47 @@ class _Constant:
     mask: Tensor | None = None
 
 
-class _BatchSize:
-    """A number that depends on the size of the batch."""
+class BatchSize:
+    """A number, or a tensor, that depends on the size of the batch."""
+
+
+@dataclass(frozen=True)
+class Padded:
+    """A value with zeros around it, in PyTorch's order: before and after along the last dimension, then the others."""
+
+    value: Value
+    sides: tuple[int, ...]
 
 
 # What each argument of an operation is: one of the above, or a plain Python object.
 Argument: TypeAlias = Any
+Operator: TypeAlias = Callable[..., Argument]
+
+WAY_OUT = (
+    "Keep that part in PyTorch and deploy the rest, or replace it by what the engine has: linear and convolutional "
+    "layers of one and two dimensions, pools, the common activations, flatten and reshape, addition, concatenation of "
+    "channels, arithmetic with constants, batch norm, layer norm, softmax and dropout"
+)
 
 
 class Graph:
     """Walks a functional graph once, constants folded, operations appended in order.
 
     `masks` are those of weights that are zero wherever their mask is, by the weight's name; a mask that the graph
-    multiplies by is found there.
+    multiplies by is found there. `operators` are what appends the operations, by the names of PyTorch's: each takes
+    the graph, the node and the node's arguments, and returns what the node stands for.
     """
 
-    def __init__(self, exported: ExportedProgram, masks: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, exported: ExportedProgram, masks: Mapping[str, Tensor], operators: Mapping[str, Operator]
+    ) -> None:
         self.exported = exported
         self.masks = masks
+        self.operators = operators
         self.batch = ""  # how the graph calls the first dimension of the input
         self.shapes: list[Shape] = []
         self.operations: list[Operation] = []
-        self.weights: dict[str, LinearWeights | Affine] = {}
+        self.weights: dict[str, LayerWeights | Affine] = {}
         self.known: dict[Node, Argument] = {}
 
     def lower(self) -> Lowered:
@@ -62,7 +83,7 @@ class Graph:
         for node in self.exported.graph.nodes:
             if node.op == "placeholder":
                 self.known[node] = self._placeholder(node)
-                if isinstance(self.known[node], _Value):
+                if isinstance(self.known[node], Value):
                     if first is not None:
                         raise ArgumentError("the model takes several inputs: the engine runs models of one")
                     first = self.known[node]
@@ -71,10 +92,91 @@ class Graph:
             elif node.op == "output":
                 output = self._output(node)
             else:
-                raise ArgumentError(f"the exported graph holds a {node.op} node, {node.name}: {_WAY_OUT}")
+                raise ArgumentError(f"the exported graph holds a {node.op} node, {node.name}: {WAY_OUT}")
         assert first is not None  # the output is a value, and values come from the input
         assert output is not None
-        return renumbered(self.shapes, first, output, fuse(self.operations, self.weights, output), self.weights)
+        operations, result = folded(self.shapes, self.operations, self.weights, output)
+        return renumbered(self.shapes, first, result, operations, self.weights)
+
+    def value(self, node: Node, argument: Argument) -> Value:
+        """The argument of the node, if it is a value."""
+        if isinstance(argument, Padded):
+            raise ArgumentError(f"{where(node)} takes a padded value: the engine pads for convolutions only. {WAY_OUT}")
+        if not isinstance(argument, Value):
+            raise ArgumentError(f"{where(node)} takes a constant where the engine takes a value. {WAY_OUT}")
+        return argument
+
+    def result_shape(self, node: Node) -> Shape:
+        """The shape of one item of the node's result, or of its first result."""
+        result = node.meta["val"]
+        result = result[0] if isinstance(result, (list, tuple)) else result
+        batch, *shape = result.shape or [""]
+        if str(batch) != self.batch or not all(isinstance(size, int) for size in shape):
+            raise ArgumentError(
+                f"{where(node)} gives shape ({', '.join(map(str, result.shape))}) for {self.batch} items: the batch "
+                "must stay the first dimension, as in x.flatten(1) or x.view(x.shape[0], -1)"
+            )
+        if result.dtype != torch.float32:
+            raise ArgumentError(f"{where(node)} computes in {result.dtype}: the engine computes in float32. {WAY_OUT}")
+        return tuple(shape)
+
+    def append(
+        self,
+        kind: str,
+        inputs: tuple[Value, ...],
+        shape: Shape,
+        *,
+        layer: str | None = None,
+        activation: Activation | None = None,
+        settings: Settings | None = None,
+    ) -> Value:
+        """A new value of this shape, computed from the inputs."""
+        output = self._new_value(shape)
+        numbers = tuple(int(value) for value in inputs)
+        self.operations.append(Operation(kind, numbers, int(output), layer, activation, settings))
+        return output
+
+    def reshaped(self, value: Value, shape: Shape) -> Value:
+        """The value in another shape; the same if that is its own."""
+        return value if self.shapes[value] == shape else self.append("reshape", (value,), shape)
+
+    def in_rows(self, value: Value, dimensions: int = 1) -> Value:
+        """The value as rows of what its last dimensions hold: the engine's rows have one dimension."""
+        shape = self.shapes[value]
+        features = math.prod(shape[len(shape) - dimensions :])
+        rows = shape[: len(shape) - dimensions]
+        return self.reshaped(value, (math.prod(rows), features) if rows else (features,))
+
+    def made_by(self, value: Value) -> str:
+        """The kind of operation that computes the value; empty for the input."""
+        return next((each.kind for each in reversed(self.operations) if each.output == value), "")
+
+    def layer_weights(self, name: str, weight: Constant, matrix: Callable[[Tensor], Tensor], bias: Argument) -> None:
+        """Keep a layer's weight and mask as the matrix that `matrix` makes of them."""
+        mask = weight.mask
+        if mask is not None and (stray := int(weight.tensor.masked_fill(mask, 0).count_nonzero())):
+            raise ArgumentError(
+                f"layer {name!r}: {stray} weights that its mask drops are not zero, and the model computes with them: "
+                "call apply_mask() on the layer"
+            )
+        self.weights[name] = LayerWeights(
+            matrix(weight.tensor), None if bias is None else bias.tensor, None if mask is None else matrix(mask)
+        )
+
+    def layer_name(self, node: Node, weight: Argument = None) -> str:
+        """The module's path, or that of the weight if the module has none of its own; each name is used once."""
+        path = module_path(node)
+        holds_weight = f"{path}.weight".removeprefix(".") in self.exported.state_dict
+        if not holds_weight and isinstance(weight, Constant) and weight.name in self.exported.state_dict:
+            path = weight.name.rpartition(".")[0]
+        return self.unique(".".join(part for part in path.split(".") if part not in _WRAPPERS) or "layer")
+
+    def unique(self, wanted: str) -> str:
+        """The name, numbered if another layer has it."""
+        name, count = wanted, 2
+        while name in self.weights:
+            name, count = f"{wanted}:{count}", count + 1
+        return name
 
     def _placeholder(self, node: Node) -> Argument:
         signature = self.exported.graph_signature
@@ -85,23 +187,13 @@ class Graph:
         ):
             if node.name in names:
                 name = names[node.name]
-                return _Constant(holder[name], name, self.masks.get(name))
+                return Constant(holder[name], name, self.masks.get(name))
         self.batch = str(node.meta["val"].shape[0])
-        return self._new_value(node)
+        return self._new_value(self.result_shape(node))
 
-    def _new_value(self, node: Node) -> _Value:
-        result = node.meta["val"]
-        result = result[0] if isinstance(result, (list, tuple)) else result
-        batch, *shape = result.shape or [""]
-        if str(batch) != self.batch or not all(isinstance(size, int) for size in shape):
-            raise ArgumentError(
-                f"{where(node)} gives shape ({', '.join(map(str, result.shape))}) for {self.batch} items: the batch "
-                "must stay the first dimension, as in x.flatten(1) or x.view(x.shape[0], -1)"
-            )
-        if result.dtype != torch.float32:
-            raise ArgumentError(f"{where(node)} computes in {result.dtype}: the engine computes in float32. {_WAY_OUT}")
-        self.shapes.append(tuple(shape))
-        return _Value(len(self.shapes) - 1)
+    def _new_value(self, shape: Shape) -> Value:
+        self.shapes.append(shape)
+        return Value(len(self.shapes) - 1)
 
     def _resolve(self, argument: Any) -> Argument:
         if isinstance(argument, Node):
@@ -112,60 +204,51 @@ class Graph:
 
     def _call(self, node: Node) -> Argument:
         if isinstance(node.meta.get("val"), (torch.SymInt, torch.SymFloat, torch.SymBool)):
-            return _BatchSize()
+            return BatchSize()
         args = [self._resolve(argument) for argument in node.args]
         kwargs = {name: self._resolve(argument) for name, argument in node.kwargs.items()}
-        name = _name(node)
+        name = str(node.target).removeprefix("aten.")
         if node.target is operator.getitem and isinstance(args[0], tuple):
-            return args[0][args[1]]
+            return self._item(node, args[0], args[1])
         if name in _PASS_THROUGH:
             return args[0]
-        if name in _RESHAPES and isinstance(args[0], _Value):
-            return self._append(node, "reshape", args[0])
+        if name in _RESHAPES and isinstance(args[0], Value):
+            return self.reshaped(args[0], self.result_shape(node))
         leaves = list(_leaves([args, kwargs]))
-        if any(isinstance(each, _BatchSize) for each in leaves):
-            raise ArgumentError(f"{where(node)}: {name} computes with the size of the batch. {_WAY_OUT}")
-        if not any(isinstance(each, _Value) for each in leaves):
-            return self._folded(node, args, kwargs)
-        if name in _ACTIVATIONS:
-            return self._append(node, "activation", args[0], activation=_activation(node, name, args, kwargs))
-        lowering = _LOWERINGS.get(name)
+        of_batch_size = any(isinstance(each, BatchSize) for each in leaves)
+        if not any(isinstance(each, (Value, Padded)) for each in leaves):
+            return BatchSize() if of_batch_size else self._constant(node, name, args, kwargs)
+        lowering = self.operators.get(name)
         if lowering is None:
-            raise ArgumentError(f"{where(node)} is an operation the engine does not know: {name}. {_WAY_OUT}")
+            raise ArgumentError(f"{where(node)} is an operation the engine does not know: {name}. {WAY_OUT}")
+        if of_batch_size:
+            raise ArgumentError(f"{where(node)}: {name} computes with the size of the batch. {WAY_OUT}")
         return lowering(self, node, *args, **kwargs)
 
-    def _folded(self, node: Node, args: list[Argument], kwargs: dict[str, Argument]) -> Argument:
+    def _item(self, node: Node, results: tuple[Argument, ...], index: int) -> Argument:
+        if results[index] is None and node.users:
+            raise ArgumentError(
+                f"{where(node)} is a result that the engine does not compute, such as indices. {WAY_OUT}"
+            )
+        return results[index]
+
+    def _constant(self, node: Node, name: str, args: list[Argument], kwargs: dict[str, Argument]) -> Argument:
         """What an operation makes of constants; a weight times a mask, a bool tensor, is that weight, masked."""
         assert callable(node.target)
         if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
             raise ArgumentError(f"{where(node)} draws random numbers: a deployed model draws none")
         result = node.target(*_tensors(args), **_tensors(kwargs))
         if isinstance(result, (list, tuple)):
-            return tuple(_Constant(each, node.name) if isinstance(each, Tensor) else each for each in result)
+            return tuple(Constant(each, node.name) if isinstance(each, Tensor) else each for each in result)
         if not isinstance(result, Tensor):
             return result
-        if _name(node) == "mul.Tensor" and all(isinstance(each, _Constant) for each in args):
+        if name == "mul.Tensor" and all(isinstance(each, Constant) for each in args):
             mask, weight = sorted(args, key=lambda each: bool(each.tensor.dtype != torch.bool))
             if mask.tensor.dtype == torch.bool and mask.tensor.shape == result.shape == weight.tensor.shape:
-                return _Constant(result, weight.name, mask.tensor)
-        return _Constant(result, node.name)
+                return Constant(result, weight.name, mask.tensor)
+        return Constant(result, node.name)
 
-    def _append(
-        self,
-        node: Node,
-        kind: str,
-        *inputs: Argument,
-        layer: str | None = None,
-        activation: Activation | None = None,
-    ) -> _Value:
-        for each in inputs:
-            if not isinstance(each, _Value):
-                raise ArgumentError(f"{where(node)} takes a constant where the engine takes a value. {_WAY_OUT}")
-        output = self._new_value(node)
-        self.operations.append(Operation(kind, tuple(map(int, inputs)), int(output), layer, activation))
-        return output
-
-    def _output(self, node: Node) -> _Value:
+    def _output(self, node: Node) -> Value:
         # A model that overwrites its input has that for a first output, which is the caller's loss, not ours.
         specs = self.exported.graph_signature.output_specs
         (results,) = node.args
@@ -174,74 +257,11 @@ class Graph:
         found = [self._resolve(each) for each, spec in given if spec.kind is OutputKind.USER_OUTPUT]
         if len(found) != 1:
             raise ArgumentError(f"the model returns {len(found)} values: the engine runs models that return one tensor")
-        if not isinstance(found[0], _Value):
+        if isinstance(found[0], Padded):
+            raise ArgumentError(f"the model returns a padded value: the engine pads for convolutions only. {WAY_OUT}")
+        if not isinstance(found[0], Value):
             raise ArgumentError("the model's output does not depend on its input: there is nothing to run")
         return found[0]
-
-    def linear(self, node: Node, x: Argument, weight: Argument, bias: Argument = None) -> _Value:
-        if not isinstance(weight, _Constant) or isinstance(bias, _Value):
-            raise ArgumentError(f"{where(node)} multiplies two computed values. {_WAY_OUT}")
-        name = self._layer_name(node, weight)
-        if weight.mask is not None and (stray := int(weight.tensor.masked_fill(weight.mask, 0).count_nonzero())):
-            raise ArgumentError(
-                f"layer {name!r}: {stray} weights that its mask drops are not zero, and the model computes with them: "
-                "call apply_mask() on the layer"
-            )
-        self.weights[name] = LinearWeights(weight.tensor, None if bias is None else bias.tensor, weight.mask)
-        return self._append(node, "linear", x, layer=name)
-
-    def batch_norm(
-        self,
-        node: Node,
-        x: Argument,
-        weight: _Constant | None,
-        bias: _Constant | None,
-        mean: _Constant,
-        variance: _Constant,
-        momentum: float,
-        epsilon: float,
-    ) -> tuple[_Value, None, None]:
-        name = self._layer_name(node, variance)
-        if len(self.shapes[x]) != 1:
-            raise ArgumentError(f"{name} is a batch norm over {len(self.shapes[x])} dimensions. {_WAY_OUT}")
-        scale = torch.rsqrt(variance.tensor.double() + epsilon)
-        if weight is not None:
-            scale *= weight.tensor
-        shift = -mean.tensor.double() * scale
-        if bias is not None:
-            shift += bias.tensor
-        affine = Affine(as_numpy(scale), as_numpy(shift))
-        if not (np.isfinite(affine.scale).all() and np.isfinite(affine.shift).all()):
-            raise ArgumentError(f"layer {name!r} is a batch norm that divides by 0 or holds NaN or infinity: mend it")
-        self.weights[name] = affine
-        return self._append(node, "affine", x, layer=name), None, None
-
-    def softmax(self, node: Node, x: Argument, dim: int, *_: Any, **__: Any) -> _Value:
-        if not self.shapes[x] or dim not in (-1, len(self.shapes[x])):
-            raise ArgumentError(f"{where(node)} is a softmax over dimension {dim}: the engine has it over the last")
-        return self._append(node, "softmax", x)
-
-    def add(self, node: Node, left: Argument, right: Argument, *, alpha: float = 1) -> _Value:
-        if alpha != 1:
-            raise ArgumentError(f"{where(node)} adds with alpha={alpha}: the engine adds with 1. {_WAY_OUT}")
-        if isinstance(left, _Value) and isinstance(right, _Value):
-            if self.shapes[left] != self.shapes[right]:
-                shapes = f"{self.shapes[left]} and {self.shapes[right]}"
-                raise ArgumentError(f"{where(node)} adds shapes {shapes}: the engine adds equal ones")
-            return self._append(node, "add", left, right)
-        raise ArgumentError(f"{where(node)} adds a constant. {_WAY_OUT}")
-
-    def _layer_name(self, node: Node, weight: _Constant) -> str:
-        """The module's path, or that of the weight if the module has none of its own; each name is used once."""
-        path = module_path(node)
-        holds_weight = f"{path}.weight".removeprefix(".") in self.exported.state_dict
-        if not holds_weight and weight.name in self.exported.state_dict:
-            path = weight.name.rpartition(".")[0]
-        wanted = ".".join(part for part in path.split(".") if part not in _WRAPPERS) or "layer"
-        name, count = wanted, 2
-        while name in self.weights:
-            name, count = f"{wanted}:{count}", count + 1
-        return name
 
 
 def _leaves(arguments: Any) -> Iterator[Any]:
@@ -260,20 +280,11 @@ def _tensors(arguments: Any) -> Any:
         return {name: _tensors(each) for name, each in arguments.items()}
     if isinstance(arguments, (list, tuple)):
         return type(arguments)(_tensors(each) for each in arguments)
-    return arguments.tensor if isinstance(arguments, _Constant) else arguments
-
-
-def _name(node: Node) -> str:
-    return str(node.target).removeprefix("aten.")
+    return arguments.tensor if isinstance(arguments, Constant) else arguments
 
 
 # Attributes that hold the module a user named.
 _WRAPPERS = {"", "main_module", "_orig_mod"}
-
-_WAY_OUT = (
-    "Keep that part in PyTorch and deploy the rest, or replace it by what the engine has: linear layers, the "
-    "common activations, flatten and reshape, addition, batch norm, softmax and dropout"
-)
 
 _PASS_THROUGH = {
     "clone.default",  # also a dropout that evaluates
@@ -291,42 +302,4 @@ _RESHAPES = {
     "squeeze.dim",
     "squeeze.dims",
     "unsqueeze.default",
-}
-
-# The engine's activation, and the default values of its parameters in the order of the operation's arguments.
-_ACTIVATIONS: Mapping[str, tuple[str, tuple[float, ...]]] = {
-    "relu.default": ("relu", ()),
-    "relu6.default": ("clamp", (0.0, 6.0)),
-    "hardtanh.default": ("clamp", (-1.0, 1.0)),
-    "leaky_relu.default": ("leaky_relu", (0.01,)),
-    "elu.default": ("elu", (1.0, 1.0)),
-    "selu.default": ("elu", (1.6732632423543772, 1.0507009873554805)),
-    "gelu.default": ("gelu", ()),
-    "silu.default": ("silu", ()),
-    "sigmoid.default": ("sigmoid", ()),
-    "tanh.default": ("tanh", ()),
-    "hardswish.default": ("hardswish", ()),
-    "hardsigmoid.default": ("hardsigmoid", ()),
-    "softplus.default": ("softplus", (1.0, 20.0)),
-}
-
-
-def _activation(node: Node, name: str, args: list[Argument], kwargs: dict[str, Argument]) -> Activation:
-    kind, defaults = _ACTIVATIONS[name]
-    if kind == "gelu":
-        approximate = kwargs.get("approximate", args[1] if len(args) > 1 else "none")
-        return Activation("gelu_tanh" if approximate == "tanh" else "gelu")
-    given = [*args[1:], *kwargs.values()]
-    if kind == "elu" and len(given) > 2 and given[2] != 1:
-        raise ArgumentError(f"{where(node)} is an ELU with input_scale={given[2]}. {_WAY_OUT}")
-    given = given[: len(defaults)]
-    return Activation(kind, tuple(float(value) for value in (*given, *defaults[len(given) :])))
-
-
-_LOWERINGS: Mapping[str, Callable[..., Argument]] = {
-    "linear.default": Graph.linear,
-    "_native_batch_norm_legit_no_training.default": Graph.batch_norm,
-    "softmax.int": Graph.softmax,
-    "_softmax.default": Graph.softmax,
-    "add.Tensor": Graph.add,
 }

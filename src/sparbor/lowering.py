@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -10,9 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sparbor.byte_input import ByteInput
 from sparbor.errors import ArgumentError
 from sparbor.graph import Graph
 from sparbor.modules import PAINeuronModule
+from sparbor.operators import OPERATORS
 from sparbor.packing import Precision
 from sparbor.parity import Answers
 from sparbor.runtime import Runtime, choose_kernel_set
@@ -26,13 +29,15 @@ def deploy(
     batch: int = 1,
     threads: int = 1,
     precision: str = "f16",
+    byte_input: ByteInput | None = None,
 ) -> Runtime:
     """Lower a trained model to the native engine.
 
     `example` is an input, its first dimension the batch. `batch` is the size you will mostly run: each layer
     is packed sparse or dense, whichever is faster there; every batch size runs. `precision` is "f16", a
     16-bit word a synapse with a relative error of at most 1/64, or "f32", exact weights. Masks come from the
-    model's perforated layers; a plain layer is dense unless many of its weights are zero.
+    model's perforated layers; a plain layer is dense unless many of its weights are zero. With `byte_input` the
+    runtime takes raw uint8 images too, and normalises them as it says; float32 input stays what the model takes.
 
     The model is run in evaluation mode on `example` and on a few random items like it, and its answers are
     compared with the engine's.
@@ -46,13 +51,15 @@ def deploy(
         raise ArgumentError(f"precision={precision!r}: it must be one of {', '.join(each.value for each in Precision)}")
     choose_kernel_set()  # a missing engine, or one forced that cannot run, should not wait for the tracing
     _check_example(example)
+    _check_byte_input(byte_input, example)
     model = _checked_model(model)
     with _evaluating(model):
-        lowered = Graph(trace(model, example), _kept_masks(model)).lower()
-        answers = Answers(model, example)
+        lowered = Graph(trace(model, example), _kept_masks(model), OPERATORS).lower()
+        answers = Answers(model, example, byte_input)
 
         def runtime(precision: Precision) -> Runtime:
-            built = Runtime(lowered.packed(batch, precision), threads)
+            program = dataclasses.replace(lowered.packed(batch, precision), byte_input=byte_input)
+            built = Runtime(program, threads)
             answers.check(built, precision)
             return built
 
@@ -73,6 +80,18 @@ def _check_example(example: Any) -> None:
         raise ArgumentError(f"example has shape {tuple(example.shape)}: it must be (batch, ...) and not empty")
     if example.dtype != torch.float32:
         raise ArgumentError(f"example is {example.dtype}: the engine takes float32, pass example.float()")
+
+
+def _check_byte_input(byte_input: Any, example: Tensor) -> None:
+    if byte_input is None:
+        return
+    if not isinstance(byte_input, ByteInput):
+        raise ArgumentError(f"byte_input is a {type(byte_input).__name__}: pass sparbor.ByteInput(mean, std)")
+    if not byte_input.fits(tuple(example.shape[1:])):
+        raise ArgumentError(
+            f"byte_input has {len(byte_input.mean)} channels, and the example items of shape "
+            f"{tuple(example.shape[1:])}: pass a mean and a std for each of the first dimension, or one for all"
+        )
 
 
 def _checked_model(model: Any) -> nn.Module:

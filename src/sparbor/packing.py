@@ -19,7 +19,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from sparbor.errors import ArgumentError, ModelFileError
+from sparbor.damage import require
+from sparbor.errors import ArgumentError
 
 GROUP = 16
 BRANCH = 32
@@ -102,13 +103,24 @@ class SparseLayer:
     @property
     def padded(self) -> bool:
         """Whether a neuron has fewer synapses on a branch than its group has slots."""
+        return self.padded_among(np.ones(self.outputs, np.bool_))
+
+    def padded_among(self, real: Bools) -> bool:
+        """The same for these of the outputs alone: the others need no answer."""
         padding = self.padding
-        partial = self.outputs % GROUP
-        if partial and padding.any():
-            groups, _ = self.topology.slot_positions()
-            padding = padding.copy()
-            padding[groups == self.outputs // GROUP, partial:] = False
-        return bool(padding.any())
+        return bool(padding.any()) and bool((padding & self._lanes(real)).any())
+
+    def has_synapses_outside(self, real: Bools) -> bool:
+        """Whether an output that is not one of these has synapses."""
+        return bool((~self.padding & ~self._lanes(real)).any())
+
+    def _lanes(self, outputs: Bools) -> Bools:
+        """Which of the (slots, 16) places belong to one of these outputs."""
+        whole = np.zeros((len(self.topology.runs_per_group), GROUP), np.bool_)
+        whole.reshape(-1)[: len(outputs)] = outputs
+        groups, _ = self.topology.slot_positions()
+        lanes: Bools = whole[groups]
+        return lanes
 
     def unpack(self) -> tuple[Floats, Bools]:
         """The (outputs, fan_in) weights that the engine computes with, and their mask."""
@@ -135,7 +147,7 @@ class SparseLayer:
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """What is stored, by name."""
         topology = self.topology
-        return _present(
+        return present(
             runs_per_group=topology.runs_per_group,
             run_slots=topology.run_slots,
             run_branches=topology.run_branches,
@@ -186,19 +198,20 @@ class DenseLayer:
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """What is stored, by name."""
-        return _present(panels=self.panels, halves=self.halves, scale=self.scale, bias=self.bias)
+        return present(panels=self.panels, halves=self.halves, scale=self.scale, bias=self.bias)
 
 
 Layer: TypeAlias = SparseLayer | DenseLayer
 
 
-def _present(**arrays: npt.NDArray[Any] | None) -> dict[str, npt.NDArray[Any]]:
+def present(**arrays: npt.NDArray[Any] | None) -> dict[str, npt.NDArray[Any]]:
+    """The arrays that there are."""
     return {name: array for name, array in arrays.items() if array is not None}
 
 
 def pack(weight: Floats, mask: Bools, bias: Floats | None = None, precision: Precision = Precision.F16) -> SparseLayer:
     """Pack the weights that the mask keeps; any mask packs, slot-shaped ones without padding."""
-    _check_layer(weight, mask, bias)
+    check_layer(weight, mask, bias)
     outputs, fan_in = weight.shape
     groups, branches = -(-outputs // GROUP), -(-fan_in // BRANCH)
     rows, columns = np.nonzero(mask)
@@ -215,7 +228,7 @@ def pack(weight: Floats, mask: Bools, bias: Floats | None = None, precision: Pre
         indices = _aligned_full((topology.slots, GROUP), PADDING_INDEX, np.uint8)
         weights[slot, lane], indices[slot, lane] = values, index
         return SparseLayer(outputs, fan_in, topology, None, weights, indices, None, bias)
-    scale = _neuron_scale(np.where(mask, weight, np.float32(0)))
+    scale = neuron_scale(np.where(mask, weight, np.float32(0)))
     words = _aligned_full((topology.slots, GROUP), 0, np.uint16)
     words[slot, lane] = nearest_words(values / scale[rows], index)
     return SparseLayer(outputs, fan_in, topology, words, None, None, scale, bias)
@@ -223,10 +236,10 @@ def pack(weight: Floats, mask: Bools, bias: Floats | None = None, precision: Pre
 
 def pack_dense(weight: Floats, bias: Floats | None = None, precision: Precision = Precision.F32) -> DenseLayer:
     """Pack all weights, exactly or as halves with a relative error of at most 2^-11."""
-    _check_layer(weight, np.ones(weight.shape, np.bool_), bias)
+    check_layer(weight, np.ones(weight.shape, np.bool_), bias)
     outputs, fan_in = weight.shape
     whole = np.zeros((-(-outputs // GROUP) * GROUP, fan_in), np.float32)
-    scale = _neuron_scale(weight) if precision is Precision.F16 else None
+    scale = neuron_scale(weight) if precision is Precision.F16 else None
     whole[:outputs] = weight if scale is None else weight / scale[:, None]
     panels = whole.reshape(-1, GROUP, fan_in).transpose(0, 2, 1)
     stored = aligned_empty(panels.shape, np.float32 if scale is None else np.float16)
@@ -267,7 +280,7 @@ def nearest_words(values: Floats, index: npt.NDArray[np.integer]) -> Words:
     return words
 
 
-def _neuron_scale(weight: Floats) -> Floats:
+def neuron_scale(weight: Floats) -> Floats:
     """By neuron, the power of two that brings its largest weight to a bit below a half's largest.
 
     A neuron of zeros gets the least scale there is, which makes its index bits worth nothing.
@@ -299,7 +312,8 @@ def _order_branches(slots: Counts) -> tuple[Topology, Counts]:
     return topology, first_slot
 
 
-def _check_layer(weight: Floats, mask: Bools, bias: Floats | None) -> None:
+def check_layer(weight: Floats, mask: Bools, bias: Floats | None) -> None:
+    """Refuse what is no layer's weight, mask and bias, and numbers that are not finite."""
     if weight.ndim != 2 or 0 in weight.shape:
         raise ArgumentError(f"weight has shape {weight.shape}: packing takes (outputs, fan_in), neither of them 0")
     if weight.dtype != np.float32 or mask.dtype != np.bool_:
@@ -324,17 +338,16 @@ def not_finite(arrays: Mapping[str, npt.NDArray[np.generic]]) -> str | None:
     return None
 
 
-def check_dense(name: str, layer: DenseLayer) -> None:
+def check_halves(name: str, halves: Words | None, scale: Floats | None) -> None:
     """Refuse halves and scales from a file that no packing writes."""
-    if layer.halves is not None:
-        _require(name, _all_finite(layer.halves), "a weight is infinite or NaN")
-    if layer.scale is not None:
-        _require(name, _all_positive(layer.scale), "a neuron's scale is not a positive number")
+    if halves is not None:
+        _require(name, _all_finite(halves), "a weight is infinite or NaN")
+    if scale is not None:
+        _require(name, _all_positive(scale), "a neuron's scale is not a positive number")
 
 
 def _require(name: str, holds: bool | np.bool_, fault: str) -> None:
-    if not holds:
-        raise ModelFileError(f"layer {name!r}: {fault}; the file is damaged or was not written by Sparbor")
+    require(holds, f"layer {name!r}: {fault}")
 
 
 def _all_finite(halves: Words) -> bool:
@@ -347,54 +360,54 @@ def _all_positive(scale: Floats) -> bool:
 
 def check_sparse(name: str, layer: SparseLayer) -> None:
     """Refuse a layer from a file that would lead a kernel out of its arrays, or that no packing writes."""
-    require = partial(_require, name)
+    sound = partial(_require, name)
     topology = layer.topology
     for part in Topology.__dataclass_fields__:
-        require(getattr(topology, part).ndim == 1, f"{part} is not one row of numbers")
+        sound(getattr(topology, part).ndim == 1, f"{part} is not one row of numbers")
     runs, groups = len(topology.run_slots), -(-layer.outputs // GROUP)
-    require(
+    sound(
         len(topology.runs_per_group) == groups,
         f"{len(topology.runs_per_group)} groups listed, {groups} expected",
     )
-    require(int(topology.runs_per_group.sum(dtype=np.int64)) == runs, "the groups' runs do not add up")
-    require(
+    sound(int(topology.runs_per_group.sum(dtype=np.int64)) == runs, "the groups' runs do not add up")
+    sound(
         len(topology.run_branches) == runs,
         f"{runs} runs of slots, but {len(topology.run_branches)} of branches",
     )
-    require(
+    sound(
         ((topology.run_slots >= 1) & (topology.run_slots <= BRANCH)).all(),
         "a run has no slots or more than 32",
     )
-    require((topology.run_branches >= 1).all(), "a run has no branches")
+    sound((topology.run_branches >= 1).all(), "a run has no branches")
     listed = int(topology.run_branches.sum(dtype=np.int64))
-    require(listed == len(topology.branches), f"{len(topology.branches)} branches listed, but runs have {listed}")
-    require(
+    sound(listed == len(topology.branches), f"{len(topology.branches)} branches listed, but runs have {listed}")
+    sound(
         (topology.branches < -(-layer.fan_in // BRANCH)).all(),
         f"a branch lies beyond the fan-in {layer.fan_in}",
     )
     stored = layer.padding.shape
-    require(
+    sound(
         stored == (topology.slots, GROUP),
         f"synapses have shape {stored}, but runs have {topology.slots} slots",
     )
 
     group_of_run = np.repeat(np.arange(groups), topology.runs_per_group)
     placed = np.repeat(group_of_run, topology.run_branches) * 2**16 + topology.branches
-    require(len(np.unique(placed)) == listed, "a group lists a branch twice")
+    sound(len(np.unique(placed)) == listed, "a group lists a branch twice")
 
     padding = layer.padding
     if layer.indices is not None:
-        require((padding | (layer.indices < BRANCH)).all(), "an index lies beyond its branch")
+        sound((padding | (layer.indices < BRANCH)).all(), "an index lies beyond its branch")
     if layer.words is not None:
-        require(_all_finite(layer.words), "a synapse word is infinite or NaN")
+        sound(_all_finite(layer.words), "a synapse word is infinite or NaN")
     if layer.scale is not None:
-        require(_all_positive(layer.scale), "a neuron's scale is not a positive number")
+        sound(_all_positive(layer.scale), "a neuron's scale is not a positive number")
 
     groups_of_slots, branches = topology.slot_positions()
     last = np.flatnonzero(branches == layer.fan_in // BRANCH)  # the branch that is only partly filled
     stored_index = layer.indices if layer.words is None else layer.words
     assert stored_index is not None
     index = stored_index[last] % BRANCH
-    require((padding[last] | (index < layer.fan_in % BRANCH)).all(), "an index lies beyond the fan-in")
+    sound((padding[last] | (index < layer.fan_in % BRANCH)).all(), "an index lies beyond the fan-in")
     beyond = ~padding[groups_of_slots == layer.outputs // GROUP, layer.outputs % GROUP :]
-    require(not beyond.any(), "a synapse belongs to a neuron beyond the outputs")
+    sound(not beyond.any(), "a synapse belongs to a neuron beyond the outputs")

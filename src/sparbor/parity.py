@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sparbor.byte_input import ByteInput
 from sparbor.errors import ArgumentError, SparborError
 from sparbor.packing import Precision
 from sparbor.runtime import Runtime
@@ -27,26 +28,30 @@ _ROUNDING = {Precision.F32: 1e-5, Precision.F16: 1 / 16}
 @dataclass(frozen=True)
 class _Batch:
     what: str
-    items: Tensor
+    items: Tensor  # as the model takes them
+    given: Tensor  # as the engine is given them
     answer: Tensor
 
 
 class Answers:
     """A model's answers to its example and to a few random items like it, to compare the engine's with."""
 
-    def __init__(self, model: nn.Module, example: Tensor) -> None:
+    def __init__(self, model: nn.Module, example: Tensor, byte_input: ByteInput | None = None) -> None:
         random = torch.Generator().manual_seed(0)
         items = torch.nan_to_num(example.detach()[:_MOST], 0.0, 0.0, 0.0).contiguous()
         odd = torch.arange(_ODD) % len(items)
-        self.batches = []
-        for what, batch in (("the example", items), ("random items", _nudged(items[odd], 1.0, random))):
-            self.batches.append(_Batch(what, batch, _answer(model, batch)))
+        batches = {"the example": items, "random items": _nudged(items[odd], 1.0, random)}
+        self.batches = [_Batch(what, batch, batch, _answer(model, batch)) for what, batch in batches.items()]
+        if byte_input is not None:
+            given = torch.randint(256, (_ODD, *items.shape[1:]), generator=random, dtype=torch.uint8)
+            normal = _normalised(given, byte_input)
+            self.batches.append(_Batch("random bytes", normal, given, _answer(model, normal)))
 
     def check(self, runtime: Runtime, precision: Precision) -> None:
         """Raise if the runtime's answers differ by more than rounding does."""
         layers = max(1, len(runtime.describe()))
         for batch in self.batches:
-            computed = runtime(batch.items)
+            computed = runtime(batch.given)
             if computed.shape != batch.answer.shape:
                 raise ArgumentError(
                     f"the model's answer to {len(batch.items)} items has shape {tuple(batch.answer.shape)}, to others "
@@ -68,6 +73,13 @@ def _nudged(items: Tensor, share: float, random: torch.Generator) -> Tensor:
     """The items plus noise, in size this share of theirs (of 1 if they are all zero)."""
     size = float(items.double().square().mean().sqrt()) or 1.0
     return items + share * size * torch.randn(items.shape, generator=random, dtype=torch.float32, device="cpu")
+
+
+def _normalised(given: Tensor, byte_input: ByteInput) -> Tensor:
+    """What the model takes for these bytes."""
+    channels = (-1, *[1] * (given.dim() - 2))
+    mean, std = (torch.tensor(each).view(channels) for each in (byte_input.mean, byte_input.std))
+    return (given / 255 - mean) / std
 
 
 def _answer(model: nn.Module, items: Tensor) -> Tensor:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from sparbor import engine
-from sparbor import program as model_file
+from sparbor import engine, model_file
+from sparbor.buffers import is_free, plan_buffers, rows_and_features
 from sparbor.errors import ArgumentError, ModelFileError
-from sparbor.packing import DenseLayer, SparseLayer, aligned_empty
-from sparbor.program import Activation, Affine, Program, Shape
+from sparbor.packing import SparseLayer
+from sparbor.program import Affine, Program
+from sparbor.steps import add_step
+from sparbor.windows import Shape
 
 if TYPE_CHECKING:
     import torch
@@ -80,8 +81,9 @@ class Runtime(engine.Model):
     """A model on the native engine: `runtime(x, out=None)`.
 
     `x` is a C-contiguous float32 NumPy array or CPU tensor of shape (batch, *input_shape), with any batch
-    from 1; the result is of the same kind and of shape (batch, *output_shape), written to `out` if that is
-    given. The interpreter lock is released while it runs, and several threads may call one runtime at once.
+    from 1; the result is float32, of the same kind and of shape (batch, *output_shape), written to `out` if
+    that is given. A model deployed with a `ByteInput` takes uint8 as well, and normalises it. The interpreter
+    lock is released while it runs, and several threads may call one runtime at once.
 
     After its first call at a batch size, a call with `out` allocates nothing: what the largest batch needed
     is kept until the runtime goes, once for each of the most calls, up to 64, that have run at once.
@@ -94,10 +96,15 @@ class Runtime(engine.Model):
         self.input_shape = program.shapes[program.input]
         self.output_shape = program.shapes[program.output]
         super().__init__(choose_kernel_set(), threads, list(self.input_shape), list(self.output_shape))
-        for shape, buffer in zip(program.shapes, plan_buffers(program), strict=True):
-            self.add_value(buffer, *_rows_and_features(shape))
+        buffers = plan_buffers(program)
+        for shape, buffer in zip(program.shapes, buffers, strict=True):
+            self.add_value(buffer, *rows_and_features(shape))
         for operation in program.operations:
-            self._add_step(operation)
+            stays = buffers[operation.inputs[0]] == buffers[operation.output] and is_free(operation, program)
+            if not stays:
+                add_step(self, program, operation)
+        if program.byte_input is not None:
+            self.set_byte_input(*program.byte_input.scale_and_shift())
         try:
             self.finish(program.input, program.output)
         except RuntimeError as error:
@@ -116,9 +123,10 @@ class Runtime(engine.Model):
             if operation.layer is None or layer is None or isinstance(layer, Affine):
                 continue
             size = sum(array.nbytes for array in layer.arrays().values())
+            convolves = operation.kind == "convolution"  # packed with rows that only fill groups of neurons
             reports[operation.layer] = LayerReport(
                 operation.layer,
-                layer.outputs,
+                self.program.shapes[operation.output][0] if convolves else layer.outputs,
                 layer.fan_in,
                 "sparse" if isinstance(layer, SparseLayer) else "dense",
                 layer.precision.value,
@@ -132,29 +140,6 @@ class Runtime(engine.Model):
         size = f"{len(self.describe())} layers, {self.program.weight_bytes} bytes"
         return f"Runtime({shapes}, {size}, {self.isa} kernels, {self.threads} threads)"
 
-    def _add_step(self, operation: model_file.Operation) -> None:
-        x, y = operation.inputs[0], operation.output
-        layer = self.program.layers[operation.layer] if operation.layer is not None else None
-        arrays: dict[str, Any]
-        relu = operation.activation == Activation("relu")
-        activation = None if relu or operation.activation is None else _native_activation(operation.activation)
-        if isinstance(layer, SparseLayer):
-            arrays = dict.fromkeys(("words", "weights", "indices", "scale", "bias"))
-            arrays |= {part: _aligned(array) for part, array in layer.arrays().items()}
-            self.sparse_linear(x, y, **arrays, padded=layer.padded, relu=relu, activation=activation)
-        elif isinstance(layer, DenseLayer):
-            arrays = dict.fromkeys(("panels", "halves", "scale", "bias"))
-            arrays |= {part: _aligned(array) for part, array in layer.arrays().items()}
-            self.dense_linear(x, y, **arrays, relu=relu, activation=activation)
-        elif isinstance(layer, Affine):
-            self.scale_shift(x, y, _aligned(layer.scale), _aligned(layer.shift))
-        elif operation.activation is not None:
-            self.apply(x, y, _native_activation(operation.activation))
-        elif operation.kind == "add":
-            self.add(x, operation.inputs[1], y)
-        else:
-            getattr(self, operation.kind)(x, y)
-
     def _check_workspace(self) -> None:
         needed = self.item_bytes + self.scratch_bytes
         most = _WORKSPACE_ALLOWANCE + _WORKSPACE_PER_WEIGHT_BYTE * self.program.weight_bytes
@@ -165,7 +150,7 @@ class Runtime(engine.Model):
             )
 
     def _checked_call(self, *args: Any, **kwargs: Any) -> Any:
-        """Calls that are not with two plain float32 arrays come here: tensors, and mistakes."""
+        """Calls that are not with two plain arrays come here: tensors, and mistakes."""
         x, out = _signature(*args, **kwargs)
         array = self._checked("x", x, self.input_shape)
         if len(array) == 0:
@@ -188,30 +173,43 @@ class Runtime(engine.Model):
             f"x has {len(x):,} items, which need {needed:,} bytes, more than this machine gives: pass fewer at once"
         )
 
-    def _checked(self, name: str, given: Any, item: Shape) -> npt.NDArray[np.float32]:
-        if _is_tensor(given):
-            if given.device.type != "cpu":
-                raise ArgumentError(f"{name} is on {given.device}: the engine runs on the CPU, pass {name}.cpu()")
-            if given.layout is not sys.modules["torch"].strided:
-                raise ArgumentError(f"{name} is {given.layout}: pass a strided tensor, such as {name}.to_dense()")
-            array = given.detach()
-            if str(array.dtype) != "torch.float32":
-                raise ArgumentError(f"{name} is {array.dtype}: the engine takes float32, pass {name}.float()")
-            array = array.resolve_neg().numpy()
-        elif isinstance(given, np.ndarray):
-            array = given.view(np.ndarray)
-        else:
-            raise ArgumentError(f"{name} is a {type(given).__name__}: pass a NumPy array or a torch tensor")
-        if array.dtype != np.dtype(np.float32) or not array.dtype.isnative:
-            raise ArgumentError(f'{name} is {array.dtype}: the engine takes float32, pass {name}.astype("float32")')
+    def _checked(self, name: str, given: Any, item: Shape) -> Any:
+        array = _as_array(name, given)
+        bytes_fit = name == "x" and array.dtype == np.uint8
+        if bytes_fit and self.program.byte_input is None:
+            raise ArgumentError(
+                "x is uint8, and this model takes float32: deploy it with byte_input=sparbor.ByteInput(mean, std) "
+                "to run it on raw bytes, or normalise them as for training"
+            )
+        if not bytes_fit and (array.dtype != np.dtype(np.float32) or not array.dtype.isnative):
+            remedy = f"{name}.float()" if _is_tensor(given) else f'{name}.astype("float32")'
+            raise ArgumentError(
+                f"{name} is {getattr(given, 'dtype', array.dtype)}: the engine takes float32, pass {remedy}"
+            )
         if array.shape[1:] != item or array.ndim != len(item) + 1:
             expected = ", ".join(["batch", *map(str, item)])
             raise ArgumentError(f"{name} has shape {array.shape}: this model's is ({expected})")
         if not (array.flags.c_contiguous and array.flags.aligned):
             remedy = "x.contiguous() or np.ascontiguousarray(x)" if name == "x" else "a contiguous array"
             raise ArgumentError(f"{name} is not contiguous: pass {remedy}")
-        checked: npt.NDArray[np.float32] = array
-        return checked
+        return array
+
+
+def _as_array(name: str, given: Any) -> npt.NDArray[np.generic]:
+    """The numbers of a NumPy array or of a tensor on the CPU, where they are."""
+    if isinstance(given, np.ndarray):
+        return given.view(np.ndarray)
+    if not _is_tensor(given):
+        raise ArgumentError(f"{name} is a {type(given).__name__}: pass a NumPy array or a torch tensor")
+    torch = sys.modules["torch"]
+    if given.device.type != "cpu":
+        raise ArgumentError(f"{name} is on {given.device}: the engine runs on the CPU, pass {name}.cpu()")
+    if given.layout is not torch.strided:
+        raise ArgumentError(f"{name} is {given.layout}: pass a strided tensor, such as {name}.to_dense()")
+    if given.dtype not in (torch.float32, torch.uint8):
+        raise ArgumentError(f"{name} is {given.dtype}: the engine takes float32, pass {name}.float()")
+    array: npt.NDArray[np.generic] = given.detach().resolve_neg().numpy()
+    return array
 
 
 def _signature(x: Any, out: Any = None) -> tuple[Any, Any]:
@@ -221,46 +219,3 @@ def _signature(x: Any, out: Any = None) -> tuple[Any, Any]:
 def _is_tensor(x: Any) -> bool:
     torch = sys.modules.get("torch")  # whoever has a tensor has imported torch
     return torch is not None and isinstance(x, torch.Tensor)
-
-
-def _native_activation(activation: Activation) -> tuple[str, float, float]:
-    if activation.name == "relu":
-        return "clamp", 0.0, math.inf
-    a, b = (*activation.parameters, 0.0, 0.0)[:2]
-    return activation.name, a, b
-
-
-def _aligned(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    if array.ctypes.data % 64 == 0 and array.flags.c_contiguous:
-        return array
-    copy = aligned_empty(array.shape, array.dtype)
-    copy[...] = array
-    return copy
-
-
-def _rows_and_features(shape: Shape) -> tuple[int, int]:
-    return math.prod(shape[:-1]), shape[-1] if shape else 1
-
-
-def plan_buffers(program: Program) -> Sequence[int]:
-    """A buffer for each value: one is free again once its value has been used for the last time.
-
-    Activations, affine steps, softmax and sums may write where they read; linear layers and reshapes may not.
-    """
-    last_use = {value: step for step, operation in enumerate(program.operations) for value in operation.inputs}
-    last_use[program.output] = len(program.operations)
-    buffers, count = {program.input: 0}, 1
-    free: list[int] = []
-    for step, operation in enumerate(program.operations):
-        ended = sorted({buffers[value] for value in operation.inputs if last_use[value] == step})
-        in_place = operation.kind not in ("linear", "reshape")
-        if in_place and ended:
-            buffers[operation.output] = ended.pop(0)
-        elif free:
-            buffers[operation.output] = free.pop()
-        else:
-            buffers[operation.output], count = count, count + 1
-        free += ended
-        if operation.output not in last_use:
-            free.append(buffers[operation.output])
-    return [buffers[value] for value in range(len(program.shapes))]

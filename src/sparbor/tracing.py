@@ -67,8 +67,8 @@ def _export(model: nn.Module, items: Tensor) -> ExportedProgram:
         ) from reason
     lines = str(reason).strip().splitlines() or [type(reason).__name__]
     raise ArgumentError(
-        f"torch.export could not trace the model: {lines[0]}. Its forward must take one tensor, the batch first, "
-        "without control flow that depends on values"
+        f"torch.export could not trace the model for items of shape {tuple(items.shape[1:])}: {lines[0]}. Its forward "
+        "must take one tensor, the batch first, without control flow that depends on values"
     ) from reason
 
 

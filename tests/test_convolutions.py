@@ -1,0 +1,316 @@
+"""Convolutional networks, deployed from ordinary PyTorch code; the model itself is the oracle."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+import sparbor
+from sparbor.errors import ArgumentError
+from sparbor.filters import real_rows
+from sparbor.packing import SparseLayer
+from tests.networks import NETWORKS, Normalising, ResNet18, autoencoder, mission_cnn, settled
+
+
+def relative_error(result: torch.Tensor, expected: torch.Tensor) -> float:
+    return float((result - expected).norm() / expected.norm())
+
+
+def perforate(model: nn.Module, sparsity: float = 0.9) -> nn.Module:
+    """Every layer that can be, sparse in slots by magnitude."""
+    for name, child in list(model.named_children()):
+        perforate(child, sparsity)
+        if (
+            isinstance(child, nn.Linear | nn.Conv1d | nn.Conv2d)
+            and child.weight.shape[0] // getattr(child, "groups", 1) >= 16
+        ):
+            module = sparbor.PAINeuronModule(child, name, sparsity=sparsity)
+            module.set_mode("d")
+            setattr(model, name, module)
+    return model
+
+
+def assert_deploys(model: nn.Module, x: torch.Tensor, limit: float = 1e-5, **options) -> sparbor.Runtime:
+    runtime = sparbor.deploy(model, x, precision="f32", **options)
+    with torch.no_grad():
+        expected = model.eval()(x)
+        assert relative_error(runtime(x), expected) <= limit
+        assert relative_error(runtime(x[:1].contiguous()), expected[:1]) <= limit
+    return runtime
+
+
+def kinds(runtime: sparbor.Runtime) -> list[str]:
+    return [operation.kind for operation in runtime.program.operations]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("sparse", [False, True], ids=["dense", "sparse"])
+def test_networks_deploy_as_they_are_written(name, sparse, tmp_path):
+    torch.manual_seed(0)
+    make, shape = NETWORKS[name]
+    model = settled(make())
+    if sparse:
+        perforate(model)
+    x = torch.randn(3, *shape)
+    runtime = assert_deploys(model, x)
+    runtime.save(tmp_path / "model.safetensors")
+    loaded = sparbor.load(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(loaded(x), runtime(x))
+    assert loaded.describe() == runtime.describe()
+    active = {module.name: int(module.mask.sum()) for module in model.modules() if hasattr(module, "mask")}
+    for report in runtime.describe():
+        if report.name.rpartition(".")[2] in active and report.kind == "sparse":
+            assert report.density < 0.5
+
+
+def test_the_missions_cnn_is_eight_operations():
+    torch.manual_seed(0)
+    model = perforate(mission_cnn())
+    runtime = assert_deploys(model, torch.randn(2, 3, 32, 32))
+    one = ["convolution", "max_pool"]
+    assert kinds(runtime) == [*one, *one, "reshape", "linear", "linear"]
+    assert [each.kind for each in runtime.describe()] == ["sparse"] * 4
+    for report, index in zip(runtime.describe(), (0, 3, 7, 9), strict=True):
+        assert (report.name, report.active) == (str(index), int(model[index].mask.sum()))
+        assert (report.outputs, report.fan_in) == (len(model[index].weight), model[index].weight[0].numel())
+
+
+def test_batch_norms_and_activations_join_the_convolution_before_them():
+    torch.manual_seed(0)
+    runtime = assert_deploys(settled(ResNet18(16, 10)), torch.randn(2, 3, 64, 64))
+    assert set(kinds(runtime)) == {"convolution", "max_pool", "add", "adaptive_average_pool", "reshape", "linear"}
+    assert kinds(runtime).count("convolution") == 20
+    sums = [each for each in runtime.program.operations if each.kind == "add"]
+    assert len(sums) == 8
+    assert all(each.activation.name == "relu" for each in sums)
+    transposed = assert_deploys(settled(autoencoder()), torch.randn(2, 1, 28, 28))
+    assert kinds(transposed) == ["convolution"] * 4
+
+
+def test_a_models_own_normalisation_is_one_scale_and_shift():
+    torch.manual_seed(0)
+    runtime = assert_deploys(Normalising(), torch.rand(2, 3, 16, 16))
+    assert kinds(runtime)[:2] == ["channel_affine", "convolution"]
+
+
+@pytest.mark.parametrize("precision", ["f16", "f32"])
+def test_a_deep_network_keeps_its_precision(precision):
+    """A bound for each of 21 layers, far from their sum: rounding errors do not add up in one direction."""
+    torch.manual_seed(0)
+    model = settled(perforate(ResNet18(16, 10)))
+    x = torch.randn(4, 3, 64, 64)
+    runtime = sparbor.deploy(model, x, precision=precision)
+    assert relative_error(runtime(x), model(x).detach()) <= {"f16": 0.03, "f32": 1e-5}[precision]
+
+
+def test_a_dense_convolution_of_halves():
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Conv2d(8, 24, 3), nn.ReLU()), torch.randn(2, 8, 9, 9)
+    runtime = sparbor.deploy(model, x)
+    (report,) = runtime.describe()
+    assert (report.kind, report.precision, report.bytes) == ("dense", "f16", 24 * 72 * 2 + 24 * 8)
+    assert relative_error(runtime(x), model(x).detach()) <= 2**-11
+
+
+@st.composite
+def convolutions(draw):
+    """A layer, transposed or not, of one or two dimensions, and the shape of an item for it."""
+    dimensions, transposed = draw(st.sampled_from([1, 2])), draw(st.booleans())
+    groups = draw(st.sampled_from([1, 1, 2, 3]))
+    inputs, outputs = groups * draw(st.integers(1, 6)), groups * draw(st.integers(1, 20))
+    numbers = st.tuples(*[st.integers(1, 3)] * dimensions)
+    kernel = draw(st.tuples(*[st.integers(1, 4)] * dimensions))
+    stride, dilation = draw(numbers), draw(numbers)
+    reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    padding = tuple(draw(st.integers(0, 3)) for _ in range(dimensions))
+    options = {"stride": stride, "dilation": dilation, "groups": groups, "bias": draw(st.booleans())}
+    if transposed:
+        most = [max(s, d) - 1 for s, d in zip(stride, dilation, strict=True)]
+        options["output_padding"] = tuple(draw(st.integers(0, size)) for size in most)
+        least = [(2 * p - r) // s + 2 for p, r, s in zip(padding, reach, stride, strict=True)]
+        maker = [nn.ConvTranspose1d, nn.ConvTranspose2d][dimensions - 1]
+    else:
+        least = [r + 1 - 2 * p for r, p in zip(reach, padding, strict=True)]
+        maker = [nn.Conv1d, nn.Conv2d][dimensions - 1]
+        if stride == (1,) * dimensions and draw(st.booleans()):
+            padding = draw(st.sampled_from(["same", "valid"]))
+            least = [r + 1 for r in reach]
+    size = tuple(max(1, small) + draw(st.integers(0, 12)) for small in least)
+    return maker(inputs, outputs, kernel, padding=padding, **options), (inputs, *size)
+
+
+@given(convolutions(), st.sampled_from([1.0, 0.5, 0.1]), st.integers(0, 2**31))
+@settings(deadline=None, max_examples=40)
+def test_any_convolution_is_right(configuration, density, seed):
+    layer, shape = configuration
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        layer.weight.normal_().mul_(torch.rand(layer.weight.shape) < density)
+    x = torch.randn(2, *shape)
+    runtime = sparbor.deploy(layer, x, precision="f32")
+    with torch.no_grad():
+        torch.testing.assert_close(runtime(x), layer(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(12, 40, 3, groups=2), nn.ConvTranspose2d(12, 40, 3, 2, groups=2)])
+def test_masks_of_grouped_convolutions_keep_their_places(layer):
+    torch.manual_seed(0)
+    keep = torch.rand(layer.weight.shape) < 0.2
+    model = Function(lambda x, masked: masked(x), Masked(layer, keep))
+    x = torch.randn(2, 12, 9, 9)
+    runtime = assert_deploys(model, x)
+    packed = runtime.program.layers[runtime.describe()[0].name]
+    assert isinstance(packed, SparseLayer)
+    assert packed.outputs == 64
+    _, mask = packed.unpack()
+    assert mask.sum() == packed.active == int(keep.sum())
+    assert not mask[~real_rows(40, 2)].any()
+    assert packed.padded_among(real_rows(40, 2))
+
+
+def test_slot_shaped_masks_of_grouped_convolutions_are_not_padded():
+    torch.manual_seed(0)
+    module = sparbor.PAINeuronModule(nn.Conv2d(64, 40, 3, groups=2), sparsity=0.8)
+    module.set_mode("d")
+    runtime = assert_deploys(module, torch.randn(2, 64, 9, 9))
+    packed = next(iter(runtime.program.layers.values()))
+    assert packed.active == int(module.mask.sum())
+    assert not packed.padded_among(real_rows(40, 2))
+
+
+class Masked(nn.Module):
+    """A layer whose weight is multiplied by a mask as it runs."""
+
+    def __init__(self, layer, keep):
+        super().__init__()
+        self.layer = layer
+        self.register_buffer("keep", keep)
+
+    def forward(self, x):
+        return torch.func.functional_call(self.layer, {"weight": self.layer.weight * self.keep}, (x,))
+
+
+class Function(nn.Module):
+    """A model from a function and the layers that it uses."""
+
+    def __init__(self, function, *layers):
+        super().__init__()
+        self.layers, self.function = nn.ModuleList(layers), function
+
+    def forward(self, x):
+        return self.function(x, *self.layers)
+
+
+def conv(outputs: int = 8, kernel: int = 3, **options) -> nn.Conv2d:
+    return nn.Conv2d(8, outputs, kernel, padding=kernel // 2, **options)
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (lambda x, a, b: F.relu(a(x) + b(x)), ["convolution", "convolution", "add"]),
+        (lambda x, a, b: torch.cat([a(x), x, b(x)], 1), ["convolution", "convolution", "concat"]),
+        (lambda x, a, b: torch.cat([x, x], -3), ["concat"]),
+        (lambda x, a, b: F.max_pool2d(a(x), 3, 2, 1, ceil_mode=True), ["convolution", "max_pool"]),
+        (lambda x, a, b: F.avg_pool2d(a(x), 3, 2, 1, ceil_mode=True), ["convolution", "average_pool"]),
+        (lambda x, a, b: F.avg_pool2d(x, (3, 2), 2, 1, count_include_pad=False), ["average_pool"]),
+        (lambda x, a, b: F.avg_pool2d(x, 3, divisor_override=2), ["average_pool"]),
+        (lambda x, a, b: F.max_pool2d(x, 2, 1, dilation=3), ["max_pool"]),
+        (lambda x, a, b: F.adaptive_avg_pool2d(x, (3, 5)), ["adaptive_average_pool"]),
+        (lambda x, a, b: F.adaptive_avg_pool2d(a(x), (9, 11)), ["convolution"]),
+        (lambda x, a, b: F.adaptive_max_pool2d(x, (4, None)), ["adaptive_max_pool"]),
+        (lambda x, a, b: a(x).mean((2, 3)), ["convolution", "reshape", "adaptive_average_pool", "reshape"]),
+        (lambda x, a, b: x.mean([-1, -2], keepdim=True), ["reshape", "adaptive_average_pool"]),
+        (lambda x, a, b: x.flatten(2).amax(-1), ["reshape", "adaptive_max_pool", "reshape"]),
+        (lambda x, a, b: F.layer_norm(x, (9, 11)), ["reshape", "layer_norm", "reshape"]),
+        (lambda x, a, b: F.linear(x, torch.eye(11)).softmax(-1), ["reshape", "linear", "softmax", "reshape"]),
+        (lambda x, a, b: a(x).flatten(1).relu(), ["convolution", "reshape"]),
+        (lambda x, a, b: x.flatten(1).view(-1, 8, 9, 11).relu(), ["activation"]),
+        (lambda x, a, b: a(F.pad(x, (1, 2, 0, 3))), ["convolution"]),
+        (lambda x, a, b: F.hardswish(a(x) * 2 - 1), ["convolution"]),
+        (lambda x, a, b: 1 - x / torch.arange(1.0, 9).view(8, 1, 1), ["channel_affine"]),
+        (lambda x, a, b: -(x + torch.arange(11.0)), ["reshape", "affine", "reshape", "channel_affine"]),
+        (lambda x, a, b: x * torch.arange(8 * 99.0).view(1, 8, 9, 11), ["reshape", "affine", "reshape"]),
+        (lambda x, a, b: a(x) - b(x), ["convolution", "convolution", "add"]),
+        (lambda x, a, b: torch.add(x, a(x), alpha=0.5), ["convolution", "add"]),
+        (lambda x, a, b: (lambda y: y.relu_() + y)(a(x)), ["convolution", "add"]),
+    ],
+)
+def test_operations_between_convolutions(function, expected):
+    torch.manual_seed(0)
+    model = Function(function, conv(), conv(bias=False))
+    assert kinds(assert_deploys(model, torch.randn(3, 8, 9, 11))) == expected
+
+
+@given(st.lists(st.sampled_from(["conv", "depthwise", "norm", "pool", "add", "concat", "relu"]), max_size=8), st.data())
+@settings(deadline=None, max_examples=15)
+def test_random_graphs_with_residuals_and_concatenation(steps, data):
+    torch.manual_seed(data.draw(st.integers(0, 1000)))
+    layers = nn.ModuleList(
+        conv() if step == "conv" else conv(groups=8) if step == "depthwise" else nn.BatchNorm2d(8) for step in steps
+    )
+    sources = [data.draw(st.integers(0, number)) for number in range(len(steps))]
+    narrow = nn.Conv2d(16, 8, 1)
+
+    def run(x, *_):
+        values = [x]
+        for step, layer, source in zip(steps, layers, sources, strict=True):
+            x, other = values[-1], values[source]
+            if step in ("conv", "depthwise", "norm"):
+                x = layer(other)
+            elif step == "pool":
+                x = F.max_pool2d(x, 3, 1, 1)
+            elif step == "add":
+                x = x + other
+            elif step == "concat":
+                x = narrow(torch.cat([x, other], 1))
+            else:
+                x = F.relu(other)
+            values.append(x)
+        return values[-1] + values[0]
+
+    assert_deploys(Function(run, *layers, narrow).eval(), torch.randn(2, 8, 6, 7), 1e-4)
+
+
+class Remembers(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.memory = nn.LSTM(8, 8, batch_first=True)
+
+    def forward(self, x):
+        return self.memory(x.flatten(2))[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        (nn.Sequential(conv(), conv(padding_mode="circular")), r"1 \(pad\) pads with mode 'circular'.*zeros"),
+        (Function(lambda x: F.pad(x, (1, 1), value=2.0)), "pads with 2.0: the engine pads with zeros"),
+        (Function(lambda x: F.pad(x, (1, 1)).relu()), "takes a padded value: the engine pads for convolutions only"),
+        (Function(lambda x: F.pad(x, (0, 0, 0, 0, 1, 1))), "pads more than the planes"),
+        (Function(lambda x: F.pad(x, (1, 1))), "returns a padded value"),
+        (
+            nn.Sequential(nn.Unflatten(1, (2, 4)), nn.Conv3d(2, 4, 3)),
+            r"1 \(conv3d\) is a convolution over 3 dimensions",
+        ),
+        (Function(lambda x, a: F.conv2d(x, a(x).mean((0,), True)), conv()), "mean.*|computed weight"),
+        (Remembers(), r"memory \(lstm\) is an operation the engine does not know: lstm.input"),
+        (Function(lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2)), "such as indices"),
+        (Function(lambda x, a: torch.cat([x, a(x)], 2), conv()), "concatenates along dimension 2.*along 1"),
+        (Function(lambda x: torch.cat([x, torch.ones(len(x), 1, 9, 11)], 1)), "with the size of the batch"),
+        (Function(lambda x: x.mean(1)), r"mean is over the dimensions \[1\].*x.mean\(\(2, 3\)\)"),
+        (Function(lambda x: x.softmax(1)), "softmax over dimension 1"),
+        (Function(lambda x: x * x), "multiplies two computed values"),
+        (Function(lambda x: 1 / x), "divides by a computed value|reciprocal"),
+        (Function(lambda x: x / 0), "constant that is 0, NaN or infinite"),
+        (Function(lambda x: x[0]), "batch must stay|select"),
+        (nn.Sequential(nn.Flatten(2), nn.MaxPool2d(2)), r"pools items of shape \(8, 99\)"),
+        (nn.Conv2d(4, 8, 3), r"items of shape \(8, 9, 11\): .*to have 4 channels, but got 8"),
+    ],
+)
+def test_what_the_engine_has_not_is_named(model, text):
+    with pytest.raises(ArgumentError, match=text):
+        sparbor.deploy(model, torch.randn(2, 8, 9, 11))
