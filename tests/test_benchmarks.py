@@ -1,6 +1,7 @@
 """The scripts under benchmarks/ run, on little data, and continue where they stopped."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,9 @@ from pathlib import Path
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 
 
-def run(script: str, *options: str) -> subprocess.CompletedProcess[str]:
+def run(script: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(BENCHMARKS / script), *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=280)
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, env={**os.environ, **environment})
 
 
 def test_accuracy_pairs_seeds_and_continues(small_mnist: Path, tmp_path: Path) -> None:
@@ -37,6 +38,27 @@ def test_accuracy_pairs_seeds_and_continues(small_mnist: Path, tmp_path: Path) -
         ("dense", 0.0, 1),
         ("slots", 0.9, 1),
     ]
+
+
+def test_accuracy_compares_distributions_on_cifar10(small_cifar10: Path, tmp_path: Path) -> None:
+    file = tmp_path / "accuracy.json"
+    options = ["--dataset", "cifar10", "--epochs", "1", "--seeds", "1", "--json", str(file)]
+    options += ["--data-dir", str(small_cifar10), "--distribution"]
+    first = run("accuracy.py", *options, "erk", XDG_CACHE_HOME=str(tmp_path), COLUMNS="200")
+    assert first.returncode == 0, first.stderr
+    assert "Data: PNG image folder, not the official CIFAR-10." in first.stdout
+    second = run("accuracy.py", *options, "uniform", "erk", XDG_CACHE_HOME=str(tmp_path), COLUMNS="200")
+    assert second.returncode == 0, second.stderr
+    rows = json.loads(file.read_text())["rows"]
+    assert [(row["arm"], row["distribution"]) for row in rows] == [
+        ("dense", None),
+        ("slots", "erk"),
+        ("slots", "uniform"),
+    ]
+    assert all(row["data"] == "PNG image folder, not the official CIFAR-10" for row in rows)
+    assert abs(rows[1]["active_parameters"] - rows[2]["active_parameters"]) < 4 * 16
+    assert "slots 90%, erk" in second.stdout
+    assert "slots 90%, uniform" in second.stdout
 
 
 def test_results_of_another_machine_are_not_mixed_in(small_mnist: Path, tmp_path: Path) -> None:

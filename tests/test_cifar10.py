@@ -98,9 +98,12 @@ def test_an_image_folder_is_never_called_official(folder: Path, tmp_path: Path) 
     assert data.load("cifar10", folder).source == f"{folder} (PNG image folder, not the official CIFAR-10)"
     assert not data.load("cifar10", folder).official
     compressed = write_image_folder(tmp_path / "compressed", {"train": 2, "test": 1}, ending=".jpg")
-    assert data.load("cifar10", compressed).description == "JPEG image folder, not the official CIFAR-10"
+    assert data.load("cifar10", compressed).description == "JPEG-compressed image folder, not the official CIFAR-10"
     shutil.copy(folder / "train" / "cat" / "0000.png", compressed / "train" / "cat" / "extra.PNG")
-    assert data.load("cifar10", compressed).description == "JPEG and PNG image folder, not the official CIFAR-10"
+    assert (
+        data.load("cifar10", compressed).description
+        == "JPEG-compressed and PNG image folder, not the official CIFAR-10"
+    )
 
 
 def test_classes_of_unequal_size_are_all_read(folder: Path) -> None:

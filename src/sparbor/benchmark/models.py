@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from sparbor.byte_input import ByteInput
 from sparbor.recipe import Recipe
 
 
@@ -24,6 +25,11 @@ class Task:
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
     recipe: Recipe = field(default_factory=Recipe)
+
+    @property
+    def byte_input(self) -> ByteInput:
+        """What a deployed network does with bytes: the same as :meth:`normalise`."""
+        return ByteInput(self.mean, self.deviation)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Bytes ``(n, height, width)`` or ``(n, channels, height, width)`` to what the network takes."""

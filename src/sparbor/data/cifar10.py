@@ -124,7 +124,7 @@ def _read_images(tree: Tree, origin: str) -> Dataset:
     return Dataset(
         name="cifar10",
         origin=origin,
-        description=f"{folder.formats} image folder, not the official CIFAR-10",
+        description=f"{folder.formats.replace('JPEG', 'JPEG-compressed')} image folder, not the official CIFAR-10",
         official=False,
         train_images=folder.images["train"],
         train_labels=folder.labels["train"],
