@@ -1,89 +1,160 @@
-"""Where the dense kernel overtakes the sparse one: the measurement behind `sparbor.folding.dense_is_faster`.
+"""Where the dense kernel overtakes the sparse one: the measurement behind `sparbor.crossover`.
 
-    python benchmarks/crossover.py --batch 1 16 64 --precision f16 [--json FILE]
+    python benchmarks/crossover.py --layer linear --batch 1 16 64 [--isa avx512] [--precision f16] [--json FILE]
+    python benchmarks/crossover.py --layer convolution
 
-For square layers of several widths it times one layer packed dense and packed sparse at rising densities, in
-turns, and prints the nanoseconds of a slot (16 synapses of one row) and of a dense column (16 weights of one
-row), and the density from which dense is faster. `SPARBOR_ISA` chooses the kernel set.
+One layer is packed dense and packed sparse at rising densities, and these take turns; each counts with its fastest
+round. Linear layers are square, of several widths. Convolutions have padding and stride 1, and as many channels as
+networks have at planes of their size; they run on one image. A slot is 16 synapses of one row or pixel, a column
+16 weights of a dense layer. The last figure is the share of all slots from which dense is faster.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import engine
 import numpy as np
+import torch
+from latency_masks import uneven
+from results_file import ResultsFile
+from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from sparbor.benchmark.timing import Sampler, sample
+from sparbor.filters import pack_by_groups, pack_filters
+from sparbor.packing import Precision, SparseLayer, pack, pack_dense
+from sparbor.pattern import Slots
+from sparbor.program import Operation, Program, Weights
+from sparbor.rewire import magnitude_mask
+from sparbor.runtime import Runtime
+from sparbor.windows import Shape, Window
 
-from sparbor.packing import DenseLayer, Precision, SparseLayer, pack, pack_dense
-from sparbor.program import Operation, Program
-from sparbor.runtime import Runtime, choose_kernel_set
-from tests.layers import random_weight, slot_mask
+DENSITIES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+WIDTHS = (64, 256, 512, 1024, 2048)
+# Channels in and out, height (= width) of a plane, kernel.
+CONVOLUTIONS = (
+    *((512, 512, 4, 3), (512, 512, 7, 3), (256, 256, 8, 3), (256, 256, 14, 3)),
+    *((128, 128, 16, 3), (128, 128, 28, 3), (64, 64, 32, 3), (64, 64, 56, 3)),
+    *((3, 32, 32, 3), (32, 64, 16, 3)),
+    *((960, 160, 7, 1), (384, 64, 14, 1), (144, 32, 28, 1), (144, 24, 56, 1)),
+)
+ROUNDS, ROUND_US = 9, 3_000
 
-DENSITIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
-
-
-def runner(layer: SparseLayer | DenseLayer, batch: int) -> Callable[[], object]:
-    program = Program(((layer.fan_in,), (layer.outputs,)), 0, 1, (Operation("linear", (0,), 1, "x"),), {"x": layer})
-    runtime = Runtime(program)
-    x = np.random.default_rng(0).standard_normal((batch, layer.fan_in)).astype(np.float32)
-    out = np.empty((batch, layer.outputs), np.float32)
-    runtime(x, out=out)
-    return lambda: runtime(x, out=out)
-
-
-def seconds(run: Callable[[], object], repeats: int) -> float:
-    start = time.perf_counter()
-    for _ in range(repeats):
-        run()
-    return (time.perf_counter() - start) / repeats
+Row = dict[str, Any]
+Case = tuple[Row, int, Iterator[tuple[float, Sampler]]]  # its name, multiply-adds if dense, and what takes turns
 
 
-def measure(width: int, batch: int, precision: Precision) -> dict[str, object]:
-    rng = np.random.default_rng(width)
-    weight = random_weight(rng, width, width)
-    sparse = [pack(weight, slot_mask(rng, width, width, each), None, precision) for each in DENSITIES]
-    runs = [runner(layer, batch) for layer in (pack_dense(weight, None, precision), *sparse)]
-    repeats = max(3, int(2e-3 / (width * width * batch * 2e-11)))
-    rounds = [[seconds(run, repeats) for run in runs] for _ in range(9)]
-    dense, *sparse_times = (statistics.median(each) for each in zip(*rounds, strict=True))
-    slots = [layer.topology.slots for layer in sparse]
-    slot_ns = [time / count / batch * 1e9 for time, count in zip(sparse_times, slots, strict=True)]
-    column_ns = dense / (width * width / 16) / batch * 1e9
-    densities = [count * 16 / width**2 for count in slots]
-    losing = [density for density, time in zip(densities, sparse_times, strict=True) if time > dense]
+def linear_cases(batches: Sequence[int], widths: Sequence[int], precision: Precision) -> Iterator[Case]:
+    """Square linear layers."""
+    for batch in batches:
+        for width in widths:
+            weight = weights(width, width)
+            packed = _packed(weight, partial(pack_dense, precision=precision), partial(pack, precision=precision))
+            run = partial(_run, Operation("linear", (0,), 1, "x"), (width,), (width,), batch)
+            name = {"layer": "linear", "width": width, "batch": batch}
+            yield name, batch * width * width, ((share, run(layer)) for share, layer in packed)
+
+
+def convolution_cases(precision: Precision) -> Iterator[Case]:
+    """Convolutions of one image."""
+    for channels, outputs, plane, kernel in CONVOLUTIONS:
+        weight = weights(outputs, channels * kernel * kernel)
+        sparse = partial(pack_by_groups, groups=1, precision=precision)
+        packed = _packed(weight, partial(pack_filters, precision=precision), sparse)
+        window = Window((kernel, kernel), padding=(kernel // 2,) * 4)
+        operation = Operation("convolution", (0,), 1, "x", settings=window)
+        run = partial(_run, operation, (channels, plane, plane), (outputs, plane, plane), 1)
+        name = {"layer": "convolution", "channels": channels, "outputs": outputs, "plane": plane, "kernel": kernel}
+        yield name, weight.numel() * plane * plane, ((share, run(layer)) for share, layer in packed)
+
+
+def weights(outputs: int, fan_in: int) -> Tensor:
+    """A matrix whose magnitudes make slot counts vary as training does."""
+    torch.manual_seed(0)
+    return uneven(outputs, fan_in)
+
+
+def _packed(
+    weight: Tensor, dense: Callable[..., Weights], sparse: Callable[..., SparseLayer]
+) -> Iterator[tuple[float, Weights]]:
+    """The dense layer first, then sparse ones with their share of all slots."""
+    yield 1.0, dense(weight.numpy(), None)
+    for density in DENSITIES:
+        layer = sparse(weight.numpy(), magnitude_mask(weight, Slots(), density).numpy(), None)
+        yield layer.topology.slots * 16 / weight.numel(), layer
+
+
+def _run(operation: Operation, x_shape: Shape, y_shape: Shape, batch: int, layer: Weights) -> Sampler:
+    runtime = Runtime(Program((x_shape, y_shape), 0, 1, (operation,), {"x": layer}))
+    x = np.random.default_rng(0).standard_normal((batch, *x_shape)).astype(np.float32)
+    y = np.empty((batch, *y_shape), np.float32)
+    return partial(sample, partial(runtime, x, out=y))
+
+
+def fastest(samplers: Sequence[Sampler]) -> list[float]:
+    """Microseconds of the fastest call of each."""
+    calls = [max(2, int(ROUND_US / min(sampler(3)))) for sampler in samplers]
+    rounds = [[min(sampler(count)) for sampler, count in zip(samplers, calls, strict=True)] for _ in range(ROUNDS)]
+    return [min(times) for times in zip(*rounds, strict=True)]
+
+
+def measure(case: Case) -> Row:
+    """The figures of one layer."""
+    name, multiply_adds, runs = case
+    (_, dense), *sparse = runs
+    dense_us, *sparse_us = fastest([dense, *(sampler for _, sampler in sparse)])
+    shares = [share for share, _ in sparse]
+    slot_ns = [1e3 * time / (share * multiply_adds / 16) for share, time in zip(shares, sparse_us, strict=True)]
+    crossing = overtaken(zip(shares, sparse_us, strict=True), dense_us)
     return {
-        "width": width,
-        "batch": batch,
-        "isa": choose_kernel_set(),
-        "precision": precision.value,
-        "slot_ns_at_10_percent": round(slot_ns[0], 3),
-        "slot_ns_at_60_percent": round(slot_ns[5], 3),
-        "dense_column_ns": round(column_ns, 3),
-        "dense_wins_from_density": round(min(losing), 2) if losing else None,
+        **name,
+        "dense_us": round(dense_us, 2),
+        "dense_column_ns": round(1e3 * dense_us / (multiply_adds / 16), 4),
+        "slot_ns_at_10_percent": round(slot_ns[DENSITIES.index(0.1)], 4),
+        "slot_ns_at_50_percent": round(slot_ns[DENSITIES.index(0.5)], 4),
+        "dense_wins_from_share": None if crossing is None else round(crossing, 2),
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--width", type=int, nargs="+", default=[64, 256, 512, 1024, 2048])
-    parser.add_argument("--batch", type=int, nargs="+", default=[1, 4, 16, 64])
+def overtaken(sparse: Iterable[tuple[float, float]], dense: float) -> float | None:
+    """The share at which times that grow with it pass ``dense``, between those measured on a straight line."""
+    before_share, before = 0.0, 0.0
+    for share, time in sparse:
+        if time > dense:
+            return before_share + (share - before_share) * (dense - before) / (time - before)
+        before_share, before = share, time
+    return None
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layer", choices=("linear", "convolution"), default="linear")
+    parser.add_argument("--width", type=int, nargs="+", default=WIDTHS, help="of linear layers")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 4, 16, 64], help="of linear layers")
+    parser.add_argument("--isa", nargs="+", help="kernel sets; by default all that this machine has")
     parser.add_argument("--precision", choices=[each.value for each in Precision], default="f16")
-    parser.add_argument("--json", type=Path)
-    arguments = parser.parse_args()
-    rows = []
-    for batch in arguments.batch:
-        for width in arguments.width:
-            rows.append(measure(width, batch, Precision(arguments.precision)))
-            print("  ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"command": " ".join(sys.argv), "rows": rows}, indent=1) + "\n")
+    parser.add_argument("--json", type=Path, help="file for the rows")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print row by row."""
+    options = parse()
+    results = ResultsFile(options.json)
+    precision = Precision(options.precision)
+    for isa in options.isa or engine.kernel_sets():
+        linear = options.layer == "linear"
+        cases = linear_cases(options.batch, options.width, precision) if linear else convolution_cases(precision)
+        with engine.forced(isa):
+            for case in cases:
+                row = {"isa": isa, "precision": precision.value, **measure(case)}
+                results.add(row)
+                print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import sparbor
 from sparbor.benchmark.timing import sample
 
 NAME = "sparbor"
+DENSE_NAME = "sparbor-dense"  # a model without a mask
 KIND = "sparse"
 PRECISIONS = ("f16", "f32")
 
@@ -29,8 +30,8 @@ def kernel_sets() -> list[str]:
 class Engine:
     """A deployed model, ready to run ``example`` into one output array."""
 
-    def __init__(self, model: nn.Sequential, example: Tensor, threads: int, isa: str, precision: str) -> None:
-        with _forced(isa):
+    def __init__(self, model: nn.Module, example: Tensor, threads: int, isa: str, precision: str) -> None:
+        with forced(isa):
             self.runtime: Any = sparbor.deploy(model, example, batch=len(example), threads=threads, precision=precision)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "model.safetensors"
@@ -64,7 +65,8 @@ class Engine:
 
 
 @contextmanager
-def _forced(isa: str) -> Iterator[None]:
+def forced(isa: str) -> Iterator[None]:
+    """Within, models are made for this kernel set."""
     before = os.environ.get("SPARBOR_ISA")
     os.environ["SPARBOR_ISA"] = isa
     try:

@@ -7,14 +7,17 @@ A combination of model, batch, threads and sparsity is a contest, in a process o
 prepared, their outputs are compared with PyTorch's, and those that agree take turns on the clock.
 ``max_relative_error`` is the largest |y - expected| / |expected| (Euclidean norms) of an item of the batch. ``masks``
 is ``varying`` for slot counts as training makes them and ``equal`` for one number on every branch; rivals have the
-former. ``isa`` is the engine's kernel set. What could not be measured stands under ``not_measured`` with the reason.
+former. ``isa`` is the engine's kernel set. ``sparbor-dense`` is the engine with the same model at sparsity 0.
+``multiply_adds`` are those of one input, ``active_multiply_adds`` those with weights that are not zero. What could not
+be measured stands under ``not_measured`` with the reason.
 """
 
 import argparse
+import math
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -31,22 +34,25 @@ import latency_report
 import numpy as np
 import peers
 import torch
+from latency_work import work_of
 from read_bandwidth import Reader
 from results_file import ResultsFile
 from rich.console import Console
+from torch import nn
 
 from sparbor.benchmark.timing import Latency, Sampler, take_turns
 
 # A row's format; further keys follow.
 COLUMNS = ("model", "batch", "threads", "sparsity", "runtime", "kind", "precision", "isa")
 COLUMNS += ("median_us", "p95_us", "max_relative_error", "stored_bytes")
-# The largest error that is still this model: f32 in all, the others for each layer.
+# The largest error that is still this model, for one layer.
 TOLERANCE = {"f32": 1e-5, "f16": 0.008, "int8": 0.05}
 TURN_US, MIN_CALLS, MAX_CALLS = 20_000, 3, 200  # a turn on the clock
-UNTIMED = 5  # calls at the start of a turn, while the caches hold what others have left there
+UNTIMED = 5  # calls at the start of a turn, while the caches hold what others have left there; one if they are long
 PAUSE = 0.05  # seconds between turns if there are several threads: ONNX Runtime's spin for 40 ms after a call
 
 Row = dict[str, Any]
+Entrant = tuple[Row, Callable[[], Any]]  # what names it in a row, and what prepares it
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,8 @@ def hold(contest: Contest) -> Outcome:
     """Prepare, verify, and time one contest."""
     torch.set_num_threads(contest.threads)
     contenders = [contender for masks in contest.masks for contender in enter(contest, masks)]
+    if engine.DENSE_NAME in contest.runtimes:
+        contenders += enter_dense(contest)
     ready = {str(number): each.ready for number, each in enumerate(contenders) if each.ready}
     readers = {f"read {size}": Reader(size) for size in _sizes_to_read(contest, ready)}
     samplers = {name: each.sample for name, each in {**ready, **readers}.items()}
@@ -113,16 +121,34 @@ def hold(contest: Contest) -> Outcome:
 def enter(contest: Contest, masks: str) -> Iterator[Contender]:
     """The engine in all its forms, and the rivals; each is prepared, and verified against PyTorch's masked model."""
     network = latency_models.dendritic(contest.model, contest.sparsity, masks)
-    torch.manual_seed(1)
-    example = torch.rand(contest.batch, latency_models.WIDTHS[contest.model][0])
-    with torch.inference_mode():
-        expected = network(example).numpy()
     model = latency_models.plain(network)
-    facts = {"masks": masks, "active_weights": latency_models.active_weights(network)}
-
-    entrants = [*_engines(contest, network, example)]
+    example = latency_models.example(contest.model, contest.batch)
+    entrants = [*_engines(contest, engine.NAME, network, example)] if engine.NAME in contest.runtimes else []
     if masks == "varying":
         entrants += _rivals(contest, model, example)
+    yield from _verified(contest, {"masks": masks}, entrants, model, example)
+
+
+def enter_dense(contest: Contest) -> Iterator[Contender]:
+    """The engine with every weight active: what its sparse forms are to be faster than."""
+    network = latency_models.dendritic(contest.model, 0.0, "varying")
+    example = latency_models.example(contest.model, contest.batch)
+    entrants = _engines(contest, engine.DENSE_NAME, network, example)
+    yield from _verified(contest, {"masks": "none"}, entrants, latency_models.plain(network), example)
+
+
+def _verified(
+    contest: Contest, facts: Row, entrants: Iterable[Entrant], model: nn.Module, example: torch.Tensor
+) -> Iterator[Contender]:
+    with torch.inference_mode():
+        expected = model(example).numpy()
+    work = work_of(model, example)
+    facts = {
+        **facts,
+        "active_weights": work.active_weights,
+        "multiply_adds": work.multiply_adds,
+        "active_multiply_adds": work.active_multiply_adds,
+    }
     for identity, prepare in entrants:
         row = {**contest.key, **identity, **facts}
         try:
@@ -133,7 +159,7 @@ def enter(contest: Contest, masks: str) -> Iterator[Contender]:
             yield Contender(row, refused=reason)
             continue
         row |= {"max_relative_error": error, "stored_bytes": ready.stored_bytes, **getattr(ready, "facts", {})}
-        allowed = tolerance(row["precision"], len(peers.layers(model)))
+        allowed = tolerance(row["precision"], work.layers)
         if error <= allowed:
             yield Contender(row, ready)
         else:
@@ -141,22 +167,20 @@ def enter(contest: Contest, masks: str) -> Iterator[Contender]:
             yield Contender(row, refused=f"its output is wrong: relative error {error:.2g}, allowed {allowed:.2g}")
 
 
-def _engines(contest: Contest, network: Any, example: torch.Tensor) -> Iterator[tuple[Row, Callable[[], Any]]]:
-    if engine.NAME not in contest.runtimes:
-        return
+def _engines(contest: Contest, name: str, network: nn.Module, example: torch.Tensor) -> Iterator[Entrant]:
     for isa, precision in product(contest.isas, contest.precisions):
-        row = {"runtime": engine.NAME, "kind": engine.KIND, "precision": precision, "isa": isa}
+        row = {"runtime": name, "kind": engine.KIND, "precision": precision, "isa": isa}
         yield row, partial(engine.Engine, network, example, contest.threads, isa, precision)
 
 
-def _rivals(contest: Contest, model: Any, example: torch.Tensor) -> Iterator[tuple[Row, Callable[[], Any]]]:
+def _rivals(contest: Contest, model: nn.Module, example: torch.Tensor) -> Iterator[Entrant]:
     for peer in peers.find():
         if peer.NAME in contest.runtimes:
             row = {"runtime": peer.NAME, "kind": peer.KIND, "precision": peer.PRECISION, "isa": None}
             yield row, partial(_prepare_if_available, peer, model, example, contest.threads)
 
 
-def _prepare_if_available(peer: peers.Peer, model: Any, example: torch.Tensor, threads: int) -> peers.Ready:
+def _prepare_if_available(peer: peers.Peer, model: nn.Module, example: torch.Tensor, threads: int) -> peers.Ready:
     reason = peer.available()
     if reason:
         raise RuntimeError(reason)
@@ -172,18 +196,24 @@ def max_relative_error(output: peers.Array, expected: peers.Array) -> float:
 
 
 def tolerance(precision: str, layers: int) -> float:
-    """How far an output may be from PyTorch's."""
-    return TOLERANCE[precision] * (1 if precision == "f32" else layers)
+    """How far an output may be from PyTorch's; what each layer rounds adds up as independent errors do."""
+    return TOLERANCE[precision] * math.sqrt(layers)
 
 
 def timed(samplers: dict[str, Sampler], rounds: int, pause: float) -> dict[str, Latency]:
     """Warm up, give each contender as many calls as fit a turn, and take turns."""
     calls = {}
+    turns = {}
     for name, sampler in samplers.items():
         usual = median(sampler(UNTIMED + MIN_CALLS)[UNTIMED:])
         calls[name] = int(min(MAX_CALLS, max(MIN_CALLS, TURN_US / usual)))
+        turns[name] = partial(_turn, sampler, UNTIMED if calls[name] > MIN_CALLS else 1)
         sampler(calls[name])
-    return take_turns(samplers, rounds=rounds, calls=calls, untimed=UNTIMED, pause=pause)
+    return take_turns(turns, rounds=rounds, calls=calls, pause=pause)
+
+
+def _turn(sampler: Sampler, untimed: int, times: int) -> list[float]:
+    return sampler(untimed + times)[untimed:]
 
 
 def _sizes_to_read(contest: Contest, ready: dict[str, peers.Ready]) -> set[int]:
@@ -215,7 +245,7 @@ def contests(options: argparse.Namespace) -> Iterator[Contest]:
             batch=batch,
             threads=threads,
             sparsity=sparsity,
-            runtimes=tuple(options.runtimes or [engine.NAME, *names]),
+            runtimes=tuple(options.runtimes or [engine.NAME, engine.DENSE_NAME, *names]),
             isas=tuple(options.isa or engine.kernel_sets()),
             precisions=tuple(options.precision),
             masks=tuple(options.masks),
@@ -235,6 +265,8 @@ def is_done(contest: Contest, results: ResultsFile) -> bool:
     }
     if engine.NAME in contest.runtimes:
         wanted |= set(product([engine.NAME], contest.precisions, contest.isas, contest.masks))
+    if engine.DENSE_NAME in contest.runtimes:
+        wanted |= set(product([engine.DENSE_NAME], contest.precisions, contest.isas, ["none"]))
     return wanted <= done
 
 
@@ -258,12 +290,13 @@ def add_memory(options: argparse.Namespace, results: ResultsFile) -> None:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", choices=latency_models.WIDTHS, default=["seed-mlp"])
+    parser.add_argument("--models", nargs="+", choices=latency_models.MODELS, default=["seed-mlp"])
     parser.add_argument("--batch", type=int, nargs="+", default=[1])
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--sparsity", type=float, nargs="+", default=[0.9])
     parser.add_argument("--masks", nargs="+", choices=("varying", "equal"), default=["varying", "equal"])
-    parser.add_argument("--runtimes", nargs="+", choices=[engine.NAME, *(peer.NAME for peer in peers.find())])
+    runtimes = [engine.NAME, engine.DENSE_NAME, *(peer.NAME for peer in peers.find())]
+    parser.add_argument("--runtimes", nargs="+", choices=runtimes)
     parser.add_argument("--isa", nargs="+", help="kernel sets of the engine; by default all that this machine has")
     parser.add_argument("--precision", nargs="+", choices=engine.PRECISIONS, default=engine.PRECISIONS)
     parser.add_argument("--rounds", type=int, default=15, help="turns for each contender")

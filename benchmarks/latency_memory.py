@@ -18,14 +18,13 @@ from sparbor.benchmark.memory_probe import probe
 def measure(model: str, sparsity: float) -> list[dict[str, Any]]:
     """A row for each runtime, none where the system cannot tell."""
     import latency_models
-    import torch
     from safetensors.torch import save_file
 
     import sparbor
     from sparbor.benchmark.measure import memory_of
 
     network = latency_models.dendritic(model, sparsity, "varying")
-    example = torch.rand(1, latency_models.WIDTHS[model][0])
+    example = latency_models.example(model, 1)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         files = {"sparbor": Path(folder) / "deployed.safetensors", "torch-eager": Path(folder) / "dense.safetensors"}
@@ -61,10 +60,10 @@ def torch_runner(model: str, file: str) -> Callable[[], object]:
 
     def load_and_run() -> object:
         with torch.device("meta"):
-            network = latency_models.dense(model)
+            network = latency_models.dense(model).eval()
         network.load_state_dict(load_file(file), assign=True)
         with torch.inference_mode():
-            return network(torch.zeros(1, latency_models.WIDTHS[model][0]))
+            return network(torch.zeros(1, *latency_models.MODELS[model].input_shape))
 
     return load_and_run
 

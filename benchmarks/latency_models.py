@@ -1,84 +1,109 @@
-"""The models whose latency is measured, with weights and masks that look like trained ones."""
+"""The models whose latency is measured, with weights, masks and batch norms that look like trained ones."""
 
+from collections.abc import Callable
 from copy import deepcopy
-from itertools import pairwise
+from dataclasses import dataclass
+from functools import partial
 
+import latency_convnets as convnets
 import torch
-from torch import nn
+from latency_masks import equal_mask, uneven
+from latency_mlps import mlp
+from torch import Tensor, nn
 
 from sparbor import PAINeuronModule, Slots, unwrap
+from sparbor.distribution import Distribution, pools
+from sparbor.modules import why_not_wrappable
 from sparbor.rewire import magnitude_mask
 
-# Widths from input to output. A ReLU follows each linear layer but a classifier's last.
-WIDTHS = {
-    "seed-mlp": (784, 256, 256, 10),
-    "mlp-2048x4": (2048,) * 5,
-    "mlp-4096x4": (4096,) * 5,
-    "vit-b-mlp": (3072, 768),
-    "tiny": (64, 48, 10),  # for the tests of this script
+
+@dataclass(frozen=True)
+class Spec:
+    """How a model is made, what one input looks like, and how a sparsity is divided among its layers."""
+
+    build: Callable[[], nn.Module]
+    input_shape: tuple[int, ...]
+    distribution: Distribution = "uniform"
+
+
+MODELS = {
+    "seed-mlp": Spec(partial(mlp, 784, 256, 256, 10), (784,)),
+    "mlp-2048x4": Spec(partial(mlp, *[2048] * 5, ends_with_relu=True), (2048,)),
+    "mlp-4096x4": Spec(partial(mlp, *[4096] * 5, ends_with_relu=True), (4096,)),
+    "vit-b-mlp": Spec(partial(mlp, 3072, 768), (3072,)),
+    "seed-cnn": Spec(convnets.seed_cnn, (3, 32, 32)),
+    "seed-cnn-erk": Spec(convnets.seed_cnn, (3, 32, 32), "erk"),
+    "vgg11-cifar": Spec(convnets.vgg11_cifar, (3, 32, 32)),
+    "resnet18-cifar": Spec(partial(convnets.ResNet18, 10, small_images=True), (3, 32, 32)),
+    "resnet18-imagenet": Spec(partial(convnets.ResNet18, 1000, small_images=False), (3, 224, 224)),
+    "mobilenetv2": Spec(partial(convnets.MobileNetV2, 1000), (3, 224, 224)),
+    # For the tests of these scripts.
+    "tiny": Spec(partial(mlp, 64, 48, 10), (64,)),
+    "tiny-cnn": Spec(convnets.tiny, (3, 9, 9)),
 }
-ENDS_WITH_RELU = ("mlp-2048x4", "mlp-4096x4")
-
-# Spread (of the logarithm) of an input's importance and of a tile's (16 neurons x 32 inputs). Slot counts then vary
-# like those of the first layer that main.py trains on MNIST: standard deviation 2.2 around a mean of 3.1.
-INPUT_SPREAD = 0.5
-TILE_SPREAD = 0.3
 
 
-def dense(model: str) -> nn.Sequential:
+def dense(model: str) -> nn.Module:
     """The model with fresh weights."""
-    widths = WIDTHS[model]
-    layers: list[nn.Module] = []
-    for fan_in, outputs in pairwise(widths):
-        layers += [nn.Linear(fan_in, outputs), nn.ReLU()]
-    return nn.Sequential(*layers if model in ENDS_WITH_RELU else layers[:-1])
+    return MODELS[model].build()
 
 
-def dendritic(model: str, sparsity: float, masks: str) -> nn.Sequential:
-    """The model in dendrite mode.
+def example(model: str, batch: int) -> Tensor:
+    """A batch of inputs: noise, as if normalised."""
+    return torch.randn(batch, *MODELS[model].input_shape, generator=torch.Generator().manual_seed(1))
+
+
+def dendritic(model: str, sparsity: float, masks: str) -> nn.Module:
+    """The model in dendrite mode; layers that the pattern refuses (of one channel a group, say) stay as they are.
 
     ``masks="varying"`` is what training makes: the slots of the largest magnitude, wherever they are. ``"equal"``
     has the same number on every branch, as near to the sparsity as a whole number comes.
     """
     torch.manual_seed(0)
     network = dense(model)
-    for index, layer in enumerate(network):
-        if isinstance(layer, nn.Linear):
-            weight = _uneven(layer.weight.detach())
-            mask = equal_mask(weight, sparsity) if masks == "equal" else magnitude_mask(weight, Slots(), 1 - sparsity)
-            # The kept weights alone carry the signal: scaled so that activations neither fade nor explode.
-            scale = (2 / (weight.square() * mask).sum(dim=1).mean()).sqrt()
-            with torch.no_grad():
-                layer.weight.copy_(weight * scale)
-            network[index] = PAINeuronModule(layer, str(index))
-            network[index].set_mask(mask)
+    wrapped = _wrap(network)
+    shapes = [layer.outputs_first for layer in wrapped]
+    for layer, pool in zip(wrapped, pools(MODELS[model].distribution, shapes, 1 - sparsity), strict=True):
+        weight = uneven(*layer.weight_matrix().shape)
+        equal = masks == "equal"
+        mask = (
+            equal_mask(weight, 1 - pool.density)
+            if equal
+            else magnitude_mask(weight, Slots(), pool.density, layer.groups)
+        )
+        # The kept weights alone carry the signal: scaled so that activations neither fade nor explode.
+        scale = (2 / (weight.square() * mask).sum(dim=1).mean()).sqrt()
+        with torch.no_grad():
+            layer.weight.copy_(layer.from_matrix(weight * scale))
+        layer.set_mask(layer.from_matrix(mask))
+    _settle_batch_norms(network, MODELS[model].input_shape)
     return network.eval()
 
 
-def equal_mask(weight: torch.Tensor, sparsity: float) -> torch.Tensor:
-    """The same number of a neuron's largest weights on every branch of 32 inputs, the last and shorter one as well."""
-    kept = max(1, round(32 * (1 - sparsity)))
-    branches = weight.abs().split(32, dim=1)
-    largest = [branch.topk(min(kept, branch.shape[1]), dim=1).indices for branch in branches]
-    return torch.cat(
-        [torch.zeros_like(b, dtype=torch.bool).scatter_(1, k, True) for b, k in zip(branches, largest, strict=True)], 1
-    )
-
-
-def plain(network: nn.Sequential) -> nn.Sequential:
+def plain(network: nn.Module) -> nn.Module:
     """A copy without masks, zeros in their place: what every rival gets."""
-    copy = unwrap(deepcopy(network))
-    assert isinstance(copy, nn.Sequential)
-    return copy.eval().requires_grad_(False)
+    return unwrap(deepcopy(network)).eval().requires_grad_(False)
 
 
-def active_weights(network: nn.Sequential) -> int:
-    """How many weights the masks keep."""
-    return sum(layer.active_weights() for layer in network if isinstance(layer, PAINeuronModule))
+def _wrap(network: nn.Module) -> list[PAINeuronModule]:
+    wrapped = []
+    for name, layer in list(network.named_modules()):
+        if why_not_wrappable(layer, Slots()) is None:
+            wrapped.append(PAINeuronModule(layer, name))
+            network.set_submodule(name, wrapped[-1])
+    return wrapped
 
 
-def _uneven(weight: torch.Tensor) -> torch.Tensor:
-    outputs, fan_in = weight.shape
-    tiles = torch.exp(TILE_SPREAD * torch.randn(-(-outputs // 16), -(-fan_in // 32)))
-    by_weight = tiles.repeat_interleave(16, 0)[:outputs].repeat_interleave(32, 1)[:, :fan_in]
-    return torch.randn(outputs, fan_in) * torch.exp(INPUT_SPREAD * torch.randn(fan_in)) * by_weight
+@torch.no_grad()
+def _settle_batch_norms(network: nn.Module, input_shape: tuple[int, ...]) -> None:
+    """Scales and shifts that are no ones and zeros, and the mean and variance that some batches really have."""
+    norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+    if not norms:
+        return
+    for norm in norms:
+        norm.weight.uniform_(0.5, 1.5)
+        norm.bias.normal_(0, 0.2)
+        norm.momentum = None  # an average of all batches
+    network.train()
+    for _ in range(3):
+        network(torch.randn(4, *input_shape))

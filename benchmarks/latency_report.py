@@ -29,8 +29,9 @@ def show(console: Console, results: ResultsFile) -> None:
 
 
 def measurements(groups: dict[tuple[Any, ...], list[Row]]) -> Table:
-    """Every row."""
+    """Every row. Dense runtimes are given all multiply-adds, sparse ones those with weights that are not zero."""
     table = Table("contest", "runtime", "kind", "masks", "median µs", "p95 µs", "error", "stored KB", title="Measured")
+    table.add_column("multiply-adds a ns")
     for key, rows in groups.items():
         for row in sorted(rows, key=lambda row: row["median_us"]):
             name = " ".join(filter(None, [row["runtime"], row["precision"], row["isa"]]))
@@ -43,23 +44,27 @@ def measurements(groups: dict[tuple[Any, ...], list[Row]]) -> Table:
                 f"{row['p95_us']:.4g}",
                 f"{row['max_relative_error']:.1e}",
                 f"{row['stored_bytes'] / 1e3:,.0f}",
+                f"{row['batch'] * multiply_adds(row) / row['median_us'] / 1e3:.1f}",
             )
     return table
 
 
 def ratios(groups: dict[tuple[Any, ...], list[Row]]) -> Table:
-    """The engine with 16-bit synapses and its best kernels against the best rival of each kind."""
-    table = Table("contest", "sparbor µs", "best f32 dense", "best dense", "best sparse", "equal / varying a synapse")
+    """The engine with 16-bit synapses and its best kernels against the best rival of each kind, and itself dense."""
+    table = Table("contest", "sparbor µs", "sparbor dense", "best f32 dense", "best dense", "best sparse")
+    table.add_column("equal / varying a synapse")
     table.title = "Times faster: 16-bit synapses, best kernel set"
     for key, rows in groups.items():
         ours = best(rows, lambda row: is_ours(row) and row["precision"] == "f16")
         if ours is None:
             continue
-        rivals = [row for row in rows if row["runtime"] != "sparbor"]
+        rivals = [row for row in rows if is_rival(row)]
+        own_dense = [row for row in rows if row["runtime"] == "sparbor-dense"]
         table.add_row(
             contest(key),
             f"{ours['median_us']:.4g}",
-            times_faster(ours, best(rivals, lambda row: row["kind"] == "dense" and row["precision"] == "f32")),
+            times_faster(ours, best(own_dense, lambda row: row["precision"] == "f16")),
+            times_faster(ours, best(rivals, is_dense_f32)),
             times_faster(ours, best(rivals, lambda row: row["kind"] == "dense")),
             times_faster(ours, best(rivals, lambda row: row["kind"] == "sparse")),
             equal_to_varying(ours, rows),
@@ -68,14 +73,12 @@ def ratios(groups: dict[tuple[Any, ...], list[Row]]) -> Table:
 
 
 def kernel_sets(groups: dict[tuple[Any, ...], list[Row]]) -> Table:
-    """Each form of the engine, by sparsity: what an active synapse costs, and the best f32 dense rival beside it."""
-    table = Table("contest", "isa", "precision", "median µs", "ps a synapse and item", "best f32 dense", title="Engine")
+    """Each form of the engine: what an active multiply-add costs, and the best f32 dense rival beside it."""
+    table = Table("contest", "isa", "precision", "median µs", "ps a multiply-add", "best f32 dense", title="Engine")
     for key, rows in groups.items():
-        dense = best(
-            rows, lambda row: row["runtime"] != "sparbor" and row["kind"] == "dense" and row["precision"] == "f32"
-        )
+        dense = best(rows, lambda row: is_rival(row) and is_dense_f32(row))
         for row in filter(is_ours, rows):
-            picoseconds = 1e6 * row["median_us"] / row["active_weights"] / row["batch"]
+            picoseconds = 1e6 * row["median_us"] / row["active_multiply_adds"] / row["batch"]
             table.add_row(
                 contest(key),
                 row["isa"],
@@ -135,6 +138,21 @@ def is_ours(row: Row) -> bool:
     return bool(row["runtime"] == "sparbor" and row["masks"] == "varying")
 
 
+def is_rival(row: Row) -> bool:
+    """Another runtime than the engine."""
+    return row["runtime"] not in ("sparbor", "sparbor-dense")
+
+
+def is_dense_f32(row: Row) -> bool:
+    """Every weight computed, none rounded."""
+    return bool(row["kind"] == "dense" and row["precision"] == "f32")
+
+
+def multiply_adds(row: Row) -> int:
+    """What the runtime has to compute for one input."""
+    return int(row["multiply_adds" if row["kind"] == "dense" else "active_multiply_adds"])
+
+
 def best(rows: Iterable[Row], wanted: Callable[[Row], bool]) -> Row | None:
     """The fastest of those that are wanted."""
     return min(filter(wanted, rows), key=lambda row: float(row["median_us"]), default=None)
@@ -152,5 +170,6 @@ def equal_to_varying(ours: Row, rows: list[Row]) -> str:
     same = ("runtime", "precision", "isa")
     for row in rows:
         if row["masks"] == "equal" and all(row[name] == ours[name] for name in same):
-            return f"{row['median_us'] / row['active_weights'] / (ours['median_us'] / ours['active_weights']):.2f}"
+            each, our_own = (r["median_us"] / r["active_multiply_adds"] for r in (row, ours))
+            return f"{each / our_own:.2f}"
     return ""

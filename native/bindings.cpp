@@ -7,8 +7,10 @@
 #define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
 #include <numpy/arrayobject.h>
 
+#include <cstring>
+
+#include "convolution.h"
 #include "dispatch.h"
-#include "steps.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -41,20 +43,54 @@ public:
     void sparse_linear(size_t x, size_t y, nb::object runs_per_group, nb::object run_slots, nb::object run_branches,
                        nb::object branches, nb::object words, nb::object weights, nb::object indices, nb::object scale,
                        nb::object bias, bool padded, bool relu, nb::object activation) {
-        const auto* runs = data_or_null<uint16_t>(runs_per_group);
-        const SparseArrays arrays{{runs, runs + PyArray_SIZE(as_array(runs_per_group))},
-                                  data_or_null<uint16_t>(run_slots),
-                                  data_or_null<uint16_t>(run_branches),
-                                  data_or_null<uint16_t>(branches),
-                                  data_or_null<uint16_t>(words),
-                                  data_or_null<float>(weights),
-                                  data_or_null<uint8_t>(indices),
-                                  data_or_null<float>(scale),
-                                  data_or_null<float>(bias),
-                                  padded};
-        keep({branches, words, weights, indices});
+        const SparseArrays arrays = sparse_arrays(runs_per_group, run_slots, run_branches, branches, words, weights,
+                                                  indices, scale, bias, padded);
         steps_.push_back(std::make_unique<SparseLinear>(values_.at(x), values_.at(y), arrays, relu,
                                                         optional_activation(activation)));
+    }
+
+    void sparse_conv(size_t x, size_t y, const std::vector<int64_t>& geometry, nb::object runs_per_group,
+                     nb::object run_slots, nb::object run_branches, nb::object branches, nb::object words,
+                     nb::object weights, nb::object indices, nb::object scale, nb::object bias, bool padded, bool relu,
+                     nb::object activation) {
+        const SparseArrays arrays = sparse_arrays(runs_per_group, run_slots, run_branches, branches, words, weights,
+                                                  indices, scale, bias, padded);
+        const Geometry shape = checked(geometry, values_.at(x), values_.at(y));
+        const size_t outputs = shape.groups == 1 ? shape.out_channels : arrays.runs_per_group.size() * group_size;
+        steps_.push_back(std::make_unique<SparseConvolution>(values_.at(x), values_.at(y), shape,
+                                                             std::make_unique<SparseMatrix>(arrays, outputs, relu),
+                                                             optional_activation(activation)));
+    }
+
+    void dense_conv(size_t x, size_t y, const std::vector<int64_t>& geometry, nb::object weights, nb::object halves,
+                    nb::object scale, nb::object bias, bool relu, nb::object activation) {
+        const Geometry shape = checked(geometry, values_.at(x), values_.at(y));
+        const size_t block = shape.out_channels == shape.groups ? 1 : kernels_->columns->block;
+        auto matrix = std::make_unique<DenseMatrix>(shape, block, data_or_null<float>(weights),
+                                                    data_or_null<uint16_t>(halves), data_or_null<float>(scale),
+                                                    data_or_null<float>(bias), relu);
+        steps_.push_back(std::make_unique<DenseConvolution>(values_.at(x), values_.at(y), shape, std::move(matrix),
+                                                            optional_activation(activation)));
+    }
+
+    void pool(size_t x, size_t y, const std::vector<int64_t>& geometry, const std::string& kind, bool count_include_pad,
+              float divisor) {
+        const auto of = kind == "max" ? WindowPool::Kind::max : WindowPool::Kind::average;
+        steps_.push_back(std::make_unique<WindowPool>(values_.at(x), values_.at(y),
+                                                      checked(geometry, values_.at(x), values_.at(y)), of,
+                                                      count_include_pad, divisor));
+    }
+
+    void adaptive_pool(size_t x, size_t y, const std::vector<int64_t>& geometry, const std::string& kind) {
+        const auto of = kind == "max" ? WindowPool::Kind::adaptive_max : WindowPool::Kind::adaptive_average;
+        steps_.push_back(std::make_unique<WindowPool>(values_.at(x), values_.at(y),
+                                                      checked(geometry, values_.at(x), values_.at(y)), of));
+    }
+
+    void concat(const std::vector<size_t>& inputs, size_t y) {
+        std::vector<Value> parts;
+        for (const size_t input : inputs) parts.push_back(values_.at(input));
+        steps_.push_back(std::make_unique<Concatenate>(std::move(parts), values_.at(y)));
     }
 
     void dense_linear(size_t x, size_t y, nb::object panels, nb::object halves, nb::object scale, nb::object bias,
@@ -68,35 +104,56 @@ public:
     void apply(size_t x, size_t y, nb::tuple activation) {
         steps_.push_back(std::make_unique<Apply>(values_.at(x), values_.at(y), *optional_activation(activation)));
     }
-    void add(size_t left, size_t right, size_t sum) {
-        steps_.push_back(std::make_unique<Add>(values_.at(left), values_.at(right), values_.at(sum)));
+    void add(size_t left, size_t right, size_t sum, bool relu, nb::object activation) {
+        steps_.push_back(std::make_unique<Add>(values_.at(left), values_.at(right), values_.at(sum), relu,
+                                               optional_activation(activation)));
     }
     void scale_shift(size_t x, size_t y, nb::object scale, nb::object shift) {
         keep({scale, shift});
         steps_.push_back(std::make_unique<ScaleShift>(values_.at(x), values_.at(y), data_or_null<float>(scale),
                                                       data_or_null<float>(shift)));
     }
+    void channel_scale_shift(size_t x, size_t y, nb::object scale, nb::object shift) {
+        keep({scale, shift});
+        steps_.push_back(std::make_unique<RowScaleShift>(values_.at(x), values_.at(y), data_or_null<float>(scale),
+                                                         data_or_null<float>(shift)));
+    }
+    void layer_norm(size_t x, size_t y, nb::object scale, nb::object shift, float epsilon) {
+        keep({scale, shift});
+        steps_.push_back(std::make_unique<LayerNorm>(values_.at(x), values_.at(y), data_or_null<float>(scale),
+                                                     data_or_null<float>(shift), epsilon));
+    }
     void softmax(size_t x, size_t y) { steps_.push_back(std::make_unique<Softmax>(values_.at(x), values_.at(y))); }
     void reshape(size_t x, size_t y) { steps_.push_back(std::make_unique<Reshape>(values_.at(x), values_.at(y))); }
 
+    void set_byte_input(nb::object scale, nb::object shift) {
+        byte_scale_ = floats(scale);
+        byte_shift_ = floats(shift);
+    }
+
     void finish(size_t input, size_t output) {
         engine_ = std::make_unique<Engine>(*kernels_, threads_, values_, input, output, std::move(steps_));
+        if (!byte_scale_.empty()) engine_->set_byte_input(byte_scale_, byte_shift_);
     }
 
     // The result for plain arrays, or null (and no error set) for anything that needs a closer look.
     PyObject* try_run(PyObject* x, PyObject* out) {
-        if (!engine_ || !PyArray_CheckExact(x) || !fits(as_array(x), item_in_, 0)) return nullptr;
+        if (!engine_ || !PyArray_CheckExact(x)) return nullptr;
+        const bool bytes = !fits(as_array(x), NPY_FLOAT32, item_in_, 0);
+        if (bytes && !(engine_->takes_bytes() && fits(as_array(x), NPY_UINT8, item_in_, 0))) return nullptr;
         const npy_intp batch = PyArray_DIM(as_array(x), 0);
         if (batch == 0) return nullptr;
-        if (out && (!PyArray_CheckExact(out) || !fits(as_array(out), item_out_, NPY_ARRAY_WRITEABLE) ||
+        if (out && (!PyArray_CheckExact(out) || !fits(as_array(out), NPY_FLOAT32, item_out_, NPY_ARRAY_WRITEABLE) ||
                     PyArray_DIM(as_array(out), 0) != batch))
             return nullptr;
         out = out ? Py_NewRef(out) : new_output(batch);
         if (!out) throw nb::python_error();
         try {
             const nb::gil_scoped_release release;
-            engine_->run(static_cast<const float*>(PyArray_DATA(as_array(x))),
-                         static_cast<float*>(PyArray_DATA(as_array(out))), static_cast<size_t>(batch));
+            const void* data = PyArray_DATA(as_array(x));
+            auto* y = static_cast<float*>(PyArray_DATA(as_array(out)));
+            if (bytes) engine_->run(static_cast<const uint8_t*>(data), y, static_cast<size_t>(batch));
+            else engine_->run(static_cast<const float*>(data), y, static_cast<size_t>(batch));
         } catch (...) {
             Py_DECREF(out);
             throw;
@@ -111,6 +168,41 @@ public:
     size_t threads() const { return threads_; }
 
 private:
+    SparseArrays sparse_arrays(const nb::object& runs_per_group, const nb::object& run_slots,
+                               const nb::object& run_branches, const nb::object& branches, const nb::object& words,
+                               const nb::object& weights, const nb::object& indices, const nb::object& scale,
+                               const nb::object& bias, bool padded) {
+        keep({branches, words, weights, indices});
+        const auto* runs = data_or_null<uint16_t>(runs_per_group);
+        return {{runs, runs + PyArray_SIZE(as_array(runs_per_group))},
+                data_or_null<uint16_t>(run_slots),
+                data_or_null<uint16_t>(run_branches),
+                data_or_null<uint16_t>(branches),
+                data_or_null<uint16_t>(words),
+                data_or_null<float>(weights),
+                data_or_null<uint8_t>(indices),
+                data_or_null<float>(scale),
+                data_or_null<float>(bias),
+                padded};
+    }
+
+    static Geometry checked(const std::vector<int64_t>& numbers, const Value& x, const Value& y) {
+        Geometry g;
+        static_assert(sizeof g == 19 * sizeof(int64_t));
+        if (numbers.size() != 19) throw std::invalid_argument("a geometry has 19 numbers");
+        std::memcpy(&g, numbers.data(), sizeof g);
+        if (static_cast<size_t>(g.channels) != x.rows || static_cast<size_t>(g.height * g.width) != x.features ||
+            static_cast<size_t>(g.out_channels) != y.rows ||
+            static_cast<size_t>(g.out_height * g.out_width) != y.features)
+            throw std::invalid_argument("a geometry that does not fit its values");
+        return g;
+    }
+
+    static std::vector<float> floats(const nb::object& array) {
+        const auto* data = data_or_null<float>(array);
+        return {data, data + PyArray_SIZE(as_array(array))};
+    }
+
     const Engine& finished() const {
         if (!engine_) throw std::logic_error("the model is not finished");
         return *engine_;
@@ -126,8 +218,8 @@ private:
         throw std::invalid_argument("no activation named " + name);
     }
 
-    static bool fits(PyArrayObject* array, const std::vector<size_t>& item, int flags) {
-        if (PyArray_TYPE(array) != NPY_FLOAT32 || !PyArray_ISNOTSWAPPED(array)) return false;
+    static bool fits(PyArrayObject* array, int type, const std::vector<size_t>& item, int flags) {
+        if (PyArray_TYPE(array) != type || !PyArray_ISNOTSWAPPED(array)) return false;
         if (!PyArray_CHKFLAGS(array, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_ALIGNED | flags)) return false;
         if (static_cast<size_t>(PyArray_NDIM(array)) != item.size() + 1) return false;
         for (size_t i = 0; i < item.size(); i++)
@@ -151,6 +243,7 @@ private:
     std::vector<size_t> item_in_, item_out_;
     std::vector<Value> values_;
     std::vector<std::unique_ptr<Step>> steps_;
+    std::vector<float> byte_scale_, byte_shift_;
     std::vector<nb::object> kept_;  // the arrays that the steps point into
     std::unique_ptr<Engine> engine_;
 };
@@ -220,8 +313,20 @@ NB_MODULE(_native, module) {
              "scale"_a.none(), "bias"_a.none(), "padded"_a, "relu"_a, "activation"_a.none())
         .def("dense_linear", &Model::dense_linear, "x"_a, "y"_a, "panels"_a.none(), "halves"_a.none(),
              "scale"_a.none(), "bias"_a.none(), "relu"_a, "activation"_a.none())
+        .def("sparse_conv", &Model::sparse_conv, "x"_a, "y"_a, "geometry"_a, "runs_per_group"_a, "run_slots"_a,
+             "run_branches"_a, "branches"_a, "words"_a.none(), "weights"_a.none(), "indices"_a.none(),
+             "scale"_a.none(), "bias"_a.none(), "padded"_a, "relu"_a, "activation"_a.none())
+        .def("dense_conv", &Model::dense_conv, "x"_a, "y"_a, "geometry"_a, "weights"_a.none(), "halves"_a.none(),
+             "scale"_a.none(), "bias"_a.none(), "relu"_a, "activation"_a.none())
+        .def("pool", &Model::pool, "x"_a, "y"_a, "geometry"_a, "kind"_a, "count_include_pad"_a, "divisor"_a)
+        .def("adaptive_pool", &Model::adaptive_pool, "x"_a, "y"_a, "geometry"_a, "kind"_a)
+        .def("concat", &Model::concat, "inputs"_a, "y"_a)
+        .def("layer_norm", &Model::layer_norm, "x"_a, "y"_a, "scale"_a.none(), "shift"_a.none(), "epsilon"_a)
+        .def("channel_scale_shift", &Model::channel_scale_shift, "x"_a, "y"_a, "scale"_a, "shift"_a)
+        .def("set_byte_input", &Model::set_byte_input, "scale"_a, "shift"_a)
         .def("apply", &Model::apply, "x"_a, "y"_a, "activation"_a)
-        .def("add", &Model::add, "left"_a, "right"_a, "sum"_a)
+        .def("add", &Model::add, "left"_a, "right"_a, "sum"_a, "relu"_a = false,
+             "activation"_a.none() = nb::none())
         .def("scale_shift", &Model::scale_shift, "x"_a, "y"_a, "scale"_a, "shift"_a)
         .def("softmax", &Model::softmax, "x"_a, "y"_a)
         .def("reshape", &Model::reshape, "x"_a, "y"_a)

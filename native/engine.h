@@ -34,35 +34,40 @@ struct Activation {
 // What a step sees of one call.
 class Call {
 public:
-    Call(const KernelSet& kernels, Pool* pool, float* const* buffers, float* scratch, size_t batch)
-        : kernels(kernels), batch(batch), scratch(scratch), pool_(pool), buffers_(buffers) {}
+    Call(const KernelSet& kernels, Pool* pool, const Workspace& workspace, size_t batch)
+        : kernels(kernels), batch(batch), pool_(pool), workspace_(workspace) {}
 
     const KernelSet& kernels;
     const size_t batch;
-    float* const scratch;  // as much as the step has asked for
 
-    float* data(const Value& value) const { return buffers_[value.buffer]; }
+    float* data(const Value& value) const { return workspace_.buffers[value.buffer]; }
+    // As much as the step has asked for, a thread, and aligned to cache lines.
+    float* scratch(size_t thread = 0) const { return workspace_.scratch + thread * workspace_.thread_scratch; }
+    size_t threads() const { return pool_ ? pool_->threads() : 1; }
     size_t rows(const Value& value) const { return value.rows * batch; }
 
-    // Splits the indices below `count` over the threads if the work, in nanoseconds, pays for waking them.
+    // Splits the indices below `count` over the threads if the work, in nanoseconds, pays for waking them:
+    // part(first, last, thread).
     template <class Part>
     void split(size_t count, double work, const Part& part) const {
-        if (!pool_ || work < worth_waking || count < 2) return part(size_t{0}, count);
+        if (!pool_ || work < worth_waking || count < 2) return part(size_t{0}, count, size_t{0});
         const size_t pieces = std::min(count, pieces_per_thread * pool_->threads());
-        pool_->run(pieces, [&](size_t i) { part(count * i / pieces, count * (i + 1) / pieces); });
+        pool_->run(pieces, [&](size_t i, size_t thread) {
+            part(count * i / pieces, count * (i + 1) / pieces, thread);
+        });
     }
 
 private:
     static constexpr double worth_waking = 20000;
     static constexpr size_t pieces_per_thread = 4;  // enough to even out what the threads get done
     Pool* pool_;
-    float* const* buffers_;
+    const Workspace& workspace_;
 };
 
 struct Step {
     virtual ~Step() = default;
     virtual void run(const Call& call) const = 0;
-    virtual size_t scratch_floats(const KernelSet&) const { return 0; }
+    virtual size_t scratch_floats(const KernelSet&, size_t) const { return 0; }  // a thread, for a batch
 };
 
 class Engine {
@@ -71,15 +76,25 @@ public:
     Engine(const KernelSet& kernels, size_t threads, std::vector<Value> values, size_t input, size_t output,
            std::vector<std::unique_ptr<Step>> steps);
 
+    // The model then also takes bytes: a byte of row r stands for byte · scale[r] + shift[r].
+    void set_byte_input(std::vector<float> scale, std::vector<float> shift);
+    bool takes_bytes() const { return !byte_scale_.empty(); }
+
     // x and y are contiguous: batch items of the input's and of the output's rows and features.
     void run(const float* x, float* y, size_t batch);
+    void run(const uint8_t* x, float* y, size_t batch);
 
     const Workspaces& workspaces() const { return workspaces_; }
 
 private:
+    size_t scratch_floats(size_t batch) const;
+    template <class CopyIn>
+    void run_steps(const CopyIn& copy_in, float* y, size_t batch);
+
     const KernelSet& kernels_;
     std::vector<Value> values_;
     const size_t input_, output_;
+    std::vector<float> byte_scale_, byte_shift_;  // a row each
     std::vector<std::unique_ptr<Step>> steps_;
     Workspaces workspaces_;
     std::unique_ptr<Pool> pool_;

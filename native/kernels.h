@@ -61,6 +61,18 @@ struct Rows {
     size_t count;
 };
 
+// A convolution or a pooling window over planes; of the padding, what lies above and to the left may be negative.
+// What lies between the inputs of an upsampled plane, or outside of it, is zero.
+struct Geometry {
+    int64_t channels, height, width;
+    int64_t out_channels, out_height, out_width;
+    int64_t kernel_h, kernel_w, stride_h, stride_w;
+    int64_t pad_top, pad_left, pad_bottom, pad_right;
+    int64_t dilation_h, dilation_w;
+    int64_t groups;
+    int64_t upsample_h, upsample_w;
+};
+
 using SparseKernel = void (*)(const SparseLayer&, const Rows&, size_t first_group, size_t last_group);
 using DenseKernel = void (*)(const DenseLayer&, const Rows&, size_t first_group, size_t last_group);
 
@@ -74,33 +86,113 @@ struct NamedMap {
 
 struct Elementwise {
     const NamedMap* maps;  // the activations, up to one without a name
-    void (*add)(const float* left, const float* right, float* sum, size_t count);
+    // The sum, not less than `floor`.
+    void (*add)(const float* left, const float* right, float* sum, size_t count, float floor);
     void (*scale_shift)(const float* x, const float* scale, const float* shift, float* y, size_t count);
+    void (*scale_shift_all)(const float* x, float scale, float shift, float* y, size_t count);
+    void (*from_bytes)(const uint8_t* x, float scale, float shift, float* y, size_t count);
     void (*softmax)(float* row, size_t count);
+    // (x - mean) / sqrt(variance + epsilon), times `scale` and plus `shift` where they are not null.
+    void (*layer_norm)(const float* x, const float* scale, const float* shift, float epsilon, float* y, size_t count);
 };
 
+// The columns of a tile are the rows of a batch or the pixels of a plane, sixteen to a lane group.
 constexpr size_t column_tile = 16;
 
-// Sparse layers over column_tile rows at once. The panel has a row of columns for each input and one of zeros, and is
-// aligned to cache lines; `sparse` takes at most column_tile rows.
+// Where the columns of each input lie: `count` times column_tile floats from data + offsets[input]. There are offsets
+// for whole branches. As many zeros lie at `zeros`, for layers with padding.
+struct Panel {
+    const float* data;
+    const uint32_t* offsets;
+    uint32_t zeros;
+    size_t count;
+};
+
+// Where the results of a group go: those of its neuron n, for `neurons` of them, to y + n * stride.
+struct Tile {
+    float* y;
+    size_t stride;
+    size_t neurons;
+};
+
+// Synapses of a slot, decoded.
+struct Synapses {
+    float weights[group_size];
+    uint32_t offsets[group_size];
+};
+
+// A dense layer over columns: for each block of outputs, fan_in times as many weights. Scale and bias are padded to
+// whole blocks.
+struct DenseBlocks {
+    const float* weights;     // else null
+    const uint16_t* halves;   // else null
+    const float* scale;
+    const float* bias;
+    size_t block;             // Columns::block, or 1
+    size_t fan_in;
+    float floor;
+};
+
+// Layers over many columns at once; a synapse is one multiply-add of its weight and sixteen columns.
 struct Columns {
-    void (*to_panel)(const Rows&, size_t fan_in, float* panel);
-    void (*sparse)(const SparseLayer&, const float* panel, size_t fan_in, const Rows&, size_t first_group,
-                   size_t last_group);
+    size_t block;  // outputs that `dense` computes at once
+    // One group; `decoded` has room for its slots.
+    void (*sparse)(const SparseLayer&, size_t group, const Panel&, const Tile&, Synapses* decoded);
+    // One block; `decoded` has room for its weights.
+    void (*dense)(const DenseBlocks&, size_t block, const Panel&, const Tile&, float* decoded);
+    // Rows as columns and back: `columns` floats for each input, of which the last may be zeros; then a row of zeros.
+    void (*to_panel)(const Rows&, size_t fan_in, size_t columns, float* panel);
+    void (*to_rows)(const float* tile, size_t stride, size_t neurons, float* y, size_t y_stride, size_t rows);
+};
+
+// One copy of a plane: its row r and column c are the (padded, upsampled) plane's row + r · stride_h and
+// column + c · stride_w.
+struct Shift {
+    int64_t row, column;
+};
+
+// Sixteen floats of a copy: where in the plane each comes from, or -1 for zero.
+struct Gather {
+    int32_t from[16];
+    int32_t base;  // all lie within the 32 floats from here, if it is not negative
+};
+
+struct Planes {
+    // `rows` rows of `pitch` floats, of which out_width count.
+    void (*shift)(const Geometry&, const float* plane, Shift, size_t rows, size_t pitch, float* to);
+    // The same by a table, for `channels` planes at once.
+    void (*gather)(const Gather* table, size_t count, const float* planes, size_t stride, size_t channels, float* to,
+                   size_t to_stride);
+    // Rows of `pitch` floats become rows of `width` floats.
+    void (*narrow)(const float* rows, size_t pitch, size_t width, size_t count, float* to);
+    void (*max_pool)(const Geometry&, const float* plane, float* y);
+    // `divisor` 0 stands for the window's own size, with its padding or without.
+    void (*average_pool)(const Geometry&, const float* plane, float* y, bool count_padding, float divisor);
+    void (*adaptive_max)(const Geometry&, const float* plane, float* y);
+    void (*adaptive_average)(const Geometry&, const float* plane, float* y);
 };
 
 struct KernelSet {
     const char* name;
     SparseKernel sparse;
-    const Columns* columns;  // null where `sparse` is faster for many rows as well
+    size_t worth_columns;  // from so many rows on, columns are faster than `sparse`
     DenseKernel dense;
+    const Columns* columns;
+    const Planes* planes;
     const Elementwise* elementwise;
 };
 
-namespace portable { extern const KernelSet kernels; extern const Columns columns; extern const Elementwise elementwise; }
+#define SPARBOR_KERNEL_SET(name)              \
+    namespace name {                          \
+    extern const KernelSet kernels;           \
+    extern const Columns columns;             \
+    extern const Planes planes;               \
+    extern const Elementwise elementwise;     \
+    }
+SPARBOR_KERNEL_SET(portable)
 #ifdef SPARBOR_X86
-namespace avx2 { extern const KernelSet kernels; extern const Columns columns; extern const Elementwise elementwise; }
-namespace avx512 { extern const KernelSet kernels; extern const Elementwise elementwise; }
+SPARBOR_KERNEL_SET(avx2)
+SPARBOR_KERNEL_SET(avx512)
 #endif
 
 }  // namespace sparbor

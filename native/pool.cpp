@@ -41,7 +41,7 @@ bool spin_until_changed(const std::atomic<uint32_t>& value, uint32_t old) {
 Pool::Pool(size_t threads) : process_(getpid()) {
     try {
         workers_.reserve(threads - 1);
-        while (this->threads() < threads) workers_.emplace_back([this] { work(); });
+        while (this->threads() < threads) workers_.emplace_back([this, thread = this->threads()] { work(thread); });
     } catch (const std::system_error&) {
         stop();
         throw std::runtime_error("the system could start only " + std::to_string(this->threads()));
@@ -67,14 +67,14 @@ void Pool::stop() {
 
 bool Pool::forked() const { return getpid() != process_; }
 
-void Pool::take_pieces() {
-    for (size_t i; (i = next_.fetch_add(1)) < pieces_;) call_(context_, i);
+void Pool::take_pieces(size_t thread) {
+    for (size_t i; (i = next_.fetch_add(1)) < pieces_;) call_(context_, i, thread);
 }
 
 void Pool::run(size_t pieces, Call call, const void* context) {
     const std::unique_lock<std::mutex> alone(caller_, std::try_to_lock);
     if (!alone.owns_lock() || forked()) {
-        for (size_t i = 0; i < pieces; i++) call(context, i);
+        for (size_t i = 0; i < pieces; i++) call(context, i, 0);
         return;
     }
     // A worker first says that it is inside and then looks whether the job is open; we first close it and then look
@@ -86,7 +86,7 @@ void Pool::run(size_t pieces, Call call, const void* context) {
     open_ = true;
     round_.fetch_add(1);
     if (asleep_.load() > 0) round_.notify_all();
-    take_pieces();
+    take_pieces(0);
     open_ = false;
     while (inside_.load() > 0) {
         const uint32_t left = inside_.load();
@@ -94,7 +94,7 @@ void Pool::run(size_t pieces, Call call, const void* context) {
     }
 }
 
-void Pool::work() {
+void Pool::work(size_t thread) {
     for (uint32_t seen = 0; !stop_;) {
         if (!spin_until_changed(round_, seen)) {
             asleep_.fetch_add(1);
@@ -103,7 +103,7 @@ void Pool::work() {
         }
         seen = round_.load();
         inside_.fetch_add(1);
-        if (open_) take_pieces();
+        if (open_) take_pieces(thread);
         inside_.fetch_sub(1);
     }
 }

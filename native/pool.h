@@ -21,20 +21,22 @@ public:
 
     size_t threads() const { return workers_.size() + 1; }
 
-    // Calls piece(i) for each i below `pieces`, on whichever threads are free. If another caller has the pool, or the
-    // process has forked and left the workers behind, the caller does it all.
+    // Calls piece(i, thread) for each i below `pieces`, on whichever threads are free; the caller is thread 0. If another
+    // caller has the pool, or the process has forked and left the workers behind, the caller does it all.
     template <class Piece>
     void run(size_t pieces, const Piece& piece) {
-        const auto call = [](const void* context, size_t i) { (*static_cast<const Piece*>(context))(i); };
+        const auto call = [](const void* context, size_t i, size_t thread) {
+            (*static_cast<const Piece*>(context))(i, thread);
+        };
         run(pieces, call, &piece);
     }
 
 private:
-    using Call = void (*)(const void* context, size_t i);
+    using Call = void (*)(const void* context, size_t i, size_t thread);
     void run(size_t pieces, Call call, const void* context);
     void stop();
-    void work();
-    void take_pieces();
+    void work(size_t thread);
+    void take_pieces(size_t thread);
     bool forked() const;
 
     std::vector<std::thread> workers_;

@@ -7,16 +7,15 @@
 namespace sparbor {
 namespace {
 
-// From so many rows on, columns that stay empty cost less than rows one by one.
-constexpr size_t worth_columns = 6;
+constexpr size_t most_columns = 4 * column_tile;  // of a linear layer's panel
+
+size_t panel_columns(size_t rows) {
+    return std::min(most_columns, (rows + column_tile - 1) / column_tile * column_tile);
+}
+
+size_t whole_branches(size_t inputs) { return (inputs + branch_size - 1) / branch_size * branch_size; }
 
 size_t groups_of(size_t neurons) { return (neurons + group_size - 1) / group_size; }
-
-std::vector<float> whole_groups(const float* values, size_t count, float filler) {
-    std::vector<float> padded(groups_of(count) * group_size, filler);
-    if (values) std::copy(values, values + count, padded.begin());
-    return padded;
-}
 
 // Whether the first `lanes` words of each slot are normal halves.
 bool all_normal(const uint16_t* words, size_t slots, size_t lanes) {
@@ -29,8 +28,6 @@ bool all_normal(const uint16_t* words, size_t slots, size_t lanes) {
     return true;
 }
 
-float floor_of(bool relu) { return relu ? 0.0f : -std::numeric_limits<float>::infinity(); }
-
 Rows rows_of(const Call& call, const Value& x, const Value& y) {
     return {call.data(x), row_stride(x.features), call.data(y), row_stride(y.features), call.rows(x)};
 }
@@ -39,18 +36,18 @@ void apply(const Activation& activation, float* rows, size_t stride, size_t coun
     for (size_t row = 0; row < count; row++) activation.map(rows + row * stride, features, activation.a, activation.b);
 }
 
-// Runs kernel(first group, last group), split over the threads, and the activation over what has just been written.
+// Runs kernel(first group, last group, thread), split over the threads, and the activation over what has just been written.
 template <class Kernel>
 void run_linear(const Call& call, const Rows& rows, size_t groups, double work, const Kernel& kernel,
                 const std::optional<Activation>& activation) {
-    call.split(groups, work, [&](size_t first, size_t last) {
-        kernel(first, last);
+    call.split(groups, work, [&](size_t first, size_t last, size_t thread) {
+        kernel(first, last, thread);
         if (activation)
             apply(*activation, rows.y + first * group_size, rows.y_stride, rows.count, (last - first) * group_size);
     });
 }
 
-// Runs part(row, last row) over the rows of an element-wise step.
+// Runs part(row, last row, thread) over the rows of an element-wise step.
 template <class Part>
 void run_rows(const Call& call, const Value& value, const Part& part) {
     const size_t rows = call.rows(value);
@@ -59,10 +56,17 @@ void run_rows(const Call& call, const Value& value, const Part& part) {
 
 }  // namespace
 
-SparseLinear::SparseLinear(Value x, Value y, const SparseArrays& arrays, bool relu,
-                           std::optional<Activation> activation)
-    : x_(x), y_(y), scale_(whole_groups(arrays.scale, y.features, 1.0f)),
-      bias_(whole_groups(arrays.bias, y.features, 0.0f)), activation_(activation) {
+std::vector<float> whole(const float* values, size_t count, size_t multiple, float filler) {
+    std::vector<float> padded((count + multiple - 1) / multiple * multiple, filler);
+    if (values) std::copy(values, values + count, padded.begin());
+    return padded;
+}
+
+float floor_of(bool relu) { return relu ? 0.0f : -std::numeric_limits<float>::infinity(); }
+
+SparseMatrix::SparseMatrix(const SparseArrays& arrays, size_t outputs, bool relu)
+    : scale_(whole(arrays.scale, outputs, group_size, 1.0f)), bias_(whole(arrays.bias, outputs, group_size, 0.0f)),
+      most_slots_(0) {
     Group at{};
     for (const uint32_t runs : arrays.runs_per_group) {
         at.runs = runs;
@@ -74,49 +78,74 @@ SparseLinear::SparseLinear(Value x, Value y, const SparseArrays& arrays, bool re
             at.branch += run.branches;
         }
         at.run += runs;
+        Group& group = groups_.back();
+        most_slots_ = std::max(most_slots_, static_cast<size_t>(at.slot - group.slot));
         if (arrays.words) {
-            Group& group = groups_.back();
-            const size_t neurons = std::min(group_size, y.features - (groups_.size() - 1) * group_size);
+            const size_t neurons = std::min(group_size, outputs - (groups_.size() - 1) * group_size);
             group.normal = all_normal(arrays.words + group.slot * group_size, at.slot - group.slot, neurons);
         }
     }
+    slots_ = at.slot;
     layer_ = {groups_.data(), runs_.data(), arrays.branches, arrays.words,      arrays.weights, arrays.indices,
               scale_.data(),  bias_.data(), floor_of(relu),  arrays.padded};
-    work_ = 0.6 * static_cast<double>(at.slot);
 }
 
-size_t SparseLinear::scratch_floats(const KernelSet& kernels) const {
-    return kernels.columns ? (x_.features + 1) * column_tile : 0;
+SparseLinear::SparseLinear(Value x, Value y, const SparseArrays& arrays, bool relu,
+                           std::optional<Activation> activation)
+    : x_(x), y_(y), matrix_(arrays, y.features, relu), activation_(activation),
+      work_(0.6 * static_cast<double>(matrix_.slots())) {}
+
+// The decoded slots and the sums of a group.
+size_t SparseLinear::own_floats(size_t columns) const {
+    return matrix_.most_slots() * sizeof(Synapses) / sizeof(float) + group_size * columns;
+}
+
+// The first thread has the panel and its offsets as well.
+size_t SparseLinear::scratch_floats(const KernelSet& kernels, size_t batch) const {
+    const size_t rows = batch * x_.rows, columns = panel_columns(rows);
+    if (rows < kernels.worth_columns) return 0;
+    return own_floats(columns) + (x_.features + 1) * columns + whole_branches(x_.features);
 }
 
 void SparseLinear::run(const Call& call) const {
     const Rows rows = rows_of(call, x_, y_);
-    if (call.kernels.columns && rows.count >= worth_columns) return run_columns(call, rows);
+    if (rows.count >= call.kernels.worth_columns) return run_columns(call, rows);
     run_linear(
-        call, rows, groups_.size(), work_ * rows.count,
-        [&](size_t first, size_t last) { call.kernels.sparse(layer_, rows, first, last); }, activation_);
+        call, rows, matrix_.groups(), work_ * rows.count,
+        [&](size_t first, size_t last, size_t) { call.kernels.sparse(matrix_.layer(), rows, first, last); },
+        activation_);
 }
 
-void SparseLinear::run_columns(const Call& call, Rows rows) const {
+void SparseLinear::run_columns(const Call& call, const Rows& all) const {
     const Columns& columns = *call.kernels.columns;
-    for (size_t left = rows.count; left > 0; left -= rows.count) {
-        rows.count = std::min(left, column_tile);
-        columns.to_panel(rows, x_.features, call.scratch);
+    const size_t most = panel_columns(all.count);
+    float* const data = call.scratch() + own_floats(most);
+    auto* const offsets = reinterpret_cast<uint32_t*>(data + (x_.features + 1) * most);
+    for (size_t done = 0; done < all.count; done += most) {
+        const size_t count = std::min(all.count - done, most);
+        const Rows rows{all.x + done * all.x_stride, all.x_stride, all.y + done * all.y_stride, all.y_stride, count};
+        const size_t width = panel_columns(count);
+        for (size_t i = 0; i < whole_branches(x_.features); i++) offsets[i] = static_cast<uint32_t>(i * width);
+        columns.to_panel(rows, x_.features, width, data);
+        const Panel panel{data, offsets, static_cast<uint32_t>(x_.features * width), width / column_tile};
         run_linear(
-            call, rows, groups_.size(), work_ * column_tile,
-            [&](size_t first, size_t last) {
-                columns.sparse(layer_, call.scratch, x_.features, rows, first, last);
+            call, rows, matrix_.groups(), work_ * width,
+            [&](size_t first, size_t last, size_t thread) {
+                float* const sums = call.scratch(thread);
+                auto* const decoded = reinterpret_cast<Synapses*>(sums + group_size * most);
+                for (size_t group = first; group < last; group++) {
+                    columns.sparse(matrix_.layer(), group, panel, {sums, width, group_size}, decoded);
+                    columns.to_rows(sums, width, group_size, rows.y + group * group_size, rows.y_stride, count);
+                }
             },
             activation_);
-        rows.x += rows.count * rows.x_stride;
-        rows.y += rows.count * rows.y_stride;
     }
 }
 
 DenseLinear::DenseLinear(Value x, Value y, const float* panels, const uint16_t* halves, const float* scale,
                          const float* bias, bool relu, std::optional<Activation> activation)
-    : x_(x), y_(y), scale_(whole_groups(scale, y.features, 1.0f)), bias_(whole_groups(bias, y.features, 0.0f)),
-      activation_(activation) {
+    : x_(x), y_(y), scale_(whole(scale, y.features, group_size, 1.0f)),
+      bias_(whole(bias, y.features, group_size, 0.0f)), activation_(activation) {
     layer_ = {panels, halves, scale_.data(), bias_.data(), x.features, floor_of(relu)};
     work_ = 0.5 * static_cast<double>(groups_of(y.features) * x.features);
 }
@@ -125,12 +154,12 @@ void DenseLinear::run(const Call& call) const {
     const Rows rows = rows_of(call, x_, y_);
     run_linear(
         call, rows, groups_of(y_.features), work_ * rows.count,
-        [&](size_t first, size_t last) { call.kernels.dense(layer_, rows, first, last); }, activation_);
+        [&](size_t first, size_t last, size_t) { call.kernels.dense(layer_, rows, first, last); }, activation_);
 }
 
 void Apply::run(const Call& call) const {
     const size_t stride = row_stride(x_.features);
-    run_rows(call, x_, [&](size_t first, size_t last) {
+    run_rows(call, x_, [&](size_t first, size_t last, size_t) {
         const float* x = call.data(x_) + first * stride;
         float* y = call.data(y_) + first * stride;
         if (x != y) std::memcpy(y, x, (last - first) * stride * sizeof(float));
@@ -138,26 +167,50 @@ void Apply::run(const Call& call) const {
     });
 }
 
+Add::Add(Value left, Value right, Value sum, bool relu, std::optional<Activation> activation)
+    : left_(left), right_(right), sum_(sum), floor_(floor_of(relu)), activation_(activation) {}
+
 void Add::run(const Call& call) const {
     const size_t stride = row_stride(sum_.features);
-    run_rows(call, sum_, [&](size_t first, size_t last) {
-        call.kernels.elementwise->add(call.data(left_) + first * stride, call.data(right_) + first * stride,
-                                      call.data(sum_) + first * stride, (last - first) * stride);
+    run_rows(call, sum_, [&](size_t first, size_t last, size_t) {
+        float* const sum = call.data(sum_) + first * stride;
+        call.kernels.elementwise->add(call.data(left_) + first * stride, call.data(right_) + first * stride, sum,
+                                      (last - first) * stride, floor_);
+        if (activation_) apply(*activation_, sum, stride, last - first, sum_.features);
     });
 }
 
 void ScaleShift::run(const Call& call) const {
     const size_t stride = row_stride(x_.features);
-    run_rows(call, x_, [&](size_t first, size_t last) {
+    run_rows(call, x_, [&](size_t first, size_t last, size_t) {
         for (size_t row = first; row < last; row++)
             call.kernels.elementwise->scale_shift(call.data(x_) + row * stride, scale_, shift_,
                                                   call.data(y_) + row * stride, x_.features);
     });
 }
 
+void RowScaleShift::run(const Call& call) const {
+    const size_t stride = row_stride(x_.features);
+    run_rows(call, x_, [&](size_t first, size_t last, size_t) {
+        for (size_t row = first; row < last; row++)
+            call.kernels.elementwise->scale_shift_all(call.data(x_) + row * stride, scale_[row % x_.rows],
+                                                      shift_[row % x_.rows], call.data(y_) + row * stride,
+                                                      x_.features);
+    });
+}
+
+void LayerNorm::run(const Call& call) const {
+    const size_t stride = row_stride(x_.features);
+    run_rows(call, x_, [&](size_t first, size_t last, size_t) {
+        for (size_t row = first; row < last; row++)
+            call.kernels.elementwise->layer_norm(call.data(x_) + row * stride, scale_, shift_, epsilon_,
+                                                 call.data(y_) + row * stride, x_.features);
+    });
+}
+
 void Softmax::run(const Call& call) const {
     const size_t stride = row_stride(x_.features);
-    run_rows(call, x_, [&](size_t first, size_t last) {
+    run_rows(call, x_, [&](size_t first, size_t last, size_t) {
         for (size_t row = first; row < last; row++) {
             float* y = call.data(y_) + row * stride;
             if (call.data(x_) != call.data(y_))
@@ -171,6 +224,8 @@ void Reshape::run(const Call& call) const {
     const size_t x_stride = row_stride(x_.features), y_stride = row_stride(y_.features);
     const float* x = call.data(x_);
     float* y = call.data(y_);
+    if (x_stride == x_.features && y_stride == y_.features)
+        return static_cast<void>(std::memcpy(y, x, call.rows(x_) * x_stride * sizeof(float)));
     // Copies the longest pieces that lie in one row of both.
     const size_t total = call.rows(x_) * x_.features;
     for (size_t at = 0; at < total;) {
@@ -180,6 +235,35 @@ void Reshape::run(const Call& call) const {
                     piece * sizeof(float));
         at += piece;
     }
+}
+
+void Concatenate::run(const Call& call) const {
+    const size_t y_stride = row_stride(y_.features);
+    size_t at = 0;  // within an item of y
+    for (const Value& part : parts_) {
+        const size_t stride = row_stride(part.features);
+        for (size_t item = 0; item < call.batch; item++)
+            std::memcpy(call.data(y_) + item * y_.rows * y_stride + at, call.data(part) + item * part.rows * stride,
+                        ((part.rows - 1) * stride + part.features) * sizeof(float));
+        at += part.features == y_.features ? part.rows * y_stride : part.features;
+    }
+}
+
+void WindowPool::run_plane(const Planes& planes, const float* plane, float* y) const {
+    switch (kind_) {
+        case Kind::max: return planes.max_pool(geometry_, plane, y);
+        case Kind::average: return planes.average_pool(geometry_, plane, y, count_padding_, divisor_);
+        case Kind::adaptive_max: return planes.adaptive_max(geometry_, plane, y);
+        case Kind::adaptive_average: return planes.adaptive_average(geometry_, plane, y);
+    }
+}
+
+void WindowPool::run(const Call& call) const {
+    const size_t x_stride = row_stride(x_.features), y_stride = row_stride(y_.features);
+    run_rows(call, x_, [&](size_t first, size_t last, size_t) {
+        for (size_t row = first; row < last; row++)
+            run_plane(*call.kernels.planes, call.data(x_) + row * x_stride, call.data(y_) + row * y_stride);
+    });
 }
 
 }  // namespace sparbor

@@ -21,21 +21,39 @@ struct SparseArrays {
     bool padded;
 };
 
+// A sparse layer as kernels want it.
+class SparseMatrix {
+public:
+    SparseMatrix(const SparseArrays& arrays, size_t outputs, bool relu);
+    SparseMatrix(const SparseMatrix&) = delete;
+    SparseMatrix& operator=(const SparseMatrix&) = delete;
+
+    const SparseLayer& layer() const { return layer_; }
+    size_t groups() const { return groups_.size(); }
+    size_t slots() const { return slots_; }
+    size_t most_slots() const { return most_slots_; }  // of one group
+
+private:
+    std::vector<Group> groups_;
+    std::vector<Run> runs_;
+    std::vector<float> scale_, bias_;  // padded to whole groups
+    SparseLayer layer_;
+    size_t slots_, most_slots_;
+};
+
 class SparseLinear final : public Step {
 public:
     SparseLinear(Value x, Value y, const SparseArrays& arrays, bool relu, std::optional<Activation> activation);
     void run(const Call& call) const override;
-    size_t scratch_floats(const KernelSet& kernels) const override;
+    size_t scratch_floats(const KernelSet& kernels, size_t batch) const override;
 
 private:
-    void run_columns(const Call& call, Rows rows) const;
+    void run_columns(const Call& call, const Rows& rows) const;
+    size_t own_floats(size_t columns) const;
 
     Value x_, y_;
-    std::vector<Group> groups_;
-    std::vector<Run> runs_;
-    std::vector<float> scale_, bias_;  // padded to whole groups
+    SparseMatrix matrix_;
     std::optional<Activation> activation_;
-    SparseLayer layer_;
     double work_;  // nanoseconds for one row, roughly
 };
 
@@ -66,11 +84,13 @@ private:
 
 class Add final : public Step {
 public:
-    Add(Value left, Value right, Value sum) : left_(left), right_(right), sum_(sum) {}
+    Add(Value left, Value right, Value sum, bool relu, std::optional<Activation> activation);
     void run(const Call& call) const override;
 
 private:
     Value left_, right_, sum_;
+    float floor_;
+    std::optional<Activation> activation_;
 };
 
 class ScaleShift final : public Step {
@@ -81,6 +101,31 @@ public:
 private:
     Value x_, y_;
     const float *scale_, *shift_;
+};
+
+// One scale and shift a row; rows repeat with the items.
+class RowScaleShift final : public Step {
+public:
+    RowScaleShift(Value x, Value y, const float* scale, const float* shift)
+        : x_(x), y_(y), scale_(scale), shift_(shift) {}
+    void run(const Call& call) const override;
+
+private:
+    Value x_, y_;
+    const float *scale_, *shift_;
+};
+
+class LayerNorm final : public Step {
+public:
+    // Scale and shift may be null.
+    LayerNorm(Value x, Value y, const float* scale, const float* shift, float epsilon)
+        : x_(x), y_(y), scale_(scale), shift_(shift), epsilon_(epsilon) {}
+    void run(const Call& call) const override;
+
+private:
+    Value x_, y_;
+    const float *scale_, *shift_;
+    float epsilon_;
 };
 
 class Softmax final : public Step {
@@ -101,5 +146,38 @@ public:
 private:
     Value x_, y_;
 };
+
+// Along the items' rows, or along the features of items of one row.
+class Concatenate final : public Step {
+public:
+    Concatenate(std::vector<Value> parts, Value y) : parts_(std::move(parts)), y_(y) {}
+    void run(const Call& call) const override;
+
+private:
+    std::vector<Value> parts_;
+    Value y_;
+};
+
+// Windows over each plane.
+class WindowPool final : public Step {
+public:
+    enum class Kind { max, average, adaptive_max, adaptive_average };
+    WindowPool(Value x, Value y, const Geometry& geometry, Kind kind, bool count_padding = false, float divisor = 0)
+        : x_(x), y_(y), geometry_(geometry), kind_(kind), count_padding_(count_padding), divisor_(divisor) {}
+    void run(const Call& call) const override;
+
+private:
+    void run_plane(const Planes& planes, const float* plane, float* y) const;
+
+    Value x_, y_;
+    Geometry geometry_;
+    Kind kind_;
+    bool count_padding_;
+    float divisor_;
+};
+
+// Numbers padded to a multiple.
+std::vector<float> whole(const float* values, size_t count, size_t multiple, float filler);
+float floor_of(bool relu);
 
 }  // namespace sparbor

@@ -32,10 +32,17 @@ size_t memory_there_is() {
 
 }  // namespace
 
-Workspaces::Workspaces(std::vector<size_t> floats_per_item, size_t scratch_floats)
+Workspaces::Workspaces(std::vector<size_t> floats_per_item, size_t threads,
+                       std::function<size_t(size_t)> scratch_floats)
     : floats_per_item_(std::move(floats_per_item)),
-      item_floats_(std::accumulate(floats_per_item_.begin(), floats_per_item_.end(), size_t{0})),
-      scratch_floats_(scratch_floats) {}
+      item_floats_(std::accumulate(floats_per_item_.begin(), floats_per_item_.end(), size_t{0})), threads_(threads),
+      scratch_floats_(std::move(scratch_floats)) {}
+
+// Whole lines, and two more: threads neither share a line nor use the same ones of their first caches.
+size_t Workspaces::thread_scratch(size_t batch) const {
+    const size_t floats = scratch_floats_(batch);
+    return floats == 0 ? 0 : (floats + floats_per_line - 1) / floats_per_line * floats_per_line + 2 * floats_per_line;
+}
 
 Workspaces::~Workspaces() {
     for (auto& slot : idle_) delete slot.load();
@@ -68,7 +75,7 @@ void Workspaces::give_back(std::unique_ptr<Workspace> workspace) noexcept {
 }
 
 std::unique_ptr<Workspace> Workspaces::make(size_t batch) {
-    const size_t shared = floats_per_line + scratch_floats_;  // a line, to align the first buffer
+    const size_t shared = floats_per_line + thread_scratch(batch) * threads_;  // a line, to align the first buffer
     const size_t most = memory_there_is() / sizeof(float);
     if (shared > most || (item_floats_ > 0 && batch > (most - shared) / item_floats_)) throw std::bad_alloc();
 
@@ -83,7 +90,8 @@ std::unique_ptr<Workspace> Workspaces::make(size_t batch) {
         made->buffers.push_back(at);
         at += each * batch;
     }
-    made->scratch = at;
+    made->scratch = at;  // on a line as well: a buffer's rows are whole lines
+    made->thread_scratch = thread_scratch(batch);
     bytes_ += made->bytes;
     return made;
 }

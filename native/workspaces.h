@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -15,13 +16,14 @@ struct Workspace {
     size_t bytes;
     std::unique_ptr<float[]> memory;
     std::vector<float*> buffers;
-    float* scratch;
+    float* scratch;  // for each thread
+    size_t thread_scratch;
 };
 
 class Workspaces {
 public:
-    // How many floats each buffer needs for an item of the batch, and what all steps share.
-    Workspaces(std::vector<size_t> floats_per_item, size_t scratch_floats);
+    // How many floats each buffer needs for an item, and how many a thread needs for a batch; more for a larger one.
+    Workspaces(std::vector<size_t> floats_per_item, size_t threads, std::function<size_t(size_t)> scratch_floats);
     ~Workspaces();
     Workspaces(const Workspaces&) = delete;
     Workspaces& operator=(const Workspaces&) = delete;
@@ -32,14 +34,16 @@ public:
 
     size_t bytes() const { return bytes_; }  // of all that there are
     size_t item_bytes() const { return item_floats_ * sizeof(float); }
-    size_t scratch_bytes() const { return scratch_floats_ * sizeof(float); }
+    size_t scratch_bytes() const { return thread_scratch(1) * threads_ * sizeof(float); }  // for one item
 
 private:
+    size_t thread_scratch(size_t batch) const;
     std::unique_ptr<Workspace> make(size_t batch);
     void drop(std::unique_ptr<Workspace> workspace) noexcept;
 
     const std::vector<size_t> floats_per_item_;
-    const size_t item_floats_, scratch_floats_;
+    const size_t item_floats_, threads_;
+    const std::function<size_t(size_t)> scratch_floats_;
     std::atomic<size_t> bytes_{0};
     // Whoever exchanges a pointer for null owns it. A lock would stay locked in a process forked while it is held.
     std::array<std::atomic<Workspace*>, 64> idle_{};
@@ -53,7 +57,7 @@ public:
     Lease(const Lease&) = delete;
     Lease& operator=(const Lease&) = delete;
 
-    const Workspace* operator->() const { return workspace_.get(); }
+    const Workspace& operator*() const { return *workspace_; }
 
 private:
     Workspaces& workspaces_;

@@ -131,3 +131,26 @@ def test_a_reader_that_goes_away_is_no_error(model_file: Path) -> None:
     command = f"{sys.executable} -m sparbor.cli inspect {model_file} | true"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert result.stderr == ""
+
+
+def test_a_model_of_bytes_says_so_and_runs_on_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.manual_seed(0)
+    file, output = tmp_path / "model.safetensors", tmp_path / "y.npy"
+    byte_input = sparbor.ByteInput(mean=(0.5, 0.25, 0.125), std=0.25)
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3), torch.nn.Flatten())
+    sparbor.deploy(model, torch.zeros(1, 3, 6, 6), byte_input=byte_input).save(file)
+    given = np.random.default_rng(0).integers(256, size=(2, 3, 6, 6), dtype=np.uint8)
+    np.save(tmp_path / "x.npy", given)
+    assert main(["inspect", str(file)]) == 0
+    assert "takes uint8 as well" in (said := capsys.readouterr().out)
+    assert "mean 0.5, 0.25, 0.125, std 0.25, 0.25, 0.25\n" in said
+    assert main(["run", str(file), "--input", str(tmp_path / "x.npy"), "--output", str(output)]) == 0
+    np.testing.assert_array_equal(np.load(output), sparbor.load(file)(given))
+
+
+def test_bytes_for_a_model_of_floats(model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((1, 28, 28), np.uint8))
+    output = tmp_path / "y.npy"
+    assert main(["run", str(model_file), "--input", str(tmp_path / "x.npy"), "--output", str(output)]) == 2
+    assert "deploy the model with byte_input=sparbor.ByteInput(mean, std)" in capsys.readouterr().err
+    assert not output.exists()

@@ -14,6 +14,8 @@ from sparbor.filters import real_rows
 from sparbor.packing import SparseLayer
 from tests.networks import NETWORKS, Normalising, ResNet18, autoencoder, mission_cnn, settled
 
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
+
 
 def relative_error(result: torch.Tensor, expected: torch.Tensor) -> float:
     return float((result - expected).norm() / expected.norm())
@@ -23,10 +25,9 @@ def perforate(model: nn.Module, sparsity: float = 0.9) -> nn.Module:
     """Every layer that can be, sparse in slots by magnitude."""
     for name, child in list(model.named_children()):
         perforate(child, sparsity)
-        if (
-            isinstance(child, nn.Linear | nn.Conv1d | nn.Conv2d)
-            and child.weight.shape[0] // getattr(child, "groups", 1) >= 16
-        ):
+        groups = getattr(child, "groups", 1)
+        outputs = getattr(child, "out_channels", 16)
+        if isinstance(child, LAYERS) and (groups == 1 or outputs >= 16 * groups):
             module = sparbor.PAINeuronModule(child, name, sparsity=sparsity)
             module.set_mode("d")
             setattr(model, name, module)
@@ -171,9 +172,10 @@ def test_masks_of_grouped_convolutions_keep_their_places(layer):
     assert packed.padded_among(real_rows(40, 2))
 
 
-def test_slot_shaped_masks_of_grouped_convolutions_are_not_padded():
+@pytest.mark.parametrize("layer", [nn.Conv2d(64, 40, 3, groups=2), nn.ConvTranspose2d(64, 40, 3, 2, groups=2)])
+def test_slot_shaped_masks_of_grouped_convolutions_are_not_padded(layer):
     torch.manual_seed(0)
-    module = sparbor.PAINeuronModule(nn.Conv2d(64, 40, 3, groups=2), sparsity=0.8)
+    module = sparbor.PAINeuronModule(layer, sparsity=0.8)
     module.set_mode("d")
     runtime = assert_deploys(module, torch.randn(2, 64, 9, 9))
     packed = next(iter(runtime.program.layers.values()))
@@ -278,7 +280,7 @@ def test_random_graphs_with_residuals_and_concatenation(steps, data):
 class Remembers(nn.Module):
     def __init__(self):
         super().__init__()
-        self.memory = nn.LSTM(8, 8, batch_first=True)
+        self.memory = nn.LSTM(99, 8, batch_first=True)
 
     def forward(self, x):
         return self.memory(x.flatten(2))[0]

@@ -26,6 +26,13 @@ LAYERS: dict[str, Callable[[], tuple[nn.Module, torch.Tensor]]] = {
     "conv2d": lambda: (nn.Conv2d(6, 40, 3, stride=2), torch.randn(2, 6, 9, 9)),
     "grouped conv2d": lambda: (nn.Conv2d(6, 40, 3, groups=2), torch.randn(2, 6, 9, 9)),
     "conv3d": lambda: (nn.Conv3d(2, 17, 2), torch.randn(1, 2, 4, 4, 4)),
+    "transposed conv1d": lambda: (nn.ConvTranspose1d(5, 20, 3, stride=2), torch.randn(2, 5, 9)),
+    "transposed conv2d": lambda: (
+        nn.ConvTranspose2d(6, 40, 3, 2, padding=1, output_padding=1),
+        torch.randn(2, 6, 9, 9),
+    ),
+    "grouped transposed conv2d": lambda: (nn.ConvTranspose2d(6, 40, 3, groups=2), torch.randn(2, 6, 9, 9)),
+    "transposed conv3d": lambda: (nn.ConvTranspose3d(2, 17, 2), torch.randn(1, 2, 4, 4, 4)),
 }
 
 
@@ -51,6 +58,27 @@ def test_it_computes_what_the_dense_masked_layer_computes(kind: str) -> None:
     assert abs(int(module.mask.sum()) - 0.2 * module.mask.numel()) < 16
     if dense.bias is not None:
         assert torch.equal(module.bias.grad, dense.bias.grad)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_the_neurons_of_a_transposed_convolution_are_its_outputs(groups: int) -> None:
+    """The weight is stored inputs first: slots lie on the rows of the other matrix, and never span two groups."""
+    module = dendritic(nn.ConvTranspose2d(6, 40, 3, groups=groups), sparsity=0.8)
+    rows = [row for part in module.mask.chunk(groups) for row in part.transpose(0, 1).flatten(1)]
+    counts = slot_counts(torch.stack(rows), Slots(), groups)
+    sizes = torch.tensor([16, 16, 8] if groups == 1 else [16, 4] * 2)
+    assert (counts * sizes[:, None]).sum() == module.mask.sum()
+    assert counts.shape == (len(sizes), -(-6 // groups * 9 // 32))
+
+
+def test_a_transposed_convolution_takes_its_output_size() -> None:
+    layer = nn.ConvTranspose2d(6, 16, 3, stride=2)
+    dense, x = copy.deepcopy(layer), torch.randn(2, 6, 4, 4)
+    module = dendritic(layer)
+    with torch.no_grad():
+        dense.weight *= module.mask
+    assert module(x, output_size=(10, 10)).shape == (2, 16, 10, 10)
+    assert torch.equal(module(x, output_size=(10, 9)), dense(x, output_size=(10, 9)))
 
 
 def test_the_missions_words() -> None:
@@ -321,8 +349,13 @@ def test_unwrap_of_a_bare_module_and_of_a_plain_model() -> None:
 @pytest.mark.parametrize(
     ("layer", "options", "text"),
     [
-        (nn.ReLU(), {}, r"layer 'x' \(ReLU\) cannot become dendritic: not a Linear, Conv1d, Conv2d or Conv3d layer"),
+        (
+            nn.ReLU(),
+            {},
+            r"'x' \(ReLU\) cannot become dendritic: not a Linear, Conv1d/2d/3d or ConvTranspose1d/2d/3d layer",
+        ),
         (nn.Conv2d(32, 32, 3, groups=32), {}, r"'x' \(Conv2d\).*1 outputs in each convolution group, a slot needs 16"),
+        (nn.ConvTranspose2d(32, 30, 3, groups=2), {}, r"15 outputs in each convolution group, a slot needs 16"),
         (nn.LazyLinear(4), {}, r"its shape is not known yet; run one batch through the model first"),
         (nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)), {}, r"computed from other parameters"),
         (nn.Linear(4, 4), {"sparsity": 1.0}, r"sparsity=1\.0: must be at least 0 and below 1"),

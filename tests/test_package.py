@@ -22,7 +22,7 @@ LEVEL = {"errors": 0, "pattern": 1, "schedule": 1, "distribution": 1, "rewire": 
 
 
 def test_the_public_names_are_those_that_can_be_imported() -> None:
-    assert sparbor.__all__ == sorted(sparbor.__all__, key=lambda name: name)
+    assert sparbor.__all__ == sorted(sparbor.__all__, key=lambda name: (not name.isupper(), name))
     assert set(sparbor.__all__) == set(sparbor._HOME)
     assert len(sparbor.__all__) <= 16
     for name in sparbor.__all__:

@@ -80,7 +80,7 @@ def assert_budgets_kept(perforator: Perforator, recipe: Recipe) -> None:
 
 
 def assert_pattern(module: PAINeuronModule) -> None:
-    mask = module.mask.flatten(1)
+    mask = module.to_matrix(module.mask)
     if isinstance(module.pattern, Slots):
         counts = slot_counts(mask, module.pattern, module.groups)
         neurons = mask.shape[0] // module.groups
@@ -117,6 +117,79 @@ def test_budget_and_pattern_hold_at_every_step(pattern: Pattern, distribution: A
         assert perforator.timeline.drop(12) > 0
     sparbor.unwrap(model)
     train(model, optimizer, 1)
+
+
+def decoder() -> nn.Sequential:
+    """Transposed convolutions, plain and grouped, with different numbers of inputs and outputs."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(12, 12 * 4),
+        nn.Unflatten(1, (12, 2, 2)),
+        nn.ConvTranspose2d(12, 34, 3, stride=2, padding=1, output_padding=1),
+        nn.ReLU(),
+        nn.ConvTranspose2d(34, 40, 3, groups=2),
+        nn.ReLU(),
+        nn.ConvTranspose2d(40, 16, 3),
+    )
+
+
+@pytest.mark.parametrize("method", ["rigl", "set"])
+@pytest.mark.parametrize("distribution", ["uniform", "erk", "global"])
+def test_transposed_convolutions_train_and_resume(distribution: Any, method: Any) -> None:
+    recipe = Recipe(0.85, method, distribution=distribution, schedule=Schedule(interval=2))
+    x, y = torch.randn(8, 12), torch.randn(8, 16, 8, 8)
+
+    def begin() -> tuple[nn.Module, Optimizer, Perforator]:
+        model = decoder()
+        optimizer = torch.optim.AdamW(model.parameters(), 0.005, weight_decay=0.1)
+        return model, optimizer, sparbor.perforate(model, optimizer, recipe, total_steps=20)
+
+    def go_on(model: nn.Module, optimizer: Optimizer, perforator: Perforator, steps: int) -> None:
+        for _ in range(steps):
+            before = masks(perforator)
+            F.mse_loss(model(x), y).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            assert_budgets_kept(perforator, recipe)
+            for module, old in zip(perforator.modules.values(), before, strict=True):
+                assert_pattern(module)
+                assert (module.weight[~module.mask] == 0).all()
+                newborn = module.mask & ~old
+                assert (module.weight[newborn] == 0).all()
+                assert (optimizer.state[module.weight]["exp_avg"][newborn] == 0).all()
+
+    model, optimizer, perforator = first = begin()
+    assert list(perforator.modules) == ["0", "2", "4", "6"]
+    go_on(*first, 12)
+    state = copy.deepcopy((model.state_dict(), optimizer.state_dict(), perforator.state_dict()))
+    go_on(*first, 10)
+    second = begin()
+    for part, saved in zip(second, state, strict=True):
+        part.load_state_dict(saved)
+    go_on(*second, 10)
+    assert same(masks(perforator), masks(second[2]))
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), second[0].parameters(), strict=True))
+    dense = copy.deepcopy(model)
+    assert torch.equal(sparbor.unwrap(model)(x), dense(x)), "a copy masks by itself"
+
+
+def test_a_transposed_convolution_grows_where_its_own_gradient_is_largest() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.ConvTranspose2d(4, 16, 2, bias=False))
+    optimizer = torch.optim.SGD(model.parameters(), 0.0)
+    schedule = Schedule(warmup=0.0, ramp_end=0.0, interval=1, drop_fraction=0.1)
+    perforator = sparbor.perforate(
+        model, optimizer, Recipe(0.5, pattern=Unstructured(), schedule=schedule), total_steps=10
+    )
+    module = perforator.modules["0"]
+    before = module.mask.clone()
+    x = torch.zeros(1, 4, 3, 3)
+    x[:, 2] = 1.0  # the weights of the other inputs have no gradient
+    model(x).square().sum().backward()
+    optimizer.step()
+    newborn = (module.mask & ~before).nonzero()
+    assert len(newborn) > 0
+    assert set(newborn[:, 0].tolist()) == {2}
 
 
 @pytest.mark.parametrize("total_steps", [1, 2, 3, 4, 5, 7])

@@ -9,17 +9,21 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from sparbor.byte_input import ByteInput
 from sparbor.errors import ArgumentError, ModelFileError, OutputError
+from sparbor.filters import pack_by_groups, pack_filters
 from sparbor.model_file import checksummed, load, save
 from sparbor.packing import Precision, SparseLayer, Topology, pack, pack_dense
-from sparbor.program import Activation, Affine, Operation, Program
+from sparbor.program import Activation, Affine, Normalisation, Operation, Program
+from sparbor.runtime import Runtime
+from sparbor.windows import AverageWindow, Window
 from tests.layers import mlp
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def golden_program() -> Program:
-    """A small program with every kind of operation and of layer."""
+def rows_program() -> Program:
+    """A small program with every kind of operation and of layer that there is for rows."""
     mask = np.zeros((20, 40), bool)
     mask[:, 3], mask[16:, 35], mask[2, 39] = True, True, True
     weight = np.linspace(-1, 1, 800, dtype=np.float32).reshape(20, 40)
@@ -47,9 +51,54 @@ def golden_program() -> Program:
     return Program(shapes, 0, 9, operations, layers)
 
 
+def planes_program() -> Program:
+    """The same for images, which may come as bytes."""
+    rng = np.random.default_rng(0)
+    mask = np.zeros((20, 27), bool)
+    mask[:, [2, 20]], mask[3, 26] = True, True
+    weight = np.linspace(-1, 1, 540, dtype=np.float32).reshape(20, 27)
+    grouped = np.linspace(-0.5, 0.5, 200, dtype=np.float32).reshape(20, 10)
+    ones, shift = np.ones(20, np.float32), np.linspace(0, 1, 20, dtype=np.float32)
+    layers = {
+        "channels": Affine(shift[1:4], shift[:3]),
+        "words": pack_by_groups(weight, mask, shift, 1),
+        "grouped": pack_by_groups(grouped, rng.random((20, 10)) < 0.4, ones, 2, Precision.F32),
+        "filters": pack_filters(np.linspace(-1, 1, 160, dtype=np.float32).reshape(40, 4)),
+        "halves": pack_filters(np.linspace(-1, 1, 160, dtype=np.float32).reshape(4, 40), ones[:4], Precision.F16),
+        "norm": Affine(shift[3:5], shift[7:9]),
+    }
+    up = Window((2, 2), padding=(1, 1, 1, 1), upsample=(2, 2), groups=40)
+    average = AverageWindow((3, 3), (2, 2), (1, 1, 1, 1), groups=40, include_padding=False)
+    relu, leaky = Activation("relu"), Activation("leaky_relu", (0.25,))
+    operations = (
+        Operation("channel_affine", (0,), 1, "channels"),
+        Operation("convolution", (1,), 2, "words", relu, Window((3, 3), padding=(1, 1, 1, 1))),
+        Operation("max_pool", (2,), 3, settings=Window((2, 2), (2, 2), groups=20)),
+        Operation("convolution", (3,), 4, "grouped", settings=Window((1, 1), groups=2)),
+        Operation("concat", (3, 4), 5),
+        Operation("convolution", (5,), 6, "filters", settings=up),
+        Operation("average_pool", (6,), 7, settings=average),
+        Operation("add", (5, 7), 8, activation=relu),
+        Operation("convolution", (8,), 9, "halves", leaky, Window((1, 1))),
+        Operation("adaptive_average_pool", (9,), 10),
+        Operation("adaptive_max_pool", (10,), 11),
+        Operation("reshape", (11,), 12),
+        Operation("layer_norm", (12,), 13, "norm", settings=Normalisation(1e-5)),
+        Operation("layer_norm", (13,), 14, settings=Normalisation(1e-3)),
+    )
+    shapes = ((3, 6, 5), (3, 6, 5), (20, 6, 5), (20, 3, 2), (20, 3, 2), (40, 3, 2), (40, 6, 4), (40, 3, 2), (40, 3, 2))
+    shapes += ((4, 3, 2), (4, 1, 2), (4, 1, 1), (2, 2), (2, 2), (2, 2))
+    byte_input = ByteInput((0.5, 0.25, 0.125), (0.25, 0.5, 1.0))
+    return Program(shapes, 0, 14, operations, layers, byte_input)
+
+
+PROGRAMS = {"rows": rows_program, "planes": planes_program}
+
+
 def assert_same(left: Program, right: Program) -> None:
     assert (left.shapes, left.input, left.output) == (right.shapes, right.input, right.output)
     assert left.operations == right.operations
+    assert left.byte_input == right.byte_input
     assert left.layers.keys() == right.layers.keys()
     for name, layer in left.layers.items():
         ours, theirs = layer.arrays(), right.layers[name].arrays()
@@ -58,32 +107,64 @@ def assert_same(left: Program, right: Program) -> None:
             np.testing.assert_array_equal(ours[part], theirs[part])
 
 
-def test_the_golden_file_reads_as_the_program_it_holds():
-    assert_same(load(GOLDEN / "every_kind.safetensors"), golden_program())
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_golden_files_read_as_the_programs_they_hold(name):
+    assert_same(load(GOLDEN / f"{name}.safetensors"), PROGRAMS[name]())
 
 
-def test_the_golden_file_is_what_is_written(tmp_path):
-    save(golden_program(), tmp_path / "model.safetensors")
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_the_golden_files_are_what_is_written(name, tmp_path):
+    save(PROGRAMS[name](), tmp_path / "model.safetensors")
     written = (tmp_path / "model.safetensors").read_bytes()
-    assert written == (GOLDEN / "every_kind.safetensors").read_bytes()
+    assert written == golden_bytes(name)
+
+
+def test_a_file_of_version_1_reads_as_before():
+    assert_same(load(GOLDEN / "version_1.safetensors"), rows_program())
+
+
+def test_rows_of_version_1_may_have_more_dimensions(tmp_path):
+    """Its linear layers and softmaxes went over the last dimension of any number."""
+    layers = mlp([40, 20]).layers
+    operations = (Operation("linear", (0,), 1, "fc0"), Operation("softmax", (1,), 2))
+    program = Program(((2, 3, 40), (2, 3, 20), (2, 3, 20)), 0, 2, operations, layers)
+    path = tmp_path / "model.safetensors"
+    save(program, path)
+    with pytest.raises(ModelFileError, match=r"'linear' cannot take shape \(2, 3, 40\) to \(2, 3, 20\)"):
+        load(path)
+    path.write_bytes(with_graph(put(["version"], 1), path.read_bytes()))
+    x = np.random.default_rng(0).standard_normal((5, 2, 3, 40)).astype(np.float32)
+    in_rows = Program(((40,), (20,), (20,)), 0, 2, operations, layers)
+    wanted = Runtime(in_rows)(x.reshape(-1, 40)).reshape(5, 2, 3, 20)
+    np.testing.assert_allclose(Runtime(load(path))(x), wanted, rtol=1e-5)
+
+
+def test_the_golden_images_run_on_floats_and_on_bytes():
+    """The same numbers: to NumPy's (byte / 255 - mean) / std the engine's multiplication is equal but for rounding."""
+    runtime = Runtime(load(GOLDEN / "planes.safetensors"))
+    given = np.random.default_rng(0).integers(256, size=(4, 3, 6, 5), dtype=np.uint8)
+    mean, std = (np.array(each)[:, None, None] for each in ([0.5, 0.25, 0.125], [0.25, 0.5, 1.0]))
+    wanted = runtime(((given / 255 - mean) / std).astype(np.float32))
+    assert np.isfinite(wanted).all()
+    np.testing.assert_allclose(runtime(given), wanted, atol=1e-4)
 
 
 def test_other_readers_of_safetensors_find_the_arrays():
-    tensors = load_file(GOLDEN / "every_kind.safetensors")
+    tensors = load_file(GOLDEN / "rows.safetensors")
     assert tensors["words/words"].dtype == np.uint16
     assert tensors["dense/panels"].shape == (1, 10, 16)
 
 
 def test_arrays_start_on_cache_lines():
-    for layer in load(GOLDEN / "every_kind.safetensors").layers.values():
+    for layer in load(GOLDEN / "planes.safetensors").layers.values():
         assert all(array.ctypes.data % 64 == 0 for array in layer.arrays().values())
 
 
 def test_saving_replaces_a_file_only_by_a_whole_one(tmp_path):
     path = tmp_path / "model.safetensors"
     save(mlp([40, 20]), path)
-    save(golden_program(), path)
-    assert_same(load(path), golden_program())
+    save(rows_program(), path)
+    assert_same(load(path), rows_program())
     assert [each.name for each in tmp_path.iterdir()] == ["model.safetensors"]
 
 
@@ -95,16 +176,16 @@ def test_a_file_that_cannot_be_written_is_an_output_error_and_leaves_nothing(tmp
     there = sorted(tmp_path.iterdir())
     for name in ("missing/model", "file/model", "folder", "pipe", "loop", "x" * 300, "a\0b"):
         with pytest.raises(OutputError, match="could not be written"):
-            save(golden_program(), f"{tmp_path}/{name}")
+            save(rows_program(), f"{tmp_path}/{name}")
     for name in ("", "/", os.devnull):
         with pytest.raises(OutputError, match="not a regular file"):
-            save(golden_program(), name)
+            save(rows_program(), name)
     assert sorted(tmp_path.iterdir()) == there
 
 
 def test_a_write_that_fails_keeps_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "model.safetensors"
-    save(golden_program(), path)
+    save(rows_program(), path)
 
     def fail(source, target):
         raise OSError("the disk is full")
@@ -112,17 +193,17 @@ def test_a_write_that_fails_keeps_the_old_file(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OutputError, match="the disk is full"):
         save(mlp([40, 20]), path)
-    assert_same(load(path), golden_program())
+    assert_same(load(path), rows_program())
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_saving_through_a_link_replaces_what_it_leads_to(tmp_path):
     (tmp_path / "there").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "there" / "model")
-    for program in (mlp([40, 20]), golden_program()):
+    for program in (mlp([40, 20]), rows_program()):
         save(program, tmp_path / "link")
     assert (tmp_path / "link").is_symlink()
-    assert_same(load(tmp_path / "there" / "model"), golden_program())
+    assert_same(load(tmp_path / "there" / "model"), rows_program())
 
 
 def test_two_writers_do_not_write_to_one_file(tmp_path, monkeypatch):
@@ -137,9 +218,9 @@ def test_two_writers_do_not_write_to_one_file(tmp_path, monkeypatch):
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", meet)
-    save(golden_program(), path)
+    save(rows_program(), path)
     assert len(set(sources)) == 2
-    assert_same(load(path), golden_program())
+    assert_same(load(path), rows_program())
 
 
 def test_a_missing_file(tmp_path):
@@ -154,12 +235,13 @@ def refuse(tmp_path: Path, data: bytes, text: str) -> None:
         load(path)
 
 
-def golden_bytes() -> bytes:
-    return (GOLDEN / "every_kind.safetensors").read_bytes()
+def golden_bytes(name: str = "rows") -> bytes:
+    return (GOLDEN / f"{name}.safetensors").read_bytes()
 
 
-def test_every_truncation_is_refused(tmp_path):
-    data = golden_bytes()
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_every_truncation_is_refused(tmp_path, name):
+    data = golden_bytes(name)
     for length in [*range(64), *range(64, len(data), 97), len(data) - 1]:
         refuse(tmp_path, data[:length], "bad.safetensors")
 
@@ -168,8 +250,9 @@ def test_a_longer_file_is_refused(tmp_path):
     refuse(tmp_path, golden_bytes() + b"\0", "the file at")
 
 
-def test_flipped_bits_are_refused_or_change_nothing(tmp_path):
-    data = golden_bytes()
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_flipped_bits_are_refused_or_change_nothing(tmp_path, name):
+    data = golden_bytes(name)
     path = tmp_path / "flipped.safetensors"
     rng = np.random.default_rng(0)
     for place in rng.choice(len(data), 600, replace=False):
@@ -180,11 +263,10 @@ def test_flipped_bits_are_refused_or_change_nothing(tmp_path):
             found = load(path)
         except ModelFileError:
             continue
-        assert_same(found, golden_program())
+        assert_same(found, PROGRAMS[name]())
 
 
-def split() -> tuple[dict, bytes]:
-    data = golden_bytes()
+def split(data: bytes) -> tuple[dict, bytes]:
     length = int.from_bytes(data[:8], "little")
     return json.loads(data[8 : 8 + length]), data[8 + length :]
 
@@ -194,18 +276,18 @@ def join(header: dict, tensors: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + tensors
 
 
-def with_graph(change) -> bytes:
-    """The golden file with its graph changed and its checksum made to fit: a liar, not an accident."""
-    header, tensors = split()
+def with_graph(change, data: bytes | None = None) -> bytes:
+    """A file, or the golden one, with its graph changed and its checksum made to fit: a liar, not an accident."""
+    header, tensors = split(data or golden_bytes())
     graph = json.loads(header["__metadata__"]["sparbor"][8:])
     change(graph)
     header["__metadata__"] = {"sparbor": checksummed(json.dumps(graph))}
     return join(header, tensors)
 
 
-def with_array(name: str, change) -> bytes:
-    """The golden file with one array changed in place, and all checksums made to fit."""
-    header, tensors = split()
+def with_array(name: str, change, data: bytes | None = None) -> bytes:
+    """A file, or the golden one, with one array changed in place, and all checksums made to fit."""
+    header, tensors = split(data or golden_bytes())
     begin, end = header[name]["data_offsets"]
     dtype = {"U8": np.uint8, "U16": np.uint16, "F32": np.float32}[header[name]["dtype"]]
     array = np.frombuffer(tensors[begin:end], dtype).copy()
@@ -230,8 +312,10 @@ def put(place, value):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (put(["version"], 2), "version 2.*upgrade sparbor"),
+        (put(["version"], 3), "version 3.*upgrade sparbor"),
         (put(["version"], "1"), "version '1'"),
+        (put(["version"], 0), "version 0"),
+        (put(["version"], True), "version True"),
         (put(["version"], None), "version None"),
         (put(["input"], 10), "the input is value 10 of 10"),
         (put(["input"], -1), "the input is value -1"),
@@ -243,7 +327,11 @@ def put(place, value):
         (put(["values", 0], [41]), "cannot take shape"),
         (put(["values", 6], [3, 10]), "cannot take shape"),
         (put(["values"], [[40]]), "cannot"),
-        (put(["operations", 0, "kind"], "convolution"), "'convolution' of 1 inputs is unknown"),
+        (put(["operations", 0, "kind"], "perceptron"), "'perceptron' of 1 inputs is unknown"),
+        (put(["operations", 0, "kind"], ["linear"]), "is unknown"),
+        (put(["operations", 0, "kind"], "convolution"), "'convolution' has the settings None"),
+        (put(["operations", 0, "settings"], {}), "'linear' has the settings"),
+        (put(["operations", 0, "kind"], "max_pool"), "'max_pool' has the layer"),
         (put(["operations", 0, "inputs"], [5]), "uses value 5 too early"),
         (put(["operations", 0, "inputs"], [0, 0]), "of 2 inputs is unknown"),
         (put(["operations", 0, "inputs"], [True]), "too early"),
@@ -256,7 +344,8 @@ def put(place, value):
         (put(["operations", 0, "activation"], ["relu", 1]), "'relu' of 1 parameters is unknown"),
         (put(["operations", 1, "activation"], ["leaky_relu", "x"]), "malformed"),
         (put(["operations", 1, "activation"], ["leaky_relu", float("nan")]), "a parameter that is NaN"),
-        (put(["operations", 3, "activation"], ["relu"]), "'add' has the activation"),
+        (put(["operations", 8, "activation"], ["relu"]), "'softmax' has the activation"),
+        (put(["byte_input"], {"mean": [0.5, 0.5], "std": [1.0, 1.0]}), "byte_input has 2 channels"),
         (put(["operations"], []), "never computed"),
         (put(["operations"], 3), "malformed"),
         (put(["layers", "words", "outputs"], 10**12), "bias has shape"),
@@ -275,6 +364,113 @@ def put(place, value):
 )
 def test_graphs_that_lie_are_refused(tmp_path, change, text):
     refuse(tmp_path, with_graph(change), text)
+
+
+def setting(operation: int, name: str, value):
+    return put(["operations", operation, "settings", name], value)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (put(["operations", 1, "settings"], None), "'convolution' has the settings None"),
+        (put(["operations", 1, "settings"], [3]), r"'convolution' has the settings \[3\], not kernel, stride"),
+        (put(["operations", 1, "settings"], {"kernel": [3, 3]}), "not kernel, stride"),
+        (setting(1, "colour", 1), "not kernel, stride"),
+        (setting(1, "kernel", 3), "kernel is 3, not of the type pair"),
+        (setting(1, "kernel", [3]), r"kernel is \[3\], not"),
+        (setting(1, "kernel", [3, 3.0]), "kernel is"),
+        (setting(1, "kernel", [3, True]), "kernel is"),
+        (setting(1, "kernel", [3, 2]), "outputs are"),
+        (setting(1, "kernel", [0, 3]), "not between 1 and 65536"),
+        (setting(1, "kernel", [10**9, 3]), "not between 1 and 65536"),
+        (setting(1, "kernel", [30, 3]), "outputs are"),
+        (setting(1, "stride", [0, 1]), "not between 1"),
+        (setting(1, "stride", [-1, 1]), "not between 1"),
+        (setting(1, "stride", [1, 2]), "outputs are"),
+        (setting(1, "dilation", [2, 1]), "outputs are"),
+        (setting(1, "padding", [1, 1]), "padding is .*sides"),
+        (setting(1, "padding", [1, 1, 1, 2]), "outputs are"),
+        (setting(1, "padding", [-7, 1, 1, 1]), "are empty"),
+        (setting(1, "padding", [2**40, 1, 1, 1]), "padding is beyond"),
+        (setting(1, "padding", [60000, 60000, 0, 0]), "beyond 67108864 numbers"),
+        (setting(1, "upsample", [60000, 60000]), "beyond 67108864 numbers"),
+        (setting(1, "groups", 0), "groups do not divide"),
+        (setting(1, "groups", 3), "groups do not divide 3 and 20"),
+        (setting(1, "groups", 1.0), "groups is 1.0, not of the type int"),
+        (setting(3, "groups", 4), "fan-in 10, not 5"),
+        (setting(3, "groups", 1), "fan-in 10, not 20"),
+        (put(["layers", "grouped", "outputs"], 20), "bias has shape"),
+        (put(["layers", "words", "outputs"], 16), "bias has shape"),
+        (put(["layers", "words", "fan_in"], 28), "fan-in 28, not 27"),
+        (put(["layers", "filters", "fan_in"], 5), "weights has shape"),
+        (put(["layers", "filters", "kind"], "dense"), "no panels"),
+        (put(["layers", "halves", "precision"], "f32"), "no weights"),
+        (put(["operations", 1, "layer"], "filters"), "fan-in 4, not 27"),
+        (put(["operations", 1, "layer"], "channels"), "not a convolution's"),
+        (put(["operations", 1, "layer"], None), "'convolution' has the layer None"),
+        (put(["values", 0], [3, 30]), "cannot take shape"),
+        (put(["values", 2], [20, 6, 6]), "outputs are"),
+        (put(["values", 2], [20, 30]), "from 3 to 2 dimensions"),
+        (put(["values", 3], [20, 3, 3]), "outputs are"),
+        (put(["values", 3], [21, 3, 2]), "each channel|do not divide"),
+        (setting(2, "groups", 10), "pool each channel by itself"),
+        (setting(2, "upsample", [2, 1]), "pool each channel by itself"),
+        (setting(2, "padding", [2, 0, 0, 0]), "more than half its kernel"),
+        (setting(2, "padding", [-1, 0, 0, 0]), "more than half its kernel"),
+        (setting(2, "include_padding", True), "'max_pool' has the settings"),
+        (setting(6, "include_padding", 1), "include_padding is 1, not of the type bool"),
+        (setting(6, "divisor", -1), "averages with divisor -1"),
+        (setting(6, "dilation", [2, 2]), "outputs are|dilation"),
+        (put(["operations", 4, "inputs"], []), "'concat' of 0 inputs"),
+        (put(["operations", 4, "inputs"], [3, 3, 4]), "'concat' cannot take shape"),
+        (put(["operations", 4, "inputs"], [3, 1]), "'concat' cannot take shape"),
+        (put(["operations", 4, "layer"], "norm"), "'concat' has the layer"),
+        (put(["operations", 7, "inputs"], [5]), "'add' of 1 inputs is unknown"),
+        (put(["values", 10], [5, 1, 2]), "'adaptive_average_pool' cannot take shape"),
+        (put(["operations", 9, "settings"], {}), "'adaptive_average_pool' has the settings"),
+        (put(["operations", 12, "layer"], "channels"), "'layer_norm' cannot take shape"),
+        (put(["operations", 12, "settings"], None), "'layer_norm' has the settings None"),
+        (setting(12, "epsilon", -1.0), "epsilon is -1.0"),
+        (setting(12, "epsilon", float("nan")), "epsilon is nan"),
+        (setting(12, "epsilon", "0"), "epsilon is '0'"),
+        (put(["operations", 0, "layer"], "norm"), "'channel_affine' cannot take shape"),
+        (put(["byte_input"], 3), "byte_input is 3"),
+        (put(["byte_input"], {"mean": [0.5]}), "byte_input is"),
+        (put(["byte_input", "mean"], []), "byte_input is"),
+        (put(["byte_input", "mean"], [0.5]), "byte_input is"),
+        (put(["byte_input", "mean", 0], "x"), "byte_input cannot be: mean="),
+        (put(["byte_input", "mean", 0], float("inf")), "byte_input cannot be: mean="),
+        (put(["byte_input", "std", 0], 0), "byte_input cannot be: std="),
+        (put(["byte_input"], {"mean": [0, 0], "std": [1, 1]}), "byte_input has 2 channels"),
+    ],
+)
+def test_graphs_of_images_that_lie_are_refused(tmp_path, change, text):
+    refuse(tmp_path, with_graph(change, golden_bytes("planes")), text)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "text"),
+    [
+        (
+            "filters/weights",
+            put(
+                [
+                    0,
+                ],
+                np.nan,
+            ),
+            "'filters': weights holds NaN",
+        ),
+        ("halves/halves", put([0], 0x7C00), "infinite or NaN"),
+        ("halves/scale", put([1], 0), "scale"),
+        ("channels/scale", put([0], np.inf), "'channels': scale holds"),
+        ("grouped/indices", put([12], 0), "only fills its group"),
+        ("words/words", put([-1], 0x3C03), "beyond the outputs"),
+    ],
+)
+def test_arrays_of_images_that_lie_are_refused(tmp_path, name, change, text):
+    refuse(tmp_path, with_array(name, change, golden_bytes("planes")), text)
 
 
 @pytest.mark.parametrize(
@@ -334,7 +530,7 @@ def test_arrays_that_lie_are_refused(tmp_path, name, change, text):
     ],
 )
 def test_headers_that_lie_are_refused(tmp_path, change, text):
-    header, tensors = split()
+    header, tensors = split(golden_bytes())
     change(header)
     refuse(tmp_path, join(header, tensors), text)
 

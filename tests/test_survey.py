@@ -34,23 +34,29 @@ def test_taken_and_not_taken() -> None:
         nn.BatchNorm1d(4),
         nn.ReLU(),
         nn.ConvTranspose1d(4, 4, 3),
+        nn.ConvTranspose2d(4, 4, 3),
+        nn.ConvTranspose3d(4, 4, 3),
+        nn.ConvTranspose2d(32, 16, 3, groups=2),
         nn.Conv2d(32, 32, 3, groups=4),
         nn.Embedding(5, 4),
         nn.LSTM(4, 4),
         nn.Linear(0, 4),
     )
-    other = "not a Linear, Conv1d, Conv2d or Conv3d layer"
+    other = "not a Linear, Conv1d/2d/3d or ConvTranspose1d/2d/3d layer"
     assert reasons(model) == {
         "0": None,
         "1": None,
         "2": None,
         "3": None,
         "4": other,
-        "6": other,
-        "7": "8 outputs in each convolution group, a slot needs 16",
-        "8": other,
-        "9": other,
-        "10": "it has no weights",
+        "6": None,
+        "7": None,
+        "8": None,
+        "9": "8 outputs in each convolution group, a slot needs 16",
+        "10": "8 outputs in each convolution group, a slot needs 16",
+        "11": other,
+        "12": other,
+        "13": "it has no weights",
     }
     found = look(model)
     assert found["3"] == Finding("3", "Linear", 20)
@@ -72,7 +78,7 @@ class Rooted(nn.Module):
 
 def test_a_model_with_parameters_of_its_own() -> None:
     model = Rooted()
-    assert reasons(model) == {"": "not a Linear, Conv1d, Conv2d or Conv3d layer", "head": None}
+    assert reasons(model) == {"": "not a Linear, Conv1d/2d/3d or ConvTranspose1d/2d/3d layer", "head": None}
     sparbor.perforate(model, torch.optim.SGD(model.parameters(), 0.1), total_steps=1)
     assert isinstance(model.head, PAINeuronModule)
     model(torch.randn(2, 4)).sum().backward()
@@ -154,7 +160,7 @@ def test_lazy_layers() -> None:
 
 def test_attention_is_listed_with_its_projection() -> None:
     found = reasons(nn.TransformerEncoderLayer(16, 2, 32))
-    assert found["self_attn"] == "not a Linear, Conv1d, Conv2d or Conv3d layer"
+    assert found["self_attn"] == "not a Linear, Conv1d/2d/3d or ConvTranspose1d/2d/3d layer"
     assert found["self_attn.out_proj"] is None
     assert found["linear1"] is None
     assert "norm1" in found
@@ -166,7 +172,7 @@ def test_the_table_says_it_all() -> None:
     assert lines == [
         "layer  kind         parameters  dendritic",
         "0      Linear            1,010  yes",
-        "1      BatchNorm1d          20  no: not a Linear, Conv1d, Conv2d or Conv3d layer",
+        "1      BatchNorm1d          20  no: not a Linear, Conv1d/2d/3d or ConvTranspose1d/2d/3d layer",
     ]
 
 

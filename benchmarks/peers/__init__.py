@@ -1,7 +1,8 @@
 """The rivals, one file each. Each file has the names of :class:`Peer`; ``make peers`` installs what they need.
 
-A rival gets the plain model, an ``nn.Sequential`` of Linear and ReLU with zeros for dropped weights, and prepares it
-in the way that is fastest for it. Sparse rivals store the weights that are not zero.
+A rival gets the plain model, ordinary PyTorch code with zeros for dropped weights, and prepares it in the way that is
+fastest for it. Sparse rivals store the weights that are not zero. Those that offer a product of matrices and no more
+take chains of Linear and ReLU only.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Peer(Protocol):
     def available(self) -> str | None:
         """Why it cannot be measured here, or ``None``."""
 
-    def prepare(self, model: nn.Sequential, example: Tensor, threads: int) -> Ready:
+    def prepare(self, model: nn.Module, example: Tensor, threads: int) -> Ready:
         """The model, ready to run ``example`` on ``threads`` threads."""
 
 
@@ -90,16 +91,19 @@ class Local:
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a model in plain arrays."""
+    """A Linear layer in plain arrays, and whether a ReLU follows."""
 
     weight: Array
     bias: Array
     relu: bool
 
 
-def layers(model: nn.Sequential) -> list[Layer]:
-    """The model's linear layers, each with the ReLU that may follow it."""
-    modules = [*model, None]
+def linear_chain(model: nn.Module) -> list[Layer]:
+    """The layers of a model that is an ``nn.Sequential`` of Linear and ReLU; of any other model, none."""
+    modules = [*model.children(), None]
+    kinds = {type(module).__name__ for module in modules[:-1]}
+    if type(model).__name__ != "Sequential" or not kinds <= {"Linear", "ReLU"}:
+        return []
     return [
         Layer(layer.weight.detach().numpy(), layer.bias.detach().numpy(), type(after).__name__ == "ReLU")
         for layer, after in pairwise(modules)
@@ -107,7 +111,15 @@ def layers(model: nn.Sequential) -> list[Layer]:
     ]
 
 
-def dense_bytes(model: nn.Sequential) -> int:
+def matrices(model: nn.Module) -> list[Layer]:
+    """The layers, for a rival that multiplies matrices; a model with others is refused."""
+    layers = linear_chain(model)
+    if not layers:
+        raise ValueError("it multiplies sparse matrices and has no convolutions")
+    return layers
+
+
+def dense_bytes(model: nn.Module) -> int:
     """All parameters as they are."""
     return sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
 

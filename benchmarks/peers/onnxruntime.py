@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from peers import Array, Local, layers, missing
+from peers import Array, Local, missing
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,11 +23,11 @@ def available() -> str | None:
     return missing("onnx", "onnxruntime")
 
 
-def prepare(model: nn.Sequential, example: Tensor, threads: int) -> Local:
+def prepare(model: nn.Module, example: Tensor, threads: int) -> Local:
     from peers import onnx_file
 
     with tempfile.TemporaryDirectory() as folder:
-        return session(onnx_file.write(layers(model), len(example), Path(folder) / "model.onnx"), example, threads)
+        return session(onnx_file.write(model, example, Path(folder) / "model.onnx"), example, threads)
 
 
 def session(file: Path, example: Tensor, threads: int) -> Local:
@@ -37,6 +37,7 @@ def session(file: Path, example: Tensor, threads: int) -> Local:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors; it warns of every constant that it folds
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     result = np.full(session.get_outputs()[0].shape, np.nan, dtype=np.float32)
     binding = session.io_binding()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from peers import Local, dense_bytes, layers, missing
+from peers import Local, dense_bytes, missing
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,14 +23,14 @@ def available() -> str | None:
     return missing("onnx", "openvino")
 
 
-def prepare(model: nn.Sequential, example: Tensor, threads: int) -> Local:
+def prepare(model: nn.Module, example: Tensor, threads: int) -> Local:
     import openvino
 
     from peers import onnx_file
 
     core = openvino.Core()
     with tempfile.TemporaryDirectory() as folder:
-        graph = core.read_model(onnx_file.write(layers(model), len(example), Path(folder) / "model.onnx"))
+        graph = core.read_model(onnx_file.write(model, example, Path(folder) / "model.onnx"))
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "f32",

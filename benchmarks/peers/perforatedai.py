@@ -5,9 +5,11 @@ It computes what the dense model does. Each dendrite that it adds is a further f
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peers import Array, Layer, Local, dense_bytes, worker
+from peers import Array, Local, dense_bytes, worker
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,11 +25,14 @@ def available() -> str | None:
     return None if worker.python_of(ENVIRONMENT).exists() else f"{ENVIRONMENT} is not set up (make peers)"
 
 
-def prepare(model: nn.Sequential, example: Tensor, threads: int) -> worker.Remote:
-    return worker.Remote("perforatedai", ENVIRONMENT, model, example, threads)
+def prepare(model: nn.Module, example: Tensor, threads: int) -> worker.Remote:
+    import torch
+
+    # The whole model: its code is imported over there, from the same folder.
+    return worker.Remote("perforatedai", ENVIRONMENT, partial(torch.save, model), example, threads)
 
 
-def serve(layers: list[Layer], x: Array, threads: int) -> Local:
+def serve(file: Path, x: Array, threads: int) -> Local:
     """In its own process: the library keeps global settings and asks questions, all answered here."""
     import torch
     from perforatedai import globals_perforatedai, utils_perforatedai
@@ -38,8 +43,8 @@ def serve(layers: list[Layer], x: Array, threads: int) -> Local:
     settings.set_use_cuda(False)
     settings.set_configuration_confirmed(True)
     settings.set_unwrapped_modules_confirmed(True)
-    settings.set_modules_to_perforate([torch.nn.Linear])
-    model = _build(layers)
+    settings.set_modules_to_perforate([torch.nn.Linear, torch.nn.Conv2d])
+    model = torch.load(file, weights_only=False)
     stored = dense_bytes(model)
     model = utils_perforatedai.perforate_model(model, save_name="PAI", making_graphs=False).eval()
     example = torch.from_numpy(x)
@@ -49,14 +54,3 @@ def serve(layers: list[Layer], x: Array, threads: int) -> Local:
         return model(example)
 
     return Local(call, stored)
-
-
-def _build(layers: list[Layer]) -> nn.Sequential:
-    import torch
-
-    modules: list[nn.Module] = []
-    for layer in layers:
-        linear = torch.nn.Linear(*reversed(layer.weight.shape))
-        linear.load_state_dict({"weight": torch.from_numpy(layer.weight), "bias": torch.from_numpy(layer.bias)})
-        modules += [linear, torch.nn.ReLU()] if layer.relu else [linear]
-    return torch.nn.Sequential(*modules)

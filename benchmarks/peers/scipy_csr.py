@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from peers import Array, Local, layers, missing
+from peers import Array, Local, matrices, missing
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,13 +21,13 @@ def available() -> str | None:
     return missing("scipy")
 
 
-def prepare(model: nn.Sequential, example: Tensor, threads: int) -> Local:
+def prepare(model: nn.Module, example: Tensor, threads: int) -> Local:
     from scipy.sparse import csr_array
 
     one = len(example) == 1
     x = example.numpy()[0] if one else np.ascontiguousarray(example.numpy().T)
     chain = [
-        (csr_array(layer.weight), layer.bias if one else layer.bias[:, None], layer.relu) for layer in layers(model)
+        (csr_array(layer.weight), layer.bias if one else layer.bias[:, None], layer.relu) for layer in matrices(model)
     ]
     stored = sum(w.data.nbytes + w.indices.nbytes + w.indptr.nbytes + bias.nbytes for w, bias, _ in chain)
 

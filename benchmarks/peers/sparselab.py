@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from peers import Array, Local, layers, missing
+from peers import Array, Local, matrices, missing
 
 NAME = "sparselab"
 PACKAGE = "sparselab"
@@ -18,9 +18,10 @@ def available() -> str | None:
     return missing("sparselab")
 
 
-def prepare(model: nn.Sequential, example: Tensor, threads: int) -> Local:
+def prepare(model: nn.Module, example: Tensor, threads: int) -> Local:
     import sparselab
 
+    layers = matrices(model)
     x = example.t().contiguous()
     chain = [
         (
@@ -28,7 +29,7 @@ def prepare(model: nn.Sequential, example: Tensor, threads: int) -> Local:
             torch.tensor(layer.bias)[:, None],
             layer.relu,
         )
-        for layer in layers(model)
+        for layer in layers
     ]
     stored = sum(_bytes(weight) + bias.nbytes for weight, bias, _ in chain)
 

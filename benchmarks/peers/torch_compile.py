@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from peers import Local, dense_bytes
+from peers.torch_eager import channels_last
 
 NAME = "torch-compile"
 PACKAGE = "torch"
@@ -19,9 +20,10 @@ def available() -> str | None:
     return None if shutil.which("g++") or shutil.which("clang++") else "torch.compile needs a C++ compiler"
 
 
-def prepare(model: nn.Sequential, example: Tensor, threads: int) -> Local:
+def prepare(model: nn.Module, example: Tensor, threads: int) -> Local:
     torch.set_num_threads(threads)
     torch._dynamo.reset()  # nothing compiled for another shape or thread count is taken
+    model, example = channels_last(model, example)
     compiled = torch.compile(model, options={"freezing": True, "max_autotune": True})
 
     @torch.inference_mode()

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from peers import Local, layers
+from peers import Local, matrices
 
 NAME = "torch-csr"
 PACKAGE = "torch"
@@ -20,10 +20,10 @@ def available() -> str | None:
     return None
 
 
-def prepare(model: nn.Sequential, example: Tensor, threads: int) -> Local:
+def prepare(model: nn.Module, example: Tensor, threads: int) -> Local:
     torch.set_num_threads(threads)
     warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-    chain = [(_csr(layer.weight), torch.tensor(layer.bias), layer.relu) for layer in layers(model)]
+    chain = [(_csr(layer.weight), torch.tensor(layer.bias), layer.relu) for layer in matrices(model)]
     stored = sum(_bytes(weight) + bias.nbytes for weight, bias, _ in chain)
 
     @torch.inference_mode()

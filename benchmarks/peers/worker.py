@@ -1,6 +1,6 @@
 """A rival in an environment of its own: it waits there, takes its turns, and is timed by the same clock.
 
-``python -m peers.worker FILE FOLDER THREADS`` serves the rival's ``serve(layers, x, threads)`` over its pipes: a line
+``python -m peers.worker RIVAL FOLDER THREADS`` serves the rival's ``serve(file, x, threads)`` over its pipes: a line
 ``output`` or a number of calls comes in, a line of JSON goes out.
 """
 
@@ -11,16 +11,20 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from peers import ROOT, Array, Layer, layers
+from peers import ROOT, Array
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
+
+
+MODEL, INPUT, OUTPUT = "model", "x.npy", "y.npy"  # files in the folder that both sides see
 
 
 def python_of(environment: str) -> Path:
@@ -29,19 +33,19 @@ def python_of(environment: str) -> Path:
 
 
 class Remote:
-    """A model that is ready in another process."""
+    """A model that is ready in another process; ``write`` writes the file that the rival reads there."""
 
-    def __init__(self, file: str, environment: str, model: nn.Sequential, example: Tensor, threads: int) -> None:
+    def __init__(
+        self, rival: str, environment: str, write: Callable[[Path], object], example: Tensor, threads: int
+    ) -> None:
         self._folder = tempfile.TemporaryDirectory()
         folder = Path(self._folder.name)
-        arrays = {"x": example.numpy()}
-        for index, layer in enumerate(layers(model)):
-            arrays |= {f"weight{index}": layer.weight, f"bias{index}": layer.bias, f"relu{index}": np.array(layer.relu)}
-        np.savez(folder / "model.npz", **arrays)
+        write(folder / MODEL)
+        np.save(folder / INPUT, example.numpy())
         paths = os.pathsep.join([str(ROOT / "benchmarks"), str(ROOT / "src")])
         self._errors = (folder / "errors").open("w+")
         self._process = subprocess.Popen(
-            [python_of(environment), "-m", "peers.worker", file, str(folder), str(threads)],
+            [python_of(environment), "-m", "peers.worker", rival, str(folder), str(threads)],
             env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": str(threads)},
             cwd=folder,
             stdin=subprocess.PIPE,
@@ -53,7 +57,8 @@ class Remote:
 
     def output(self) -> Array:
         self._ask("output")
-        return np.load(Path(self._folder.name) / "output.npy")
+        output: Array = np.load(Path(self._folder.name) / OUTPUT)
+        return output
 
     def sample(self, times: int) -> list[float]:
         answer: list[float] = self._ask(times)
@@ -81,20 +86,12 @@ class Remote:
         raise RuntimeError(f"its process ended: {last}")
 
 
-def read_model(file: Path) -> tuple[list[Layer], Array]:
-    """Layers and input, as :class:`Remote` has written them."""
-    with np.load(file) as arrays:
-        count = sum(name.startswith("weight") for name in arrays)
-        chain = [Layer(arrays[f"weight{i}"], arrays[f"bias{i}"], bool(arrays[f"relu{i}"])) for i in range(count)]
-        return chain, arrays["x"]
-
-
 def main() -> None:
     """Serve until the other side hangs up."""
-    file, folder, threads = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+    rival, folder, threads = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what the rival prints must not get among the answers
-    ready = import_module(f"peers.{file}").serve(*read_model(folder / "model.npz"), threads)
+    ready = import_module(f"peers.{rival}").serve(folder / MODEL, np.load(folder / INPUT), threads)
 
     def answer(value: object) -> None:
         print(json.dumps(value), file=answers, flush=True)
@@ -102,7 +99,7 @@ def main() -> None:
     answer(ready.stored_bytes)
     for request in sys.stdin:
         if request.strip() == "output":
-            np.save(folder / "output.npy", ready.output())
+            np.save(folder / OUTPUT, ready.output())
             answer(True)
         else:
             answer(ready.sample(int(request)))

@@ -377,6 +377,6 @@ void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
 
 }  // namespace
 
-const KernelSet kernels{"avx512", sparse, nullptr, dense, &elementwise};
+const KernelSet kernels{"avx512", sparse, 6, dense, &columns, &planes, &elementwise};
 
 }  // namespace sparbor::avx512

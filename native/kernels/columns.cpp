@@ -1,123 +1,234 @@
-// The sparse kernel for sixteen rows at once, as plain loops over vectors of sixteen columns; compiled like
-// elementwise.cpp, once for each kernel set. The inputs lie in a panel, a row of sixteen columns for each input, so a
-// synapse is one multiply-add of its weight and such a row.
+// Layers over many columns at once, rows of a batch or pixels of a plane, as plain loops over vectors of columns;
+// compiled like elementwise.cpp, once for each kernel set. An input's columns lie side by side, so a synapse is one
+// multiply-add of its weight and sixteen of them.
 #include <cstring>
 
 #include "../kernels.h"
 
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 32")
+
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
 
+// How many accumulators fit into the registers: sparse_* for neurons times lane groups of sixteen columns, dense_* for
+// outputs times lane groups.
 #if defined(__AVX512F__)
-constexpr size_t vector_bytes = 64;
+constexpr size_t vector_bytes = 64, widest_sparse = 4, sparse_sums = 16, widest_dense = 3, dense_block = 8;
 #elif defined(__AVX__)
-constexpr size_t vector_bytes = 32;
+constexpr size_t vector_bytes = 32, widest_sparse = 2, sparse_sums = 4, widest_dense = 1, dense_block = 6;
 #else
-constexpr size_t vector_bytes = 16;
+constexpr size_t vector_bytes = 16, widest_sparse = 1, sparse_sums = 2, widest_dense = 1, dense_block = 2;
 #endif
+constexpr size_t lanes = vector_bytes / sizeof(float);
+constexpr size_t parts = column_tile / lanes;  // vectors for sixteen columns
 typedef float Vector __attribute__((vector_size(vector_bytes)));
+typedef float Unaligned __attribute__((vector_size(vector_bytes), aligned(4)));
 typedef uint32_t Integers __attribute__((vector_size(vector_bytes)));
-typedef uint16_t Shorts __attribute__((vector_size(vector_bytes / 2)));
-constexpr size_t parts = column_tile * sizeof(float) / vector_bytes;  // vectors in a row of columns
-constexpr size_t turn = 8 / parts;                                    // neurons whose sums are in registers
+typedef uint16_t Shorts __attribute__((vector_size(vector_bytes / 2), aligned(2)));
 
-#define UNROLL _Pragma("GCC unroll 16")
+// Keeps the compiler from loading a value again for each use.
+ALWAYS_INLINE Vector in_register(Vector value) {
+#if defined(__AVX512F__)
+    asm("" : "+v"(value));
+#elif defined(__SSE__)
+    asm("" : "+x"(value));
+#endif
+    return value;
+}
 
-// Synapses of some slots of one group, decoded: the chunk stays in the first cache while neurons take their turns.
-struct Chunk {
-    static constexpr size_t capacity = 64;
-    size_t slots = 0;
-    float weights[capacity][group_size];
-    uint32_t rows[capacity][group_size];
-};
+ALWAYS_INLINE Vector load(const float* at) { return *reinterpret_cast<const Unaligned*>(at); }
+ALWAYS_INLINE void store(float* at, Vector value) { *reinterpret_cast<Unaligned*>(at) = value; }
+ALWAYS_INLINE Vector everywhere(float value) { return value - Vector{}; }
 
-// Padding reads the panel's last row, which is zero.
-void decode(const SparseLayer& layer, size_t slot, uint32_t first_row, uint32_t zero_row, Chunk& chunk) {
-    float* weights = chunk.weights[chunk.slots];
-    uint32_t* rows = chunk.rows[chunk.slots++];
-    if (layer.words) {
-        const uint16_t* at = layer.words + slot * group_size;
-        UNROLL for (size_t lane = 0; lane < group_size; lane += vector_bytes / sizeof(float)) {
-            Shorts narrow;
-            std::memcpy(&narrow, at + lane, sizeof narrow);
-            const Integers words = __builtin_convertvector(narrow, Integers);
-            // A half's bits shifted into a float's are the same number 2^-112 times as large.
-            const Vector values = reinterpret_cast<Vector>((words & 0x8000u) << 16 | (words & 0x7fffu) << 13) * 0x1p112f;
-            const Integers chosen = words == 0 ? zero_row + Integers{} : first_row + (words & (uint32_t{branch_size} - 1));
-            std::memcpy(weights + lane, &values, sizeof values);
-            std::memcpy(rows + lane, &chosen, sizeof chosen);
-        }
-    } else {
-        const uint8_t* indices = layer.indices + slot * group_size;
-        for (size_t lane = 0; lane < group_size; lane++) {
-            weights[lane] = layer.weights[slot * group_size + lane];
-            rows[lane] = indices[lane] < branch_size ? first_row + indices[lane] : zero_row;
-        }
+// A half's bits shifted into a float's are the same number 2^-112 times as large; exponent 31 never occurs.
+ALWAYS_INLINE Vector half_values(Integers halves) {
+    return reinterpret_cast<Vector>((halves & 0x8000u) << 16 | (halves & 0x7fffu) << 13) * 0x1p112f;
+}
+
+ALWAYS_INLINE Integers widen(const uint16_t* at) {
+    return __builtin_convertvector(*reinterpret_cast<const Shorts*>(at), Integers);
+}
+
+// What becomes of an output's sums: scaled, with the bias, not less than the floor; NaN stays.
+template <class Layer>
+ALWAYS_INLINE void finish(const Layer& layer, size_t output, const Vector* sums, size_t count, float* y) {
+    const Vector scale = everywhere(layer.scale[output]), bias = everywhere(layer.bias[output]);
+    const Vector floor = everywhere(layer.floor);
+    UNROLL for (size_t part = 0; part < count; part++) {
+        const Vector value = sums[part] * scale + bias;
+        store(y + part * lanes, value < floor ? floor : value);
     }
 }
 
-// By neuron, its sums over the columns.
-struct Sums {
-    Vector at[group_size][parts];
-};
+// Chooses from a branch's offsets by the low five bits.
+#if defined(__AVX512F__)
+struct Branch {
+    Integers low, high;
 
-void add(const Chunk& chunk, const float* panel, Sums& all) {
-    for (size_t first = 0; first < group_size; first += turn) {
-        Vector sums[turn][parts];
-        UNROLL for (size_t i = 0; i < turn; i++)
-            UNROLL for (size_t part = 0; part < parts; part++) sums[i][part] = all.at[first + i][part];
-        for (size_t slot = 0; slot < chunk.slots; slot++)
-            UNROLL for (size_t i = 0; i < turn; i++) {
-                const float weight = chunk.weights[slot][first + i];
-                const float* row = panel + size_t{chunk.rows[slot][first + i]} * column_tile;
-                UNROLL for (size_t part = 0; part < parts; part++)
-                    sums[i][part] += weight * reinterpret_cast<const Vector*>(row)[part];
-            }
-        UNROLL for (size_t i = 0; i < turn; i++)
-            UNROLL for (size_t part = 0; part < parts; part++) all.at[first + i][part] = sums[i][part];
+    ALWAYS_INLINE explicit Branch(const uint32_t* offsets) {
+        std::memcpy(&low, offsets, sizeof low);
+        std::memcpy(&high, offsets + lanes, sizeof high);
+    }
+    ALWAYS_INLINE Integers choose(Integers words) const { return __builtin_shuffle(low, high, words); }
+};
+#else
+struct Branch {
+    const uint32_t* offsets;
+
+    ALWAYS_INLINE explicit Branch(const uint32_t* from) : offsets(from) {}
+    ALWAYS_INLINE Integers choose(Integers words) const {
+        Integers chosen;
+        UNROLL for (size_t lane = 0; lane < lanes; lane++) chosen[lane] = offsets[words[lane] % branch_size];
+        return chosen;
+    }
+};
+#endif
+
+ALWAYS_INLINE void decode_words(const uint16_t* words, const Branch& branch, uint32_t zeros, Synapses& to) {
+    UNROLL for (size_t lane = 0; lane < group_size; lane += lanes) {
+        const Integers wide = widen(words + lane);
+        const Integers chosen = branch.choose(wide);
+        const Integers offsets = wide == 0 ? zeros + Integers{} : chosen;
+        store(to.weights + lane, half_values(wide));
+        std::memcpy(to.offsets + lane, &offsets, sizeof offsets);
     }
 }
 
-void sum_group(const SparseLayer& layer, const Group& group, const float* panel, uint32_t zero_row, Sums& sums) {
-    Chunk chunk;
+void decode_exact(const float* weights, const uint8_t* indices, const uint32_t* offsets, uint32_t zeros, Synapses& to) {
+    for (size_t lane = 0; lane < group_size; lane++) {
+        to.weights[lane] = weights[lane];
+        to.offsets[lane] = indices[lane] < branch_size ? offsets[indices[lane]] : zeros;
+    }
+}
+
+// Decodes a group's slots and says how many they are. Padding reads zeros.
+size_t decode(const SparseLayer& layer, const Group& group, const Panel& panel, Synapses* to) {
     size_t slot = group.slot;
     const uint16_t* branch = layer.branches + group.branch;
     for (const Run* run = layer.runs + group.run; run != layer.runs + group.run + group.runs; run++)
-        for (size_t i = 0; i < run->branches; i++, branch++)
-            for (size_t k = 0; k < run->slots; k++, slot++) {
-                decode(layer, slot, *branch * branch_size, zero_row, chunk);
-                if (chunk.slots == Chunk::capacity) {
-                    add(chunk, panel, sums);
-                    chunk.slots = 0;
-                }
-            }
-    add(chunk, panel, sums);
+        for (size_t i = 0; i < run->branches; i++, branch++) {
+            const uint32_t* offsets = panel.offsets + *branch * branch_size;
+            const Branch inputs(offsets);
+            for (size_t k = 0; k < run->slots; k++, slot++, to++)
+                if (layer.words)
+                    decode_words(layer.words + slot * group_size, inputs, panel.zeros, *to);
+                else
+                    decode_exact(layer.weights + slot * group_size, layer.indices + slot * group_size, offsets,
+                                 panel.zeros, *to);
+        }
+    return slot - group.slot;
 }
 
-void to_panel(const Rows& io, size_t fan_in, float* panel) {
-    for (size_t k = 0; k < fan_in; k++, panel += column_tile)
-        for (size_t row = 0; row < column_tile; row++)
-            panel[row] = row < io.count ? io.x[row * io.x_stride + k] : 0.0f;
-    std::memset(panel, 0, column_tile * sizeof(float));
+// Some neurons over some lane groups of columns, with all sums in registers.
+template <size_t neurons, size_t width>
+void sparse_block(const Synapses* slots, size_t count, size_t first, const float* x, Vector (&sums)[neurons][width * parts]) {
+    UNROLL for (size_t i = 0; i < neurons; i++)
+        UNROLL for (size_t part = 0; part < width * parts; part++) sums[i][part] = Vector{};
+    for (const Synapses* slot = slots; slot != slots + count; slot++)
+        UNROLL for (size_t i = 0; i < neurons; i++) {
+            const Vector weight = in_register(everywhere(slot->weights[first + i]));
+            const float* row = x + slot->offsets[first + i];
+            UNROLL for (size_t part = 0; part < width * parts; part++)
+                sums[i][part] += weight * load(row + part * lanes);
+        }
 }
 
-void sparse(const SparseLayer& layer, const float* panel, size_t fan_in, const Rows& io, size_t first, size_t last) {
-    for (size_t group = first; group < last; group++) {
-        Sums sums{};
-        sum_group(layer, layer.groups[group], panel, static_cast<uint32_t>(fan_in), sums);
-        for (size_t lane = 0; lane < group_size; lane++) {
-            const size_t neuron = group * group_size + lane;
-            for (size_t row = 0; row < io.count; row++) {
-                const float sum = reinterpret_cast<const float*>(sums.at[lane])[row];
-                const float y = sum * layer.scale[neuron] + layer.bias[neuron];
-                io.y[row * io.y_stride + neuron] = y < layer.floor ? layer.floor : y;  // keeps NaN
-            }
+template <size_t width>
+void sparse_columns(const SparseLayer& layer, size_t group, const Synapses* slots, size_t count, const float* x,
+                    const Tile& tile, float* y) {
+    constexpr size_t at_once = sparse_sums / width;
+    for (size_t first = 0; first < tile.neurons; first += at_once) {
+        Vector sums[at_once][width * parts];
+        sparse_block<at_once, width>(slots, count, first, x, sums);
+        UNROLL for (size_t i = 0; i < at_once; i++)
+            if (first + i < tile.neurons)
+                finish(layer, group * group_size + first + i, sums[i], width * parts, y + (first + i) * tile.stride);
+    }
+}
+
+void sparse(const SparseLayer& layer, size_t group, const Panel& panel, const Tile& tile, Synapses* decoded) {
+    const size_t count = decode(layer, layer.groups[group], panel, decoded);
+    for (size_t done = 0; done < panel.count;) {
+        const size_t left = panel.count - done;
+        const float* x = panel.data + done * column_tile;
+        float* y = tile.y + done * column_tile;
+        if (widest_sparse >= 4 && left >= 4) {
+            sparse_columns<widest_sparse >= 4 ? 4 : 1>(layer, group, decoded, count, x, tile, y);
+            done += 4;
+        } else if (widest_sparse >= 2 && left >= 2) {
+            sparse_columns<widest_sparse >= 2 ? 2 : 1>(layer, group, decoded, count, x, tile, y);
+            done += 2;
+        } else {
+            sparse_columns<1>(layer, group, decoded, count, x, tile, y);
+            done += 1;
         }
     }
+}
+
+template <size_t outputs, size_t width>
+void dense_columns(const DenseBlocks& layer, size_t block, const float* weights, const uint32_t* offsets,
+                   const float* x, const Tile& tile, float* y) {
+    Vector sums[outputs][width * parts] = {};
+    for (size_t k = 0; k < layer.fan_in; k++, weights += outputs) {
+        Vector columns[width * parts];
+        UNROLL for (size_t part = 0; part < width * parts; part++)
+            columns[part] = in_register(load(x + offsets[k] + part * lanes));
+        UNROLL for (size_t i = 0; i < outputs; i++) {
+            const Vector weight = in_register(everywhere(weights[i]));
+            UNROLL for (size_t part = 0; part < width * parts; part++) sums[i][part] += weight * columns[part];
+        }
+    }
+    UNROLL for (size_t i = 0; i < outputs; i++)
+        if (i < tile.neurons) finish(layer, block * outputs + i, sums[i], width * parts, y + i * tile.stride);
+}
+
+template <size_t outputs>
+void dense_tile(const DenseBlocks& layer, size_t block, const float* weights, const Panel& panel, const Tile& tile) {
+    for (size_t done = 0; done < panel.count;) {
+        const size_t left = panel.count - done;
+        const float* x = panel.data + done * column_tile;
+        float* y = tile.y + done * column_tile;
+        if (widest_dense >= 3 && left >= 3 && left != 4) {
+            dense_columns<outputs, widest_dense >= 3 ? 3 : 1>(layer, block, weights, panel.offsets, x, tile, y);
+            done += 3;
+        } else if (widest_dense >= 2 && left >= 2) {
+            dense_columns<outputs, widest_dense >= 2 ? 2 : 1>(layer, block, weights, panel.offsets, x, tile, y);
+            done += 2;
+        } else {
+            dense_columns<outputs, 1>(layer, block, weights, panel.offsets, x, tile, y);
+            done += 1;
+        }
+    }
+}
+
+void dense(const DenseBlocks& layer, size_t block, const Panel& panel, const Tile& tile, float* decoded) {
+    const size_t size = layer.fan_in * layer.block;
+    const float* weights = layer.weights + block * size;
+    if (layer.halves) {
+        const uint16_t* halves = layer.halves + block * size;
+        size_t i = 0;
+        for (; i + lanes <= size; i += lanes) store(decoded + i, half_values(widen(halves + i)));
+        for (; i < size; i++) decoded[i] = half_values(Integers{} + halves[i])[0];
+        weights = decoded;
+    }
+    if (layer.block == 1) dense_tile<1>(layer, block, weights, panel, tile);
+    else dense_tile<dense_block>(layer, block, weights, panel, tile);
+}
+
+void to_panel(const Rows& io, size_t fan_in, size_t columns, float* panel) {
+    for (size_t k = 0; k < fan_in; k++, panel += columns)
+        for (size_t row = 0; row < columns; row++) panel[row] = row < io.count ? io.x[row * io.x_stride + k] : 0.0f;
+    std::memset(panel, 0, columns * sizeof(float));
+}
+
+void to_rows(const float* tile, size_t stride, size_t neurons, float* y, size_t y_stride, size_t rows) {
+    for (size_t row = 0; row < rows; row++)
+        for (size_t neuron = 0; neuron < neurons; neuron++) y[row * y_stride + neuron] = tile[neuron * stride + row];
 }
 
 }  // namespace
 
-const Columns columns{to_panel, sparse};
+const Columns columns{dense_block, sparse, dense, to_panel, to_rows};
 
 }  // namespace sparbor::SPARBOR_KERNELS

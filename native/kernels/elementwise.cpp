@@ -128,12 +128,42 @@ void softplus(float* x, size_t n, float beta, float threshold) {
     }
 }
 
-void add(const float* left, const float* right, float* sum, size_t n) {
-    for (size_t i = 0; i < n; i++) sum[i] = left[i] + right[i];
+void add(const float* left, const float* right, float* sum, size_t n, float floor) {
+    for (size_t i = 0; i < n; i++) sum[i] = at_least(left[i] + right[i], floor);
 }
 
 void scale_shift(const float* x, const float* scale, const float* shift, float* y, size_t n) {
     for (size_t i = 0; i < n; i++) y[i] = x[i] * scale[i] + shift[i];
+}
+
+void scale_shift_all(const float* x, float scale, float shift, float* y, size_t n) {
+    for (size_t i = 0; i < n; i++) y[i] = x[i] * scale + shift;
+}
+
+void from_bytes(const uint8_t* x, float scale, float shift, float* y, size_t n) {
+    for (size_t i = 0; i < n; i++) y[i] = static_cast<float>(x[i]) * scale + shift;
+}
+
+// The sum of what `of` makes of each number: sixteen partial sums, because a compiler may not reorder one.
+template <class Of>
+inline float sum_of(const float* x, size_t n, const Of& of) {
+    float sums[16] = {};
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        for (size_t lane = 0; lane < 16; lane++) sums[lane] += of(x[i + lane]);
+    for (; i < n; i++) sums[0] += of(x[i]);
+    float sum = 0;
+    for (float part : sums) sum += part;
+    return sum;
+}
+
+void layer_norm(const float* x, const float* scale, const float* shift, float epsilon, float* y, size_t n) {
+    const float mean = sum_of(x, n, [](float value) { return value; }) / static_cast<float>(n);
+    const float squares = sum_of(x, n, [mean](float value) { return (value - mean) * (value - mean); });
+    const float by = 1.0f / __builtin_sqrtf(squares / static_cast<float>(n) + epsilon);
+    for (size_t i = 0; i < n; i++) y[i] = (x[i] - mean) * by;
+    if (scale) for (size_t i = 0; i < n; i++) y[i] *= scale[i];
+    if (shift) for (size_t i = 0; i < n; i++) y[i] += shift[i];
 }
 
 void softmax(float* row, size_t n) {
@@ -174,6 +204,6 @@ const NamedMap maps[] = {
 
 }  // namespace
 
-const Elementwise elementwise{maps, add, scale_shift, softmax};
+const Elementwise elementwise{maps, add, scale_shift, scale_shift_all, from_bytes, softmax, layer_norm};
 
 }  // namespace sparbor::SPARBOR_KERNELS

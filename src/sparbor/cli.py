@@ -78,7 +78,9 @@ def add_inspect_options(parser: argparse.ArgumentParser) -> None:
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """The options of ``sparbor run``."""
     parser.add_argument("file", type=Path, metavar="FILE", help="a deployed model")
-    parser.add_argument("--input", type=Path, required=True, help="float32 array (batch, ...) in a .npy file")
+    parser.add_argument(
+        "--input", type=Path, required=True, help="array (batch, ...) in a .npy file: float32, or uint8"
+    )
     parser.add_argument("--output", type=Path, required=True, help=".npy file for the result")
     parser.add_argument("--threads", type=int, default=1, help="(default: 1)")
     parser.set_defaults(run=run_model)
@@ -146,6 +148,9 @@ def inspect(options: argparse.Namespace) -> None:
             f"{layer.name:<{width}}  {layer.outputs:>8}  {layer.fan_in:>8}  {layer.kind:<6}  {layer.density:>8.2%}"
             f"  {layer.precision:<9}  {layer.bytes:>11,}"
         )
+    if (byte_input := runtime.program.byte_input) is not None:
+        mean, std = (", ".join(f"{value:g}" for value in each) for each in (byte_input.mean, byte_input.std))
+        print(f"takes uint8 as well: byte b of a channel is (b / 255 - mean) / std, mean {mean}, std {std}")
     active = sum(layer.active for layer in layers)
     weights = sum(layer.outputs * layer.fan_in for layer in layers)
     print(

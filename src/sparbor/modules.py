@@ -8,11 +8,16 @@ from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 
 from sparbor.errors import ArgumentError, StateError
+from sparbor.matrix import from_matrix, outputs_first, to_matrix
 from sparbor.pattern import Pattern, Slots
 from sparbor.rewire import magnitude_mask
 
 Mode = Literal["n", "d"]
-WRAPPABLE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+WRAPPABLE = (
+    nn.Linear,
+    *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
+    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+)
 
 
 class Keeper(Protocol):
@@ -40,7 +45,7 @@ class PAINeuronModule(nn.Module):
     The gradient of dropped weights is zero in any case.
 
     Args:
-        main_module: a Linear, Conv1d, Conv2d or Conv3d layer; it is not copied.
+        main_module: a Linear, Conv1d/2d/3d or ConvTranspose1d/2d/3d layer; it is not copied.
         name: what reports and errors call this layer.
         sparsity: the share of weights that ``set_mode('d')`` drops when called by hand, in [0, 1).
         pattern: which weights are kept together.
@@ -152,7 +157,7 @@ class PAINeuronModule(nn.Module):
             self.set_mask(torch.ones_like(self.mask), "n")
         else:
             matrix = magnitude_mask(self.weight_matrix(), self.pattern, 1 - self.sparsity, self.groups)
-            self.set_mask(matrix.view(self.mask.shape), "d")
+            self.set_mask(self.from_matrix(matrix), "d")
 
     @torch.no_grad()
     def set_mask(self, mask: Tensor, mode: Mode = "d") -> None:
@@ -205,9 +210,26 @@ class PAINeuronModule(nn.Module):
         """Convolution groups; 1 for a linear layer."""
         return int(getattr(self.main_module, "groups", 1))
 
+    @property
+    def outputs_first(self) -> tuple[int, ...]:
+        """The weight's shape with the neurons in front: ``(outputs, inputs / groups, *kernel)``."""
+        return outputs_first(self.mask.shape, self.groups, self._transposed)
+
+    def to_matrix(self, values: Tensor) -> Tensor:
+        """Values of the weight's shape (its mask, its gradient) as ``(outputs, fan_in)``."""
+        return to_matrix(values, self.groups, self._transposed)
+
+    def from_matrix(self, matrix: Tensor) -> Tensor:
+        """A matrix ``(outputs, fan_in)`` as values of the weight's shape."""
+        return from_matrix(matrix, self.mask.shape, self.groups, self._transposed)
+
     def weight_matrix(self) -> Tensor:
         """The weight as ``(outputs, fan_in)``."""
-        return self.weight.detach().flatten(1)
+        return self.to_matrix(self.weight.detach())
+
+    @property
+    def _transposed(self) -> bool:
+        return _is_transposed(self.main_module)
 
     def active_weights(self) -> int:
         """How many weights the mask keeps."""
@@ -243,7 +265,7 @@ def check_sparsity(sparsity: float) -> float:
 def why_not_wrappable(layer: nn.Module, pattern: Pattern) -> str | None:
     """The reason why ``layer`` cannot become dendritic, or ``None`` if it can."""
     if not isinstance(layer, WRAPPABLE):
-        return "not a Linear, Conv1d, Conv2d or Conv3d layer"
+        return "not a Linear, Conv1d/2d/3d or ConvTranspose1d/2d/3d layer"
     weight = layer._parameters.get("weight")
     if weight is None:
         return "its weight is computed from other parameters (a parametrization)"
@@ -252,7 +274,11 @@ def why_not_wrappable(layer: nn.Module, pattern: Pattern) -> str | None:
     if weight.numel() == 0:
         return "it has no weights"
     groups = getattr(layer, "groups", 1)
-    return pattern.refuses(weight.shape[0], groups)
+    return pattern.refuses(outputs_first(weight.shape, groups, _is_transposed(layer))[0], groups)
+
+
+def _is_transposed(layer: nn.Module) -> bool:
+    return bool(getattr(layer, "transposed", False))
 
 
 def refuse_other_state(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:

@@ -1,8 +1,8 @@
 """Pure mask makers: what each weight is worth -> which weights stay.
 
 A pattern divides a weight matrix ``(outputs, fan_in)`` into *units*, the smallest sets of weights that are kept or
-dropped together. :func:`select` keeps the best units until a budget of weights is spent. A convolution's weight is
-the matrix of its flattened kernel, ``(out_channels, in_channels / groups * kh * kw)``.
+dropped together. :func:`select` keeps the best units until a budget of weights is spent. :mod:`sparbor.matrix` says
+which matrix the weight of a convolution is.
 """
 
 import math

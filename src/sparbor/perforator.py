@@ -29,7 +29,7 @@ def perforate(
     their identity. ``print(perforator)`` shows what was wrapped, what was not, and why.
 
     Args:
-        model: any module with Linear or Conv1d/2d/3d layers.
+        model: any module with Linear, Conv1d/2d/3d or ConvTranspose1d/2d/3d layers.
         optimizer: any ``torch.optim.Optimizer`` that holds the model's parameters.
         recipe: how sparse, and how it gets there; ``Recipe()`` if ``None``.
         total_steps: how many optimizer steps the run will take; later steps keep the last masks.
@@ -117,7 +117,7 @@ class Perforator:
         self._generator = torch.Generator().manual_seed(recipe.seed)
         self._layers = [_Layer(f.name, self._wrap(f.name)) for f in self.findings if f.taken]
         self._pools: list[Pool] = pools(
-            recipe.distribution, [layer.module.mask.shape for layer in self._layers], 1 - recipe.sparsity
+            recipe.distribution, [layer.module.outputs_first for layer in self._layers], 1 - recipe.sparsity
         )
         for pool in self._pools:
             for index in pool.layers:
@@ -265,14 +265,15 @@ class Perforator:
         drop = self.timeline.drop(self.steps)
         masks = rewire([self._topology(layer) for layer in layers], self.recipe.pattern, budget, drop)
         for layer, mask in zip(layers, masks, strict=True):
-            layer.module.set_mask(mask.view(layer.module.mask.shape), "d")
+            layer.module.set_mask(layer.module.from_matrix(mask), "d")
 
     def _topology(self, layer: _Layer) -> Topology:
         module = layer.module
-        growth = layer.dense_gradient.flatten(1) if layer.dense_gradient is not None else None
+        growth = module.to_matrix(layer.dense_gradient) if layer.dense_gradient is not None else None
         if self.recipe.method == "set" and module.weight.requires_grad:
-            growth = torch.rand(module.mask.shape, generator=self._generator).flatten(1).to(module.mask.device)
-        return Topology(module.weight_matrix(), module.mask.flatten(1), growth, module.groups)
+            at_random = torch.rand(module.mask.shape, generator=self._generator).to(module.mask.device)
+            growth = module.to_matrix(at_random)
+        return Topology(module.weight_matrix(), module.to_matrix(module.mask), growth, module.groups)
 
     def _forget_gradients(self) -> None:
         for layer in self._layers:

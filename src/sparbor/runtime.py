@@ -175,17 +175,12 @@ class Runtime(engine.Model):
 
     def _checked(self, name: str, given: Any, item: Shape) -> Any:
         array = _as_array(name, given)
-        bytes_fit = name == "x" and array.dtype == np.uint8
-        if bytes_fit and self.program.byte_input is None:
-            raise ArgumentError(
-                "x is uint8, and this model takes float32: deploy it with byte_input=sparbor.ByteInput(mean, std) "
-                "to run it on raw bytes, or normalise them as for training"
-            )
-        if not bytes_fit and (array.dtype != np.dtype(np.float32) or not array.dtype.isnative):
+        if name == "x" and array.dtype == np.uint8:
+            self._check_takes_bytes(given)
+        elif array.dtype != np.dtype(np.float32) or not array.dtype.isnative:
+            also = " (or uint8)" if name == "x" and self.program.byte_input is not None else ""
             remedy = f"{name}.float()" if _is_tensor(given) else f'{name}.astype("float32")'
-            raise ArgumentError(
-                f"{name} is {getattr(given, 'dtype', array.dtype)}: the engine takes float32, pass {remedy}"
-            )
+            raise ArgumentError(f"{name} is {given.dtype}: the engine takes float32{also}, pass {remedy}")
         if array.shape[1:] != item or array.ndim != len(item) + 1:
             expected = ", ".join(["batch", *map(str, item)])
             raise ArgumentError(f"{name} has shape {array.shape}: this model's is ({expected})")
@@ -193,6 +188,13 @@ class Runtime(engine.Model):
             remedy = "x.contiguous() or np.ascontiguousarray(x)" if name == "x" else "a contiguous array"
             raise ArgumentError(f"{name} is not contiguous: pass {remedy}")
         return array
+
+    def _check_takes_bytes(self, x: Any) -> None:
+        if self.program.byte_input is None:
+            raise ArgumentError(
+                f"x is {x.dtype}, and this model takes float32: normalise it as for training, or deploy the model with "
+                "byte_input=sparbor.ByteInput(mean, std) to run it on raw bytes"
+            )
 
 
 def _as_array(name: str, given: Any) -> npt.NDArray[np.generic]:
@@ -206,7 +208,7 @@ def _as_array(name: str, given: Any) -> npt.NDArray[np.generic]:
         raise ArgumentError(f"{name} is on {given.device}: the engine runs on the CPU, pass {name}.cpu()")
     if given.layout is not torch.strided:
         raise ArgumentError(f"{name} is {given.layout}: pass a strided tensor, such as {name}.to_dense()")
-    if given.dtype not in (torch.float32, torch.uint8):
+    if given.dtype == torch.bfloat16:  # NumPy has none
         raise ArgumentError(f"{name} is {given.dtype}: the engine takes float32, pass {name}.float()")
     array: npt.NDArray[np.generic] = given.detach().resolve_neg().numpy()
     return array

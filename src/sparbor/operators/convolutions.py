@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from torch import Tensor
 from torch.fx import Node
 
 from sparbor.errors import ArgumentError
 from sparbor.graph import WAY_OUT, Argument, Constant, Graph, Operator, Padded, Value
+from sparbor.matrix import to_matrix
 from sparbor.tracing import where
 from sparbor.windows import Pair, Sides, Window
 
@@ -60,7 +60,7 @@ def _append(
             f"{where(node)} takes items of shape {graph.shapes[x]}: pass a batch of images or of sequences"
         )
     name = graph.layer_name(node, weight)
-    graph.layer_weights(name, weight, partial(_matrix, groups=window.groups, transposed=transposed), bias)
+    graph.layer_weights(name, weight, partial(to_matrix, groups=window.groups, transposed=transposed), bias)
     return graph.append("convolution", (x,), shape, layer=name, settings=window)
 
 
@@ -96,16 +96,6 @@ def _transposed(
     after = [size + extra for size, extra in zip(before, output_padding, strict=True)]
     sides = _sides(before, after)
     return Window(_pair(kernel), (1, 1), sides, _pair(dilation), upsample=_pair(stride), groups=groups)
-
-
-def _matrix(weight: Tensor, groups: int, transposed: bool) -> Tensor:
-    """The weight, or its mask, as (outputs, fan_in)."""
-    if not transposed:
-        return weight.flatten(1)
-    inputs, outputs, *kernel = weight.shape  # outputs of one group
-    turned = weight.reshape(groups, inputs // groups, outputs, *kernel).transpose(1, 2)
-    turned = turned.flip([dimension + 3 for dimension in range(len(kernel))])
-    return turned.reshape(groups * outputs, -1)
 
 
 def _each(setting: Any, dimensions: int) -> Sequence[int]:

@@ -1,0 +1,135 @@
+"""The convolutional networks whose latency is measured, as ordinary PyTorch code in torchvision's style."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+def seed_cnn() -> nn.Sequential:
+    """The mission's network for CIFAR-10: two convolutions, each with ReLU and 2x2 max-pool, and two linear layers."""
+    return nn.Sequential(
+        *(nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(4096, 512), nn.ReLU(), nn.Linear(512, 10)),
+    )
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and what bypasses them (He et al. 2016)."""
+
+    def __init__(self, channels: int, planes: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, planes, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.downsample = None
+        if stride != 1 or channels != planes:
+            self.downsample = nn.Sequential(nn.Conv2d(channels, planes, 1, stride, bias=False), nn.BatchNorm2d(planes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        identity = x if self.downsample is None else self.downsample(x)
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        out += identity
+        return self.relu(out)
+
+
+class ResNet18(nn.Module):
+    """ResNet-18; with a small stem (3x3, no max-pool) for images of CIFAR's size."""
+
+    def __init__(self, classes: int, small_images: bool) -> None:
+        super().__init__()
+        kernel, stride = (3, 1) if small_images else (7, 2)
+        self.conv1 = nn.Conv2d(3, 64, kernel, stride, padding=kernel // 2, bias=False)
+        self.bn1 = nn.BatchNorm2d(64)
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.Identity() if small_images else nn.MaxPool2d(3, stride=2, padding=1)
+        self.layer1 = nn.Sequential(BasicBlock(64, 64, 1), BasicBlock(64, 64, 1))
+        self.layer2 = nn.Sequential(BasicBlock(64, 128, 2), BasicBlock(128, 128, 1))
+        self.layer3 = nn.Sequential(BasicBlock(128, 256, 2), BasicBlock(256, 256, 1))
+        self.layer4 = nn.Sequential(BasicBlock(256, 512, 2), BasicBlock(512, 512, 1))
+        self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
+        self.fc = nn.Linear(512, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        return self.fc(torch.flatten(self.avgpool(x), 1))
+
+
+class InvertedResidual(nn.Module):
+    """1x1 to more channels, 3x3 on each channel, 1x1 to fewer (Sandler et al. 2018)."""
+
+    def __init__(self, channels: int, planes: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        hidden = channels * expansion
+        layers = [_conv_bn_relu6(channels, hidden, 1)] if expansion != 1 else []
+        layers += [
+            _conv_bn_relu6(hidden, hidden, 3, stride, groups=hidden),
+            nn.Conv2d(hidden, planes, 1, bias=False),
+            nn.BatchNorm2d(planes),
+        ]
+        self.conv = nn.Sequential(*layers)
+        self.use_res_connect = stride == 1 and channels == planes
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(x) if self.use_res_connect else self.conv(x)
+
+
+class MobileNetV2(nn.Module):
+    """MobileNetV2 of width 1."""
+
+    # expansion, channels, blocks, stride of the first block
+    STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        channels = 32
+        features: list[nn.Module] = [_conv_bn_relu6(3, channels, 3, stride=2)]
+        for expansion, planes, blocks, stride in self.STAGES:
+            for block in range(blocks):
+                features.append(InvertedResidual(channels, planes, stride if block == 0 else 1, expansion))
+                channels = planes
+        features.append(_conv_bn_relu6(channels, 1280, 1))
+        self.features = nn.Sequential(*features)
+        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(1280, classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.adaptive_avg_pool2d(self.features(x), (1, 1))
+        return self.classifier(torch.flatten(x, 1))
+
+
+def vgg11_cifar() -> nn.Sequential:
+    """VGG-11 with batch norm and, as usual for images of CIFAR's size, one linear layer."""
+    plan = (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M")
+    return nn.Sequential(*_vgg_features(plan), nn.Flatten(), nn.Linear(512, 10))
+
+
+def tiny() -> nn.Sequential:
+    """What the others are made of, at a size for tests: odd planes, padding, stride, a depthwise layer, pooling."""
+    return nn.Sequential(
+        *_conv_bn_relu6(3, 20, 3, stride=2),
+        *_conv_bn_relu6(20, 20, 3, groups=20),
+        BasicBlock(20, 36, stride=2),
+        *(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 10)),
+    )
+
+
+def _vgg_features(plan: Sequence[int | str]) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    channels = 3
+    for planes in plan:
+        if isinstance(planes, str):
+            layers.append(nn.MaxPool2d(2, 2))
+        else:
+            layers += [nn.Conv2d(channels, planes, 3, padding=1), nn.BatchNorm2d(planes), nn.ReLU(inplace=True)]
+            channels = planes
+    return layers
+
+
+def _conv_bn_relu6(channels: int, planes: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d(channels, planes, kernel, stride, padding=(kernel - 1) // 2, groups=groups, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(planes), nn.ReLU6(inplace=True))

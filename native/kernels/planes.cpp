@@ -1,0 +1,235 @@
+// What convolutions and pooling do with planes, as plain loops; compiled like elementwise.cpp, once for each kernel set.
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+#include <cstring>
+
+#include "../kernels.h"
+
+namespace sparbor::SPARBOR_KERNELS {
+namespace {
+
+constexpr float infinity = __builtin_inff();
+
+// The quotients' ceilings; `b` is positive.
+inline int64_t divide_up(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
+
+inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t greatest(int64_t a, int64_t b) { return a > b ? a : b; }
+inline int64_t clamp(int64_t value, int64_t low, int64_t high) { return value < low ? low : value > high ? high : value; }
+
+// The outputs whose tap, at `offset` + output · stride, lies within `size` inputs.
+struct Span {
+    int64_t first, last;
+    Span(int64_t offset, int64_t stride, int64_t size, int64_t outputs)
+        : first(clamp(divide_up(-offset, stride), 0, outputs)),
+          last(clamp(divide_up(size - offset, stride), first, outputs)) {}
+};
+
+void fill(float* at, size_t count, float value) {
+    for (size_t i = 0; i < count; i++) at[i] = value;
+}
+
+constexpr int64_t lanes = 16;
+typedef float Vector __attribute__((vector_size(64)));
+typedef float Unaligned __attribute__((vector_size(64), aligned(4)));
+typedef int32_t Integers __attribute__((vector_size(64)));
+
+inline Vector load(const float* at) { return *reinterpret_cast<const Unaligned*>(at); }
+inline void store(float* at, Vector value) { *reinterpret_cast<Unaligned*>(at) = value; }
+
+// Lanes outside of [first, last) are zero, and not read.
+inline Vector load_between(const float* at, int64_t first, int64_t last) {
+    if (first <= 0 && last >= lanes) return load(at);
+#if defined(__AVX512F__)
+    const uint32_t below = last >= lanes ? 0xffffu : last <= 0 ? 0u : (1u << last) - 1;
+    const uint32_t above = first <= 0 ? 0xffffu : first >= lanes ? 0u : 0xffffu << first;
+    return _mm512_maskz_loadu_ps(static_cast<__mmask16>(below & above), at);
+#else
+    float some[lanes] = {};
+    for (int64_t lane = clamp(first, 0, lanes); lane < clamp(last, 0, lanes); lane++) some[lane] = at[lane];
+    return load(some);
+#endif
+}
+
+// Every second of 32 numbers.
+inline Vector evens(Vector low, Vector high) {
+#if defined(__AVX512F__)
+    return __builtin_shuffle(low, high, Integers{0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30});
+#else
+    float all[2 * lanes], some[lanes];
+    store(all, low);
+    store(all + lanes, high);
+    for (int64_t lane = 0; lane < lanes; lane++) some[lane] = all[2 * lane];
+    return load(some);
+#endif
+}
+
+// A row, sixteen outputs at a time: the last may run over its end.
+void shift_row(const Geometry& g, const float* row, int64_t column, size_t pitch, float* to) {
+    if (g.upsample_w == 1 && g.stride_w <= 2) {
+        for (int64_t i = 0; i < static_cast<int64_t>(pitch); i += lanes) {
+            const int64_t at = column + i * g.stride_w;
+            const float* x = row + at;
+            const Vector low = load_between(x, -at, g.width - at);
+            store(to + i, g.stride_w == 1 ? low : evens(low, load_between(x + lanes, -at - lanes, g.width - at - lanes)));
+        }
+        return;
+    }
+    const Span inside(column, g.stride_w, (g.width - 1) * g.upsample_w + 1, g.out_width);
+    fill(to, pitch, 0);
+    for (int64_t i = inside.first; i < inside.last; i++) {
+        const int64_t at = i * g.stride_w + column;
+        if (at % g.upsample_w == 0) to[i] = row[at / g.upsample_w];
+    }
+}
+
+void shift(const Geometry& g, const float* plane, Shift by, size_t rows, size_t pitch, float* to) {
+    for (size_t r = 0; r < rows; r++, to += pitch) {
+        const int64_t row = by.row + static_cast<int64_t>(r) * g.stride_h;
+        if (row < 0 || row % g.upsample_h != 0 || row / g.upsample_h >= g.height)
+            for (size_t i = 0; i < pitch; i += lanes) store(to + i, Vector{});
+        else
+            shift_row(g, plane + row / g.upsample_h * g.width, by.column, pitch, to);
+    }
+}
+
+// Whether the two vectors at the base can be permuted in one operation.
+#if defined(__AVX512F__)
+constexpr bool permutes = true;
+#else
+constexpr bool permutes = false;
+#endif
+
+void gather(const Gather* table, size_t count, const float* planes, size_t stride, size_t channels, float* to,
+            size_t to_stride) {
+    for (const Gather* each = table; each != table + count; each++, to += lanes) {
+        const float* plane = planes;
+        float* y = to;
+        if (permutes && each->base >= 0) {
+            Integers from;
+            std::memcpy(&from, each->from, sizeof from);
+            for (size_t channel = 0; channel < channels; channel++, plane += stride, y += to_stride) {
+                const float* x = plane + each->base;
+                const Vector chosen = __builtin_shuffle(load(x), load(x + lanes), from - each->base);
+                store(y, from < 0 ? Vector{} : chosen);
+            }
+        } else {
+            for (size_t channel = 0; channel < channels; channel++, plane += stride, y += to_stride)
+                for (int64_t lane = 0; lane < lanes; lane++) y[lane] = each->from[lane] < 0 ? 0.0f : plane[each->from[lane]];
+        }
+    }
+}
+
+// Writes nothing beyond the last row, but whole vectors before it, in ascending order.
+void narrow(const float* rows, size_t pitch, size_t width, size_t count, float* to) {
+    const float* const end = to + count * width;
+    for (size_t r = 0; r < count; r++, rows += pitch, to += width) {
+        size_t i = 0;
+        for (; i + lanes <= width; i += lanes) store(to + i, load(rows + i));
+        if (i == width) continue;
+        if (width > static_cast<size_t>(lanes)) store(to + width - lanes, load(rows + width - lanes));
+        else if (to + lanes <= end) store(to, load(rows));
+        else for (; i < width; i++) to[i] = rows[i];
+    }
+}
+
+// Takes a window's maximum: NaN wins and stays.
+struct Greatest {
+    static constexpr float start = -infinity;
+    static float take(float so_far, float x) { return x > so_far || x != x ? x : so_far; }
+};
+
+struct Total {
+    static constexpr float start = 0;
+    static float take(float so_far, float x) { return so_far + x; }
+};
+
+template <class Window, int64_t known_stride>
+void take_strided(const float* x, int64_t any_stride, size_t count, float* y) {
+    const int64_t stride = known_stride ? known_stride : any_stride;
+    for (size_t i = 0; i < count; i++) y[i] = Window::take(y[i], x[static_cast<int64_t>(i) * stride]);
+}
+
+// A row of windows: each tap in turn for all outputs that have it.
+template <class Window>
+void pool_row(const Geometry& g, const float* plane, int64_t out_row, float* y) {
+    fill(y, g.out_width, Window::start);
+    for (int64_t ky = 0; ky < g.kernel_h; ky++) {
+        const int64_t row = out_row * g.stride_h + ky * g.dilation_h - g.pad_top;
+        if (row < 0 || row >= g.height) continue;
+        for (int64_t kx = 0; kx < g.kernel_w; kx++) {
+            const int64_t column = kx * g.dilation_w - g.pad_left;
+            const Span inside(column, g.stride_w, g.width, g.out_width);
+            const float* x = plane + row * g.width + column + inside.first * g.stride_w;
+            const size_t count = inside.last - inside.first;
+            if (g.stride_w == 1) take_strided<Window, 1>(x, 1, count, y + inside.first);
+            else if (g.stride_w == 2) take_strided<Window, 2>(x, 2, count, y + inside.first);
+            else take_strided<Window, 0>(x, g.stride_w, count, y + inside.first);
+        }
+    }
+}
+
+void max_pool(const Geometry& g, const float* plane, float* y) {
+    for (int64_t row = 0; row < g.out_height; row++, y += g.out_width) pool_row<Greatest>(g, plane, row, y);
+}
+
+// How many of a window's positions count along one axis.
+int64_t positions(int64_t start, int64_t kernel, int64_t size, int64_t pad_after, bool count_padding) {
+    const int64_t end = least(start + kernel, size + pad_after);
+    return count_padding ? end - start : least(end, size) - greatest(start, 0);
+}
+
+void average_pool(const Geometry& g, const float* plane, float* y, bool count_padding, float divisor) {
+    for (int64_t row = 0; row < g.out_height; row++, y += g.out_width) {
+        pool_row<Total>(g, plane, row, y);
+        const int64_t high =
+            positions(row * g.stride_h - g.pad_top, g.kernel_h, g.height, g.pad_bottom, count_padding);
+        for (int64_t i = 0; i < g.out_width; i++) {
+            const int64_t wide =
+                positions(i * g.stride_w - g.pad_left, g.kernel_w, g.width, g.pad_right, count_padding);
+            y[i] /= divisor != 0 ? divisor : static_cast<float>(high * wide);
+        }
+    }
+}
+
+// Sixteen of a row's numbers at a time, because a compiler may not reorder one sum.
+template <class Window>
+float pool_run(const float* x, int64_t count, float so_far) {
+    float taken[16];
+    fill(taken, 16, Window::start);
+    int64_t i = 0;
+    for (; i + 16 <= count; i += 16)
+        for (int64_t lane = 0; lane < 16; lane++) taken[lane] = Window::take(taken[lane], x[i + lane]);
+    for (; i < count; i++) taken[0] = Window::take(taken[0], x[i]);
+    for (const float each : taken) so_far = Window::take(so_far, each);
+    return so_far;
+}
+
+template <class Window>
+void adaptive_pool(const Geometry& g, const float* plane, float* y, bool average) {
+    for (int64_t row = 0; row < g.out_height; row++)
+        for (int64_t column = 0; column < g.out_width; column++) {
+            const int64_t top = row * g.height / g.out_height, bottom = divide_up((row + 1) * g.height, g.out_height);
+            const int64_t left = column * g.width / g.out_width;
+            const int64_t right = divide_up((column + 1) * g.width, g.out_width);
+            float value = Window::start;
+            if (right - left == g.width)
+                value = pool_run<Window>(plane + top * g.width, (bottom - top) * g.width, value);
+            else
+                for (int64_t r = top; r < bottom; r++)
+                    value = pool_run<Window>(plane + r * g.width + left, right - left, value);
+            y[row * g.out_width + column] =
+                average ? value / static_cast<float>((bottom - top) * (right - left)) : value;
+        }
+}
+
+void adaptive_max(const Geometry& g, const float* plane, float* y) { adaptive_pool<Greatest>(g, plane, y, false); }
+void adaptive_average(const Geometry& g, const float* plane, float* y) { adaptive_pool<Total>(g, plane, y, true); }
+
+}  // namespace
+
+const Planes planes{shift, gather, narrow, max_pool, average_pool, adaptive_max, adaptive_average};
+
+}  // namespace sparbor::SPARBOR_KERNELS

@@ -1,0 +1,389 @@
+"""Convolutions, pooling and what goes with them on every kernel set of this machine, against PyTorch."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from sparbor import _native
+from sparbor.packing import GROUP, Precision, SparseLayer, pack
+from tests.layers import random_mask, relative_error, slot_mask
+
+
+@pytest.fixture(params=_native.kernel_sets())
+def isa(request):
+    return request.param
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A convolution: channels, plane, outputs, kernel and the rest, by height and width."""
+
+    channels: int
+    plane: tuple[int, int]
+    outputs: int
+    kernel: tuple[int, int] = (3, 3)
+    stride: tuple[int, int] = (1, 1)
+    padding: tuple[int, int, int, int] = (1, 1, 1, 1)  # left, right, top, bottom
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+    upsample: tuple[int, int] = (1, 1)
+
+    @property
+    def fan_in(self) -> int:
+        return self.channels // self.groups * self.kernel[0] * self.kernel[1]
+
+    @property
+    def out_plane(self) -> tuple[int, int]:
+        left, right, top, bottom = self.padding
+        sizes = []
+        for axis, pad in enumerate((top + bottom, left + right)):
+            size = (self.plane[axis] - 1) * self.upsample[axis] + 1 + pad
+            sizes.append((size - self.dilation[axis] * (self.kernel[axis] - 1) - 1) // self.stride[axis] + 1)
+        return sizes[0], sizes[1]
+
+    @property
+    def geometry(self) -> list[int]:
+        left, right, top, bottom = self.padding
+        shape = [self.channels, *self.plane, self.outputs, *self.out_plane, *self.kernel, *self.stride]
+        return [*shape, top, left, bottom, right, *self.dilation, self.groups, *self.upsample]
+
+    def wanted(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+        """What PyTorch computes, in double precision."""
+        spread = torch.zeros(*x.shape[:2], *((n - 1) * up + 1 for n, up in zip(self.plane, self.upsample, strict=True)))
+        spread = spread.double()
+        spread[:, :, :: self.upsample[0], :: self.upsample[1]] = torch.from_numpy(x).double()
+        kernels = torch.from_numpy(weight).double().reshape(self.outputs, -1, *self.kernel)
+        padded = functional.pad(spread, self.padding)
+        shifts = torch.from_numpy(bias).double()
+        return functional.conv2d(padded, kernels, shifts, self.stride, 0, self.dilation, self.groups).numpy()
+
+
+SHAPES = [
+    Shape(3, (8, 8), 16),
+    Shape(16, (4, 4), 40),
+    Shape(20, (7, 7), 17),
+    Shape(5, (13, 9), 33),
+    Shape(1, (1, 1), 1),
+    Shape(33, (1, 1), 20, (1, 1), padding=(0, 0, 0, 0)),
+    Shape(40, (7, 7), 24, (1, 1), padding=(0, 0, 0, 0)),
+    Shape(12, (9, 14), 16, (1, 1), (2, 2), (0, 0, 0, 0)),
+    Shape(6, (14, 14), 16, stride=(2, 2)),
+    Shape(3, (30, 28), 20, (7, 7), (2, 2), (3, 3, 3, 3)),
+    Shape(4, (11, 17), 16, (3, 5), (3, 1), (2, 2, 0, 3), (2, 1)),
+    Shape(4, (12, 16), 16, (3, 3), (1, 2), (-1, 2, -2, -1)),
+    Shape(6, (10, 10), 18, (2, 3), (1, 1), (2, 4, 4, 2), (3, 2)),
+    Shape(32, (8, 16), 64, groups=2),
+    Shape(12, (6, 10), 24, groups=3),
+    Shape(24, (9, 9), 24, groups=24),
+    Shape(10, (12, 20), 20, stride=(2, 2), groups=10),
+    Shape(16, (1, 50), 20, (1, 5), (1, 1), (2, 2, 0, 0), (1, 2)),
+    Shape(6, (5, 7), 16, (3, 3), padding=(1, 2, 1, 2), upsample=(2, 2)),
+    Shape(6, (4, 6), 16, (4, 2), padding=(-1, 1, 3, 0), upsample=(3, 2), dilation=(1, 2)),
+    Shape(4, (3, 4), 16, (3, 3), padding=(9, 9, 9, 9)),
+    Shape(8, (56, 56), 16),
+    Shape(2, (224, 224), 16, (3, 3), (2, 2)),
+    Shape(48, (100, 40), 8),
+]
+
+
+def random_numbers(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def model(isa: str, item_in: tuple[int, ...], item_out: tuple[int, ...], threads: int = 1) -> _native.Model:
+    """With values 0 and 1, the planes or rows of its input and of its output."""
+    made = _native.Model(isa, threads, list(item_in), list(item_out))
+    for buffer, item in enumerate((item_in, item_out)):
+        rows, features = (item[0], int(np.prod(item[1:]))) if len(item) > 1 else (1, item[0])
+        made.add_value(buffer, rows, features)
+    return made
+
+
+def run(made: _native.Model, x: np.ndarray, item_out: tuple[int, ...]) -> np.ndarray:
+    """The second result of two, both written over NaN: the first leaves its numbers in the workspace."""
+    made.finish(0, 1)
+    for _ in range(2):
+        out = np.full((len(x), *item_out), np.nan, np.float32)
+        made(x, out=out)
+    return out
+
+
+def in_whole_groups(rows: np.ndarray, groups: int) -> np.ndarray:
+    """Each convolution group's outputs, padded with zeros to whole groups of neurons."""
+    if groups == 1:
+        return rows
+    parts = rows.reshape(groups, len(rows) // groups, *rows.shape[1:])
+    padding = [(0, 0), (0, -parts.shape[1] % GROUP)] + [(0, 0)] * (rows.ndim - 1)
+    return np.pad(parts, padding).reshape(-1, *rows.shape[1:])
+
+
+def real_rows(rows: np.ndarray, shape: Shape) -> np.ndarray:
+    return rows.reshape(shape.groups, -1, *rows.shape[1:])[:, : shape.outputs // shape.groups].reshape(
+        shape.outputs, *rows.shape[1:]
+    )
+
+
+def sparse_layer(
+    shape: Shape, weight: np.ndarray, mask: np.ndarray, bias: np.ndarray, precision: Precision
+) -> SparseLayer:
+    groups = shape.groups
+    return pack(*(in_whole_groups(part, groups) for part in (weight, mask, bias)), precision)
+
+
+def add_sparse(made: _native.Model, shape: Shape, layer: SparseLayer, relu: bool = False, activation=None) -> None:
+    arrays = dict.fromkeys(("words", "weights", "indices", "scale", "bias")) | layer.arrays()
+    made.sparse_conv(0, 1, shape.geometry, **arrays, padded=layer.padded, relu=relu, activation=activation)
+
+
+def run_sparse(isa, shape, layer, x, threads=1, **options) -> np.ndarray:
+    item_out = (shape.outputs, *shape.out_plane)
+    made = model(isa, x.shape[1:], item_out, threads)
+    add_sparse(made, shape, layer, **options)
+    return run(made, x, item_out)
+
+
+def run_dense(isa, shape, weight, bias, x, precision=Precision.F32, threads=1, relu=False, activation=None):
+    item_out = (shape.outputs, *shape.out_plane)
+    made = model(isa, x.shape[1:], item_out, threads)
+    halves = weight.astype(np.float16).view(np.uint16)
+    scale = None if precision is Precision.F32 else np.ones(shape.outputs, np.float32)
+    weights = (weight, None) if precision is Precision.F32 else (None, halves)
+    made.dense_conv(0, 1, shape.geometry, *weights, scale, bias, relu, activation)
+    return run(made, x, item_out)
+
+
+def problem(shape: Shape, density: float = 0.3, make_mask=slot_mask, batch: int = 1):
+    weight = random_numbers(1, shape.outputs, shape.fan_in) / np.sqrt(shape.fan_in, dtype=np.float32)
+    mask = make_mask(np.random.default_rng(2), shape.outputs, shape.fan_in, density)
+    return weight, mask, random_numbers(3, shape.outputs), random_numbers(4, batch, shape.channels, *shape.plane)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("precision", Precision)
+@pytest.mark.parametrize("make_mask", [slot_mask, random_mask])
+def test_sparse_convolutions(isa, shape, precision, make_mask):
+    weight, mask, bias, x = problem(shape, 0.3, make_mask)
+    layer = sparse_layer(shape, weight, mask, bias, precision)
+    wanted = shape.wanted(x, real_rows(layer.unpack()[0], shape), bias)
+    assert relative_error(run_sparse(isa, shape, layer, x), wanted) < 1e-6
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("precision", Precision)
+def test_dense_convolutions(isa, shape, precision):
+    weight, _, bias, x = problem(shape)
+    if precision is Precision.F16:
+        weight = weight.astype(np.float16).astype(np.float32)
+    wanted = shape.wanted(x, weight, bias)
+    assert relative_error(run_dense(isa, shape, weight, bias, x, precision), wanted) < 1e-6
+
+
+@pytest.mark.parametrize("density", [0.0, 0.01, 1.0])
+@pytest.mark.parametrize("precision", Precision)
+@pytest.mark.parametrize("make_mask", [slot_mask, random_mask])
+def test_any_density(isa, density, precision, make_mask):
+    shape = Shape(12, (9, 11), 40)
+    weight, mask, bias, x = problem(shape, density, make_mask)
+    layer = sparse_layer(shape, weight, mask, bias, precision)
+    assert relative_error(run_sparse(isa, shape, layer, x), shape.wanted(x, layer.unpack()[0], bias)) < 1e-6
+
+
+@pytest.mark.parametrize("plane", [(1, 1), (2, 3), (4, 4), (7, 7), (8, 8), (9, 33), (12, 12), (16, 16), (20, 48)])
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("outputs", [1, 15, 50])
+def test_any_plane_and_outputs(isa, plane, kernel, outputs):
+    pad = kernel // 2
+    shape = Shape(9, plane, outputs, (kernel, kernel), padding=(pad, pad, pad, pad))
+    weight, mask, bias, x = problem(shape, 0.4, random_mask, batch=3)
+    layer = sparse_layer(shape, weight, mask, bias, Precision.F32)
+    assert relative_error(run_sparse(isa, shape, layer, x), shape.wanted(x, layer.unpack()[0], bias)) < 1e-6
+    assert relative_error(run_dense(isa, shape, weight, bias, x), shape.wanted(x, weight, bias)) < 1e-6
+
+
+THREADED = [
+    Shape(40, (8, 8), 70),
+    Shape(20, (60, 50), 40),
+    Shape(64, (30, 30), 64, groups=4),
+    Shape(64, (33, 31), 64, groups=64),
+    Shape(64, (30, 30), 96, (1, 1), padding=(0, 0, 0, 0)),
+]
+
+
+@pytest.mark.parametrize("shape", THREADED, ids=str)
+@pytest.mark.parametrize("batch", [1, 2, 7])
+@pytest.mark.parametrize("relu", [False, True])
+def test_threads_and_batches_change_nothing(isa, shape, batch, relu):
+    weight, mask, bias, x = problem(shape, 0.3, batch=batch)
+    options = {"relu": relu, "activation": None if relu else ("silu", 0.0, 0.0)}
+    layer = sparse_layer(shape, weight, mask, bias, Precision.F16)
+    sparse = run_sparse(isa, shape, layer, x, **options)
+    dense = run_dense(isa, shape, weight, bias, x, **options)
+    function = functional.relu if relu else functional.silu
+    wanted = function(torch.from_numpy(shape.wanted(x, weight, bias))).numpy()
+    np.testing.assert_allclose(dense, wanted, rtol=1e-4, atol=1e-5)
+    wanted = function(torch.from_numpy(shape.wanted(x, real_rows(layer.unpack()[0], shape), bias))).numpy()
+    np.testing.assert_allclose(sparse, wanted, rtol=1e-4, atol=1e-5)
+    for threads in (2, 3):
+        np.testing.assert_array_equal(run_sparse(isa, shape, layer, x, threads, **options), sparse)
+        np.testing.assert_array_equal(run_dense(isa, shape, weight, bias, x, threads=threads, **options), dense)
+    for item in range(batch):
+        np.testing.assert_array_equal(run_sparse(isa, shape, layer, x[item : item + 1], **options)[0], sparse[item])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("precision", [*Precision, None])
+@pytest.mark.parametrize("shape", [Shape(6, (7, 9), 20), Shape(40, (4, 5), 24, (1, 1), padding=(0,) * 4)], ids=str)
+@pytest.mark.parametrize("make_mask", [slot_mask, random_mask])
+def test_bad_pixels_reach_only_neurons_with_that_synapse(isa, bad, precision, shape, make_mask):
+    weight, mask, bias, x = problem(shape, 0.1, make_mask, batch=2)
+    if precision is None:
+        mask = np.ones_like(mask)
+    weight = np.where(mask, np.abs(weight) + np.float32(0.1), np.float32(0))
+    for channel, row, column in ((0, 0, 0), (3, 3, 4), (5, 3, 0)):
+        spoiled = np.abs(x)
+        spoiled[0, channel, row, column] = bad
+        touched = np.zeros_like(x)
+        touched[0, channel, row, column] = 1
+        if precision is None:
+            y = run_dense(isa, shape, weight, bias, spoiled)
+        else:
+            y = run_sparse(isa, shape, sparse_layer(shape, weight, mask, bias, precision), spoiled)
+        hit = shape.wanted(touched, mask.astype(np.float32), np.zeros_like(bias)) > 0.5
+        np.testing.assert_array_equal(~np.isfinite(y), hit)
+
+
+POOLS = [
+    # kernel, stride, padding, dilation, ceil mode
+    ((2, 2), (2, 2), (0, 0), (1, 1), False),
+    ((2, 2), (2, 2), (0, 0), (1, 1), True),
+    ((3, 3), (2, 2), (1, 1), (1, 1), False),
+    ((3, 3), (2, 2), (1, 1), (1, 1), True),
+    ((3, 2), (1, 3), (1, 1), (2, 1), False),
+    ((3, 3), (1, 1), (1, 1), (1, 1), False),
+    ((4, 3), (3, 2), (2, 1), (1, 1), True),
+]
+PLANES = [(8, 8), (7, 7), (13, 9), (32, 32), (16, 48), (14, 6)]
+
+
+def pool_shape(plane, y, kernel, stride, padding, dilation) -> list[int]:
+    shape = Shape(5, plane, 5, kernel, stride, (padding[1], padding[1], padding[0], padding[0]), dilation, groups=5)
+    geometry = shape.geometry
+    geometry[4:6] = y.shape[2:]
+    return geometry
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding", "dilation", "ceil"), POOLS)
+@pytest.mark.parametrize("plane", PLANES)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_max_pool(isa, kernel, stride, padding, dilation, ceil, plane, threads):
+    x = random_numbers(5, 3, 5, *plane)
+    x[0, 0, 0, 0], x[0, 1, -1, -1], x[1, 2, 3, 3], x[2, :, 1] = np.nan, np.nan, np.inf, -np.inf
+    wanted = functional.max_pool2d(torch.from_numpy(x), kernel, stride, padding, dilation, ceil).numpy()
+    made = model(isa, x.shape[1:], wanted.shape[1:], threads)
+    made.pool(0, 1, pool_shape(plane, wanted, kernel, stride, padding, dilation), "max", False, 0)
+    np.testing.assert_array_equal(run(made, x, wanted.shape[1:]), wanted)
+
+
+@pytest.mark.parametrize(("kernel", "stride", "padding", "dilation", "ceil"), POOLS)
+@pytest.mark.parametrize("plane", PLANES)
+@pytest.mark.parametrize("count_include_pad", [False, True])
+@pytest.mark.parametrize("divisor", [None, 3])
+def test_average_pool(isa, kernel, stride, padding, dilation, ceil, plane, count_include_pad, divisor):
+    x = random_numbers(5, 2, 5, *plane)
+    wanted = functional.avg_pool2d(
+        torch.from_numpy(x), kernel, stride, padding, ceil, count_include_pad, divisor_override=divisor
+    ).numpy()
+    made = model(isa, x.shape[1:], wanted.shape[1:])
+    geometry = pool_shape(plane, wanted, kernel, stride, padding, (1, 1))
+    made.pool(0, 1, geometry, "average", count_include_pad, divisor or 0)
+    np.testing.assert_allclose(run(made, x, wanted.shape[1:]), wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["max", "average"])
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 5), (7, 7), (1, 4)])
+@pytest.mark.parametrize("plane", PLANES)
+def test_adaptive_pool(isa, kind, size, plane):
+    x = random_numbers(6, 2, 5, *plane)
+    function = functional.adaptive_max_pool2d if kind == "max" else functional.adaptive_avg_pool2d
+    wanted = function(torch.from_numpy(x), size).numpy()
+    made = model(isa, x.shape[1:], wanted.shape[1:])
+    shape = replace(Shape(5, plane, 5), groups=5).geometry
+    shape[4:6] = size
+    made.adaptive_pool(0, 1, shape, kind)
+    np.testing.assert_allclose(run(made, x, wanted.shape[1:]), wanted, rtol=1e-5, atol=1e-6)
+    x[:] = np.nan
+    assert np.isnan(made(x)).all()
+
+
+@pytest.mark.parametrize("item", [(3, 4, 5), (5,), (40,), (2, 7), (1, 9), (1, 3, 64)])
+def test_concatenation(isa, item):
+    x = random_numbers(7, 3, *item)
+    joined = np.concatenate([x, 2 * x, x], axis=1)
+    made = model(isa, item, joined.shape[1:])
+    twice = made.add_value(2, *((item[0], int(np.prod(item[1:]))) if len(item) > 1 else (1, item[0])))
+    made.add(0, 0, twice)
+    made.concat([0, twice, 0], 1)
+    np.testing.assert_array_equal(run(made, x, joined.shape[1:]), joined)
+
+
+@pytest.mark.parametrize("features", [1, 10, 64, 1000])
+@pytest.mark.parametrize("affine", [False, True])
+def test_layer_norm(isa, features, affine):
+    x = random_numbers(8, 2, 5, features) * 3 + 7
+    scale, shift = (random_numbers(9, features), random_numbers(10, features)) if affine else (None, None)
+    made = model(isa, (5, features), (5, features))
+    made.layer_norm(0, 1, scale, shift, 1e-5)
+    tensors = [None if each is None else torch.from_numpy(each) for each in (scale, shift)]
+    wanted = functional.layer_norm(torch.from_numpy(x), (features,), *tensors, eps=1e-5).numpy()
+    np.testing.assert_allclose(run(made, x, (5, features)), wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_scale_and_shift_of_channels(isa):
+    x, scale, shift = random_numbers(11, 3, 6, 5, 7), random_numbers(12, 6), random_numbers(13, 6)
+    made = model(isa, x.shape[1:], x.shape[1:])
+    made.channel_scale_shift(0, 1, scale, shift)
+    wanted = x * scale[:, None, None] + shift[:, None, None]
+    np.testing.assert_allclose(run(made, x, x.shape[1:]), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_sums_with_an_activation(isa):
+    x = random_numbers(14, 3, 6, 5, 7)
+    for relu, activation, function in (
+        (False, None, lambda x: x),
+        (True, None, functional.relu),
+        (False, ("tanh", 0.0, 0.0), torch.tanh),
+    ):
+        made = model(isa, x.shape[1:], x.shape[1:])
+        made.add(0, 0, 1, relu, activation)
+        np.testing.assert_allclose(
+            run(made, x, x.shape[1:]), function(torch.from_numpy(2 * x)).numpy(), rtol=1e-5, atol=1e-6
+        )
+    x[0, 0, 0, 0] = np.nan
+    made = model(isa, x.shape[1:], x.shape[1:])
+    made.add(0, 0, 1, True, None)
+    assert np.isnan(run(made, x, x.shape[1:])[0, 0, 0, 0])
+
+
+@pytest.mark.parametrize("item", [(3, 9, 7), (50,), (4, 33)])
+@pytest.mark.parametrize("by_row", [False, True])
+def test_bytes(isa, item, by_row):
+    rows = item[0] if by_row and len(item) > 1 else 1
+    scale, shift = random_numbers(15, rows), random_numbers(16, rows)
+    made = model(isa, item, item)
+    made.set_byte_input(scale, shift)
+    made.apply(0, 1, ("clamp", -1e9, 1e9))
+    x = np.random.default_rng(17).integers(0, 256, (4, *item)).astype(np.uint8)
+    wide = (rows,) + (1,) * (len(item) - 1)
+    floats = x * scale.reshape(wide) + shift.reshape(wide)
+    np.testing.assert_allclose(run(made, x, item), floats, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(made(floats.astype(np.float32)), floats, rtol=1e-6)
+
+
+def test_a_geometry_that_does_not_fit_its_values_is_refused(isa):
+    shape = Shape(3, (8, 8), 16)
+    made = model(isa, (3, 8, 9), (16, 8, 8))
+    with pytest.raises(ValueError, match="does not fit"):
+        made.dense_conv(0, 1, shape.geometry, np.zeros((16, 27), np.float32), None, None, None, False, None)
