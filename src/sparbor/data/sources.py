@@ -1,10 +1,13 @@
 """Several places to get the same data from: the first that works is used."""
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
-from sparbor.data.fetch import DownloadError, logger
+from sparbor.data.fetch import DownloadError
 from sparbor.errors import DataError
+
+logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
