@@ -12,6 +12,8 @@ constexpr size_t floats_per_line = 16;
 constexpr size_t panel_budget = 128 * 1024;  // floats of a strip: well inside a second cache of 1 MiB
 constexpr size_t small_plane = 64;           // pixels that are not worth several strips
 
+constexpr size_t most_gathers = 2048;
+
 size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
 
 // A channel's floats such that the same pixel of all channels does not fall into the same lines of a cache.
@@ -35,7 +37,7 @@ Strips::Strips(const Geometry& geometry, size_t x_stride, bool zeros)
     find_copies();
     choose_rows();
     lay_out();
-    if (by_table()) make_tables();
+    if (!in_place_) make_tables();
 }
 
 void Strips::choose_pitch() {
@@ -46,7 +48,6 @@ void Strips::choose_pitch() {
 }
 
 void Strips::find_copies() {
-    if (in_place_) copies_.push_back({{0, 0}, 0, 0});
     for (int64_t ky = 0; ky < geometry_.kernel_h; ky++)
         for (int64_t kx = 0; kx < geometry_.kernel_w; kx++) {
             const Shift tap{ky * geometry_.dilation_h - geometry_.pad_top, kx * geometry_.dilation_w - geometry_.pad_left};
@@ -94,6 +95,10 @@ void Strips::lay_out() {
         for (const Tap& tap : taps_)
             offsets_.push_back(static_cast<uint32_t>(channel * channel_size_ + copies_[tap.copy].offset +
                                                      tap.shift * pitch_));
+    size_t block_floats = 0;  // of a channel, for four vectors of columns
+    const size_t block = std::min(columns(rows_), 4 * column_tile);
+    for (const Copy& copy : copies_) block_floats += copy.more_rows * pitch_ + block;
+    chunk_shift_ = chunk_shift(std::max(size_t{1}, block_floats / taps_.size()), offsets_.size());
     offsets_.resize(round_up(offsets_.size(), branch_size));
 }
 
@@ -109,7 +114,7 @@ void Strips::prepare(const Planes& planes, const float* item, const Strip& strip
     if (zeros_) std::memset(scratch + panel_floats(), 0, columns(rows_) * sizeof(float));
     const float* const planes_from = item + (strip.first_group * group_channels_ + first) * x_stride_;
     float* const to = scratch + first * channel_size_;
-    if (by_table()) {
+    if (!tables_.empty()) {
         const auto* table = &tables_[strip.first_row / rows_ * copies_.size()];
         for (const Copy& copy : copies_) {
             planes.gather(table->data(), table->size(), planes_from, x_stride_, last - first, to + copy.offset,
@@ -126,6 +131,8 @@ void Strips::prepare(const Planes& planes, const float* item, const Strip& strip
 }
 
 void Strips::make_tables() {
+    const size_t vectors = copies_.size() * columns(out_height_) / column_tile;
+    if (geometry_.out_width >= int64_t{column_tile} && vectors > most_gathers) return;
     for (size_t number = 0; number < strips(); number++)
         for (const Copy& copy : copies_) tables_.push_back(table(copy, strip(0, number)));
 }
@@ -158,10 +165,11 @@ std::vector<Gather> Strips::table(const Copy& copy, const Strip& strip) const {
 Panel Strips::panel(const float* item, const Strip& strip, size_t group, const float* scratch) const {
     const size_t count = columns(strip.rows) / column_tile;
     if (in_place_)
-        return {item + group * group_channels_ * x_stride_ + strip.first_row * pitch_, offsets_.data(), 0, count};
+        return {item + group * group_channels_ * x_stride_ + strip.first_row * pitch_, offsets_.data(), 0, count,
+                chunk_shift_};
     const size_t channel = (group - strip.first_group) * group_channels_;
     const size_t zeros = zeros_ ? panel_floats() - channel * channel_size_ : 0;
-    return {scratch + channel * channel_size_, offsets_.data(), static_cast<uint32_t>(zeros), count};
+    return {scratch + channel * channel_size_, offsets_.data(), static_cast<uint32_t>(zeros), count, chunk_shift_};
 }
 
 bool Strips::results_in_place(const Strip& strip) const {

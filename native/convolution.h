@@ -63,8 +63,8 @@ private:
     };
     std::vector<Tap> taps_;
     std::vector<uint32_t> offsets_;
-    // Where rows are shorter than a vector, by strip and copy, what each vector is made of.
-    bool by_table() const { return !in_place_ && geometry_.out_width < int64_t{column_tile}; }
+    uint32_t chunk_shift_;
+    // By strip and copy, what each vector is made of; none for large planes, whose rows are shifted one by one.
     void make_tables();
     std::vector<Gather> table(const Copy& copy, const Strip& strip) const;
     std::vector<std::vector<Gather>> tables_;

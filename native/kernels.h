@@ -100,13 +100,16 @@ struct Elementwise {
 constexpr size_t column_tile = 16;
 
 // Where the columns of each input lie: `count` times column_tile floats from data + offsets[input]. There are offsets
-// for whole branches. As many zeros lie at `zeros`, for layers with padding.
+// for whole branches. As many zeros lie at `zeros`, for layers with padding. What one chunk of branches, 2^chunk_shift of
+// them, reads for a few columns fits into a first cache; there are at most most_chunks.
 struct Panel {
     const float* data;
     const uint32_t* offsets;
     uint32_t zeros;
     size_t count;
+    uint32_t chunk_shift;
 };
+constexpr size_t most_chunks = 64;
 
 // Where the results of a group go: those of its neuron n, for `neurons` of them, to y + n * stride.
 struct Tile {

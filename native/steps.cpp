@@ -62,6 +62,15 @@ std::vector<float> whole(const float* values, size_t count, size_t multiple, flo
     return padded;
 }
 
+uint32_t chunk_shift(size_t input_floats, size_t inputs) {
+    const size_t branches = whole_branches(inputs) / branch_size;
+    constexpr size_t floats = 6 * 1024;  // of a first cache of 32 or 48 KiB
+    uint32_t shift = 0;
+    while ((2 << shift) * branch_size * input_floats <= floats || branches >> shift >= most_chunks)
+        shift++;
+    return shift;
+}
+
 float floor_of(bool relu) { return relu ? 0.0f : -std::numeric_limits<float>::infinity(); }
 
 SparseMatrix::SparseMatrix(const SparseArrays& arrays, size_t outputs, bool relu)
@@ -127,7 +136,8 @@ void SparseLinear::run_columns(const Call& call, const Rows& all) const {
         const size_t width = panel_columns(count);
         for (size_t i = 0; i < whole_branches(x_.features); i++) offsets[i] = static_cast<uint32_t>(i * width);
         columns.to_panel(rows, x_.features, width, data);
-        const Panel panel{data, offsets, static_cast<uint32_t>(x_.features * width), width / column_tile};
+        const Panel panel{data, offsets, static_cast<uint32_t>(x_.features * width), width / column_tile,
+                          chunk_shift(width, x_.features)};
         run_linear(
             call, rows, matrix_.groups(), work_ * width,
             [&](size_t first, size_t last, size_t thread) {

@@ -179,5 +179,7 @@ private:
 // Numbers padded to a multiple.
 std::vector<float> whole(const float* values, size_t count, size_t multiple, float filler);
 float floor_of(bool relu);
+// How many branches make a chunk of a panel, of whose inputs each has so many floats for a block of columns.
+uint32_t chunk_shift(size_t input_floats, size_t inputs);
 
 }  // namespace sparbor

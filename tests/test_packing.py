@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparbor.errors import ArgumentError
+from sparbor.filters import pack_by_groups, pack_filters, real_rows
 from sparbor.packing import BRANCH, GROUP, Precision, nearest_words, pack, pack_dense
 from tests.layers import random_mask, random_weight, slot_mask
 
@@ -148,3 +149,46 @@ def test_a_weight_that_is_not_kept_may_be_anything():
     weight = np.array([[np.nan, 1.0]], np.float32)
     unpacked, _ = pack(weight, np.array([[False, True]])).unpack()
     np.testing.assert_array_equal(unpacked[0, 0], 0)
+
+
+def test_filters_come_back():
+    rng = np.random.default_rng(7)
+    for outputs, fan_in in SHAPES:
+        weight, bias = random_weight(rng, outputs, fan_in), np.ones(outputs, np.float32)
+        exact, halves = pack_filters(weight, bias), pack_filters(weight, bias, Precision.F16)
+        np.testing.assert_array_equal(exact.unpack()[0], weight)
+        np.testing.assert_allclose(halves.unpack()[0], weight, rtol=2**-11, atol=1e-9)
+        assert exact.unpack()[1].all()
+        assert exact.active == halves.active == outputs * fan_in
+        assert sum(array.nbytes for array in exact.arrays().values()) == 4 * (weight.size + outputs)
+        assert sum(array.nbytes for array in halves.arrays().values()) == 2 * weight.size + 8 * outputs
+
+
+@pytest.mark.parametrize(("outputs", "groups"), [(40, 1), (40, 2), (48, 3), (32, 2), (6, 6)])
+@pytest.mark.parametrize("precision", Precision)
+def test_neurons_of_two_convolution_groups_never_share_a_slot(outputs, groups, precision):
+    rng = np.random.default_rng(8)
+    weight, bias = random_weight(rng, outputs, 45), rng.standard_normal(outputs).astype(np.float32)
+    mask = random_mask(rng, outputs, 45, 0.3)
+    layer, real = pack_by_groups(weight, mask, bias, groups, precision), real_rows(outputs, groups)
+    assert len(real) == layer.outputs == (outputs if groups == 1 else groups * (-(-outputs // groups // GROUP) * GROUP))
+    unpacked, found = layer.unpack()
+    np.testing.assert_array_equal(found[real], mask)
+    assert not found[~real].any()
+    assert not layer.has_synapses_outside(real)
+    tolerance = 0 if precision is Precision.F32 else 1 / 64
+    np.testing.assert_allclose(unpacked[real], np.where(mask, weight, 0), rtol=tolerance, atol=tolerance * 1e-4)
+    np.testing.assert_array_equal(layer.bias[real], bias)
+    assert np.flatnonzero(real).reshape(groups, -1)[:, 0].tolist() == [
+        group * layer.outputs // groups for group in range(groups)
+    ]
+
+
+def test_only_real_neurons_can_be_padded():
+    weight, mask = np.ones((20, 32), np.float32), np.ones((20, 32), bool)
+    full = pack_by_groups(weight, mask, None, 2)
+    assert full.padded
+    assert not full.padded_among(real_rows(20, 2))
+    mask[3, 5] = False
+    assert pack_by_groups(weight, mask, None, 2).padded_among(real_rows(20, 2))
+    assert full.has_synapses_outside(np.zeros(32, bool))

@@ -13,10 +13,12 @@ import sparbor
 from sparbor import engine
 from sparbor.buffers import plan_buffers
 from sparbor.errors import ArgumentError, ModelFileError
+from sparbor.filters import pack_filters
 from sparbor.model_file import save
 from sparbor.packing import Precision
 from sparbor.program import ACTIVATIONS, Activation, Operation, Program
 from sparbor.runtime import Runtime, choose_kernel_set, kernel_sets
+from sparbor.windows import AverageWindow, Window
 from tests.layers import mlp, relative_error
 
 
@@ -395,6 +397,44 @@ def test_buffers_are_shared_by_values_that_do_not_live_together():
     )
     buffers = plan_buffers(Program(((8,),) * 4, 0, 3, operations))
     assert buffers[1] == buffers[2] != buffers[0]
+
+
+def test_what_reads_its_input_while_it_writes_has_a_buffer_of_its_own():
+    """Planes are read more than once; a sum may lie where either of its terms ends."""
+    window, relu = Window((3, 3), padding=(1, 1, 1, 1), groups=4), Activation("relu")
+    filters = {"conv": pack_filters(np.ones((4, 9), np.float32))}
+    average = AverageWindow((3, 3), padding=(1, 1, 1, 1), groups=4)
+    for operation in (
+        Operation("convolution", (1,), 2, "conv", relu, window),
+        Operation("max_pool", (1,), 2, settings=window),
+        Operation("average_pool", (1,), 2, settings=average),
+        Operation("adaptive_max_pool", (1,), 2),
+        Operation("concat", (1,), 2),
+    ):
+        operations = (Operation("activation", (0,), 1, None, relu), operation)
+        buffers = plan_buffers(Program(((4, 6, 6),) * 3, 0, 2, operations, filters))
+        assert buffers[2] != buffers[1], operation.kind
+    for left, right, shared in ((1, 2, 1), (2, 1, 1), (1, 1, 1)):
+        operations = (
+            Operation("max_pool", (0,), 1, settings=window),
+            Operation("max_pool", (0,), 2, settings=window),
+            Operation("add", (left, right), 3),
+            Operation("add", (2, 3), 4),
+        )
+        buffers = plan_buffers(Program(((4, 6, 6),) * 5, 0, 4, operations))
+        assert buffers[3] == buffers[shared] != buffers[2]
+
+
+def test_a_reshape_that_moves_nothing_costs_nothing():
+    """An image of one channel is one row already; of two it is not."""
+    for channels, shared in ((1, True), (2, False)):
+        shapes = ((channels, 6, 6), (36 * channels,), (36 * channels,))
+        operations = (Operation("reshape", (0,), 1), Operation("activation", (1,), 2, None, Activation("tanh")))
+        program = Program(shapes, 0, 2, operations)
+        buffers = plan_buffers(program)
+        assert (buffers[0] == buffers[1]) == shared
+        x = batch_of(3, 36 * channels)
+        np.testing.assert_allclose(Runtime(program)(x.reshape(3, channels, 6, 6)), np.tanh(x), rtol=1e-5, atol=1e-6)
 
 
 def test_models_whose_values_live_long_are_right():

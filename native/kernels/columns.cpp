@@ -1,6 +1,10 @@
 // Layers over many columns at once, rows of a batch or pixels of a plane, as plain loops over vectors of columns;
 // compiled like elementwise.cpp, once for each kernel set. An input's columns lie side by side, so a synapse is one
 // multiply-add of its weight and sixteen of them.
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 #include <cstring>
 
 #include "../kernels.h"
@@ -102,65 +106,138 @@ void decode_exact(const float* weights, const uint8_t* indices, const uint32_t* 
     }
 }
 
-// Decodes a group's slots and says how many they are. Padding reads zeros.
-size_t decode(const SparseLayer& layer, const Group& group, const Panel& panel, Synapses* to) {
+// The slots of a group, by chunk: each chunk's from starts[chunk] to starts[chunk + 1].
+struct Chunks {
+    size_t count = 1;
+    uint32_t starts[most_chunks + 1] = {};
+
+    Chunks(const SparseLayer& layer, const Group& group, uint32_t shift) {
+        const uint16_t* branch = layer.branches + group.branch;
+        for (const Run* run = layer.runs + group.run; run != layer.runs + group.run + group.runs; run++)
+            for (size_t i = 0; i < run->branches; i++) {
+                const size_t chunk = *branch++ >> shift;
+                starts[chunk + 1] += run->slots;
+                if (chunk >= count) count = chunk + 1;
+            }
+        for (size_t chunk = 0; chunk < count; chunk++) starts[chunk + 1] += starts[chunk];
+    }
+};
+
+// Decodes a group's slots, sorted by chunk. Padding reads zeros.
+void decode(const SparseLayer& layer, const Group& group, const Panel& panel, const Chunks& chunks, Synapses* to) {
+    uint32_t next[most_chunks];
+    for (size_t chunk = 0; chunk < chunks.count; chunk++) next[chunk] = chunks.starts[chunk];
     size_t slot = group.slot;
     const uint16_t* branch = layer.branches + group.branch;
     for (const Run* run = layer.runs + group.run; run != layer.runs + group.run + group.runs; run++)
         for (size_t i = 0; i < run->branches; i++, branch++) {
             const uint32_t* offsets = panel.offsets + *branch * branch_size;
             const Branch inputs(offsets);
-            for (size_t k = 0; k < run->slots; k++, slot++, to++)
+            uint32_t& at = next[*branch >> panel.chunk_shift];
+            Synapses* decoded = to + at;
+            at += run->slots;
+            for (const Synapses* end = decoded + run->slots; decoded != end; decoded++, slot++)
                 if (layer.words)
-                    decode_words(layer.words + slot * group_size, inputs, panel.zeros, *to);
+                    decode_words(layer.words + slot * group_size, inputs, panel.zeros, *decoded);
                 else
                     decode_exact(layer.weights + slot * group_size, layer.indices + slot * group_size, offsets,
-                                 panel.zeros, *to);
+                                 panel.zeros, *decoded);
         }
-    return slot - group.slot;
 }
 
-// Some neurons over some lane groups of columns, with all sums in registers.
+// A few neurons' synapses of a slot, each weight in all lanes. A processor can load twice a cycle, and the columns take
+// most of that: on AVX-512 four weights are loaded at once and spread by shuffles, and two offsets.
+#if defined(__AVX512F__)
+constexpr size_t at_once = 4;
+struct Few {
+    Vector weights[at_once];
+    size_t offsets[at_once];
+
+    ALWAYS_INLINE Few(const Synapses& slot, size_t first) {
+        const Vector four = in_register(_mm512_broadcast_f32x4(_mm_load_ps(slot.weights + first)));
+        weights[0] = _mm512_permute_ps(four, 0x00);
+        weights[1] = _mm512_permute_ps(four, 0x55);
+        weights[2] = _mm512_permute_ps(four, 0xAA);
+        weights[3] = _mm512_permute_ps(four, 0xFF);
+        UNROLL for (size_t i = 0; i < at_once; i += 2) {
+            uint64_t two;
+            std::memcpy(&two, slot.offsets + first + i, sizeof two);
+            offsets[i] = static_cast<uint32_t>(two);
+            offsets[i + 1] = two >> 32;
+        }
+    }
+};
+#else
+constexpr size_t at_once = 1;
+struct Few {
+    Vector weights[1];
+    size_t offsets[1];
+
+    ALWAYS_INLINE Few(const Synapses& slot, size_t neuron)
+        : weights{in_register(everywhere(slot.weights[neuron]))}, offsets{slot.offsets[neuron]} {}
+};
+#endif
+
+// A group with its slots, some lane groups of columns, and where the results go.
+struct Work {
+    const SparseLayer& layer;
+    size_t group;
+    const Synapses* slots;
+    const Chunks& chunks;
+    const float* x;
+    float* y;
+    size_t stride, neurons;
+};
+
+// Some neurons and one chunk, with all sums in registers. Sums of several chunks wait in the results' place.
 template <size_t neurons, size_t width>
-void sparse_block(const Synapses* slots, size_t count, size_t first, const float* x, Vector (&sums)[neurons][width * parts]) {
+ALWAYS_INLINE void sparse_block(const Work& work, size_t chunk, size_t first) {
+    Vector sums[neurons][width * parts];
     UNROLL for (size_t i = 0; i < neurons; i++)
-        UNROLL for (size_t part = 0; part < width * parts; part++) sums[i][part] = Vector{};
-    for (const Synapses* slot = slots; slot != slots + count; slot++)
-        UNROLL for (size_t i = 0; i < neurons; i++) {
-            const Vector weight = in_register(everywhere(slot->weights[first + i]));
-            const float* row = x + slot->offsets[first + i];
-            UNROLL for (size_t part = 0; part < width * parts; part++)
-                sums[i][part] += weight * load(row + part * lanes);
+        UNROLL for (size_t part = 0; part < width * parts; part++)
+            sums[i][part] =
+                chunk == 0 || first + i >= work.neurons ? Vector{} : load(work.y + (first + i) * work.stride + part * lanes);
+    const Synapses* const end = work.slots + work.chunks.starts[chunk + 1];
+    for (const Synapses* slot = work.slots + work.chunks.starts[chunk]; slot != end; slot++)
+        UNROLL for (size_t i = 0; i < neurons; i += at_once) {
+            const Few few(*slot, first + i);
+            UNROLL for (size_t k = 0; k < at_once; k++)
+                UNROLL for (size_t part = 0; part < width * parts; part++)
+                    sums[i + k][part] += few.weights[k] * load(work.x + few.offsets[k] + part * lanes);
         }
-}
-
-template <size_t width>
-void sparse_columns(const SparseLayer& layer, size_t group, const Synapses* slots, size_t count, const float* x,
-                    const Tile& tile, float* y) {
-    constexpr size_t at_once = sparse_sums / width;
-    for (size_t first = 0; first < tile.neurons; first += at_once) {
-        Vector sums[at_once][width * parts];
-        sparse_block<at_once, width>(slots, count, first, x, sums);
-        UNROLL for (size_t i = 0; i < at_once; i++)
-            if (first + i < tile.neurons)
-                finish(layer, group * group_size + first + i, sums[i], width * parts, y + (first + i) * tile.stride);
+    const bool last = chunk + 1 == work.chunks.count;
+    UNROLL for (size_t i = 0; i < neurons; i++) {
+        if (first + i >= work.neurons) break;
+        float* y = work.y + (first + i) * work.stride;
+        if (last)
+            finish(work.layer, work.group * group_size + first + i, sums[i], width * parts, y);
+        else
+            UNROLL for (size_t part = 0; part < width * parts; part++) store(y + part * lanes, sums[i][part]);
     }
 }
 
+template <size_t width>
+void sparse_columns(const Work& work) {
+    constexpr size_t neurons = sparse_sums / width;
+    for (size_t chunk = 0; chunk < work.chunks.count; chunk++)
+        for (size_t first = 0; first < work.neurons; first += neurons) sparse_block<neurons, width>(work, chunk, first);
+}
+
 void sparse(const SparseLayer& layer, size_t group, const Panel& panel, const Tile& tile, Synapses* decoded) {
-    const size_t count = decode(layer, layer.groups[group], panel, decoded);
+    const Chunks chunks(layer, layer.groups[group], panel.chunk_shift);
+    decode(layer, layer.groups[group], panel, chunks, decoded);
     for (size_t done = 0; done < panel.count;) {
         const size_t left = panel.count - done;
-        const float* x = panel.data + done * column_tile;
-        float* y = tile.y + done * column_tile;
+        const Work work{layer, group, decoded, chunks, panel.data + done * column_tile, tile.y + done * column_tile,
+                        tile.stride, tile.neurons};
         if (widest_sparse >= 4 && left >= 4) {
-            sparse_columns<widest_sparse >= 4 ? 4 : 1>(layer, group, decoded, count, x, tile, y);
+            sparse_columns<widest_sparse >= 4 ? 4 : 1>(work);
             done += 4;
         } else if (widest_sparse >= 2 && left >= 2) {
-            sparse_columns<widest_sparse >= 2 ? 2 : 1>(layer, group, decoded, count, x, tile, y);
+            sparse_columns<widest_sparse >= 2 ? 2 : 1>(work);
             done += 2;
         } else {
-            sparse_columns<1>(layer, group, decoded, count, x, tile, y);
+            sparse_columns<1>(work);
             done += 1;
         }
     }

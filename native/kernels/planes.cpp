@@ -135,43 +135,139 @@ void narrow(const float* rows, size_t pitch, size_t width, size_t count, float* 
     }
 }
 
-// Takes a window's maximum: NaN wins and stays.
+// A window's maximum: NaN wins and stays.
 struct Greatest {
     static constexpr float start = -infinity;
     static float take(float so_far, float x) { return x > so_far || x != x ? x : so_far; }
+    static Vector take(Vector so_far, Vector x) { return (x > so_far) | (x != x) ? x : so_far; }
 };
 
 struct Total {
     static constexpr float start = 0;
     static float take(float so_far, float x) { return so_far + x; }
+    static Vector take(Vector so_far, Vector x) { return so_far + x; }
 };
 
-template <class Window, int64_t known_stride>
-void take_strided(const float* x, int64_t any_stride, size_t count, float* y) {
-    const int64_t stride = known_stride ? known_stride : any_stride;
-    for (size_t i = 0; i < count; i++) y[i] = Window::take(y[i], x[static_cast<int64_t>(i) * stride]);
+constexpr int64_t span_floats = 2048;  // that a row of windows works on at once
+
+// For some columns, what the windows' rows make of them. Columns outside of the plane count for nothing.
+template <class Window>
+void take_rows(const Geometry& g, const float* plane, int64_t out_row, int64_t first, int64_t count, float* columns) {
+    for (int64_t i = 0; i < count; i += lanes) {
+        Vector taken = Window::start - Vector{};
+        for (int64_t ky = 0; ky < g.kernel_h; ky++) {
+            const int64_t row = out_row * g.stride_h + ky * g.dilation_h - g.pad_top, at = first + i;
+            if (row < 0 || row >= g.height) continue;
+            taken = Window::take(taken, load_between(plane + row * g.width + at, -at, g.width - at));
+        }
+        store(columns + i, taken);
+    }
+    fill(columns, clamp(-first, 0, count), Window::start);
+    const int64_t inside = clamp(g.width - first, 0, count);
+    fill(columns + inside, count - inside, Window::start);
 }
 
-// A row of windows: each tap in turn for all outputs that have it.
+// Sixteen windows' part of those columns.
+template <class Window>
+Vector take_columns(const Geometry& g, const float* columns) {
+    Vector taken = Window::start - Vector{};
+    for (int64_t kx = 0; kx < g.kernel_w; kx++) {
+        const float* x = columns + kx * g.dilation_w;
+        if (g.stride_w == 1) {
+            taken = Window::take(taken, load(x));
+        } else if (g.stride_w == 2) {
+            taken = Window::take(taken, evens(load(x), load(x + lanes)));
+        } else {
+            Vector chosen;
+            for (int64_t lane = 0; lane < lanes; lane++) chosen[lane] = x[lane * g.stride_w];
+            taken = Window::take(taken, chosen);
+        }
+    }
+    return taken;
+}
+
+// One window whose taps lie too far from each other for the above.
+template <class Window>
+float take_window(const Geometry& g, const float* plane, int64_t out_row, int64_t out_column) {
+    float taken = Window::start;
+    for (int64_t ky = 0; ky < g.kernel_h; ky++)
+        for (int64_t kx = 0; kx < g.kernel_w; kx++) {
+            const int64_t row = out_row * g.stride_h + ky * g.dilation_h - g.pad_top;
+            const int64_t column = out_column * g.stride_w + kx * g.dilation_w - g.pad_left;
+            if (row >= 0 && row < g.height && column >= 0 && column < g.width)
+                taken = Window::take(taken, plane[row * g.width + column]);
+        }
+    return taken;
+}
+
+// A row of windows, as many at once as their columns fit.
 template <class Window>
 void pool_row(const Geometry& g, const float* plane, int64_t out_row, float* y) {
-    fill(y, g.out_width, Window::start);
-    for (int64_t ky = 0; ky < g.kernel_h; ky++) {
-        const int64_t row = out_row * g.stride_h + ky * g.dilation_h - g.pad_top;
-        if (row < 0 || row >= g.height) continue;
-        for (int64_t kx = 0; kx < g.kernel_w; kx++) {
-            const int64_t column = kx * g.dilation_w - g.pad_left;
-            const Span inside(column, g.stride_w, g.width, g.out_width);
-            const float* x = plane + row * g.width + column + inside.first * g.stride_w;
-            const size_t count = inside.last - inside.first;
-            if (g.stride_w == 1) take_strided<Window, 1>(x, 1, count, y + inside.first);
-            else if (g.stride_w == 2) take_strided<Window, 2>(x, 2, count, y + inside.first);
-            else take_strided<Window, 0>(x, g.stride_w, count, y + inside.first);
+    float columns[span_floats];
+    const int64_t reach = (g.kernel_w - 1) * g.dilation_w + 1;
+    const int64_t at_once = (span_floats - reach - 2 * lanes) / g.stride_w / lanes * lanes;
+    if (at_once <= 0) {
+        for (int64_t i = 0; i < g.out_width; i++) y[i] = take_window<Window>(g, plane, out_row, i);
+        return;
+    }
+    for (int64_t first = 0; first < g.out_width; first += at_once) {
+        const int64_t windows = least(at_once, g.out_width - first);
+        const int64_t start = first * g.stride_w - g.pad_left, count = (windows - 1) * g.stride_w + reach;
+        take_rows<Window>(g, plane, out_row, start, count, columns);
+        for (int64_t i = 0; i < windows; i += lanes) {
+            const Vector taken = take_columns<Window>(g, columns + i * g.stride_w);
+            if (i + lanes <= windows) store(y + first + i, taken);
+            else for (int64_t lane = 0; lane < windows - i; lane++) y[first + i + lane] = taken[lane];
         }
     }
 }
 
+// Every second of 32 numbers, from the second on.
+inline Vector odds(Vector low, Vector high) {
+#if defined(__AVX512F__)
+    return __builtin_shuffle(low, high, Integers{1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31});
+#else
+    float all[2 * lanes], some[lanes];
+    store(all, low);
+    store(all + lanes, high);
+    for (int64_t lane = 0; lane < lanes; lane++) some[lane] = all[2 * lane + 1];
+    return load(some);
+#endif
+}
+
+// 2 × 2 windows that share no pixel and leave none out but a last row.
+bool halves(const Geometry& g) {
+    return g.kernel_h == 2 && g.kernel_w == 2 && g.stride_h == 2 && g.stride_w == 2 && g.pad_top == 0 &&
+           g.pad_left == 0 && g.dilation_h == 1 && g.dilation_w == 1 && g.width == 2 * g.out_width &&
+           g.height >= 2 * g.out_height && g.width <= span_floats;
+}
+
+// Pairs of rows become one row, some of them one after the other, and then pairs of their numbers one number.
+template <class Window>
+void halve(const Geometry& g, const float* plane, float* y) {
+    float rows[span_floats + 2 * lanes];
+    const int64_t at_once = span_floats / g.width;
+    for (int64_t row = 0; row < g.out_height; row += at_once) {
+        const int64_t count = least(at_once, g.out_height - row);
+        for (int64_t r = 0; r < count; r++) {
+            const float* x = plane + 2 * (row + r) * g.width;
+            for (int64_t i = 0; i < g.width; i += lanes)
+                store(rows + r * g.width + i, Window::take(load_between(x + i, 0, g.width - i),
+                                                           load_between(x + g.width + i, 0, g.width - i)));
+        }
+        const int64_t results = count * g.out_width;
+        for (int64_t i = 0; i < results; i += lanes, y += lanes) {
+            const Vector low = load(rows + 2 * i), high = load(rows + 2 * i + lanes);
+            const Vector taken = Window::take(evens(low, high), odds(low, high));
+            if (i + lanes <= results) store(y, taken);
+            else for (int64_t lane = 0; lane < results - i; lane++) y[lane] = taken[lane];
+        }
+        y += results - (results + lanes - 1) / lanes * lanes;
+    }
+}
+
 void max_pool(const Geometry& g, const float* plane, float* y) {
+    if (halves(g)) return halve<Greatest>(g, plane, y);
     for (int64_t row = 0; row < g.out_height; row++, y += g.out_width) pool_row<Greatest>(g, plane, row, y);
 }
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sparbor.packing import GROUP, SparseLayer
+import numpy as np
+
+from sparbor.packing import GROUP, Bools, SparseLayer
 from sparbor.runtime import choose_kernel_set
 
 # The share of its slots from which a linear layer is faster dense, for few rows and for many.
@@ -15,8 +17,13 @@ _LINEAR: Mapping[str, tuple[float, float]] = {
 }
 _MANY_ROWS = 6
 
-# The same for a convolution.
-_CONVOLUTION: Mapping[str, float] = {"avx512": 0.7, "avx2": 0.5, "portable": 0.5}
+# The same for a convolution, for planes of few output pixels and of many.
+_CONVOLUTION: Mapping[str, tuple[float, float]] = {
+    "avx512": (0.58, 0.6),
+    "avx2": (0.5, 0.62),
+    "portable": (0.7, 0.83),
+}
+_MANY_PIXELS = 32
 
 
 def dense_is_faster(layer: SparseLayer, rows: int) -> bool:
@@ -26,11 +33,15 @@ def dense_is_faster(layer: SparseLayer, rows: int) -> bool:
     return share > (few if rows < _MANY_ROWS else many)
 
 
-def convolution_is_faster_dense(layer: SparseLayer, outputs: int, pixels: int) -> bool:
-    """Whether the dense kernel would beat the sparse one.
+def convolution_is_faster_dense(layer: SparseLayer, real: Bools, groups: int, pixels: int) -> bool:
+    """Whether the dense kernel would beat the sparse one on planes of so many pixels.
 
-    A dense convolution has `outputs` rows; a sparse one's are filled up to whole groups, as many more as one of few
-    channels or of many groups needs.
+    `real` are the outputs that do not only fill a group of neurons: the kernels skip the others. A depthwise
+    convolution has one output to a group, for which no slots pay.
     """
-    share = layer.topology.slots * GROUP / (outputs * layer.fan_in)
-    return share > _CONVOLUTION[choose_kernel_set()]
+    outputs = int(real.sum())
+    if outputs == groups > 1:
+        return True
+    few, many = _CONVOLUTION[choose_kernel_set()]
+    share = np.count_nonzero(layer.lanes(real)) / (outputs * layer.fan_in)
+    return bool(share > (few if pixels < _MANY_PIXELS else many))

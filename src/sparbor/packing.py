@@ -108,13 +108,13 @@ class SparseLayer:
     def padded_among(self, real: Bools) -> bool:
         """The same for these of the outputs alone: the others need no answer."""
         padding = self.padding
-        return bool(padding.any()) and bool((padding & self._lanes(real)).any())
+        return bool(padding.any()) and bool((padding & self.lanes(real)).any())
 
     def has_synapses_outside(self, real: Bools) -> bool:
         """Whether an output that is not one of these has synapses."""
-        return bool((~self.padding & ~self._lanes(real)).any())
+        return bool((~self.padding & ~self.lanes(real)).any())
 
-    def _lanes(self, outputs: Bools) -> Bools:
+    def lanes(self, outputs: Bools) -> Bools:
         """Which of the (slots, 16) places belong to one of these outputs."""
         whole = np.zeros((len(self.topology.runs_per_group), GROUP), np.bool_)
         whole.reshape(-1)[: len(outputs)] = outputs

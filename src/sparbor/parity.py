@@ -20,9 +20,10 @@ from sparbor.runtime import Runtime
 _MOST = 16  # items of the example that are compared
 _ODD = 5  # items of the second batch: no usual size of anything else
 
-# By what a linear layer may change an answer, as a share of it. 16-bit synapses usually do by less than 0.8 %; where
+# By what one layer may change an answer, as a share of it. 16-bit synapses usually do by less than 0.8 %; where
 # terms cancel they do by more. They need not be told from a wrong operation: exact weights are compared first.
 _ROUNDING = {Precision.F32: 1e-5, Precision.F16: 1 / 16}
+_LARGEST_ROUNDING = 1 / 4  # what many layers together may do
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ class Answers:
 
     def check(self, runtime: Runtime, precision: Precision) -> None:
         """Raise if the runtime's answers differ by more than rounding does."""
-        layers = max(1, len(runtime.describe()))
+        # One layer's rounding has nothing to do with another's: together they grow as the root of their number.
+        growth = math.sqrt(max(1, len(runtime.describe())))
+        rounding = min(growth * _ROUNDING[precision], _LARGEST_ROUNDING)
         for batch in self.batches:
             computed = runtime(batch.given)
             if computed.shape != batch.answer.shape:
@@ -58,9 +61,8 @@ class Answers:
                     f"(batch, {', '.join(map(str, computed.shape[1:]))}): as squeeze() does; name its dimension"
                 )
             error, answer = _distance(computed, batch.answer), _distance(torch.zeros(()), batch.answer)
-            rounding = layers * _ROUNDING[precision]
-            if not error <= rounding * answer and not error <= layers * _sensitivity(runtime, batch.items, precision):
-                raise _complaint(batch.what, error / answer if answer else math.inf, precision)
+            if not error <= rounding * answer and not error <= growth * _sensitivity(runtime, batch.items, precision):
+                raise _complaint(batch.what, error / answer if answer else math.inf, rounding, precision)
 
 
 def _sensitivity(runtime: Runtime, items: Tensor, precision: Precision) -> float:
@@ -109,7 +111,7 @@ def _distance(one: Tensor, other: Tensor) -> float:
     return float(torch.where(other.isfinite(), one.double() - other, 0.0).norm())
 
 
-def _complaint(what: str, error: float, precision: Precision) -> SparborError:
+def _complaint(what: str, error: float, rounding: float, precision: Precision) -> SparborError:
     if precision is Precision.F32:
         return SparborError(
             f"the engine's answer to {what} differs from the model's by {error:.2g} of it, more than rounding does: "
@@ -117,5 +119,5 @@ def _complaint(what: str, error: float, precision: Precision) -> SparborError:
         )
     return ArgumentError(
         f"precision={precision.value!r}: 16-bit synapses change the model's answer to {what} by {error:.2g} of it, "
-        f'more than 1/16 a layer: pass precision="f32"'
+        f'more than {rounding:.2g}: pass precision="f32"'
     )

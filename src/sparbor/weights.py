@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sparbor.crossover import convolution_is_faster_dense, dense_is_faster
-from sparbor.filters import Filters, pack_by_groups, pack_filters
+from sparbor.filters import Filters, pack_by_groups, pack_filters, real_rows
 from sparbor.packing import Floats, Layer, Precision, SparseLayer, pack, pack_dense
 from sparbor.program import Affine
 
@@ -48,7 +48,7 @@ class LayerWeights:
         """Sparse or dense, whichever is faster for planes of so many output pixels."""
         weight, mask, bias = self._arrays()
         sparse = pack_by_groups(weight, mask, bias, groups, precision)
-        if convolution_is_faster_dense(sparse, len(weight), pixels):
+        if convolution_is_faster_dense(sparse, real_rows(len(weight), groups), groups, pixels):
             return pack_filters(np.where(mask, weight, np.float32(0)), bias, precision)
         return sparse
 
