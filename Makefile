@@ -56,7 +56,8 @@ sanitize: setup
 	  --config-settings=build-dir=build/sanitize --config-settings=cmake.define.SPARBOR_SANITIZE=ON
 	env LD_PRELOAD="$(SANITIZER_LIBRARIES)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 	  PYTHONPATH="$(SANITIZED):.:$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
-	  $(BIN)/python -S -m pytest tests/test_packing.py tests/test_kernels.py tests/test_program.py tests/test_runtime.py
+	  $(BIN)/python -S -m pytest tests/test_packing.py tests/test_kernels.py tests/test_conv_kernels.py \
+	  tests/test_program.py tests/test_runtime.py
 
 clean:
 	rm -rf $(VENV) .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -34,7 +34,8 @@ Strips::Strips(const Geometry& geometry, size_t x_stride, bool zeros)
       group_channels_(geometry.channels / geometry.groups), out_height_(geometry.out_height), zeros_(zeros),
       in_place_(!zeros && reads_planes_as_they_are(geometry)) {
     choose_pitch();
-    find_copies();
+    find_copies(floats_per_line);
+    if (rows_need_strips()) find_copies(1);
     choose_rows();
     lay_out();
     if (!in_place_) make_tables();
@@ -47,7 +48,15 @@ void Strips::choose_pitch() {
     pitch_ = !in_place_ && little_waste ? aligned : width;
 }
 
-void Strips::find_copies() {
+// Whether so many copies of a small plane would crowd a second cache; then loads that cross lines cost less.
+bool Strips::rows_need_strips() const {
+    return pitch_ < floats_per_line && group_channels_ * channel_floats(out_height_) > panel_budget;
+}
+
+// One for each shift that is not whole `alignment`s of another's.
+void Strips::find_copies(size_t alignment) {
+    copies_.clear();
+    taps_.clear();
     for (int64_t ky = 0; ky < geometry_.kernel_h; ky++)
         for (int64_t kx = 0; kx < geometry_.kernel_w; kx++) {
             const Shift tap{ky * geometry_.dilation_h - geometry_.pad_top, kx * geometry_.dilation_w - geometry_.pad_left};
@@ -56,7 +65,7 @@ void Strips::find_copies() {
                 const int64_t below = tap.row - copy.shift.row;
                 shift = below / geometry_.stride_h;
                 return copy.shift.column == tap.column && below % geometry_.stride_h == 0 &&
-                       shift * pitch_ % floats_per_line == 0;
+                       shift * pitch_ % alignment == 0;
             };
             auto copy = std::find_if(copies_.begin(), copies_.end(), serves);
             if (copy == copies_.end()) {
@@ -165,11 +174,11 @@ std::vector<Gather> Strips::table(const Copy& copy, const Strip& strip) const {
 Panel Strips::panel(const float* item, const Strip& strip, size_t group, const float* scratch) const {
     const size_t count = columns(strip.rows) / column_tile;
     if (in_place_)
-        return {item + group * group_channels_ * x_stride_ + strip.first_row * pitch_, offsets_.data(), 0, count,
+        return {item + group * group_channels_ * x_stride_ + strip.first_row * pitch_, offsets_.data(), 0, 0, count,
                 chunk_shift_};
     const size_t channel = (group - strip.first_group) * group_channels_;
     const size_t zeros = zeros_ ? panel_floats() - channel * channel_size_ : 0;
-    return {scratch + channel * channel_size_, offsets_.data(), static_cast<uint32_t>(zeros), count, chunk_shift_};
+    return {scratch + channel * channel_size_, offsets_.data(), 0, static_cast<uint32_t>(zeros), count, chunk_shift_};
 }
 
 bool Strips::results_in_place(const Strip& strip) const {
@@ -292,7 +301,7 @@ DenseMatrix::DenseMatrix(const Geometry& geometry, size_t block, const float* we
 
 DenseConvolution::DenseConvolution(Value x, Value y, const Geometry& geometry, std::unique_ptr<DenseMatrix> matrix,
                                    std::optional<Activation> activation)
-    : Convolution(x, y, geometry, false, matrix->blocks().block, matrix->blocks().halves ? matrix->block_weights() : 0,
+    : Convolution(x, y, geometry, false, matrix->blocks().block, matrix->blocks().halves ? matrix->block_weights() + floats_per_line : 0,
                   static_cast<double>(geometry.out_channels * matrix->blocks().fan_in), activation),
       matrix_(std::move(matrix)) {}
 

@@ -47,7 +47,8 @@ private:
         size_t offset;
     };
     void choose_pitch();
-    void find_copies();
+    void find_copies(size_t alignment);
+    bool rows_need_strips() const;
     void choose_rows();
     void lay_out();
     size_t panel_floats() const { return groups_at_once_ * group_channels_ * channel_size_; }

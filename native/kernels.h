@@ -99,12 +99,13 @@ struct Elementwise {
 // The columns of a tile are the rows of a batch or the pixels of a plane, sixteen to a lane group.
 constexpr size_t column_tile = 16;
 
-// Where the columns of each input lie: `count` times column_tile floats from data + offsets[input]. There are offsets
-// for whole branches. As many zeros lie at `zeros`, for layers with padding. What one chunk of branches, 2^chunk_shift of
+// Where the columns of each input lie: `count` times column_tile floats from data + offsets[input], or without offsets
+// from data + input * step. There are offsets for whole branches. As many zeros lie at `zeros`, for layers with padding. What one chunk of branches, 2^chunk_shift of
 // them, reads for a few columns fits into a first cache; there are at most most_chunks.
 struct Panel {
     const float* data;
-    const uint32_t* offsets;
+    const uint32_t* offsets;  // else null
+    uint32_t step;
     uint32_t zeros;
     size_t count;
     uint32_t chunk_shift;
@@ -141,11 +142,12 @@ struct Columns {
     size_t block;  // outputs that `dense` computes at once
     // One group; `decoded` has room for its slots.
     void (*sparse)(const SparseLayer&, size_t group, const Panel&, const Tile&, Synapses* decoded);
-    // One block; `decoded` has room for its weights.
+    // One block; `decoded` has room for its weights and up to a whole vector.
     void (*dense)(const DenseBlocks&, size_t block, const Panel&, const Tile&, float* decoded);
-    // Rows as columns and back: `columns` floats for each input, of which the last may be zeros; then a row of zeros.
+    // Rows as columns: `columns` floats for each input, of which the last may be zeros, and then a row of zeros.
     void (*to_panel)(const Rows&, size_t fan_in, size_t columns, float* panel);
-    void (*to_rows)(const float* tile, size_t stride, size_t neurons, float* y, size_t y_stride, size_t rows);
+    // A group's results, `stride` floats for each neuron, as rows.
+    void (*to_rows)(const float* tile, size_t stride, float* y, size_t y_stride, size_t rows);
 };
 
 // One copy of a plane: its row r and column c are the (padded, upsampled) plane's row + r · stride_h and
@@ -178,7 +180,7 @@ struct Planes {
 struct KernelSet {
     const char* name;
     SparseKernel sparse;
-    size_t worth_columns;  // from so many rows on, columns are faster than `sparse`
+    size_t worth_columns;  // from so many rows on, columns are faster than `sparse`: the largest number for never
     DenseKernel dense;
     const Columns* columns;
     const Planes* planes;

@@ -109,11 +109,11 @@ size_t SparseLinear::own_floats(size_t columns) const {
     return matrix_.most_slots() * sizeof(Synapses) / sizeof(float) + group_size * columns;
 }
 
-// The first thread has the panel and its offsets as well.
+// The first thread has the panel as well.
 size_t SparseLinear::scratch_floats(const KernelSet& kernels, size_t batch) const {
     const size_t rows = batch * x_.rows, columns = panel_columns(rows);
     if (rows < kernels.worth_columns) return 0;
-    return own_floats(columns) + (x_.features + 1) * columns + whole_branches(x_.features);
+    return own_floats(columns) + (x_.features + 1) * columns;
 }
 
 void SparseLinear::run(const Call& call) const {
@@ -129,15 +129,13 @@ void SparseLinear::run_columns(const Call& call, const Rows& all) const {
     const Columns& columns = *call.kernels.columns;
     const size_t most = panel_columns(all.count);
     float* const data = call.scratch() + own_floats(most);
-    auto* const offsets = reinterpret_cast<uint32_t*>(data + (x_.features + 1) * most);
     for (size_t done = 0; done < all.count; done += most) {
         const size_t count = std::min(all.count - done, most);
         const Rows rows{all.x + done * all.x_stride, all.x_stride, all.y + done * all.y_stride, all.y_stride, count};
         const size_t width = panel_columns(count);
-        for (size_t i = 0; i < whole_branches(x_.features); i++) offsets[i] = static_cast<uint32_t>(i * width);
         columns.to_panel(rows, x_.features, width, data);
-        const Panel panel{data, offsets, static_cast<uint32_t>(x_.features * width), width / column_tile,
-                          chunk_shift(width, x_.features)};
+        const Panel panel{data, nullptr, static_cast<uint32_t>(width), static_cast<uint32_t>(x_.features * width),
+                          width / column_tile, chunk_shift(width, x_.features)};
         run_linear(
             call, rows, matrix_.groups(), work_ * width,
             [&](size_t first, size_t last, size_t thread) {
@@ -145,7 +143,7 @@ void SparseLinear::run_columns(const Call& call, const Rows& all) const {
                 auto* const decoded = reinterpret_cast<Synapses*>(sums + group_size * most);
                 for (size_t group = first; group < last; group++) {
                     columns.sparse(matrix_.layer(), group, panel, {sums, width, group_size}, decoded);
-                    columns.to_rows(sums, width, group_size, rows.y + group * group_size, rows.y_stride, count);
+                    columns.to_rows(sums, width, rows.y + group * group_size, rows.y_stride, count);
                 }
             },
             activation_);

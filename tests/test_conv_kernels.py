@@ -302,6 +302,14 @@ def test_average_pool(isa, kernel, stride, padding, dilation, ceil, plane, count
     np.testing.assert_allclose(run(made, x, wanted.shape[1:]), wanted, rtol=1e-5, atol=1e-6)
 
 
+def test_pooling_windows_whose_taps_lie_far_apart(isa):
+    x = random_numbers(18, 2, 5, 1, 6000)
+    wanted = functional.max_pool2d(torch.from_numpy(x), (1, 3), (1, 3), (0, 1), (1, 1200)).numpy()
+    made = model(isa, x.shape[1:], wanted.shape[1:])
+    made.pool(0, 1, pool_shape((1, 6000), wanted, (1, 3), (1, 3), (0, 1), (1, 1200)), "max", False, 0)
+    np.testing.assert_array_equal(run(made, x, wanted.shape[1:]), wanted)
+
+
 @pytest.mark.parametrize("kind", ["max", "average"])
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 5), (7, 7), (1, 4)])
 @pytest.mark.parametrize("plane", PLANES)

@@ -4,6 +4,7 @@
 // that are no normal halves take them one by one.
 #include <immintrin.h>
 
+#include <limits>
 #include <type_traits>
 
 #include "../kernels.h"
@@ -377,6 +378,9 @@ void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
 
 }  // namespace
 
-const KernelSet kernels{"avx512", sparse, 6, dense, &columns, &planes, &elementwise};
+// Four rows at a time are faster than columns, whatever the batch.
+constexpr size_t worth_columns = std::numeric_limits<size_t>::max();
+
+const KernelSet kernels{"avx512", sparse, worth_columns, dense, &columns, &planes, &elementwise};
 
 }  // namespace sparbor::avx512

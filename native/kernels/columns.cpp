@@ -1,7 +1,7 @@
 // Layers over many columns at once, rows of a batch or pixels of a plane, as plain loops over vectors of columns;
 // compiled like elementwise.cpp, once for each kernel set. An input's columns lie side by side, so a synapse is one
 // multiply-add of its weight and sixteen of them.
-#if defined(__AVX512F__)
+#if defined(__AVX__)
 #include <immintrin.h>
 #endif
 
@@ -29,7 +29,6 @@ constexpr size_t parts = column_tile / lanes;  // vectors for sixteen columns
 typedef float Vector __attribute__((vector_size(vector_bytes)));
 typedef float Unaligned __attribute__((vector_size(vector_bytes), aligned(4)));
 typedef uint32_t Integers __attribute__((vector_size(vector_bytes)));
-typedef uint16_t Shorts __attribute__((vector_size(vector_bytes / 2), aligned(2)));
 
 // Keeps the compiler from loading a value again for each use.
 ALWAYS_INLINE Vector in_register(Vector value) {
@@ -45,13 +44,22 @@ ALWAYS_INLINE Vector load(const float* at) { return *reinterpret_cast<const Unal
 ALWAYS_INLINE void store(float* at, Vector value) { *reinterpret_cast<Unaligned*>(at) = value; }
 ALWAYS_INLINE Vector everywhere(float value) { return value - Vector{}; }
 
-// A half's bits shifted into a float's are the same number 2^-112 times as large; exponent 31 never occurs.
-ALWAYS_INLINE Vector half_values(Integers halves) {
-    return reinterpret_cast<Vector>((halves & 0x8000u) << 16 | (halves & 0x7fffu) << 13) * 0x1p112f;
-}
+typedef uint16_t Shorts __attribute__((vector_size(vector_bytes / 2), aligned(2)));
 
 ALWAYS_INLINE Integers widen(const uint16_t* at) {
     return __builtin_convertvector(*reinterpret_cast<const Shorts*>(at), Integers);
+}
+
+ALWAYS_INLINE Vector load_halves(const uint16_t* at) {
+#if defined(__AVX512F__)
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
+#elif defined(__F16C__)
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
+#else
+    // A half's bits shifted into a float's are the same number 2^-112 times as large; exponent 31 never occurs.
+    const Integers halves = widen(at);
+    return reinterpret_cast<Vector>((halves & 0x8000u) << 16 | (halves & 0x7fffu) << 13) * 0x1p112f;
+#endif
 }
 
 // What becomes of an output's sums: scaled, with the bias, not less than the floor; NaN stays.
@@ -65,22 +73,32 @@ ALWAYS_INLINE void finish(const Layer& layer, size_t output, const Vector* sums,
     }
 }
 
-// Chooses from a branch's offsets by the low five bits.
+// Where a branch's inputs lie; the low five bits choose.
+struct EvenBranch {
+    uint32_t first, step;
+
+    ALWAYS_INLINE EvenBranch(const Panel& panel, size_t branch)
+        : first(static_cast<uint32_t>(branch * branch_size) * panel.step), step(panel.step) {}
+    ALWAYS_INLINE Integers choose(Integers words) const {
+        return first + (words & (uint32_t{branch_size} - 1)) * step;
+    }
+};
+
 #if defined(__AVX512F__)
-struct Branch {
+struct AnyBranch {
     Integers low, high;
 
-    ALWAYS_INLINE explicit Branch(const uint32_t* offsets) {
-        std::memcpy(&low, offsets, sizeof low);
-        std::memcpy(&high, offsets + lanes, sizeof high);
+    ALWAYS_INLINE AnyBranch(const Panel& panel, size_t branch) {
+        std::memcpy(&low, panel.offsets + branch * branch_size, sizeof low);
+        std::memcpy(&high, panel.offsets + branch * branch_size + lanes, sizeof high);
     }
     ALWAYS_INLINE Integers choose(Integers words) const { return __builtin_shuffle(low, high, words); }
 };
 #else
-struct Branch {
+struct AnyBranch {
     const uint32_t* offsets;
 
-    ALWAYS_INLINE explicit Branch(const uint32_t* from) : offsets(from) {}
+    ALWAYS_INLINE AnyBranch(const Panel& panel, size_t branch) : offsets(panel.offsets + branch * branch_size) {}
     ALWAYS_INLINE Integers choose(Integers words) const {
         Integers chosen;
         UNROLL for (size_t lane = 0; lane < lanes; lane++) chosen[lane] = offsets[words[lane] % branch_size];
@@ -89,20 +107,27 @@ struct Branch {
 };
 #endif
 
+template <class Branch>
 ALWAYS_INLINE void decode_words(const uint16_t* words, const Branch& branch, uint32_t zeros, Synapses& to) {
     UNROLL for (size_t lane = 0; lane < group_size; lane += lanes) {
         const Integers wide = widen(words + lane);
         const Integers chosen = branch.choose(wide);
         const Integers offsets = wide == 0 ? zeros + Integers{} : chosen;
-        store(to.weights + lane, half_values(wide));
+        store(to.weights + lane, load_halves(words + lane));
         std::memcpy(to.offsets + lane, &offsets, sizeof offsets);
     }
 }
 
-void decode_exact(const float* weights, const uint8_t* indices, const uint32_t* offsets, uint32_t zeros, Synapses& to) {
-    for (size_t lane = 0; lane < group_size; lane++) {
-        to.weights[lane] = weights[lane];
-        to.offsets[lane] = indices[lane] < branch_size ? offsets[indices[lane]] : zeros;
+template <class Branch>
+ALWAYS_INLINE void decode_exact(const float* weights, const uint8_t* indices, const Branch& branch, uint32_t zeros,
+                                Synapses& to) {
+    typedef uint8_t Bytes __attribute__((vector_size(lanes), aligned(1)));
+    UNROLL for (size_t lane = 0; lane < group_size; lane += lanes) {
+        const Integers wide = __builtin_convertvector(*reinterpret_cast<const Bytes*>(indices + lane), Integers);
+        const Integers chosen = branch.choose(wide);
+        const Integers offsets = wide >= uint32_t{branch_size} ? zeros + Integers{} : chosen;
+        store(to.weights + lane, load(weights + lane));
+        std::memcpy(to.offsets + lane, &offsets, sizeof offsets);
     }
 }
 
@@ -124,6 +149,7 @@ struct Chunks {
 };
 
 // Decodes a group's slots, sorted by chunk. Padding reads zeros.
+template <class Branch>
 void decode(const SparseLayer& layer, const Group& group, const Panel& panel, const Chunks& chunks, Synapses* to) {
     uint32_t next[most_chunks];
     for (size_t chunk = 0; chunk < chunks.count; chunk++) next[chunk] = chunks.starts[chunk];
@@ -131,8 +157,7 @@ void decode(const SparseLayer& layer, const Group& group, const Panel& panel, co
     const uint16_t* branch = layer.branches + group.branch;
     for (const Run* run = layer.runs + group.run; run != layer.runs + group.run + group.runs; run++)
         for (size_t i = 0; i < run->branches; i++, branch++) {
-            const uint32_t* offsets = panel.offsets + *branch * branch_size;
-            const Branch inputs(offsets);
+            const Branch inputs(panel, *branch);
             uint32_t& at = next[*branch >> panel.chunk_shift];
             Synapses* decoded = to + at;
             at += run->slots;
@@ -140,7 +165,7 @@ void decode(const SparseLayer& layer, const Group& group, const Panel& panel, co
                 if (layer.words)
                     decode_words(layer.words + slot * group_size, inputs, panel.zeros, *decoded);
                 else
-                    decode_exact(layer.weights + slot * group_size, layer.indices + slot * group_size, offsets,
+                    decode_exact(layer.weights + slot * group_size, layer.indices + slot * group_size, inputs,
                                  panel.zeros, *decoded);
         }
 }
@@ -225,7 +250,7 @@ void sparse_columns(const Work& work) {
 
 void sparse(const SparseLayer& layer, size_t group, const Panel& panel, const Tile& tile, Synapses* decoded) {
     const Chunks chunks(layer, layer.groups[group], panel.chunk_shift);
-    decode(layer, layer.groups[group], panel, chunks, decoded);
+    (panel.offsets ? decode<AnyBranch> : decode<EvenBranch>)(layer, layer.groups[group], panel, chunks, decoded);
     for (size_t done = 0; done < panel.count;) {
         const size_t left = panel.count - done;
         const Work work{layer, group, decoded, chunks, panel.data + done * column_tile, tile.y + done * column_tile,
@@ -285,8 +310,12 @@ void dense(const DenseBlocks& layer, size_t block, const Panel& panel, const Til
     if (layer.halves) {
         const uint16_t* halves = layer.halves + block * size;
         size_t i = 0;
-        for (; i + lanes <= size; i += lanes) store(decoded + i, half_values(widen(halves + i)));
-        for (; i < size; i++) decoded[i] = half_values(Integers{} + halves[i])[0];
+        for (; i + lanes <= size; i += lanes) store(decoded + i, load_halves(halves + i));
+        if (i < size) {
+            uint16_t last[lanes] = {};
+            std::memcpy(last, halves + i, (size - i) * sizeof last[0]);
+            store(decoded + i, load_halves(last));
+        }
         weights = decoded;
     }
     if (layer.block == 1) dense_tile<1>(layer, block, weights, panel, tile);
@@ -294,14 +323,19 @@ void dense(const DenseBlocks& layer, size_t block, const Panel& panel, const Til
 }
 
 void to_panel(const Rows& io, size_t fan_in, size_t columns, float* panel) {
-    for (size_t k = 0; k < fan_in; k++, panel += columns)
-        for (size_t row = 0; row < columns; row++) panel[row] = row < io.count ? io.x[row * io.x_stride + k] : 0.0f;
+    const size_t whole = io.count / column_tile * column_tile;
+    for (size_t k = 0; k < fan_in; k++, panel += columns) {
+        for (size_t first = 0; first < whole; first += column_tile)
+            UNROLL for (size_t row = first; row < first + column_tile; row++) panel[row] = io.x[row * io.x_stride + k];
+        for (size_t row = whole; row < columns; row++) panel[row] = row < io.count ? io.x[row * io.x_stride + k] : 0.0f;
+    }
     std::memset(panel, 0, columns * sizeof(float));
 }
 
-void to_rows(const float* tile, size_t stride, size_t neurons, float* y, size_t y_stride, size_t rows) {
+void to_rows(const float* tile, size_t stride, float* y, size_t y_stride, size_t rows) {
     for (size_t row = 0; row < rows; row++)
-        for (size_t neuron = 0; neuron < neurons; neuron++) y[row * y_stride + neuron] = tile[neuron * stride + row];
+        UNROLL for (size_t neuron = 0; neuron < group_size; neuron++)
+            y[row * y_stride + neuron] = tile[neuron * stride + row];
 }
 
 }  // namespace
