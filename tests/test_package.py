@@ -13,8 +13,8 @@ import sparbor
 
 SOURCES = sorted(Path(sparbor.__file__).parent.glob("*.py"))
 BY_NAME = {path.stem: path for path in SOURCES}
-TRAINING = ["pattern", "schedule", "distribution", "rewire", "modules", "recipe", "survey", "perforator"]
-LEVEL = {"errors": 0, "pattern": 1, "schedule": 1, "distribution": 1, "rewire": 2, "modules": 3} | {
+TRAINING = ["pattern", "matrix", "schedule", "distribution", "rewire", "modules", "recipe", "survey", "perforator"]
+LEVEL = {"errors": 0, "matrix": 1, "pattern": 1, "schedule": 1, "distribution": 1, "rewire": 2, "modules": 3} | {
     "recipe": 4,
     "survey": 5,
     "perforator": 6,
