@@ -1,6 +1,7 @@
 """Accuracy of dendritic models against dense ones: paired seeds, equal epochs, the same batches and recipe.
 
 ``python benchmarks/accuracy.py --dataset mnist --sparsity 0.7 0.9 --seeds 5 --json FILE``; run it again to continue.
+``--dataset cifar10 --data-dir DIR --distribution uniform erk`` shows what the distribution over layers does.
 """
 
 import argparse
@@ -8,56 +9,73 @@ import multiprocessing
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from results_file import ResultsFile
 from rich.console import Console
 from rich.table import Table
 
-from sparbor.benchmark.arms import Arm, Part, accuracy_percent, load_split, make_arms, train
+from sparbor.benchmark.arms import Arm, Split, accuracy_percent, load_split, make_arms, train
 from sparbor.benchmark.experiment import check_deployed, remaining_error_reduction
 from sparbor.benchmark.job import Job
 from sparbor.benchmark.measure import parameter_counts
+from sparbor.benchmark.models import TASKS
+from sparbor.distribution import DISTRIBUTIONS, Distribution
 from sparbor.lowering import deploy
 
 PROCESSES = 2
 PARITY_POINTS = 0.05
 
 
+class Variant(NamedTuple):
+    """What dendritic arms differ in."""
+
+    sparsity: float
+    distribution: Distribution
+
+
 @dataclass(frozen=True)
 class PairedRun:
-    """One seed: the dense arm and one dendritic arm for each sparsity, side by side."""
+    """One seed: the dense arm and one dendritic arm for each sparsity and distribution, side by side."""
 
     job: Job
-    sparsities: tuple[float, ...]
+    variants: tuple[Variant, ...]
 
 
 def run_seed(run: PairedRun) -> list[dict[str, Any]]:
     """Train and test all arms of one seed; a row for each."""
     torch.set_num_threads(1)
     split = load_split(run.job)
-    recipes = {f"slots {sparsity}": replace(run.job, sparsity=sparsity).recipe() for sparsity in run.sparsities}
+    recipes = {
+        f"slots {sparsity} {distribution}": replace(run.job.recipe(), sparsity=sparsity, distribution=distribution)
+        for sparsity, distribution in run.variants
+    }
     arms = make_arms(run.job, split, {"dense": None, **recipes})
     for _ in train(arms, split, run.job):
         pass
-    return [row(run.job, arm, split.test) for arm in arms]
+    return [row(run.job, arm, split) for arm in arms]
 
 
-def row(job: Job, arm: Arm, test: Part) -> dict[str, Any]:
+def row(job: Job, arm: Arm, split: Split) -> dict[str, Any]:
     """One measurement; ``sparsity`` is what was asked for, the parameter counts are what was reached.
 
     ``engine_test_accuracy`` is the deployed model's, of dendritic arms.
     """
     counts = parameter_counts(arm.model)
-    test_accuracy = accuracy_percent(arm.model, test)
-    deployed = check_deployed(arm, deploy(arm.model, test.images[:1]), test) if arm.perforator else None
+    test_accuracy = accuracy_percent(arm.model, split.test)
+    deployed = None
+    if arm.perforator:
+        deployed = check_deployed(arm, deploy(arm.model, split.test.images[:1], byte_input=job.task.byte_input), split)
     return {
         "dataset": job.dataset,
+        "data": split.description,
         "arm": arm.name.split()[0],
         "sparsity": arm.perforator.recipe.sparsity if arm.perforator else 0.0,
+        "distribution": arm.perforator.recipe.distribution if arm.perforator else None,
         "schedule": "constant",
         "seed": job.seed,
         "epochs": job.epochs,
@@ -66,29 +84,26 @@ def row(job: Job, arm: Arm, test: Part) -> dict[str, Any]:
         "engine_test_accuracy": deployed and deployed["test_accuracy_percent"],
         "active_parameters": counts["active_parameters"],
         "total_parameters": counts["total_parameters"],
-        "test_images": len(test.labels),
+        "test_images": len(split.test.labels),
         "training_seconds": sum(epoch.seconds for epoch in arm.epochs),
     }
 
 
 def missing_runs(options: argparse.Namespace, results: ResultsFile) -> Iterator[PairedRun]:
     """The seeds that the results do not hold in full."""
+    distributions = options.distribution or [TASKS[options.dataset].recipe.distribution]
+    variants = [Variant(*each) for each in product(options.sparsity, distributions)]
     for seed in range(options.seeds):
-        sparsities = tuple(
-            sparsity
-            for sparsity in options.sparsity
-            if not results.has(
-                dataset=options.dataset, epochs=options.epochs, seed=seed, arm="slots", sparsity=sparsity
-            )
-        )
-        if sparsities:
+        run = {"dataset": options.dataset, "epochs": options.epochs, "seed": seed, "arm": "slots"}
+        missing = tuple(variant for variant in variants if not results.has(**run, **variant._asdict()))
+        if missing:
             job = Job(dataset=options.dataset, epochs=options.epochs, seed=seed, data_dir=options.data_dir)
-            yield PairedRun(job, sparsities)
+            yield PairedRun(job, missing)
 
 
 def add_new(results: ResultsFile, rows: list[dict[str, Any]]) -> None:
     """Keep rows that are not there yet: a continued seed trains its dense arm once more, to the same result."""
-    identity = ("dataset", "epochs", "seed", "arm", "sparsity")
+    identity = ("dataset", "epochs", "seed", "arm", "sparsity", "distribution")
     results.add(*(row for row in rows if not results.has(**{name: row[name] for name in identity})))
 
 
@@ -97,14 +112,15 @@ def summary(rows: list[dict[str, Any]]) -> Table:
     dense = {row["seed"]: row["test_accuracy"] for row in rows if row["arm"] == "dense"}
     table = Table("arm", "active", "test accuracy (%)", "paired difference", "error reduction")
     table.title = f"{rows[0]['dataset']}, {rows[0]['epochs']} epochs, {len(dense)} seeds"
-    for sparsity in sorted({row["sparsity"] for row in rows}):
-        arm = [row for row in rows if row["sparsity"] == sparsity]
+    table.caption = f"Data: {', '.join(sorted({row['data'] for row in rows}))}."
+    for sparsity, distribution in sorted({(row["sparsity"], row["distribution"] or "") for row in rows}):
+        arm = [row for row in rows if (row["sparsity"], row["distribution"] or "") == (sparsity, distribution)]
         accuracies = [row["test_accuracy"] for row in arm]
         differences = [row["test_accuracy"] - dense[row["seed"]] for row in arm]
         reduction = remaining_error_reduction(mean(dense[row["seed"]] for row in arm), mean(accuracies))
         is_dense = arm[0]["arm"] == "dense"
         table.add_row(
-            "dense" if is_dense else f"slots {sparsity:.0%}",
+            "dense" if is_dense else f"slots {sparsity:.0%}, {distribution}",
             f"{mean(row['active_parameters'] for row in arm):,.0f}",
             with_spread(accuracies, ""),
             "" if is_dense else with_spread(differences, "+"),
@@ -116,11 +132,22 @@ def summary(rows: list[dict[str, Any]]) -> Table:
 def check_parity(rows: list[dict[str, Any]]) -> None:
     """The engine's test accuracy must be PyTorch's, but for its rounding: within 0.05 points, or one image."""
     for row in rows:
-        if row["engine_test_accuracy"] is None:
-            continue
-        apart = abs(row["engine_test_accuracy"] - row["test_accuracy"])
-        if apart > max(PARITY_POINTS, 100 / row["test_images"]) + 1e-9:
-            sys.exit(f"seed {row['seed']}, {row['sparsity']:.0%} sparse: engine accuracy is {apart:.3f} points off")
+        apart = points_apart(row)
+        if apart is not None and apart > max(PARITY_POINTS, 100 / row["test_images"]) + 1e-9:
+            sys.exit(f"seed {row['seed']}, {in_short(row)}: engine accuracy is {apart:.3f} points off")
+
+
+def points_apart(row: dict[str, Any]) -> float | None:
+    """Between the test accuracies on the engine and in PyTorch; ``None`` where it did not run on the engine."""
+    if row["engine_test_accuracy"] is None:
+        return None
+    return abs(row["engine_test_accuracy"] - row["test_accuracy"])
+
+
+def in_short(row: dict[str, Any]) -> str:
+    """An arm and its accuracy in a few words."""
+    variant = f" {row['sparsity']:.0%} {row['distribution']}" if row["distribution"] else ""
+    return f"{row['arm']}{variant} {row['test_accuracy']:.2f}"
 
 
 def with_spread(values: list[float], sign: str) -> str:
@@ -132,8 +159,11 @@ def with_spread(values: list[float], sign: str) -> str:
 def main() -> None:
     """Run what is missing, two seeds at a time, and show the summary."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dataset", default="mnist")
+    parser.add_argument("--dataset", default="mnist", choices=TASKS)
     parser.add_argument("--sparsity", type=float, nargs="+", default=[0.9])
+    parser.add_argument(
+        "--distribution", nargs="+", choices=DISTRIBUTIONS, help="of sparsity over layers (default: the recipe's)"
+    )
     parser.add_argument("--seeds", type=int, default=5, help="seeds 0 to SEEDS - 1")
     parser.add_argument("--epochs", type=int, default=6)
     parser.add_argument("--data-dir", type=Path)
@@ -145,13 +175,12 @@ def main() -> None:
     with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
         for rows in pool.imap_unordered(run_seed, list(missing_runs(options, results))):
             add_new(results, rows)
-            console.print(f"seed {rows[0]['seed']}: " + ", ".join(f"{r['arm']} {r['test_accuracy']:.2f}" for r in rows))
+            console.print(f"seed {rows[0]['seed']}: " + ", ".join(map(in_short, rows)))
     same_run = {"dataset": options.dataset, "epochs": options.epochs}
-    same_run = {"dataset": options.dataset, "epochs": options.epochs}
-    apart = [abs(r["engine_test_accuracy"] - r["test_accuracy"]) for r in results.rows if r["engine_test_accuracy"]]
+    rows = [row for row in results.rows if same_run.items() <= row.items()]
+    apart = [points for row in rows if (points := points_apart(row)) is not None]
     if apart:
         console.print(f"on the engine test accuracies are the same within {max(apart):.3f} points")
-    rows = [row for row in results.rows if same_run.items() <= row.items()]
     console.print(summary(rows))
     check_parity(rows)
 

@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from sparbor import data
+from sparbor.data import cache
 from sparbor.data.idx import encode_idx
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -26,7 +29,7 @@ def mnist_dir() -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("SPARBOR_DATA", raising=False)
         data.load("mnist")
-    return data.cache_dir() / "mnist"
+    return cache.cache_dir() / "mnist"
 
 
 @dataclass
@@ -152,3 +155,25 @@ def small_mnist(mnist_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         for kind, array in (("images", images), ("labels", labels.astype("uint8"))):
             (directory / f"{prefix}-{kind}-idx{array.ndim}-ubyte").write_bytes(encode_idx(array))
     return directory
+
+
+CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def write_image_folder(folder: Path, counts: dict[str, int], ending: str = ".png") -> Path:
+    """An image folder like CIFAR-10's: each class has a colour of its own under its noise."""
+    noise = np.random.default_rng(0)
+    for split, count in counts.items():
+        for label, name in enumerate(CIFAR10_CLASSES):
+            (folder / split / name).mkdir(parents=True)
+            for index in range(count):
+                colour = np.array([25 * label, 250 - 25 * label, 40 * (label % 5)])
+                pixels = np.clip(colour + noise.integers(-20, 20, (32, 32, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / split / name / f"{index:04}{ending}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_cifar10(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image folder of the CIFAR-10 form with 200 training and 50 test images."""
+    return write_image_folder(tmp_path_factory.mktemp("small-cifar10"), {"train": 20, "test": 5})

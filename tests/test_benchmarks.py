@@ -1,6 +1,7 @@
 """The scripts under benchmarks/ run, on little data, and continue where they stopped."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,9 @@ from pathlib import Path
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 
 
-def run(script: str, *options: str) -> subprocess.CompletedProcess[str]:
+def run(script: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(BENCHMARKS / script), *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=280)
+    return subprocess.run(command, capture_output=True, text=True, timeout=280, env={**os.environ, **environment})
 
 
 def test_accuracy_pairs_seeds_and_continues(small_mnist: Path, tmp_path: Path) -> None:
@@ -37,6 +38,20 @@ def test_accuracy_pairs_seeds_and_continues(small_mnist: Path, tmp_path: Path) -
         ("dense", 0.0, 1),
         ("slots", 0.9, 1),
     ]
+
+
+def test_accuracy_compares_distributions_on_cifar10(small_cifar10: Path, tmp_path: Path) -> None:
+    file = tmp_path / "accuracy.json"
+    options = ["--dataset", "cifar10", "--data-dir", str(small_cifar10), "--epochs", "1", "--seeds", "1"]
+    options += ["--distribution", "uniform", "erk", "--json", str(file)]
+    result = run("accuracy.py", *options, XDG_CACHE_HOME=str(tmp_path), COLUMNS="200")
+    assert result.returncode == 0, result.stderr
+    assert "Data: PNG image folder, not the official CIFAR-10." in result.stdout
+    assert "slots 90%, erk" in result.stdout
+    dense, uniform, erk = json.loads(file.read_text())["rows"]
+    assert [row["distribution"] for row in (dense, uniform, erk)] == [None, "uniform", "erk"]
+    assert all(row["data"] == "PNG image folder, not the official CIFAR-10" for row in (dense, uniform, erk))
+    assert abs(uniform["active_parameters"] - erk["active_parameters"]) < 4 * 16
 
 
 def test_results_of_another_machine_are_not_mixed_in(small_mnist: Path, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ import sparbor
 from sparbor import data
 from sparbor.benchmark import report, runtimes
 from sparbor.cli import benchmark_main, main
+from sparbor.data import cache
 from sparbor.data.idx import encode_idx
 from sparbor.errors import OutputError
 
@@ -118,6 +119,54 @@ def test_every_figure_was_measured(finished_run: tuple[Path, str]) -> None:
     assert metrics["remaining_error_reduction"] == pytest.approx(expected)
 
 
+@pytest.fixture(scope="module")
+def cifar10_run(tmp_path_factory: pytest.TempPathFactory, small_cifar10: Path) -> tuple[dict[str, Any], Path, str]:
+    """A small image folder, one epoch: metrics, the directory of results and what the run printed."""
+    directory = tmp_path_factory.mktemp("cifar10")
+    options = ["--dataset", "cifar10", "--epochs", "1", "--out", str(directory / "PAI")]
+    command = [*MAIN, *options, "--data-dir", str(small_cifar10)]
+    environment = {**ONE_THREAD, "XDG_CACHE_HOME": str(directory), "COLUMNS": "300"}
+    result = subprocess.run(command, capture_output=True, text=True, timeout=280, env=environment)
+    assert result.returncode == 0, result.stderr
+    return read_metrics(directory / "PAI"), directory / "PAI", result.stdout
+
+
+def test_the_cnn_is_trained_measured_and_deployed(cifar10_run: tuple[dict[str, Any], Path, str]) -> None:
+    metrics, out, _ = cifar10_run
+    assert metrics["dataset"] == "cifar10"
+    assert [layer["name"] for layer in metrics["dendritic"]["layers"]] == ["conv1", "conv2", "fc1", "fc2"]
+    for layer in metrics["dendritic"]["layers"]:
+        assert abs(layer["active_weights"] - 0.1 * layer["weights"]) < 16
+    assert metrics["dendritic"]["total_parameters"] == 2_122_186
+    for arm in ("baseline", "dendritic"):
+        assert {"torch", "sparbor"} <= set(metrics[arm]["runtimes"])
+        assert all(figures["latency_us_median"] > 0 for figures in metrics[arm]["runtimes"].values())
+    assert 0 < metrics["deployed"]["relative_error"] < 4 * 0.008
+    assert 12 * (out / "model.safetensors").stat().st_size < 4 * 2_122_186
+    assert sorted(path.name for path in out.iterdir()) == ["PAI.png", "metrics.json", "model.safetensors"]
+
+
+def test_the_deployed_cnn_takes_raw_bytes(
+    cifar10_run: tuple[dict[str, Any], Path, str], small_cifar10: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    metrics, out, _ = cifar10_run
+    monkeypatch.setattr(cache, "cache_dir", lambda: tmp_path)
+    images = data.load("cifar10", small_cifar10)
+    scores = sparbor.load(out / "model.safetensors")(images.test_images)
+    accuracy = 100 * (scores.argmax(axis=1) == images.test_labels).mean()
+    assert accuracy == pytest.approx(metrics["deployed"]["test_accuracy_percent"])
+
+
+def test_the_report_says_which_data_it_rests_on(
+    cifar10_run: tuple[dict[str, Any], Path, str], small_cifar10: Path
+) -> None:
+    metrics, _, printed = cifar10_run
+    assert metrics["data"]["source"] == f"{small_cifar10} (PNG image folder, not the official CIFAR-10)"
+    assert not metrics["data"]["official"]
+    assert f"Data: {metrics['data']['source']}." in " ".join(printed.split())  # the table breaks lines
+    assert re.search(r"│ +conv2 +│ +– │ +90\.\d\d % │", printed)
+
+
 def test_plot_and_table(finished_run: tuple[Path, str]) -> None:
     out, printed = finished_run
     with Image.open(out / "PAI.png") as plot:
@@ -163,7 +212,7 @@ def check_older_results(out: Path, *also: str) -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        (["--dataset", "imagenet"], r"dataset='imagenet': must be one of 'mnist'"),
+        (["--dataset", "imagenet"], r"dataset='imagenet': must be one of 'mnist', 'cifar10'"),
         (["--epochs", "0"], r"epochs=0: must be at least 1"),
         (["--epochs", "six"], r"argument --epochs: invalid int value: 'six' \(see main.py --help\)"),
         (["--sparsity", "1"], r"sparsity=1.0: must be at least 0 and below 1"),
@@ -180,6 +229,7 @@ def check_older_results(out: Path, *also: str) -> None:
             r"training loss is (nan|inf) in epoch 0: lower the learning rate",
         ),
         (["--data-dir", "/nonexistent"], r"/nonexistent"),
+        (["--dataset", "cifar10"], r"does not hold CIFAR-10 .*it looks like MNIST .*: pass --dataset mnist"),
         (["--frobnicate"], r"unrecognized arguments: --frobnicate"),
     ],
 )

@@ -256,7 +256,7 @@ def test_store_that_fails_midway_leaves_the_old_file(path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
-        with pytest.raises(DataError, match=r"^cannot write .*file: File too large"):
+        with pytest.raises(DataError, match=r"file.* could not be written .File too large.: .*--data-dir"):
             store(path, CONTENT)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -62,7 +62,7 @@ def test_it_computes_what_the_dense_masked_layer_computes(kind: str) -> None:
 
 @pytest.mark.parametrize("groups", [1, 2])
 def test_the_neurons_of_a_transposed_convolution_are_its_outputs(groups: int) -> None:
-    """The weight is stored inputs first: slots lie on the rows of the turned matrix, and never span two groups."""
+    """Slots lie on the rows of the convolution that it is, outputs first and kernels turned around, within a group."""
     module = dendritic(nn.ConvTranspose2d(6, 40, 3, groups=groups), sparsity=0.8)
     rows = [row for part in module.mask.chunk(groups) for row in part.transpose(0, 1).flip(2, 3).flatten(1)]
     counts = slot_counts(torch.stack(rows), Slots(), groups)

@@ -54,7 +54,7 @@ BENCHMARK_HELP = "Train a dense baseline and a dendritic model side by side and 
 
 def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
     """The options of the mission's benchmark."""
-    parser.add_argument("--dataset", default="mnist", help="mnist (default)")
+    parser.add_argument("--dataset", default="mnist", help="mnist (default) or cifar10")
     parser.add_argument("--epochs", type=int, default=6, help="epochs for each model (default: 6)")
     parser.add_argument(
         "--sparsity", type=float, default=0.9, help="share of weights to drop, in [0, 1) (default: 0.9)"
@@ -62,7 +62,7 @@ def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of initial weights and batches (default: 0)")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="of Adam, constant (default: 0.001)")
     parser.add_argument(
-        "--data-dir", type=Path, help="directory with the data set's files (default: find or fetch them)"
+        "--data-dir", type=Path, help="directory or archive with the data set (default: find or fetch it)"
     )
     parser.add_argument("--out", type=Path, default=Path("PAI"), help="directory for the results (default: PAI)")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")

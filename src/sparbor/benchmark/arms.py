@@ -24,7 +24,7 @@ SMALLEST_TRAINING_SET = 10  # a tenth of it is for validation
 
 @dataclass(frozen=True)
 class Part:
-    """Normalised images ``(n, height, width)`` and their labels ``(n,)``."""
+    """Normalised images ``(n, ...)`` and their labels ``(n,)``."""
 
     images: Tensor
     labels: Tensor
@@ -37,7 +37,10 @@ class Split:
     training: Part
     validation: Part
     test: Part
+    test_bytes: Tensor
+    """The test images as they were stored: what a deployed model takes."""
     source: str
+    description: str
     official: bool
 
 
@@ -87,19 +90,20 @@ def load_split(job: Job) -> Split:
     """Read the data set and bring it to the device."""
     dataset = data.load(job.dataset, job.data_dir)
     _check_fit(dataset, job.task)
-    images = torch.from_numpy(dataset.train_images)
+    images, test_images = torch.from_numpy(dataset.train_images), torch.from_numpy(dataset.test_images)
     labels = torch.from_numpy(dataset.train_labels)
     training = len(images) - len(images) // 10
 
     def part(images: Tensor, labels: Tensor) -> Part:
-        normalised = (images.float() / 255 - job.task.mean) / job.task.deviation
-        return Part(normalised.to(job.device), labels.long().to(job.device))
+        return Part(job.task.normalise(images).to(job.device), labels.to(job.device))
 
     return Split(
         training=part(images[:training], labels[:training]),
         validation=part(images[training:], labels[training:]),
-        test=part(torch.from_numpy(dataset.test_images), torch.from_numpy(dataset.test_labels)),
+        test=part(test_images, torch.from_numpy(dataset.test_labels)),
+        test_bytes=test_images,
         source=dataset.source,
+        description=dataset.description,
         official=dataset.official,
     )
 
@@ -173,8 +177,16 @@ def _train_epoch(
 
 def accuracy_percent(model: nn.Module, part: Part) -> float:
     """The share of images whose label has the highest score, in percent."""
+    return percent_right(scores(model, part.images), part.labels)
+
+
+def scores(model: nn.Module, images: Tensor) -> Tensor:
+    """What the model gives in evaluation mode, ``(n, classes)``."""
     model.eval()
-    images, labels = torch.split(part.images, EVALUATION_BATCH), torch.split(part.labels, EVALUATION_BATCH)
     with torch.inference_mode():
-        hits = sum(int((model(x).argmax(dim=1) == y).sum()) for x, y in zip(images, labels, strict=True))
-    return 100 * hits / len(part.labels)
+        return torch.cat([model(batch) for batch in torch.split(images, EVALUATION_BATCH)])
+
+
+def percent_right(scores: Tensor, labels: Tensor) -> float:
+    """The share of rows of ``scores`` that are highest at their label, in percent."""
+    return 100 * int((scores.argmax(dim=1) == labels).sum()) / len(labels)

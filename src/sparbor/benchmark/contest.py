@@ -12,14 +12,19 @@ from torch import Tensor, nn
 from sparbor.benchmark import measure
 from sparbor.benchmark.runtimes import CONTESTANTS, OPTIONAL
 from sparbor.errors import OutputError
+from sparbor.runtime import Runtime, load
 
 
 @dataclass
 class Results:
-    """``figures`` by model, then by runtime; ``not_measured`` says of a runtime why it has none."""
+    """``figures`` by model, then by runtime; ``not_measured`` says of a runtime why it has none.
+
+    ``deployed`` holds each model as it was stored for the engine.
+    """
 
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
     not_measured: dict[str, str] = field(default_factory=dict)
+    deployed: dict[str, Runtime] = field(default_factory=dict)
 
 
 def hold(task: str, models: Mapping[str, nn.Module], image: Tensor) -> Results:
@@ -50,6 +55,7 @@ def hold(task: str, models: Mapping[str, nn.Module], image: Tensor) -> Results:
                 "process_peak_bytes": memory and memory.process_bytes,
                 "stored_bytes": file.stat().st_size,
             }
+        results.deployed = {model: load(_file(Path(directory), model, "sparbor")) for model in models}
     return results
 
 
@@ -64,7 +70,7 @@ def _prepare(
     for name, model in models.items():
         file = _file(directory, name, runtime)
         try:
-            contestant.store(model, image, file)
+            contestant.store(model, task, image, file)
         except OSError as error:
             raise OutputError(
                 f"{str(file)!r}: could not be written ({error.strerror}); make room, or set TMPDIR to another directory"

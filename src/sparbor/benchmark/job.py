@@ -1,7 +1,7 @@
 """What the benchmark is asked to do."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -10,7 +10,6 @@ from sparbor.benchmark.models import TASKS, Task
 from sparbor.errors import ArgumentError
 from sparbor.modules import check_sparsity
 from sparbor.recipe import LARGEST_SEED, Recipe
-from sparbor.schedule import Schedule
 
 WARMUP_EPOCHS = 2
 
@@ -45,8 +44,9 @@ class Job:
         return TASKS[self.dataset]
 
     def recipe(self) -> Recipe:
-        """The product's defaults at the job's sparsity, dense for the first two epochs but never over a third."""
-        return Recipe(sparsity=self.sparsity, schedule=Schedule(warmup=min(WARMUP_EPOCHS / self.epochs, 1 / 3)))
+        """The task's recipe at the job's sparsity, dense for the first two epochs but never over a third."""
+        schedule = replace(self.task.recipe.schedule, warmup=min(WARMUP_EPOCHS / self.epochs, 1 / 3))
+        return replace(self.task.recipe, sparsity=self.sparsity, schedule=schedule)
 
 
 def _check_device(device: str) -> None:

@@ -120,6 +120,7 @@ def plot(file: Path, metrics: dict[str, Any]) -> None:
         f"{metrics['dataset']}: {metrics['dendritic']['sparsity']:.1%} sparse, test accuracy"
         f" {metrics['dendritic']['test_accuracy_percent']:.2f} % against"
         f" {metrics['baseline']['test_accuracy_percent']:.2f} % dense"
+        + ("" if metrics["data"]["official"] else f"\n({metrics['data']['description']})")
     )
     figure.savefig(file, dpi=150)
 
@@ -135,6 +136,8 @@ def table(metrics: dict[str, Any]) -> Table:
     result.add_row("total parameters", *(f"{arm['total_parameters']:,}" for arm in arms))
     result.add_row("active parameters", *(f"{arm['active_parameters']:,}" for arm in arms))
     result.add_row("sparsity of dendritic layers", *(_percent(arm["sparsity"]) for arm in arms))
+    for layer in metrics["dendritic"]["layers"]:
+        result.add_row(f"  {layer['name']}", _percent(None), _percent(layer["sparsity"]))
     result.add_row("training time (s)", *(f"{arm['training_seconds']:.1f}" for arm in arms))
     for name in metrics["baseline"]["runtimes"]:
         result.add_section()
@@ -162,6 +165,7 @@ def _caption(metrics: dict[str, Any]) -> str:
         f"Remaining error reduction: {_percent(metrics['remaining_error_reduction'])}. A mask alone saves nothing in"
         f" PyTorch; on the engine the dendritic model is {', '.join(others)}. Deployed, it scores"
         f" {deployed['test_accuracy_percent']:.2f} % on the test set ({deployed['kernels']} kernels)."
+        f" Data: {metrics['data']['source']}."
     )
 
 

@@ -25,13 +25,13 @@ Prepare = Callable[[Path, str, Image], Callable[[], object]]
 class Contestant:
     """One runtime, on one thread.
 
-    ``store(model, example, file)`` writes a plain or dendritic model. ``imports()`` imports all that running needs and
-    gives ``prepare(file, task, image)``, which loads the file and gives a call that runs the image.
+    ``store(model, task, example, file)`` writes a plain or dendritic model. ``imports()`` imports all that running
+    needs and gives ``prepare(file, task, image)``, which loads the file and gives a call that runs the image.
     """
 
     label: str
     packages: tuple[str, ...]
-    store: Callable[["nn.Module", "Tensor", Path], None]
+    store: Callable[["nn.Module", str, "Tensor", Path], None]
     imports: Callable[[], Prepare]
 
     @property
@@ -47,7 +47,7 @@ def _plain(model: "nn.Module") -> "nn.Module":
     return unwrap(copy.deepcopy(model))
 
 
-def _store_torch(model: "nn.Module", example: "Tensor", file: Path) -> None:
+def _store_torch(model: "nn.Module", task: str, example: "Tensor", file: Path) -> None:
     from safetensors.torch import save
 
     file.write_bytes(save(_plain(model).state_dict()))
@@ -70,10 +70,11 @@ def _import_torch() -> Prepare:
     return prepare
 
 
-def _store_engine(model: "nn.Module", example: "Tensor", file: Path) -> None:
+def _store_engine(model: "nn.Module", task: str, example: "Tensor", file: Path) -> None:
+    from sparbor.benchmark.models import TASKS
     from sparbor.lowering import deploy
 
-    deploy(model, example).save(file)
+    deploy(model, example, byte_input=TASKS[task].byte_input).save(file)
 
 
 def _import_engine() -> Prepare:
@@ -87,7 +88,7 @@ def _import_engine() -> Prepare:
     return prepare
 
 
-def _store_onnx(model: "nn.Module", example: "Tensor", file: Path) -> None:
+def _store_onnx(model: "nn.Module", task: str, example: "Tensor", file: Path) -> None:
     import torch
 
     with warnings.catch_warnings():

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from sparbor.errors import DataError
+from sparbor.errors import DataError, OutputError
+from sparbor.files import write_file
 
 if sys.platform != "win32":
     import fcntl
@@ -80,16 +81,13 @@ def store(path: Path, content: bytes) -> None:
     Raises:
         DataError: the file cannot be written.
     """
-    part = _private_part(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_bytes(content)
-            os.replace(part, path)
-        finally:
-            part.unlink(missing_ok=True)
+        write_file(path, content)
     except OSError as error:
         raise _unwritable(path, error) from error
+    except OutputError as error:
+        raise DataError(f"{error}, or name a directory that holds the data (--data-dir)") from error
 
 
 def _complete(url: str, part: Path, find_fault: FindFault, limits: Limits) -> None:

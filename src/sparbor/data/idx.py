@@ -1,47 +1,25 @@
 """IDX files, MNIST's format for arrays of bytes, plain or compressed."""
 
-import gzip
-import hashlib
 import math
-import zlib
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from sparbor.data.content import decompress, md5_of, read_content
+from sparbor.data.dataset import UInt8Array
 from sparbor.errors import DataError
 
-UInt8Array = NDArray[np.uint8]
-
-GZIP_MAGIC = b"\x1f\x8b"
 IDX_UNSIGNED_BYTE = 0x08
 
 
 def read_idx(path: Path) -> tuple[UInt8Array, str]:
     """The array in the file at `path`, and the MD5 of its uncompressed content."""
+    stored = read_content(path)
     try:
-        content = decompress(path.read_bytes())
+        content = decompress(stored)
         return decode_idx(content), md5_of(content)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); make it readable or replace it") from error
     except DataError as error:
         raise DataError(f"{path}: {error}; replace it with an intact copy") from error
-
-
-def decompress(content: bytes) -> bytes:
-    """The content without its compression; told by its first bytes, as the name of a partial file says nothing."""
-    if not content.startswith(GZIP_MAGIC):
-        return content
-    try:
-        return gzip.decompress(content)
-    except EOFError as error:
-        raise DataError(f"truncated: its {len(content)} bytes end within the gzip data") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"corrupt gzip data ({error})") from error
-
-
-def md5_of(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def decode_idx(content: bytes) -> UInt8Array:

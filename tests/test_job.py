@@ -1,0 +1,46 @@
+"""The benchmark's tasks and what a job makes of them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from sparbor import Recipe
+from sparbor.benchmark.job import Job
+from sparbor.benchmark.measure import parameter_counts
+from sparbor.benchmark.models import TASKS
+from sparbor.schedule import Schedule
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("mnist", 269_322), ("cifar10", 2_122_186)])
+def test_networks_are_the_missions(name: str, parameters: int) -> None:
+    task = TASKS[name]
+    network = task.build()
+    assert network(torch.zeros(3, *task.image_shape)).shape == (3, task.classes)
+    assert parameter_counts(network)["total_parameters"] == parameters
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_bytes_are_normalised_as_the_deployed_network_does(name: str) -> None:
+    task = TASKS[name]
+    images = torch.randint(256, (2, *task.image_shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    normalised = task.normalise(images).numpy()
+    scale, shift = (np.reshape(each, (-1, 1, 1)) for each in task.byte_input.scale_and_shift())
+    assert np.allclose(images.numpy() * scale + shift, normalised, atol=1e-5)
+    channel = (images.numpy()[:, -1] if len(task.mean) > 1 else images.numpy()) / 255
+    expected = (channel - task.mean[-1]) / task.deviation[-1]
+    assert np.allclose(normalised[:, -1] if len(task.mean) > 1 else normalised, expected, atol=1e-5)
+
+
+def test_a_task_may_have_its_own_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe(sparsity=0.5, distribution="erk", schedule=Schedule(warmup=0.1, ramp_end=0.7))
+    monkeypatch.setitem(TASKS, "cifar10", replace(TASKS["cifar10"], recipe=recipe))
+    made = Job(dataset="cifar10", sparsity=0.8, epochs=10).recipe()
+    assert made == replace(recipe, sparsity=0.8, schedule=Schedule(warmup=0.2, ramp_end=0.7))
+    assert Job(sparsity=0.8, epochs=10).recipe() == Recipe(sparsity=0.8, schedule=Schedule(warmup=0.2))
+
+
+@pytest.mark.parametrize(("epochs", "warmup"), [(1, 1 / 3), (6, 1 / 3), (8, 1 / 4)])
+def test_warm_up_is_two_epochs_and_never_over_a_third(epochs: int, warmup: float) -> None:
+    assert Job(epochs=epochs).recipe().schedule.warmup == warmup
