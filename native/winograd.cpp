@@ -42,9 +42,11 @@ bool WinogradConvolution::pays(const Geometry& g) {
     const bool possible = g.kernel_h == 3 && g.kernel_w == 3 && g.stride_h == 1 && g.stride_w == 1 &&
                           g.dilation_h == 1 && g.dilation_w == 1 && g.upsample_h == 1 && g.upsample_w == 1 &&
                           g.groups == 1;
-    constexpr int64_t fewest_channels = 16, fewest_tiles = 9;
-    const int64_t tiles = (g.out_height + 1) / 2 * ((g.out_width + 1) / 2);
-    return possible && g.channels >= fewest_channels && g.out_channels >= fewest_channels && tiles >= fewest_tiles;
+    constexpr int64_t fewest_channels = 16, fewest_pixels = 36, fewest_inputs = 2048;
+    constexpr int64_t most_weights = 1 << 17;  // times 64 bytes: from a memory that others use, more come too slowly
+    const int64_t pixels = g.out_height * g.out_width;
+    return possible && std::min(g.channels, g.out_channels) >= fewest_channels && pixels >= fewest_pixels &&
+           g.channels * pixels >= fewest_inputs && g.channels * g.out_channels <= most_weights;
 }
 
 struct WinogradConvolution::Unit {

@@ -90,7 +90,7 @@ SHAPES = [
 
 # 3 x 3, stride 1: the dense kernel takes tiles of 2 x 2 outputs.
 TILED = [
-    Shape(16, (8, 8), 16),
+    Shape(33, (8, 8), 16),
     Shape(20, (13, 9), 33),
     Shape(64, (7, 7), 20),
     Shape(17, (57, 57), 18),
@@ -98,7 +98,7 @@ TILED = [
     Shape(16, (5, 200), 16),
     Shape(16, (14, 14), 50, padding=(0, 0, 0, 0)),
     Shape(18, (12, 11), 16, padding=(2, 5, 3, 2)),
-    Shape(16, (12, 16), 16, padding=(-1, 2, -2, -1)),
+    Shape(24, (12, 16), 16, padding=(-1, 2, -2, -1)),
 ]
 
 
@@ -211,7 +211,7 @@ def test_tiles_of_badly_scaled_planes(isa):
 
 
 def test_a_scale_of_each_output(isa):
-    for shape in (Shape(16, (9, 9), 20), Shape(5, (9, 9), 20)):
+    for shape in (Shape(32, (9, 9), 20), Shape(5, (9, 9), 20)):
         weight, _, bias, x = problem(shape)
         scale = np.exp(random_numbers(19, shape.outputs))
         halves = weight.astype(np.float16)
@@ -278,7 +278,7 @@ def test_threads_and_batches_change_nothing(isa, shape, batch, relu):
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("precision", [*Precision, None])
 @pytest.mark.parametrize(
-    "shape", [Shape(6, (7, 9), 20), Shape(40, (4, 5), 24, (1, 1), padding=(0,) * 4), Shape(16, (7, 9), 20)], ids=str
+    "shape", [Shape(6, (7, 9), 20), Shape(40, (4, 5), 24, (1, 1), padding=(0,) * 4), Shape(40, (7, 9), 20)], ids=str
 )
 @pytest.mark.parametrize("make_mask", [slot_mask, random_mask])
 def test_bad_pixels_reach_only_neurons_with_that_synapse(isa, bad, precision, shape, make_mask):
