@@ -68,7 +68,7 @@ public:
         const Geometry shape = checked(geometry, values_.at(x), values_.at(y));
         if (WinogradConvolution::pays(shape)) {
             steps_.push_back(std::make_unique<WinogradConvolution>(
-                values_.at(x), values_.at(y), shape, kernels_->columns->block, data_or_null<float>(weights),
+                *kernels_, values_.at(x), values_.at(y), shape, data_or_null<float>(weights),
                 data_or_null<uint16_t>(halves), data_or_null<float>(scale), data_or_null<float>(bias), relu,
                 optional_activation(activation)));
             return;

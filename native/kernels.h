@@ -186,6 +186,8 @@ constexpr size_t winograd_lines = 8;  // that a plane's rows become, each for al
 // A convolution's inputs and outputs, a plane at a time, to and from Winograd's tiles: 16 numbers each, `stride` apart.
 // A kernel is 3 x 3 with stride 1.
 struct Winograd {
+    // Nine rows of `count` weights, whole lane groups, floats or else halves, become 16 rows.
+    void (*weights)(const float* weights, const uint16_t* halves, size_t count, float* to);
     void (*input)(const Geometry&, const float* plane, TileRows, float* lines, float* to, size_t to_stride);
     // Not less than `floor`; `y` is the whole plane.
     void (*output)(const Geometry&, const float* products, size_t stride, TileRows, float floor, float* lines,

@@ -12,7 +12,7 @@ public:
     static bool pays(const Geometry& geometry);
 
     // Row-major weights as floats or as halves, the other null; scale and bias may be null.
-    WinogradConvolution(Value x, Value y, const Geometry& geometry, size_t block, const float* weights,
+    WinogradConvolution(const KernelSet& kernels, Value x, Value y, const Geometry& geometry, const float* weights,
                         const uint16_t* halves, const float* scale, const float* bias, bool relu,
                         std::optional<Activation> activation);
 
@@ -26,9 +26,14 @@ private:
     void run_blocks(const Call& call, const Unit& unit, size_t first, size_t last, float* own,
                     const float* panels) const;
 
+    void multiply(const Call& call, size_t block, size_t stride, const float* panels, float* own) const;
+    void transform_block(const Winograd& winograd, size_t block, float* to) const;
+    void transform_all(const Winograd& winograd);
+
     void choose_rows();
     size_t columns(size_t tile_rows) const;
     size_t product_floats() const;
+    size_t line_floats() const;
     size_t own_floats() const;
     size_t blocks() const;
 
@@ -39,8 +44,12 @@ private:
     size_t columns_;                   // those of its tiles, whole lane groups
     size_t panel_stride_;              // from one of a tile's 16 numbers to the next
     std::vector<uint32_t> offsets_;    // of a panel's channels
-    std::vector<float> weights_, scale_, bias_;
-    DenseBlocks blocks_;
+    size_t block_;                     // outputs
+    size_t weight_row_;                // floats for one of a block's numbers or taps
+    std::vector<float> transformed_;   // for each block its numbers, or none if they are many: then from one of these,
+    std::vector<float> weights_;       // for each block its taps
+    std::vector<uint16_t> halves_;
+    std::vector<float> scale_, bias_;  // of all numbers of a block's outputs, block by block
     float floor_;
     double work_;  // nanoseconds for an item, roughly
     std::optional<Activation> activation_;

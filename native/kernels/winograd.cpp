@@ -3,7 +3,9 @@
 //     d0 - d2,  d1 + d2,  d2 - d1,  d1 - d3
 // and of its 4 x 4 products m, rows and columns become the outputs
 //     m0 + m1 + m2,  m1 - m2 - m3.
-#if defined(__AVX512F__)
+// Of the 3 x 3 weights, they become
+//     g0,  (g0 + g1 + g2) / 2,  (g0 - g1 + g2) / 2,  g2.
+#if defined(__AVX__)
 #include <immintrin.h>
 #endif
 
@@ -78,6 +80,40 @@ ALWAYS_INLINE Pair together(Vector evens, Vector odds) {
         high[lane] = low[lane] + lanes / 2;
     }
     return {__builtin_shuffle(evens, odds, low), __builtin_shuffle(evens, odds, high)};
+}
+
+ALWAYS_INLINE Vector load_halves(const uint16_t* at) {
+#if defined(__AVX512F__)
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
+#elif defined(__F16C__)
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
+#else
+    // A half's bits shifted into a float's are the same number 2^-112 times as large; exponent 31 never occurs.
+    typedef uint16_t Shorts __attribute__((vector_size(vector_bytes / 2), aligned(2)));
+    typedef uint32_t Bits __attribute__((vector_size(vector_bytes)));
+    const Bits halves = __builtin_convertvector(*reinterpret_cast<const Shorts*>(at), Bits);
+    return reinterpret_cast<Vector>((halves & 0x8000u) << 16 | (halves & 0x7fffu) << 13) * 0x1p112f;
+#endif
+}
+
+// Three numbers become four, for every lane.
+ALWAYS_INLINE void transform_weights(const Vector* g, size_t step, Vector* to, size_t to_step) {
+    const Vector ends = g[0] + g[2 * step], middle = g[step];
+    to[0] = g[0];
+    to[to_step] = (ends + middle) * 0.5f;
+    to[2 * to_step] = (ends - middle) * 0.5f;
+    to[3 * to_step] = g[2 * step];
+}
+
+void weights(const float* floats, const uint16_t* halves, size_t count, float* to) {
+    for (size_t i = 0; i < count; i += lanes) {
+        Vector g[9], rows[12], transformed[16];
+        UNROLL for (size_t k = 0; k < 9; k++)
+            g[k] = floats ? load(floats + k * count + i) : load_halves(halves + k * count + i);
+        UNROLL for (size_t column = 0; column < 3; column++) transform_weights(g + column, 3, rows + column, 3);
+        UNROLL for (size_t row = 0; row < 4; row++) transform_weights(rows + 3 * row, 1, transformed + 4 * row, 1);
+        UNROLL for (size_t k = 0; k < 16; k++) store(to + k * count + i, transformed[k]);
+    }
 }
 
 // A row of the plane, which starts at its column `at`, as rows of tiles see it: four numbers for each, `stride` apart.
@@ -158,6 +194,6 @@ void output(const Geometry& g, const float* products, size_t stride, TileRows ro
 
 }  // namespace
 
-const Winograd winograd{input, output};
+const Winograd winograd{weights, input, output};
 
 }  // namespace sparbor::SPARBOR_KERNELS
