@@ -88,7 +88,8 @@ SHAPES = [
     Shape(48, (100, 40), 8),
 ]
 
-# 3 x 3, stride 1: the dense kernel takes tiles of 2 x 2 outputs.
+# 3 x 3, stride 1: the dense kernel takes tiles of 2 x 2 outputs. The last has so many weights that they are transformed
+# as they are used.
 TILED = [
     Shape(33, (8, 8), 16),
     Shape(20, (13, 9), 33),
@@ -99,6 +100,7 @@ TILED = [
     Shape(16, (14, 14), 50, padding=(0, 0, 0, 0)),
     Shape(18, (12, 11), 16, padding=(2, 5, 3, 2)),
     Shape(24, (12, 16), 16, padding=(-1, 2, -2, -1)),
+    Shape(365, (7, 7), 361),
 ]
 
 
@@ -246,6 +248,7 @@ def test_any_plane_and_outputs(isa, plane, kernel, outputs):
 THREADED = [
     Shape(24, (13, 9), 40),
     Shape(32, (30, 31), 70),
+    Shape(363, (6, 6), 362),
     Shape(40, (8, 8), 70),
     Shape(20, (60, 50), 40),
     Shape(64, (30, 30), 64, groups=4),
