@@ -177,6 +177,23 @@ struct Planes {
     void (*adaptive_average)(const Geometry&, const float* plane, float* y);
 };
 
+// Rows of a plane's tiles of 2 x 2 outputs, `columns` tiles each.
+struct TileRows {
+    size_t first, count, columns;
+};
+constexpr size_t winograd_lines = 8;  // that a plane's rows become, each for all tiles and a row and a lane group more
+
+// A convolution's inputs and outputs, a plane at a time, to and from Winograd's tiles: 16 numbers each, `stride` apart.
+// A kernel is 3 x 3 with stride 1.
+struct Winograd {
+    // Nine rows of `count` weights, whole lane groups, floats or else halves, become 16 rows.
+    void (*weights)(const float* weights, const uint16_t* halves, size_t count, float* to);
+    void (*input)(const Geometry&, const float* plane, TileRows, float* lines, float* to, size_t to_stride);
+    // Not less than `floor`; `y` is the whole plane.
+    void (*output)(const Geometry&, const float* products, size_t stride, TileRows, float floor, float* lines,
+                   float* y);
+};
+
 struct KernelSet {
     const char* name;
     SparseKernel sparse;
@@ -184,6 +201,7 @@ struct KernelSet {
     DenseKernel dense;
     const Columns* columns;
     const Planes* planes;
+    const Winograd* winograd;
     const Elementwise* elementwise;
 };
 
@@ -192,6 +210,7 @@ struct KernelSet {
     extern const KernelSet kernels;           \
     extern const Columns columns;             \
     extern const Planes planes;               \
+    extern const Winograd winograd;           \
     extern const Elementwise elementwise;     \
     }
 SPARBOR_KERNEL_SET(portable)

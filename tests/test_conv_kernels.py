@@ -88,6 +88,21 @@ SHAPES = [
     Shape(48, (100, 40), 8),
 ]
 
+# 3 x 3, stride 1: the dense kernel takes tiles of 2 x 2 outputs. The last has so many weights that they are transformed
+# as they are used.
+TILED = [
+    Shape(33, (8, 8), 16),
+    Shape(20, (13, 9), 33),
+    Shape(64, (7, 7), 20),
+    Shape(17, (57, 57), 18),
+    Shape(70, (40, 90), 17),
+    Shape(16, (5, 200), 16),
+    Shape(16, (14, 14), 50, padding=(0, 0, 0, 0)),
+    Shape(18, (12, 11), 16, padding=(2, 5, 3, 2)),
+    Shape(24, (12, 16), 16, padding=(-1, 2, -2, -1)),
+    Shape(365, (7, 7), 361),
+]
+
 
 def random_numbers(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
@@ -171,14 +186,41 @@ def test_sparse_convolutions(isa, shape, precision, make_mask):
     assert relative_error(run_sparse(isa, shape, layer, x), wanted) < 1e-6
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES + TILED, ids=str)
 @pytest.mark.parametrize("precision", Precision)
 def test_dense_convolutions(isa, shape, precision):
-    weight, _, bias, x = problem(shape)
+    weight, _, bias, x = problem(shape, batch=3 if shape in TILED else 1)
     if precision is Precision.F16:
         weight = weight.astype(np.float16).astype(np.float32)
     wanted = shape.wanted(x, weight, bias)
     assert relative_error(run_dense(isa, shape, weight, bias, x, precision), wanted) < 1e-6
+
+
+def test_tiles_of_badly_scaled_planes(isa):
+    """A large pixel, channel or weight costs those outputs no accuracy that it is not a part of."""
+    shape = Shape(32, (16, 15), 24)
+    weight, _, bias, x = problem(shape)
+    x[0, :, 5, 6] *= 1e6
+    x[0, 3] *= 1e3
+    weight[:, ::7] *= 1e-3
+    weight[4] *= 1e5
+    y, wanted = run_dense(isa, shape, weight, bias, x), shape.wanted(x, weight, bias)
+    far = np.ones(shape.out_plane, bool)
+    far[4:7, 5:8] = False
+    for output in range(shape.outputs):
+        assert relative_error(y[0, output], wanted[0, output]) < 1e-6
+        assert relative_error(y[0, output, far], wanted[0, output, far]) < 1e-6
+
+
+def test_a_scale_of_each_output(isa):
+    for shape in (Shape(32, (9, 9), 20), Shape(5, (9, 9), 20)):
+        weight, _, bias, x = problem(shape)
+        scale = np.exp(random_numbers(19, shape.outputs))
+        halves = weight.astype(np.float16)
+        made = model(isa, x.shape[1:], (shape.outputs, *shape.out_plane))
+        made.dense_conv(0, 1, shape.geometry, None, halves.view(np.uint16), scale, bias, False, None)
+        wanted = shape.wanted(x, halves.astype(np.float32) * scale[:, None], bias)
+        assert relative_error(run(made, x, wanted.shape[1:]), wanted) < 1e-6
 
 
 @pytest.mark.parametrize("density", [0.0, 0.01, 1.0])
@@ -204,6 +246,9 @@ def test_any_plane_and_outputs(isa, plane, kernel, outputs):
 
 
 THREADED = [
+    Shape(24, (13, 9), 40),
+    Shape(32, (30, 31), 70),
+    Shape(363, (6, 6), 362),
     Shape(40, (8, 8), 70),
     Shape(20, (60, 50), 40),
     Shape(64, (30, 30), 64, groups=4),
@@ -235,7 +280,9 @@ def test_threads_and_batches_change_nothing(isa, shape, batch, relu):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("precision", [*Precision, None])
-@pytest.mark.parametrize("shape", [Shape(6, (7, 9), 20), Shape(40, (4, 5), 24, (1, 1), padding=(0,) * 4)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [Shape(6, (7, 9), 20), Shape(40, (4, 5), 24, (1, 1), padding=(0,) * 4), Shape(40, (7, 9), 20)], ids=str
+)
 @pytest.mark.parametrize("make_mask", [slot_mask, random_mask])
 def test_bad_pixels_reach_only_neurons_with_that_synapse(isa, bad, precision, shape, make_mask):
     weight, mask, bias, x = problem(shape, 0.1, make_mask, batch=2)

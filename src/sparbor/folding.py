@@ -45,7 +45,7 @@ class Lowered:
         if isinstance(weights, Affine):
             return weights
         if isinstance(operation.settings, Window):
-            return weights.packed_convolution(operation.settings.groups, math.prod(shape[1:]), precision)
+            return weights.packed_convolution(operation.settings, math.prod(shape[1:]), precision)
         return weights.packed_linear(batch * math.prod(shape[:-1]), precision)
 
 

@@ -1,0 +1,199 @@
+// To and from Winograd's tiles, F(2 x 2, 3 x 3), as plain loops over vectors of tiles; compiled like elementwise.cpp,
+// once for each kernel set. Of a tile's 4 x 4 inputs, rows and columns become, one after the other,
+//     d0 - d2,  d1 + d2,  d2 - d1,  d1 - d3
+// and of its 4 x 4 products m, rows and columns become the outputs
+//     m0 + m1 + m2,  m1 - m2 - m3.
+// Of the 3 x 3 weights, they become
+//     g0,  (g0 + g1 + g2) / 2,  (g0 - g1 + g2) / 2,  g2.
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
+
+#include "../kernels.h"
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 32")
+
+namespace sparbor::SPARBOR_KERNELS {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr size_t vector_bytes = 64;
+#elif defined(__AVX__)
+constexpr size_t vector_bytes = 32;
+#else
+constexpr size_t vector_bytes = 16;
+#endif
+constexpr int64_t lanes = vector_bytes / sizeof(float);
+typedef float Vector __attribute__((vector_size(vector_bytes)));
+typedef float Unaligned __attribute__((vector_size(vector_bytes), aligned(4)));
+typedef int32_t Integers __attribute__((vector_size(vector_bytes)));
+
+ALWAYS_INLINE Vector load(const float* at) { return *reinterpret_cast<const Unaligned*>(at); }
+ALWAYS_INLINE void store(float* at, Vector value) { *reinterpret_cast<Unaligned*>(at) = value; }
+
+size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+// Lanes outside of [first, last) are zero, and not read.
+ALWAYS_INLINE Vector load_between(const float* at, int64_t first, int64_t last) {
+    if (first <= 0 && last >= lanes) return load(at);
+#if defined(__AVX512F__)
+    const uint32_t below = last >= lanes ? 0xffffu : last <= 0 ? 0u : (1u << last) - 1;
+    const uint32_t above = first <= 0 ? 0xffffu : first >= lanes ? 0u : 0xffffu << first;
+    return _mm512_maskz_loadu_ps(static_cast<__mmask16>(below & above), at);
+#else
+    float some[lanes] = {};
+    for (int64_t lane = first > 0 ? first : 0; lane < lanes && lane < last; lane++) some[lane] = at[lane];
+    return load(some);
+#endif
+}
+
+// The first `count` lanes, and nothing beyond.
+ALWAYS_INLINE void store_first(float* at, Vector value, int64_t count) {
+#if defined(__AVX512F__)
+    _mm512_mask_storeu_ps(at, static_cast<__mmask16>((1u << count) - 1), value);
+#else
+    for (int64_t lane = 0; lane < count; lane++) at[lane] = value[lane];
+#endif
+}
+
+// Lane numbers: count(start, step) is start, start + step, ...
+ALWAYS_INLINE Integers count(int32_t start, int32_t step) {
+    Integers numbers;
+    UNROLL for (int32_t lane = 0; lane < lanes; lane++) numbers[lane] = start + lane * step;
+    return numbers;
+}
+
+struct Pair {
+    Vector first, second;
+};
+
+// Numbers at even and at odd places, and back.
+ALWAYS_INLINE Pair apart(Vector low, Vector high) {
+    return {__builtin_shuffle(low, high, count(0, 2)), __builtin_shuffle(low, high, count(1, 2))};
+}
+
+ALWAYS_INLINE Pair together(Vector evens, Vector odds) {
+    Integers low, high;
+    UNROLL for (int32_t lane = 0; lane < lanes; lane++) {
+        low[lane] = lane / 2 + lane % 2 * lanes;
+        high[lane] = low[lane] + lanes / 2;
+    }
+    return {__builtin_shuffle(evens, odds, low), __builtin_shuffle(evens, odds, high)};
+}
+
+ALWAYS_INLINE Vector load_halves(const uint16_t* at) {
+#if defined(__AVX512F__)
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
+#elif defined(__F16C__)
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
+#else
+    // A half's bits shifted into a float's are the same number 2^-112 times as large; exponent 31 never occurs.
+    typedef uint16_t Shorts __attribute__((vector_size(vector_bytes / 2), aligned(2)));
+    typedef uint32_t Bits __attribute__((vector_size(vector_bytes)));
+    const Bits halves = __builtin_convertvector(*reinterpret_cast<const Shorts*>(at), Bits);
+    return reinterpret_cast<Vector>((halves & 0x8000u) << 16 | (halves & 0x7fffu) << 13) * 0x1p112f;
+#endif
+}
+
+// Three numbers become four, for every lane.
+ALWAYS_INLINE void transform_weights(const Vector* g, size_t step, Vector* to, size_t to_step) {
+    const Vector ends = g[0] + g[2 * step], middle = g[step];
+    to[0] = g[0];
+    to[to_step] = (ends + middle) * 0.5f;
+    to[2 * to_step] = (ends - middle) * 0.5f;
+    to[3 * to_step] = g[2 * step];
+}
+
+void weights(const float* floats, const uint16_t* halves, size_t count, float* to) {
+    for (size_t i = 0; i < count; i += lanes) {
+        Vector g[9], rows[12], transformed[16];
+        UNROLL for (size_t k = 0; k < 9; k++)
+            g[k] = floats ? load(floats + k * count + i) : load_halves(halves + k * count + i);
+        UNROLL for (size_t column = 0; column < 3; column++) transform_weights(g + column, 3, rows + column, 3);
+        UNROLL for (size_t row = 0; row < 4; row++) transform_weights(rows + 3 * row, 1, transformed + 4 * row, 1);
+        UNROLL for (size_t k = 0; k < 16; k++) store(to + k * count + i, transformed[k]);
+    }
+}
+
+// A row of the plane, which starts at its column `at`, as rows of tiles see it: four numbers for each, `stride` apart.
+void transform_row(const float* row, int64_t width, int64_t at, size_t tiles, float* to, size_t stride) {
+    for (size_t tile = 0; tile < tiles; tile += lanes, at += 2 * lanes, to += lanes) {
+        const float* x = row + at;
+        const int64_t left = width - at;
+        const Pair near = apart(load_between(x, -at, left), load_between(x + lanes, -at - lanes, left - lanes));
+        const Pair far =
+            apart(load_between(x + 2, -at - 2, left - 2), load_between(x + lanes + 2, -at - lanes - 2, left - lanes - 2));
+        store(to, near.first - far.first);
+        store(to + stride, near.second + far.first);
+        store(to + 2 * stride, far.first - near.second);
+        store(to + 3 * stride, near.second - far.second);
+    }
+}
+
+// Even and odd rows of the plane lie apart: then the tiles of all rows, numbered through, find each of their rows side
+// by side.
+void input(const Geometry& g, const float* plane, TileRows rows, float* lines, float* to, size_t to_stride) {
+    const size_t columns = round_up(rows.count * rows.columns, column_tile);
+    const size_t stride = round_up(columns + rows.columns + column_tile, column_tile);
+    for (size_t r = 0; r < 2 * rows.count + 2; r++) {
+        const int64_t row = static_cast<int64_t>(2 * rows.first + r) - g.pad_top;
+        float* const line = lines + r % 2 * 4 * stride + r / 2 * rows.columns;
+        const bool inside = row >= 0 && row < g.height;
+        transform_row(inside ? plane + row * g.width : plane, inside ? g.width : 0, -g.pad_left, rows.columns, line,
+                      stride);
+    }
+    for (size_t column = 0; column < 4; column++, to += to_stride) {
+        const float *evens = lines + column * stride, *odds = evens + 4 * stride;
+        for (size_t tile = 0; tile < columns; tile += lanes) {
+            const Vector d0 = load(evens + tile), d1 = load(odds + tile);
+            const Vector d2 = load(evens + tile + rows.columns), d3 = load(odds + tile + rows.columns);
+            store(to + tile, d0 - d2);
+            store(to + 4 * to_stride + tile, d1 + d2);
+            store(to + 8 * to_stride + tile, d2 - d1);
+            store(to + 12 * to_stride + tile, d1 - d3);
+        }
+    }
+}
+
+ALWAYS_INLINE Pair outputs_of(Vector m0, Vector m1, Vector m2, Vector m3) { return {m0 + m1 + m2, m1 - m2 - m3}; }
+
+void copy_row(const float* from, int64_t width, float* to) {
+    int64_t i = 0;
+    for (; i + lanes <= width; i += lanes) store(to + i, load(from + i));
+    if (i < width) store_first(to + i, load(from + i), width - i);
+}
+
+void output(const Geometry& g, const float* products, size_t stride, TileRows rows, float floor, float* lines,
+            float* y) {
+    const size_t columns = round_up(rows.count * rows.columns, column_tile);
+    const Vector least = floor - Vector{};
+    float* const line_of[2] = {lines, lines + 2 * columns};
+    for (size_t tile = 0; tile < columns; tile += lanes) {
+        Pair columnwise[4];
+        UNROLL for (size_t i = 0; i < 4; i++) {
+            const float* m = products + i * stride + tile;
+            columnwise[i] = outputs_of(load(m), load(m + 4 * stride), load(m + 8 * stride), load(m + 12 * stride));
+        }
+        const Pair above = outputs_of(columnwise[0].first, columnwise[1].first, columnwise[2].first, columnwise[3].first);
+        const Pair below =
+            outputs_of(columnwise[0].second, columnwise[1].second, columnwise[2].second, columnwise[3].second);
+        const Pair both[2] = {together(above.first, above.second), together(below.first, below.second)};
+        UNROLL for (size_t i = 0; i < 2; i++) {
+            const Pair& row = both[i];
+            store(line_of[i] + 2 * tile, row.first < least ? least : row.first);  // keeps NaN
+            store(line_of[i] + 2 * tile + lanes, row.second < least ? least : row.second);
+        }
+    }
+    for (size_t r = 0; r < 2 * rows.count; r++) {
+        const int64_t row = static_cast<int64_t>(2 * rows.first + r);
+        if (row < g.out_height)
+            copy_row(line_of[r % 2] + r / 2 * 2 * rows.columns, g.out_width, y + row * g.out_width);
+    }
+}
+
+}  // namespace
+
+const Winograd winograd{weights, input, output};
+
+}  // namespace sparbor::SPARBOR_KERNELS
