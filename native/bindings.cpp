@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "convolution.h"
+#include "depthwise.h"
 #include "dispatch.h"
 
 namespace nb = nanobind;
@@ -65,11 +66,24 @@ public:
     void dense_conv(size_t x, size_t y, const std::vector<int64_t>& geometry, nb::object weights, nb::object halves,
                     nb::object scale, nb::object bias, bool relu, nb::object activation) {
         const Geometry shape = checked(geometry, values_.at(x), values_.at(y));
-        const size_t block = shape.out_channels == shape.groups ? 1 : kernels_->columns->block;
+        if (const DepthwiseKernel kernel = kernels_->find_depthwise(shape)) {
+            steps_.push_back(std::make_unique<DepthwiseConvolution>(
+                values_.at(x), values_.at(y), shape, kernel, data_or_null<float>(weights),
+                data_or_null<uint16_t>(halves), data_or_null<float>(scale), data_or_null<float>(bias), relu,
+                optional_activation(activation)));
+            return;
+        }
+        const Lanes lanes = best_lanes(shape, *kernels_);
+        const bool by_outputs = lanes == Lanes::outputs;
+        const size_t block = by_outputs ? kernels_->outputs->block
+                             : shape.out_channels == shape.groups ? 1 : kernels_->columns->block;
         auto matrix = std::make_unique<DenseMatrix>(shape, block, data_or_null<float>(weights),
                                                     data_or_null<uint16_t>(halves), data_or_null<float>(scale),
                                                     data_or_null<float>(bias), relu);
-        steps_.push_back(std::make_unique<DenseConvolution>(values_.at(x), values_.at(y), shape, std::move(matrix),
+        const size_t floats = by_outputs ? kernels_->outputs->results
+                              : matrix->blocks().halves ? matrix->block_weights() + branch_size : 0;
+        steps_.push_back(std::make_unique<DenseConvolution>(values_.at(x), values_.at(y), shape, lanes,
+                                                            std::move(matrix), floats,
                                                             optional_activation(activation)));
     }
 
