@@ -1,7 +1,6 @@
 #include "convolution.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <limits>
 #include <numeric>
@@ -289,14 +288,13 @@ size_t padded_weights(const Geometry& g, size_t block) { return padded_outputs(g
 
 }  // namespace
 
-// Lanes that are outputs leave no pixel unused, but the results must be turned: as much work as a few inputs.
+// Lanes that are outputs leave no pixel unused, but the results must be turned.
 Lanes best_lanes(const Geometry& g, const KernelSet& kernels) {
-    constexpr size_t turning = 12;
-    const double pixels = static_cast<double>(g.out_height * g.out_width);
-    const double by_outputs = pixels * padded_outputs(g, group_size) * (fan_in_of(g) + turning);
-    const double vectors = std::ceil(pixels / column_tile);
-    const double by_pixels = vectors * column_tile * padded_outputs(g, kernels.columns->block) * fan_in_of(g);
-    return by_outputs * kernels.outputs->relative_cost < by_pixels ? Lanes::outputs : Lanes::pixels;
+    const double fan_in = fan_in_of(g), pixels = g.out_height * g.out_width;
+    const double by_outputs = pixels * padded_outputs(g, group_size) * (fan_in + kernels.outputs->turning);
+    const double by_pixels =
+        round_up(g.out_height * g.out_width, column_tile) * padded_outputs(g, kernels.columns->block) * fan_in;
+    return by_outputs * kernels.outputs->cost < by_pixels ? Lanes::outputs : Lanes::pixels;
 }
 
 DenseMatrix::DenseMatrix(const Geometry& geometry, size_t block, const float* weights, const uint16_t* halves,

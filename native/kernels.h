@@ -155,7 +155,8 @@ struct Columns {
 struct Outputs {
     size_t block;    // outputs that are computed at once
     size_t results;  // floats that `dense` needs for them
-    double relative_cost;  // of a multiply-add, where it takes 1 if the lanes are columns
+    double cost;     // of a multiply-add, where it takes 1 if the lanes are columns
+    double turning;  // of a result, in multiply-adds
     void (*dense)(const DenseBlocks&, size_t block, const Panel&, const Tile&, float* results);
 };
 

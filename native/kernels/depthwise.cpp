@@ -98,62 +98,89 @@ private:
     Inside inside_[loads];
 };
 
+// A plane and its weights; what is stored may not alias them, so they need to be read only once.
+template <size_t kernel>
+struct Work {
+    Geometry g;
+    const float* x;
+    float* y;
+    const float* weights;
+    Vector spread[kernel == 3 ? kernel * kernel : 1];  // more would not fit into the registers
+    Vector scale, bias, floor;
+
+    ALWAYS_INLINE explicit Work(const DepthwisePlane& plane)
+        : g(*plane.geometry), x(plane.x), y(plane.y), weights(plane.weights), scale(everywhere(plane.scale)),
+          bias(everywhere(plane.bias)), floor(everywhere(plane.floor)) {
+        if constexpr (kernel == 3)
+            UNROLL for (size_t i = 0; i < kernel * kernel; i++) spread[i] = in_register(everywhere(weights[i]));
+    }
+
+    ALWAYS_INLINE Vector weight(size_t i) const {
+        if constexpr (kernel == 3) return spread[i];
+        else return everywhere(weights[i]);
+    }
+};
+
 // A vector of outputs in each of some rows.
 template <size_t kernel, size_t stride, size_t rows>
-void sum_rows(const DepthwisePlane& plane, const Row<kernel, stride>& row, int64_t first, int64_t column,
-              int64_t count) {
-    const Geometry& g = *plane.geometry;
+ALWAYS_INLINE void sum_tile(const Work<kernel>& work, const Row<kernel, stride>& row, int64_t first, int64_t column,
+                            int64_t count) {
     Vector sums[rows] = {};
-    const int64_t top = first * static_cast<int64_t>(stride) - g.pad_top;
-    UNROLL for (size_t i = 0; i < (rows - 1) * stride + kernel; i++) {
-        const int64_t from = top + static_cast<int64_t>(i);
-        if (from < 0 || from >= g.height) continue;
+    const int64_t top = first * static_cast<int64_t>(stride) - work.g.pad_top;
+    const float* x = work.x + top * work.g.width;
+    UNROLL for (size_t i = 0; i < (rows - 1) * stride + kernel; i++, x += work.g.width) {
+        if (static_cast<uint64_t>(top + static_cast<int64_t>(i)) >= static_cast<uint64_t>(work.g.height)) continue;
         Vector taps[kernel];
-        row.read(plane.x + from * g.width, taps);
+        row.read(x, taps);
         UNROLL for (size_t r = 0; r < rows; r++) {
             if (i < r * stride || i - r * stride >= kernel) continue;
-            const float* const weights = plane.weights + (i - r * stride) * kernel;
-            UNROLL for (size_t tap = 0; tap < kernel; tap++) sums[r] += everywhere(weights[tap]) * taps[tap];
+            UNROLL for (size_t tap = 0; tap < kernel; tap++)
+                sums[r] += work.weight((i - r * stride) * kernel + tap) * taps[tap];
         }
     }
-    const Vector floor = everywhere(plane.floor);
-    UNROLL for (size_t r = 0; r < rows; r++) {
-        const Vector value = sums[r] * plane.scale + plane.bias;
-        store_first(plane.y + (first + static_cast<int64_t>(r)) * g.out_width + column, value < floor ? floor : value,
-                    count);
+    float* y = work.y + first * work.g.out_width + column;
+    UNROLL for (size_t r = 0; r < rows; r++, y += work.g.out_width) {
+        const Vector value = sums[r] * work.scale + work.bias;
+        store_first(y, value < work.floor ? work.floor : value, count);
+    }
+}
+
+// By tiles of a vector's width; the last one overlaps the one before unless it is the only one.
+template <size_t kernel, size_t stride, size_t rows>
+ALWAYS_INLINE void sum_rows(const Work<kernel>& work, int64_t first) {
+    const int64_t width = work.g.out_width, count = width < width_of_vector ? width : width_of_vector;
+    for (int64_t next = 0; next < width; next += width_of_vector) {
+        const int64_t column = next + width_of_vector > width ? width - count : next;
+        const Row<kernel, stride> row(column * static_cast<int64_t>(stride) - work.g.pad_left, work.g.width);
+        sum_tile<kernel, stride, rows>(work, row, first, column, count);
     }
 }
 
 template <size_t kernel, size_t stride, size_t rows>
-ALWAYS_INLINE void sum_last_rows(const DepthwisePlane& plane, const Row<kernel, stride>& row, int64_t first,
-                                 int64_t column, int64_t count) {
+ALWAYS_INLINE void sum_last_rows(const Work<kernel>& work, int64_t first) {
     if constexpr (rows > 0) {
-        if (plane.geometry->out_height - first == rows)
-            sum_rows<kernel, stride, rows>(plane, row, first, column, count);
-        else
-            sum_last_rows<kernel, stride, rows - 1>(plane, row, first, column, count);
+        if (work.g.out_height - first == rows) sum_rows<kernel, stride, rows>(work, first);
+        else sum_last_rows<kernel, stride, rows - 1>(work, first);
     }
 }
 
-// By strips of a vector's width; the last one overlaps the one before unless it is the only one.
 template <size_t kernel, size_t stride>
 void sum_plane(const DepthwisePlane& plane) {
-    const Geometry& g = *plane.geometry;
-    for (int64_t column = 0;; column += width_of_vector) {
-        if (column + width_of_vector > g.out_width) column = clamp(g.out_width - width_of_vector, 0, column);
-        const int64_t count = clamp(g.out_width - column, 0, width_of_vector);
-        const Row<kernel, stride> row(column * static_cast<int64_t>(stride) - g.pad_left, g.width);
-        int64_t first = 0;
-        for (; first + static_cast<int64_t>(rows_at_once) <= g.out_height; first += rows_at_once)
-            sum_rows<kernel, stride, rows_at_once>(plane, row, first, column, count);
-        sum_last_rows<kernel, stride, rows_at_once - 1>(plane, row, first, column, count);
-        if (column + count == g.out_width) return;
-    }
+    const Work<kernel> work(plane);
+    int64_t first = 0;
+    for (; first + static_cast<int64_t>(rows_at_once) <= work.g.out_height; first += rows_at_once)
+        sum_rows<kernel, stride, rows_at_once>(work, first);
+    sum_last_rows<kernel, stride, rows_at_once - 1>(work, first);
 }
 
 DepthwiseKernel find(int64_t kernel, int64_t stride) {
-    if (stride == 1) return kernel == 3 ? sum_plane<3, 1> : kernel == 5 ? sum_plane<5, 1> : kernel == 7 ? sum_plane<7, 1> : nullptr;
-    if (stride == 2) return kernel == 3 ? sum_plane<3, 2> : kernel == 5 ? sum_plane<5, 2> : kernel == 7 ? sum_plane<7, 2> : nullptr;
+    static constexpr struct {
+        int64_t kernel, stride;
+        DepthwiseKernel sum;
+    } all[] = {{3, 1, sum_plane<3, 1>}, {3, 2, sum_plane<3, 2>}, {5, 1, sum_plane<5, 1>},
+               {5, 2, sum_plane<5, 2>}, {7, 1, sum_plane<7, 1>}, {7, 2, sum_plane<7, 2>}};
+    for (const auto& each : all)
+        if (each.kernel == kernel && each.stride == stride) return each.sum;
     return nullptr;
 }
 

@@ -8,13 +8,13 @@ namespace {
 
 #if defined(__AVX512F__)
 constexpr size_t most_columns = 14;
-constexpr double relative_cost = 0.9;
+constexpr double cost = 0.9, turning = 12;
 #elif defined(__AVX__)
 constexpr size_t most_columns = 6;
-constexpr double relative_cost = 0.9;
+constexpr double cost = 0.93, turning = 24;
 #else
 constexpr size_t most_columns = 5;
-constexpr double relative_cost = 0.9;
+constexpr double cost = 2, turning = 24;
 #endif
 constexpr size_t block_vectors = 2;
 constexpr size_t block = block_vectors * lanes;
@@ -138,6 +138,6 @@ void dense(const DenseBlocks& layer, size_t number, const Panel& panel, const Ti
 
 }  // namespace
 
-const Outputs outputs{block, batch_columns * block, relative_cost, dense};
+const Outputs outputs{block, batch_columns * block, cost, turning, dense};
 
 }  // namespace sparbor::SPARBOR_KERNELS
