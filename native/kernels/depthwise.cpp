@@ -138,10 +138,12 @@ ALWAYS_INLINE void sum_tile(const Work<kernel>& work, const Row<kernel, stride>&
                 sums[r] += work.weight((i - r * stride) * kernel + tap) * taps[tap];
         }
     }
+    // In a narrow plane, whole vectors run into the rows below, which are written later.
     float* y = work.y + first * work.g.out_width + column;
+    float* const last = work.y + work.g.out_height * work.g.out_width - lanes;
     UNROLL for (size_t r = 0; r < rows; r++, y += work.g.out_width) {
         const Vector value = sums[r] * work.scale + work.bias;
-        store_first(y, value < work.floor ? work.floor : value, count);
+        store_first(y, value < work.floor ? work.floor : value, y <= last ? width_of_vector : count);
     }
 }
 
