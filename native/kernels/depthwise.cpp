@@ -7,6 +7,11 @@ namespace {
 
 constexpr int64_t width_of_vector = lanes;
 constexpr size_t rows_at_once = 4;
+#if defined(__AVX512F__)
+constexpr bool permutes = true;  // any lanes in one operation, faster than a load that crosses cache lines
+#else
+constexpr bool permutes = false;
+#endif
 
 inline int64_t clamp(int64_t value, int64_t low, int64_t high) { return value < low ? low : value > high ? high : value; }
 
@@ -67,18 +72,31 @@ ALWAYS_INLINE Vector seconds(Vector low, Vector high) {
     return __builtin_shuffle(low, high, which);
 }
 
+// The lanes from `by` on, and then those before.
+ALWAYS_INLINE Vector turned(Vector x, size_t by) {
+    Integers which;
+    UNROLL for (size_t lane = 0; lane < lanes; lane++) which[lane] = (lane + by) % lanes;
+    return __builtin_shuffle(x, which);
+}
+
 // What a vector of outputs needs of one row of the plane: for each horizontal tap, a vector.
 template <size_t kernel, size_t stride>
 class Row {
 public:
     // The first tap of the first output is column `at`.
-    ALWAYS_INLINE Row(int64_t at, int64_t width) : at_(at) {
+    ALWAYS_INLINE Row(int64_t at, int64_t width, int64_t outputs)
+        : at_(at), one_load_(permutes && outputs + int64_t{kernel} - 1 <= width_of_vector) {
         UNROLL for (size_t i = 0; i < loads; i++) inside_[i] = Inside(at + start(i), width);
     }
 
     ALWAYS_INLINE void read(const float* row, Vector* taps) const {
         const float* const x = row + at_;
         if constexpr (stride == 1) {
+            if (one_load_) {
+                const Vector all = in_register(inside_[0].load_from(x));
+                UNROLL for (size_t i = 0; i < kernel; i++) taps[i] = turned(all, i);
+                return;
+            }
             UNROLL for (size_t i = 0; i < kernel; i++) taps[i] = in_register(inside_[i].load_from(x + i));
         } else {
             UNROLL for (size_t i = 0; i < kernel; i += 2) {
@@ -95,6 +113,7 @@ private:
     static constexpr size_t start(size_t i) { return stride == 1 || i % 2 == 0 ? i : i - 1 + lanes; }
 
     int64_t at_;
+    bool one_load_;  // holds all columns that the outputs need
     Inside inside_[loads];
 };
 
@@ -153,7 +172,7 @@ ALWAYS_INLINE void sum_rows(const Work<kernel>& work, int64_t first) {
     const int64_t width = work.g.out_width, count = width < width_of_vector ? width : width_of_vector;
     for (int64_t next = 0; next < width; next += width_of_vector) {
         const int64_t column = next + width_of_vector > width ? width - count : next;
-        const Row<kernel, stride> row(column * static_cast<int64_t>(stride) - work.g.pad_left, work.g.width);
+        const Row<kernel, stride> row(column * static_cast<int64_t>(stride) - work.g.pad_left, work.g.width, count);
         sum_tile<kernel, stride, rows>(work, row, first, column, count);
     }
 }
