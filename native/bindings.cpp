@@ -10,8 +10,8 @@
 #include <cstring>
 
 #include "convolution.h"
+#include "dense_convolution.h"
 #include "dispatch.h"
-#include "winograd.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -65,20 +65,11 @@ public:
 
     void dense_conv(size_t x, size_t y, const std::vector<int64_t>& geometry, nb::object weights, nb::object halves,
                     nb::object scale, nb::object bias, bool relu, nb::object activation) {
-        const Geometry shape = checked(geometry, values_.at(x), values_.at(y));
-        if (WinogradConvolution::pays(shape)) {
-            steps_.push_back(std::make_unique<WinogradConvolution>(
-                *kernels_, values_.at(x), values_.at(y), shape, data_or_null<float>(weights),
-                data_or_null<uint16_t>(halves), data_or_null<float>(scale), data_or_null<float>(bias), relu,
-                optional_activation(activation)));
-            return;
-        }
-        const size_t block = shape.out_channels == shape.groups ? 1 : kernels_->columns->block;
-        auto matrix = std::make_unique<DenseMatrix>(shape, block, data_or_null<float>(weights),
-                                                    data_or_null<uint16_t>(halves), data_or_null<float>(scale),
-                                                    data_or_null<float>(bias), relu);
-        steps_.push_back(std::make_unique<DenseConvolution>(values_.at(x), values_.at(y), shape, std::move(matrix),
-                                                            optional_activation(activation)));
+        const FilterArrays arrays{data_or_null<float>(weights), data_or_null<uint16_t>(halves),
+                                  data_or_null<float>(scale), data_or_null<float>(bias)};
+        steps_.push_back(make_dense_convolution(*kernels_, values_.at(x), values_.at(y),
+                                                checked(geometry, values_.at(x), values_.at(y)), arrays, relu,
+                                                optional_activation(activation)));
     }
 
     void pool(size_t x, size_t y, const std::vector<int64_t>& geometry, const std::string& kind, bool count_include_pad,

@@ -29,12 +29,12 @@ bool reads_planes_as_they_are(const Geometry& g) {
 
 }  // namespace
 
-Strips::Strips(const Geometry& geometry, size_t x_stride, bool zeros)
+Strips::Strips(const Geometry& geometry, size_t x_stride, Pixels pixels, bool zeros)
     : geometry_(geometry), x_stride_(x_stride), groups_(geometry.groups),
-      group_channels_(geometry.channels / geometry.groups), out_height_(geometry.out_height), zeros_(zeros),
+      group_channels_(geometry.channels / geometry.groups), out_height_(geometry.out_height), pixels_(pixels), zeros_(zeros),
       in_place_(!zeros && reads_planes_as_they_are(geometry)) {
     choose_pitch();
-    find_copies(floats_per_line);
+    find_copies(pixels == Pixels::in_vectors ? floats_per_line : 1);
     if (rows_need_strips()) find_copies(1);
     choose_rows();
     lay_out();
@@ -45,7 +45,7 @@ void Strips::choose_pitch() {
     const size_t width = geometry_.out_width;
     const size_t aligned = width <= 4 ? 4 : width <= 8 ? 8 : round_up(width, floats_per_line);
     const bool little_waste = 7 * aligned <= 8 * width;
-    pitch_ = !in_place_ && little_waste ? aligned : width;
+    pitch_ = pixels_ == Pixels::in_vectors && !in_place_ && little_waste ? aligned : width;
 }
 
 // Whether so many copies of a small plane would crowd a second cache; then loads that cross lines cost less.
@@ -172,13 +172,14 @@ std::vector<Gather> Strips::table(const Copy& copy, const Strip& strip) const {
 }
 
 Panel Strips::panel(const float* item, const Strip& strip, size_t group, const float* scratch) const {
-    const size_t count = columns(strip.rows) / column_tile;
+    const size_t count = columns(strip.rows) / column_tile, pixels = strip.rows * pitch_;
     if (in_place_)
         return {item + group * group_channels_ * x_stride_ + strip.first_row * pitch_, offsets_.data(), 0, 0, count,
-                chunk_shift_};
+                chunk_shift_, pixels};
     const size_t channel = (group - strip.first_group) * group_channels_;
     const size_t zeros = zeros_ ? panel_floats() - channel * channel_size_ : 0;
-    return {scratch + channel * channel_size_, offsets_.data(), 0, static_cast<uint32_t>(zeros), count, chunk_shift_};
+    return {scratch + channel * channel_size_, offsets_.data(), 0, static_cast<uint32_t>(zeros), count, chunk_shift_,
+            pixels};
 }
 
 bool Strips::results_in_place(const Strip& strip) const {
@@ -192,9 +193,9 @@ struct Convolution::Unit {
     float* y;
 };
 
-Convolution::Convolution(Value x, Value y, const Geometry& geometry, bool zeros, size_t tile_outputs,
-                         size_t decoded_floats, double work, std::optional<Activation> activation)
-    : x_(x), y_(y), geometry_(geometry), strips_(geometry, row_stride(x.features), zeros), tile_outputs_(tile_outputs),
+Convolution::Convolution(Value x, Value y, const Geometry& geometry, Strips::Pixels pixels, bool zeros,
+                         size_t tile_outputs, size_t decoded_floats, double work, std::optional<Activation> activation)
+    : x_(x), y_(y), geometry_(geometry), strips_(geometry, row_stride(x.features), pixels, zeros), tile_outputs_(tile_outputs),
       group_outputs_(geometry.out_channels / geometry.groups), decoded_floats_(round_up(decoded_floats, floats_per_line)),
       work_(0.15 * work * static_cast<double>(strips_.columns(y.features) / column_tile)), activation_(activation) {
     group_tiles_ = round_up(group_outputs_, tile_outputs) / tile_outputs;
@@ -228,7 +229,7 @@ void Convolution::run_tiles(const Call& call, const Unit& unit, size_t first, si
         const size_t outputs = std::min(tile_outputs_, group_outputs_ - within * tile_outputs_);
         float* const y = unit.y + (group * group_outputs_ + within * tile_outputs_) * plane + unit.strip.first_row * width;
         const Tile to = in_place ? Tile{y, plane, outputs} : Tile{results, stride, outputs};
-        compute(*call.kernels.columns, group * group_tiles_ + within, strips_.panel(unit.x, unit.strip, group, panel), to,
+        compute(call.kernels, group * group_tiles_ + within, strips_.panel(unit.x, unit.strip, group, panel), to,
                 scratch);
         for (size_t i = 0; i < outputs; i++) {
             if (!in_place)
@@ -267,31 +268,47 @@ void Convolution::run(const Call& call) const {
 
 SparseConvolution::SparseConvolution(Value x, Value y, const Geometry& geometry, std::unique_ptr<SparseMatrix> matrix,
                                      std::optional<Activation> activation)
-    : Convolution(x, y, geometry, matrix->layer().padded, group_size,
+    : Convolution(x, y, geometry, Strips::Pixels::in_vectors, matrix->layer().padded, group_size,
                   matrix->most_slots() * sizeof(Synapses) / sizeof(float),
                   static_cast<double>(matrix->slots() * group_size), activation),
       matrix_(std::move(matrix)) {}
 
-void SparseConvolution::compute(const Columns& columns, size_t tile, const Panel& panel, const Tile& to,
+void SparseConvolution::compute(const KernelSet& kernels, size_t tile, const Panel& panel, const Tile& to,
                                 float* decoded) const {
-    columns.sparse(matrix_->layer(), tile, panel, to, reinterpret_cast<Synapses*>(decoded));
+    kernels.columns->sparse(matrix_->layer(), tile, panel, to, reinterpret_cast<Synapses*>(decoded));
+}
+
+namespace {
+
+size_t fan_in_of(const Geometry& g) { return g.channels / g.groups * g.kernel_h * g.kernel_w; }
+
+size_t padded_outputs(const Geometry& g, size_t block) { return g.groups * round_up(g.out_channels / g.groups, block); }
+
+size_t padded_weights(const Geometry& g, size_t block) { return padded_outputs(g, block) * fan_in_of(g); }
+
+}  // namespace
+
+// Lanes that are outputs leave no pixel unused, but the results must be turned.
+Lanes best_lanes(const Geometry& g, const KernelSet& kernels) {
+    const double fan_in = fan_in_of(g), pixels = g.out_height * g.out_width;
+    const double by_outputs = pixels * padded_outputs(g, group_size) * (fan_in + kernels.outputs->turning);
+    const double by_pixels =
+        round_up(g.out_height * g.out_width, column_tile) * padded_outputs(g, kernels.columns->block) * fan_in;
+    return by_outputs * kernels.outputs->cost < by_pixels ? Lanes::outputs : Lanes::pixels;
 }
 
 DenseMatrix::DenseMatrix(const Geometry& geometry, size_t block, const float* weights, const uint16_t* halves,
-                         const float* scale, const float* bias, bool relu) {
-    const size_t outputs = geometry.out_channels / geometry.groups;
-    const size_t fan_in = geometry.channels / geometry.groups * geometry.kernel_h * geometry.kernel_w;
-    const size_t padded = round_up(outputs, block);
-    if (weights) weights_.resize(geometry.groups * padded * fan_in);
-    else halves_.resize(geometry.groups * padded * fan_in);
-    scale_.resize(geometry.groups * padded, 1.0f);
-    bias_.resize(geometry.groups * padded, 0.0f);
+                         const float* scale, const float* bias, bool relu)
+    : weights_(weights ? padded_weights(geometry, block) : 0), halves_(halves ? padded_weights(geometry, block) : 0),
+      scale_(padded_outputs(geometry, block), 1.0f), bias_(padded_outputs(geometry, block), 0.0f) {
+    const size_t outputs = geometry.out_channels / geometry.groups, padded = round_up(outputs, block);
+    const size_t fan_in = fan_in_of(geometry);
     for (size_t output = 0; output < static_cast<size_t>(geometry.out_channels); output++) {
         const size_t at = output / outputs * padded + output % outputs;
         const size_t start = at / block * block * fan_in + at % block;
         for (size_t k = 0; k < fan_in; k++)
-            if (weights) weights_[start + k * block] = weights[output * fan_in + k];
-            else halves_[start + k * block] = halves[output * fan_in + k];
+            if (weights) weights_.data()[start + k * block] = weights[output * fan_in + k];
+            else halves_.data()[start + k * block] = halves[output * fan_in + k];
         if (scale) scale_[at] = scale[output];
         if (bias) bias_[at] = bias[output];
     }
@@ -299,15 +316,18 @@ DenseMatrix::DenseMatrix(const Geometry& geometry, size_t block, const float* we
                block, fan_in, floor_of(relu)};
 }
 
-DenseConvolution::DenseConvolution(Value x, Value y, const Geometry& geometry, std::unique_ptr<DenseMatrix> matrix,
+DenseConvolution::DenseConvolution(Value x, Value y, const Geometry& geometry, Lanes lanes,
+                                   std::unique_ptr<DenseMatrix> matrix, size_t floats,
                                    std::optional<Activation> activation)
-    : Convolution(x, y, geometry, false, matrix->blocks().block, matrix->blocks().halves ? matrix->block_weights() + floats_per_line : 0,
+    : Convolution(x, y, geometry, lanes == Lanes::pixels ? Strips::Pixels::in_vectors : Strips::Pixels::one_by_one,
+                  false, matrix->blocks().block, floats,
                   static_cast<double>(geometry.out_channels * matrix->blocks().fan_in), activation),
-      matrix_(std::move(matrix)) {}
+      lanes_(lanes), matrix_(std::move(matrix)) {}
 
-void DenseConvolution::compute(const Columns& columns, size_t tile, const Panel& panel, const Tile& to,
-                               float* decoded) const {
-    columns.dense(matrix_->blocks(), tile, panel, to, decoded);
+void DenseConvolution::compute(const KernelSet& kernels, size_t tile, const Panel& panel, const Tile& to,
+                               float* floats) const {
+    const auto dense = lanes_ == Lanes::outputs ? kernels.outputs->dense : kernels.columns->dense;
+    dense(matrix_->blocks(), tile, panel, to, floats);
 }
 
 }  // namespace sparbor

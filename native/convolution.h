@@ -1,6 +1,9 @@
 // Convolutions: planes are prepared so that a synapse is one multiply-add of its weight and sixteen consecutive pixels.
 #pragma once
 
+#include <memory>
+#include <new>
+
 #include "steps.h"
 
 namespace sparbor {
@@ -12,8 +15,9 @@ namespace sparbor {
 // take what aligns them, so pixels are numbered through without a gap.
 class Strips {
 public:
+    enum class Pixels { in_vectors, one_by_one };  // how the kernel reads them: by aligned vectors if it can be, or each
     // `x_stride` floats lie between two planes of the input; with `zeros`, there are some to read for padding.
-    Strips(const Geometry& geometry, size_t x_stride, bool zeros);
+    Strips(const Geometry& geometry, size_t x_stride, Pixels pixels, bool zeros);
 
     size_t strips() const { return (out_height_ + rows_ - 1) / rows_; }
     size_t chunks() const { return (groups_ + groups_at_once_ - 1) / groups_at_once_; }
@@ -56,6 +60,7 @@ private:
 
     Geometry geometry_;
     size_t x_stride_, groups_, group_channels_, out_height_;
+    Pixels pixels_;
     bool zeros_, in_place_;
     size_t pitch_, rows_, groups_at_once_, channel_size_;
     std::vector<Copy> copies_;
@@ -78,11 +83,11 @@ public:
 
 protected:
     // `tile_outputs` outputs are computed at once; a multiply-add of a whole vector for each of `work` and pixel vectors.
-    Convolution(Value x, Value y, const Geometry& geometry, bool zeros, size_t tile_outputs, size_t decoded_floats,
-                double work, std::optional<Activation> activation);
+    Convolution(Value x, Value y, const Geometry& geometry, Strips::Pixels pixels, bool zeros, size_t tile_outputs,
+                size_t decoded_floats, double work, std::optional<Activation> activation);
 
     // The results of one tile of outputs.
-    virtual void compute(const Columns& columns, size_t tile, const Panel& panel, const Tile& to,
+    virtual void compute(const KernelSet& kernels, size_t tile, const Panel& panel, const Tile& to,
                          float* decoded) const = 0;
 
 private:
@@ -108,11 +113,31 @@ public:
                       std::optional<Activation> activation);
 
 private:
-    void compute(const Columns& columns, size_t tile, const Panel& panel, const Tile& to,
+    void compute(const KernelSet& kernels, size_t tile, const Panel& panel, const Tile& to,
                  float* decoded) const override;
 
     std::unique_ptr<SparseMatrix> matrix_;
 };
+
+// Numbers that start at a cache line, so that no vector of them lies in two.
+template <class Number>
+class AlignedArray {
+public:
+    explicit AlignedArray(size_t count) : numbers_(new (line) Number[count]()) {}
+    Number* data() const { return numbers_.get(); }
+
+private:
+    static constexpr std::align_val_t line{64};
+    struct Free {
+        void operator()(Number* numbers) const { operator delete[](numbers, line); }
+    };
+    std::unique_ptr<Number[], Free> numbers_;
+};
+
+// What the lanes of a dense convolution's kernel are.
+enum class Lanes { pixels, outputs };
+// Whichever takes less time.
+Lanes best_lanes(const Geometry& geometry, const KernelSet& kernels);
 
 // The weights of a dense convolution, in blocks of outputs.
 class DenseMatrix {
@@ -127,20 +152,23 @@ public:
     size_t block_weights() const { return blocks_.block * blocks_.fan_in; }
 
 private:
-    std::vector<float> weights_, scale_, bias_;
-    std::vector<uint16_t> halves_;
+    AlignedArray<float> weights_;
+    AlignedArray<uint16_t> halves_;
+    std::vector<float> scale_, bias_;
     DenseBlocks blocks_;
 };
 
 class DenseConvolution final : public Convolution {
 public:
-    DenseConvolution(Value x, Value y, const Geometry& geometry, std::unique_ptr<DenseMatrix> matrix,
-                     std::optional<Activation> activation);
+    // `floats` that the kernel needs beside the pixels.
+    DenseConvolution(Value x, Value y, const Geometry& geometry, Lanes lanes, std::unique_ptr<DenseMatrix> matrix,
+                     size_t floats, std::optional<Activation> activation);
 
 private:
-    void compute(const Columns& columns, size_t tile, const Panel& panel, const Tile& to,
+    void compute(const KernelSet& kernels, size_t tile, const Panel& panel, const Tile& to,
                  float* decoded) const override;
 
+    Lanes lanes_;
     std::unique_ptr<DenseMatrix> matrix_;
 };
 

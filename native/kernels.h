@@ -109,6 +109,7 @@ struct Panel {
     uint32_t zeros;
     size_t count;
     uint32_t chunk_shift;
+    size_t columns;  // that count for something; the last lane group may have more
 };
 constexpr size_t most_chunks = 64;
 
@@ -132,7 +133,7 @@ struct DenseBlocks {
     const uint16_t* halves;   // else null
     const float* scale;
     const float* bias;
-    size_t block;             // Columns::block, or 1
+    size_t block;             // Columns::block or Outputs::block, or 1
     size_t fan_in;
     float floor;
 };
@@ -149,6 +150,24 @@ struct Columns {
     // A group's results, `stride` floats for each neuron, as rows.
     void (*to_rows)(const float* tile, size_t stride, float* y, size_t y_stride, size_t rows);
 };
+
+// Dense layers whose lanes are outputs. Columns need not come in whole lane groups, but results are written in them.
+struct Outputs {
+    size_t block;    // outputs that are computed at once
+    size_t results;  // floats that `dense` needs for them
+    double cost;     // of a multiply-add, where it takes 1 if the lanes are columns
+    double turning;  // of a result, in multiply-adds
+    void (*dense)(const DenseBlocks&, size_t block, const Panel&, const Tile&, float* results);
+};
+
+// One output of a depthwise convolution: its weights by row and column of the kernel.
+struct DepthwisePlane {
+    const Geometry* geometry;
+    const float *x, *weights;
+    float scale, bias, floor;
+    float* y;  // nothing is written beyond its pixels
+};
+using DepthwiseKernel = void (*)(const DepthwisePlane&);
 
 // One copy of a plane: its row r and column c are the (padded, upsampled) plane's row + r · stride_h and
 // column + c · stride_w.
@@ -200,6 +219,8 @@ struct KernelSet {
     size_t worth_columns;  // from so many rows on, columns are faster than `sparse`: the largest number for never
     DenseKernel dense;
     const Columns* columns;
+    const Outputs* outputs;
+    DepthwiseKernel (*find_depthwise)(const Geometry&);  // null if there is none
     const Planes* planes;
     const Winograd* winograd;
     const Elementwise* elementwise;
@@ -209,6 +230,8 @@ struct KernelSet {
     namespace name {                          \
     extern const KernelSet kernels;           \
     extern const Columns columns;             \
+    extern const Outputs outputs;             \
+    DepthwiseKernel find_depthwise(const Geometry&); \
     extern const Planes planes;               \
     extern const Winograd winograd;           \
     extern const Elementwise elementwise;     \

@@ -135,7 +135,7 @@ void SparseLinear::run_columns(const Call& call, const Rows& all) const {
         const size_t width = panel_columns(count);
         columns.to_panel(rows, x_.features, width, data);
         const Panel panel{data, nullptr, static_cast<uint32_t>(width), static_cast<uint32_t>(x_.features * width),
-                          width / column_tile, chunk_shift(width, x_.features)};
+                          width / column_tile, chunk_shift(width, x_.features), count};
         run_linear(
             call, rows, matrix_.groups(), work_ * width,
             [&](size_t first, size_t last, size_t thread) {

@@ -1,16 +1,7 @@
 // Layers over many columns at once, rows of a batch or pixels of a plane, as plain loops over vectors of columns;
 // compiled like elementwise.cpp, once for each kernel set. An input's columns lie side by side, so a synapse is one
 // multiply-add of its weight and sixteen of them.
-#if defined(__AVX__)
-#include <immintrin.h>
-#endif
-
-#include <cstring>
-
-#include "../kernels.h"
-
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 32")
+#include "vectors.h"
 
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
@@ -18,49 +9,13 @@ namespace {
 // How many accumulators fit into the registers: sparse_* for neurons times lane groups of sixteen columns, dense_* for
 // outputs times lane groups.
 #if defined(__AVX512F__)
-constexpr size_t vector_bytes = 64, widest_sparse = 4, sparse_sums = 16, widest_dense = 3, dense_block = 8;
+constexpr size_t widest_sparse = 4, sparse_sums = 16, widest_dense = 3, dense_block = 8;
 #elif defined(__AVX__)
-constexpr size_t vector_bytes = 32, widest_sparse = 2, sparse_sums = 4, widest_dense = 1, dense_block = 6;
+constexpr size_t widest_sparse = 2, sparse_sums = 4, widest_dense = 1, dense_block = 6;
 #else
-constexpr size_t vector_bytes = 16, widest_sparse = 1, sparse_sums = 2, widest_dense = 1, dense_block = 2;
+constexpr size_t widest_sparse = 1, sparse_sums = 2, widest_dense = 1, dense_block = 2;
 #endif
-constexpr size_t lanes = vector_bytes / sizeof(float);
 constexpr size_t parts = column_tile / lanes;  // vectors for sixteen columns
-typedef float Vector __attribute__((vector_size(vector_bytes)));
-typedef float Unaligned __attribute__((vector_size(vector_bytes), aligned(4)));
-typedef uint32_t Integers __attribute__((vector_size(vector_bytes)));
-
-// Keeps the compiler from loading a value again for each use.
-ALWAYS_INLINE Vector in_register(Vector value) {
-#if defined(__AVX512F__)
-    asm("" : "+v"(value));
-#elif defined(__SSE__)
-    asm("" : "+x"(value));
-#endif
-    return value;
-}
-
-ALWAYS_INLINE Vector load(const float* at) { return *reinterpret_cast<const Unaligned*>(at); }
-ALWAYS_INLINE void store(float* at, Vector value) { *reinterpret_cast<Unaligned*>(at) = value; }
-ALWAYS_INLINE Vector everywhere(float value) { return value - Vector{}; }
-
-typedef uint16_t Shorts __attribute__((vector_size(vector_bytes / 2), aligned(2)));
-
-ALWAYS_INLINE Integers widen(const uint16_t* at) {
-    return __builtin_convertvector(*reinterpret_cast<const Shorts*>(at), Integers);
-}
-
-ALWAYS_INLINE Vector load_halves(const uint16_t* at) {
-#if defined(__AVX512F__)
-    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
-#elif defined(__F16C__)
-    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
-#else
-    // A half's bits shifted into a float's are the same number 2^-112 times as large; exponent 31 never occurs.
-    const Integers halves = widen(at);
-    return reinterpret_cast<Vector>((halves & 0x8000u) << 16 | (halves & 0x7fffu) << 13) * 0x1p112f;
-#endif
-}
 
 // What becomes of an output's sums: scaled, with the bias, not less than the floor; NaN stays.
 template <class Layer>

@@ -1,0 +1,25 @@
+// Convolutions of each channel on its own, for the kernel sizes and strides that have a kernel of their own.
+#pragma once
+
+#include "steps.h"
+
+namespace sparbor {
+
+class DepthwiseConvolution final : public Step {
+public:
+    // Row-major weights as floats or as halves, the other null; scale and bias may be null.
+    DepthwiseConvolution(Value x, Value y, const Geometry& geometry, DepthwiseKernel kernel, const float* weights,
+                         const uint16_t* halves, const float* scale, const float* bias, bool relu,
+                         std::optional<Activation> activation);
+    void run(const Call& call) const override;
+
+private:
+    Value x_, y_;
+    Geometry geometry_;
+    DepthwiseKernel kernel_;
+    std::vector<float> weights_, scale_, bias_;
+    float floor_;
+    std::optional<Activation> activation_;
+};
+
+}  // namespace sparbor

@@ -1,0 +1,62 @@
+// The widest vectors of a kernel set. Without linkage, as everything that files of different flags share must be.
+#pragma once
+
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
+
+#include <cstring>
+
+#include "../kernels.h"
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 32")
+
+namespace sparbor::SPARBOR_KERNELS {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr size_t vector_bytes = 64;
+#elif defined(__AVX__)
+constexpr size_t vector_bytes = 32;
+#else
+constexpr size_t vector_bytes = 16;
+#endif
+constexpr size_t lanes = vector_bytes / sizeof(float);
+typedef float Vector __attribute__((vector_size(vector_bytes)));
+typedef float Unaligned __attribute__((vector_size(vector_bytes), aligned(4)));
+typedef uint32_t Integers __attribute__((vector_size(vector_bytes)));
+typedef uint16_t Shorts __attribute__((vector_size(vector_bytes / 2), aligned(2)));
+
+// Keeps the compiler from loading a value again for each use.
+ALWAYS_INLINE Vector in_register(Vector value) {
+#if defined(__AVX512F__)
+    asm("" : "+v"(value));
+#elif defined(__SSE__)
+    asm("" : "+x"(value));
+#endif
+    return value;
+}
+
+ALWAYS_INLINE Vector load(const float* at) { return *reinterpret_cast<const Unaligned*>(at); }
+ALWAYS_INLINE void store(float* at, Vector value) { *reinterpret_cast<Unaligned*>(at) = value; }
+ALWAYS_INLINE Vector everywhere(float value) { return value - Vector{}; }
+
+ALWAYS_INLINE Integers widen(const uint16_t* at) {
+    return __builtin_convertvector(*reinterpret_cast<const Shorts*>(at), Integers);
+}
+
+ALWAYS_INLINE Vector load_halves(const uint16_t* at) {
+#if defined(__AVX512F__)
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
+#elif defined(__F16C__)
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
+#else
+    // A half's bits shifted into a float's are the same number 2^-112 times as large; exponent 31 never occurs.
+    const Integers halves = widen(at);
+    return reinterpret_cast<Vector>((halves & 0x8000u) << 16 | (halves & 0x7fffu) << 13) * 0x1p112f;
+#endif
+}
+
+}  // namespace
+}  // namespace sparbor::SPARBOR_KERNELS
