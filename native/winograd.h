@@ -8,7 +8,7 @@ namespace sparbor {
 
 class WinogradConvolution final : public Step {
 public:
-    // Whether it is faster than DenseConvolution, as measured.
+    // Whether it is faster than DenseConvolution, as measured; src/sparbor/crossover.py counts on the same limits.
     static bool pays(const Geometry& geometry);
 
     // Row-major weights as floats or as halves, the other null; scale and bias may be null.

@@ -122,8 +122,8 @@ void transform_row(const float* row, int64_t width, int64_t at, size_t tiles, fl
         const float* x = row + at;
         const int64_t left = width - at;
         const Pair near = apart(load_between(x, -at, left), load_between(x + lanes, -at - lanes, left - lanes));
-        const Pair far =
-            apart(load_between(x + 2, -at - 2, left - 2), load_between(x + lanes + 2, -at - lanes - 2, left - lanes - 2));
+        const Pair far = apart(load_between(x + 2, -at - 2, left - 2),
+                               load_between(x + lanes + 2, -at - lanes - 2, left - lanes - 2));
         store(to, near.first - far.first);
         store(to + stride, near.second + far.first);
         store(to + 2 * stride, far.first - near.second);
@@ -170,14 +170,13 @@ void output(const Geometry& g, const float* products, size_t stride, TileRows ro
     const Vector least = floor - Vector{};
     float* const line_of[2] = {lines, lines + 2 * columns};
     for (size_t tile = 0; tile < columns; tile += lanes) {
-        Pair columnwise[4];
+        Pair of[4];  // the columns
         UNROLL for (size_t i = 0; i < 4; i++) {
             const float* m = products + i * stride + tile;
-            columnwise[i] = outputs_of(load(m), load(m + 4 * stride), load(m + 8 * stride), load(m + 12 * stride));
+            of[i] = outputs_of(load(m), load(m + 4 * stride), load(m + 8 * stride), load(m + 12 * stride));
         }
-        const Pair above = outputs_of(columnwise[0].first, columnwise[1].first, columnwise[2].first, columnwise[3].first);
-        const Pair below =
-            outputs_of(columnwise[0].second, columnwise[1].second, columnwise[2].second, columnwise[3].second);
+        const Pair above = outputs_of(of[0].first, of[1].first, of[2].first, of[3].first);
+        const Pair below = outputs_of(of[0].second, of[1].second, of[2].second, of[3].second);
         const Pair both[2] = {together(above.first, above.second), together(below.first, below.second)};
         UNROLL for (size_t i = 0; i < 2; i++) {
             const Pair& row = both[i];
