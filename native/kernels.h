@@ -231,7 +231,7 @@ struct KernelSet {
     extern const KernelSet kernels;           \
     extern const Columns columns;             \
     extern const Outputs outputs;             \
-    DepthwiseKernel find_depthwise(const Geometry&); \
+    DepthwiseKernel find_depthwise(const Geometry&);  \
     extern const Planes planes;               \
     extern const Winograd winograd;           \
     extern const Elementwise elementwise;     \

@@ -278,6 +278,71 @@ def test_threads_and_batches_change_nothing(isa, shape, batch, relu):
         np.testing.assert_array_equal(run_sparse(isa, shape, layer, x[item : item + 1], **options)[0], sparse[item])
 
 
+# Kernels with lanes that are outputs: few pixels or many inputs; whole blocks of outputs and parts of one.
+BY_OUTPUTS = [
+    Shape(40, (7, 7), 70),
+    Shape(64, (4, 4), 32),
+    Shape(130, (1, 1), 33, (1, 1), padding=(0, 0, 0, 0)),
+    Shape(128, (7, 9), 16, (1, 1), padding=(0, 0, 0, 0)),
+    Shape(150, (15, 15), 48, (1, 1), (2, 2), (0, 0, 0, 0)),
+    Shape(20, (15, 14), 50, stride=(2, 2)),
+    Shape(24, (29, 13), 40, (3, 3), padding=(2, 1, 0, 3), dilation=(2, 1)),
+    Shape(64, (9, 5), 80, groups=2),
+    Shape(40, (5, 6), 20, (4, 4), padding=(2, 2, 2, 2), upsample=(2, 2)),
+]
+# Kernels without copies, for planes narrower than a vector and wider, and strides and sizes that have none.
+DEPTHWISE = [
+    *(
+        Shape(5, plane, 5 * multiplier, (size, size), (stride, stride), (size // 2,) * 4, groups=5)
+        for plane in ((7, 7), (14, 15), (1, 1), (33, 20))
+        for size in (3, 5, 7)
+        for stride, multiplier in ((1, 1), (2, 2))
+    ),
+    Shape(4, (9, 47), 8, padding=(0, 0, 0, 0), groups=4),
+    Shape(4, (12, 16), 4, padding=(-1, 4, -2, 5), groups=4),
+    Shape(4, (12, 40), 4, stride=(2, 2), padding=(3, -2, 6, -1), groups=4),
+    Shape(4, (12, 16), 4, padding=(2, 2, 2, 2), dilation=(2, 2), groups=4),
+    Shape(4, (12, 16), 4, (3, 5), padding=(2, 2, 1, 1), groups=4),
+    Shape(4, (13, 16), 4, stride=(3, 3), groups=4),
+    Shape(4, (7, 6), 4, upsample=(2, 2), groups=4),
+]
+
+
+@pytest.mark.parametrize("shape", BY_OUTPUTS + DEPTHWISE, ids=str)
+@pytest.mark.parametrize(("precision", "relu"), [(Precision.F16, False), (Precision.F32, True)])
+def test_dense_kernels_of_their_own(isa, shape, precision, relu):
+    weight, _, bias, x = problem(shape, batch=3)
+    if precision is Precision.F16:
+        weight = weight.astype(np.float16).astype(np.float32)
+    options = {"relu": relu, "activation": None if relu else ("silu", 0.0, 0.0)}
+    y = run_dense(isa, shape, weight, bias, x, precision, **options)
+    function = functional.relu if relu else functional.silu
+    wanted = function(torch.from_numpy(shape.wanted(x, weight, bias))).numpy()
+    np.testing.assert_allclose(y, wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(run_dense(isa, shape, weight, bias, x, precision, 2, **options), y)
+
+
+@pytest.mark.parametrize("shape", [BY_OUTPUTS[0], DEPTHWISE[0], DEPTHWISE[-7]], ids=str)
+def test_bad_pixels_reach_only_the_windows_around_them(isa, shape):
+    weight, _, bias, x = problem(shape, batch=2)
+    x[0, 3, 2, 5] = np.nan
+    touched = np.zeros_like(x)
+    touched[0, 3, 2, 5] = 1
+    hit = shape.wanted(touched, np.ones_like(weight), np.zeros_like(bias)) > 0.5
+    np.testing.assert_array_equal(np.isnan(run_dense(isa, shape, weight, bias, x)), hit)
+    np.testing.assert_array_equal(np.isnan(run_dense(isa, shape, weight, bias, x, relu=True)), hit)
+
+
+def test_depthwise_halves_of_every_kind(isa):
+    """Subnormal ones, zeros of both signs and the largest."""
+    shape = Shape(4, (5, 6), 4, groups=4)
+    halves = np.array([0x0001, 0x8001, 0x03FF, 0x0400, 0x0000, 0x8000, 0x7BFF, 0xFBFF, 0x3C00], np.uint16)
+    weight = np.stack([np.roll(halves, k) for k in range(4)]).view(np.float16).astype(np.float32)
+    _, _, bias, x = problem(shape)
+    y = run_dense(isa, shape, weight, bias, x, Precision.F16)
+    assert relative_error(y, shape.wanted(x, weight, bias)) < 1e-6
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("precision", [*Precision, None])
 @pytest.mark.parametrize(

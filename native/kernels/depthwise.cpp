@@ -6,10 +6,11 @@ namespace sparbor::SPARBOR_KERNELS {
 namespace {
 
 constexpr int64_t width_of_vector = lanes;
-constexpr size_t rows_at_once = 4;
 #if defined(__AVX512F__)
+constexpr size_t rows_at_once = 8;
 constexpr bool permutes = true;  // any lanes in one operation, faster than a load that crosses cache lines
 #else
+constexpr size_t rows_at_once = 4;
 constexpr bool permutes = false;
 #endif
 
