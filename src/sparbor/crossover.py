@@ -21,11 +21,11 @@ _MANY_ROWS = 6
 
 # The same for a convolution, for planes of few output pixels and of many.
 _CONVOLUTION: Mapping[str, tuple[float, float]] = {
-    "avx512": (0.55, 0.58),
-    "avx2": (0.44, 0.58),
+    "avx512": (0.37, 0.52),
+    "avx2": (0.37, 0.6),
     "portable": (0.7, 0.8),
 }
-_MANY_PIXELS = 32
+_MANY_PIXELS = 64
 
 # The same where the dense one takes tiles of 2 x 2 outputs: `pays` in native/winograd.cpp has the same limits.
 _TILED: Mapping[str, tuple[float, float]] = {
