@@ -5,7 +5,6 @@
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
 
-constexpr int64_t width_of_vector = lanes;
 #if defined(__AVX512F__)
 constexpr size_t rows_at_once = 8;
 constexpr bool permutes = true;  // any lanes in one operation, faster than a load that crosses cache lines
@@ -14,15 +13,13 @@ constexpr size_t rows_at_once = 4;
 constexpr bool permutes = false;
 #endif
 
-inline int64_t clamp(int64_t value, int64_t low, int64_t high) { return value < low ? low : value > high ? high : value; }
-
 // The lanes that lie in a row, which are the only ones that are read; the others are zero.
 class Inside {
 public:
     ALWAYS_INLINE Inside() = default;
     // Of a vector that starts at column `at` of a row of `width`.
     ALWAYS_INLINE Inside(int64_t at, int64_t width)
-        : first_(clamp(-at, 0, width_of_vector)), last_(clamp(width - at, first_, width_of_vector)) {
+        : first_(clamp(-at, 0, lanes)), last_(clamp(width - at, first_, lanes)) {
 #if defined(__AVX512F__)
         mask_ = static_cast<__mmask16>((1u << last_) - (1u << first_));
 #elif defined(__AVX__)
@@ -38,7 +35,7 @@ public:
 #elif defined(__AVX__)
         return _mm256_maskload_ps(at, mask_);
 #else
-        if (last_ - first_ == width_of_vector) return load(at);
+        if (last_ - first_ == lanes) return load(at);
         float some[lanes] = {};
         for (int64_t lane = first_; lane < last_; lane++) some[lane] = at[lane];
         return load(some);
@@ -54,25 +51,6 @@ private:
 #endif
 };
 
-ALWAYS_INLINE void store_first(float* at, Vector value, int64_t count) {
-    if (count >= width_of_vector) return store(at, value);
-#if defined(__AVX512F__)
-    _mm512_mask_storeu_ps(at, static_cast<__mmask16>((1u << count) - 1), value);
-#else
-    float all[lanes];
-    store(all, value);
-    for (int64_t lane = 0; lane < count; lane++) at[lane] = all[lane];
-#endif
-}
-
-// Every second of two vectors' numbers.
-template <size_t from>
-ALWAYS_INLINE Vector seconds(Vector low, Vector high) {
-    Integers which;
-    UNROLL for (size_t lane = 0; lane < lanes; lane++) which[lane] = 2 * lane + from;
-    return __builtin_shuffle(low, high, which);
-}
-
 // The lanes from `by` on, and then those before.
 ALWAYS_INLINE Vector turned(Vector x, size_t by) {
     Integers which;
@@ -86,7 +64,7 @@ class Row {
 public:
     // The first tap of the first output is column `at`.
     ALWAYS_INLINE Row(int64_t at, int64_t width, int64_t outputs)
-        : at_(at), one_load_(permutes && outputs + int64_t{kernel} - 1 <= width_of_vector) {
+        : at_(at), one_load_(permutes && outputs + int64_t{kernel} - 1 <= lanes) {
         UNROLL for (size_t i = 0; i < loads; i++) inside_[i] = Inside(at + start(i), width);
     }
 
@@ -163,16 +141,16 @@ ALWAYS_INLINE void sum_tile(const Work<kernel>& work, const Row<kernel, stride>&
     float* const last = work.y + work.g.out_height * work.g.out_width - lanes;
     UNROLL for (size_t r = 0; r < rows; r++, y += work.g.out_width) {
         const Vector value = sums[r] * work.scale + work.bias;
-        store_first(y, value < work.floor ? work.floor : value, y <= last ? width_of_vector : count);
+        store_first(y, value < work.floor ? work.floor : value, y <= last ? lanes : count);
     }
 }
 
 // By tiles of a vector's width; the last one overlaps the one before unless it is the only one.
 template <size_t kernel, size_t stride, size_t rows>
 ALWAYS_INLINE void sum_rows(const Work<kernel>& work, int64_t first) {
-    const int64_t width = work.g.out_width, count = width < width_of_vector ? width : width_of_vector;
-    for (int64_t next = 0; next < width; next += width_of_vector) {
-        const int64_t column = next + width_of_vector > width ? width - count : next;
+    const int64_t width = work.g.out_width, count = width < lanes ? width : lanes;
+    for (int64_t next = 0; next < width; next += lanes) {
+        const int64_t column = next + lanes > width ? width - count : next;
         const Row<kernel, stride> row(column * static_cast<int64_t>(stride) - work.g.pad_left, work.g.width, count);
         sum_tile<kernel, stride, rows>(work, row, first, column, count);
     }

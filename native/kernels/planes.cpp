@@ -1,11 +1,5 @@
 // What convolutions and pooling do with planes, as plain loops; compiled like elementwise.cpp, once for each kernel set.
-#if defined(__AVX512F__)
-#include <immintrin.h>
-#endif
-
-#include <cstring>
-
-#include "../kernels.h"
+#include "vectors.h"
 
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
@@ -17,7 +11,6 @@ inline int64_t divide_up(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b
 
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t greatest(int64_t a, int64_t b) { return a > b ? a : b; }
-inline int64_t clamp(int64_t value, int64_t low, int64_t high) { return value < low ? low : value > high ? high : value; }
 
 // The outputs whose tap, at `offset` + output · stride, lies within `size` inputs.
 struct Span {
@@ -31,49 +24,14 @@ void fill(float* at, size_t count, float value) {
     for (size_t i = 0; i < count; i++) at[i] = value;
 }
 
-constexpr int64_t lanes = 16;
-typedef float Vector __attribute__((vector_size(64)));
-typedef float Unaligned __attribute__((vector_size(64), aligned(4)));
-typedef int32_t Integers __attribute__((vector_size(64)));
-
-inline Vector load(const float* at) { return *reinterpret_cast<const Unaligned*>(at); }
-inline void store(float* at, Vector value) { *reinterpret_cast<Unaligned*>(at) = value; }
-
-// Lanes outside of [first, last) are zero, and not read.
-inline Vector load_between(const float* at, int64_t first, int64_t last) {
-    if (first <= 0 && last >= lanes) return load(at);
-#if defined(__AVX512F__)
-    const uint32_t below = last >= lanes ? 0xffffu : last <= 0 ? 0u : (1u << last) - 1;
-    const uint32_t above = first <= 0 ? 0xffffu : first >= lanes ? 0u : 0xffffu << first;
-    return _mm512_maskz_loadu_ps(static_cast<__mmask16>(below & above), at);
-#else
-    float some[lanes] = {};
-    for (int64_t lane = clamp(first, 0, lanes); lane < clamp(last, 0, lanes); lane++) some[lane] = at[lane];
-    return load(some);
-#endif
-}
-
-// Every second of 32 numbers.
-inline Vector evens(Vector low, Vector high) {
-#if defined(__AVX512F__)
-    return __builtin_shuffle(low, high, Integers{0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30});
-#else
-    float all[2 * lanes], some[lanes];
-    store(all, low);
-    store(all + lanes, high);
-    for (int64_t lane = 0; lane < lanes; lane++) some[lane] = all[2 * lane];
-    return load(some);
-#endif
-}
-
-// A row, sixteen outputs at a time: the last may run over its end.
+// A row, a vector of outputs at a time: the last may run over its end.
 void shift_row(const Geometry& g, const float* row, int64_t column, size_t pitch, float* to) {
     if (g.upsample_w == 1 && g.stride_w <= 2) {
         for (int64_t i = 0; i < static_cast<int64_t>(pitch); i += lanes) {
-            const int64_t at = column + i * g.stride_w;
-            const float* x = row + at;
-            const Vector low = load_between(x, -at, g.width - at);
-            store(to + i, g.stride_w == 1 ? low : evens(low, load_between(x + lanes, -at - lanes, g.width - at - lanes)));
+            const int64_t at = column + i * g.stride_w, left = g.width - at;
+            const Vector low = load_between(row + at, -at, left);
+            if (g.stride_w == 1) store(to + i, low);
+            else store(to + i, seconds<0>(low, load_between(row + at + lanes, -at - lanes, left - lanes)));
         }
         return;
     }
@@ -95,7 +53,7 @@ void shift(const Geometry& g, const float* plane, Shift by, size_t rows, size_t 
     }
 }
 
-// Whether the two vectors at the base can be permuted in one operation.
+// Whether one operation chooses sixteen of the two vectors at the base.
 #if defined(__AVX512F__)
 constexpr bool permutes = true;
 #else
@@ -104,20 +62,21 @@ constexpr bool permutes = false;
 
 void gather(const Gather* table, size_t count, const float* planes, size_t stride, size_t channels, float* to,
             size_t to_stride) {
-    for (const Gather* each = table; each != table + count; each++, to += lanes) {
+    for (const Gather* each = table; each != table + count; each++, to += column_tile) {
         const float* plane = planes;
         float* y = to;
         if (permutes && each->base >= 0) {
             Integers from;
             std::memcpy(&from, each->from, sizeof from);
+            const Integers place = from - static_cast<uint32_t>(each->base), nowhere = ~Integers{};
             for (size_t channel = 0; channel < channels; channel++, plane += stride, y += to_stride) {
                 const float* x = plane + each->base;
-                const Vector chosen = __builtin_shuffle(load(x), load(x + lanes), from - each->base);
-                store(y, from < 0 ? Vector{} : chosen);
+                const Vector chosen = __builtin_shuffle(load(x), load(x + lanes), place);
+                store(y, from == nowhere ? Vector{} : chosen);
             }
         } else {
             for (size_t channel = 0; channel < channels; channel++, plane += stride, y += to_stride)
-                for (int64_t lane = 0; lane < lanes; lane++) y[lane] = each->from[lane] < 0 ? 0.0f : plane[each->from[lane]];
+                for (size_t i = 0; i < column_tile; i++) y[i] = each->from[i] < 0 ? 0.0f : plane[each->from[i]];
         }
     }
 }
@@ -167,7 +126,7 @@ void take_rows(const Geometry& g, const float* plane, int64_t out_row, int64_t f
     fill(columns + inside, count - inside, Window::start);
 }
 
-// Sixteen windows' part of those columns.
+// A vector of windows' part of those columns.
 template <class Window>
 Vector take_columns(const Geometry& g, const float* columns) {
     Vector taken = Window::start - Vector{};
@@ -176,7 +135,7 @@ Vector take_columns(const Geometry& g, const float* columns) {
         if (g.stride_w == 1) {
             taken = Window::take(taken, load(x));
         } else if (g.stride_w == 2) {
-            taken = Window::take(taken, evens(load(x), load(x + lanes)));
+            taken = Window::take(taken, seconds<0>(load(x), load(x + lanes)));
         } else {
             Vector chosen;
             for (int64_t lane = 0; lane < lanes; lane++) chosen[lane] = x[lane * g.stride_w];
@@ -222,19 +181,6 @@ void pool_row(const Geometry& g, const float* plane, int64_t out_row, float* y) 
     }
 }
 
-// Every second of 32 numbers, from the second on.
-inline Vector odds(Vector low, Vector high) {
-#if defined(__AVX512F__)
-    return __builtin_shuffle(low, high, Integers{1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31});
-#else
-    float all[2 * lanes], some[lanes];
-    store(all, low);
-    store(all + lanes, high);
-    for (int64_t lane = 0; lane < lanes; lane++) some[lane] = all[2 * lane + 1];
-    return load(some);
-#endif
-}
-
 // 2 × 2 windows that share no pixel and leave none out but a last row.
 bool halves(const Geometry& g) {
     return g.kernel_h == 2 && g.kernel_w == 2 && g.stride_h == 2 && g.stride_w == 2 && g.pad_top == 0 &&
@@ -258,7 +204,7 @@ void halve(const Geometry& g, const float* plane, float* y) {
         const int64_t results = count * g.out_width;
         for (int64_t i = 0; i < results; i += lanes, y += lanes) {
             const Vector low = load(rows + 2 * i), high = load(rows + 2 * i + lanes);
-            const Vector taken = Window::take(evens(low, high), odds(low, high));
+            const Vector taken = Window::take(seconds<0>(low, high), seconds<1>(low, high));
             if (i + lanes <= results) store(y, taken);
             else for (int64_t lane = 0; lane < results - i; lane++) y[lane] = taken[lane];
         }

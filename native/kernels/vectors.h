@@ -22,7 +22,7 @@ constexpr size_t vector_bytes = 32;
 #else
 constexpr size_t vector_bytes = 16;
 #endif
-constexpr size_t lanes = vector_bytes / sizeof(float);
+constexpr int64_t lanes = vector_bytes / sizeof(float);  // signed, like positions that may lie before a row
 typedef float Vector __attribute__((vector_size(vector_bytes)));
 typedef float Unaligned __attribute__((vector_size(vector_bytes), aligned(4)));
 typedef uint32_t Integers __attribute__((vector_size(vector_bytes)));
@@ -41,6 +41,43 @@ ALWAYS_INLINE Vector in_register(Vector value) {
 ALWAYS_INLINE Vector load(const float* at) { return *reinterpret_cast<const Unaligned*>(at); }
 ALWAYS_INLINE void store(float* at, Vector value) { *reinterpret_cast<Unaligned*>(at) = value; }
 ALWAYS_INLINE Vector everywhere(float value) { return value - Vector{}; }
+
+inline int64_t clamp(int64_t value, int64_t low, int64_t high) { return value < low ? low : value > high ? high : value; }
+
+// Lanes outside of [first, last) are zero, and not read.
+ALWAYS_INLINE Vector load_between(const float* at, int64_t first, int64_t last) {
+    if (first <= 0 && last >= lanes) return load(at);
+#if defined(__AVX512F__)
+    const uint32_t below = last >= lanes ? 0xffffu : last <= 0 ? 0u : (1u << last) - 1;
+    const uint32_t above = first <= 0 ? 0xffffu : first >= lanes ? 0u : 0xffffu << first;
+    return _mm512_maskz_loadu_ps(static_cast<__mmask16>(below & above), at);
+#else
+    float some[lanes] = {};
+    const int64_t end = clamp(last, 0, lanes);
+    for (int64_t lane = clamp(first, 0, lanes); lane < end; lane++) some[lane] = at[lane];
+    return load(some);
+#endif
+}
+
+// The first `count` lanes, and nothing beyond.
+ALWAYS_INLINE void store_first(float* at, Vector value, int64_t count) {
+    if (count >= lanes) return store(at, value);
+#if defined(__AVX512F__)
+    _mm512_mask_storeu_ps(at, static_cast<__mmask16>((1u << count) - 1), value);
+#else
+    float all[lanes];
+    store(all, value);
+    for (int64_t lane = 0; lane < count; lane++) at[lane] = all[lane];
+#endif
+}
+
+// Every second of two vectors' numbers, from the first or from the second on.
+template <size_t from>
+ALWAYS_INLINE Vector seconds(Vector low, Vector high) {
+    Integers which;
+    UNROLL for (size_t lane = 0; lane < lanes; lane++) which[lane] = 2 * lane + from;
+    return __builtin_shuffle(low, high, which);
+}
 
 ALWAYS_INLINE Integers widen(const uint16_t* at) {
     return __builtin_convertvector(*reinterpret_cast<const Shorts*>(at), Integers);

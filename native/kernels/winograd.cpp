@@ -5,95 +5,27 @@
 //     m0 + m1 + m2,  m1 - m2 - m3.
 // Of the 3 x 3 weights, they become
 //     g0,  (g0 + g1 + g2) / 2,  (g0 - g1 + g2) / 2,  g2.
-#if defined(__AVX__)
-#include <immintrin.h>
-#endif
-
-#include "../kernels.h"
-
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 32")
+#include "vectors.h"
 
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
 
-#if defined(__AVX512F__)
-constexpr size_t vector_bytes = 64;
-#elif defined(__AVX__)
-constexpr size_t vector_bytes = 32;
-#else
-constexpr size_t vector_bytes = 16;
-#endif
-constexpr int64_t lanes = vector_bytes / sizeof(float);
-typedef float Vector __attribute__((vector_size(vector_bytes)));
-typedef float Unaligned __attribute__((vector_size(vector_bytes), aligned(4)));
-typedef int32_t Integers __attribute__((vector_size(vector_bytes)));
-
-ALWAYS_INLINE Vector load(const float* at) { return *reinterpret_cast<const Unaligned*>(at); }
-ALWAYS_INLINE void store(float* at, Vector value) { *reinterpret_cast<Unaligned*>(at) = value; }
-
 size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
-
-// Lanes outside of [first, last) are zero, and not read.
-ALWAYS_INLINE Vector load_between(const float* at, int64_t first, int64_t last) {
-    if (first <= 0 && last >= lanes) return load(at);
-#if defined(__AVX512F__)
-    const uint32_t below = last >= lanes ? 0xffffu : last <= 0 ? 0u : (1u << last) - 1;
-    const uint32_t above = first <= 0 ? 0xffffu : first >= lanes ? 0u : 0xffffu << first;
-    return _mm512_maskz_loadu_ps(static_cast<__mmask16>(below & above), at);
-#else
-    float some[lanes] = {};
-    for (int64_t lane = first > 0 ? first : 0; lane < lanes && lane < last; lane++) some[lane] = at[lane];
-    return load(some);
-#endif
-}
-
-// The first `count` lanes, and nothing beyond.
-ALWAYS_INLINE void store_first(float* at, Vector value, int64_t count) {
-#if defined(__AVX512F__)
-    _mm512_mask_storeu_ps(at, static_cast<__mmask16>((1u << count) - 1), value);
-#else
-    for (int64_t lane = 0; lane < count; lane++) at[lane] = value[lane];
-#endif
-}
-
-// Lane numbers: count(start, step) is start, start + step, ...
-ALWAYS_INLINE Integers count(int32_t start, int32_t step) {
-    Integers numbers;
-    UNROLL for (int32_t lane = 0; lane < lanes; lane++) numbers[lane] = start + lane * step;
-    return numbers;
-}
 
 struct Pair {
     Vector first, second;
 };
 
 // Numbers at even and at odd places, and back.
-ALWAYS_INLINE Pair apart(Vector low, Vector high) {
-    return {__builtin_shuffle(low, high, count(0, 2)), __builtin_shuffle(low, high, count(1, 2))};
-}
+ALWAYS_INLINE Pair apart(Vector low, Vector high) { return {seconds<0>(low, high), seconds<1>(low, high)}; }
 
 ALWAYS_INLINE Pair together(Vector evens, Vector odds) {
     Integers low, high;
-    UNROLL for (int32_t lane = 0; lane < lanes; lane++) {
+    UNROLL for (size_t lane = 0; lane < lanes; lane++) {
         low[lane] = lane / 2 + lane % 2 * lanes;
         high[lane] = low[lane] + lanes / 2;
     }
     return {__builtin_shuffle(evens, odds, low), __builtin_shuffle(evens, odds, high)};
-}
-
-ALWAYS_INLINE Vector load_halves(const uint16_t* at) {
-#if defined(__AVX512F__)
-    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
-#elif defined(__F16C__)
-    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
-#else
-    // A half's bits shifted into a float's are the same number 2^-112 times as large; exponent 31 never occurs.
-    typedef uint16_t Shorts __attribute__((vector_size(vector_bytes / 2), aligned(2)));
-    typedef uint32_t Bits __attribute__((vector_size(vector_bytes)));
-    const Bits halves = __builtin_convertvector(*reinterpret_cast<const Shorts*>(at), Bits);
-    return reinterpret_cast<Vector>((halves & 0x8000u) << 16 | (halves & 0x7fffu) << 13) * 0x1p112f;
-#endif
 }
 
 // Three numbers become four, for every lane.
@@ -119,11 +51,8 @@ void weights(const float* floats, const uint16_t* halves, size_t count, float* t
 // A row of the plane, which starts at its column `at`, as rows of tiles see it: four numbers for each, `stride` apart.
 void transform_row(const float* row, int64_t width, int64_t at, size_t tiles, float* to, size_t stride) {
     for (size_t tile = 0; tile < tiles; tile += lanes, at += 2 * lanes, to += lanes) {
-        const float* x = row + at;
-        const int64_t left = width - at;
-        const Pair near = apart(load_between(x, -at, left), load_between(x + lanes, -at - lanes, left - lanes));
-        const Pair far = apart(load_between(x + 2, -at - 2, left - 2),
-                               load_between(x + lanes + 2, -at - lanes - 2, left - lanes - 2));
+        const auto from = [&](int64_t column) { return load_between(row + column, -column, width - column); };
+        const Pair near = apart(from(at), from(at + lanes)), far = apart(from(at + 2), from(at + lanes + 2));
         store(to, near.first - far.first);
         store(to + stride, near.second + far.first);
         store(to + 2 * stride, far.first - near.second);
@@ -167,7 +96,7 @@ void copy_row(const float* from, int64_t width, float* to) {
 void output(const Geometry& g, const float* products, size_t stride, TileRows rows, float floor, float* lines,
             float* y) {
     const size_t columns = round_up(rows.count * rows.columns, column_tile);
-    const Vector least = floor - Vector{};
+    const Vector least = everywhere(floor);
     float* const line_of[2] = {lines, lines + 2 * columns};
     for (size_t tile = 0; tile < columns; tile += lanes) {
         Pair of[4];  // the columns
