@@ -27,6 +27,14 @@ const T* data_or_null(const nb::object& array) {
     return array.is_none() ? nullptr : static_cast<const T*>(PyArray_DATA(as_array(array)));
 }
 
+Geometry as_geometry(const std::vector<int64_t>& numbers) {
+    Geometry g;
+    static_assert(sizeof g == 19 * sizeof(int64_t));
+    if (numbers.size() != 19) throw std::invalid_argument("a geometry has 19 numbers");
+    std::memcpy(&g, numbers.data(), sizeof g);
+    return g;
+}
+
 // A program under construction and then the engine that runs it.
 class Model {
 public:
@@ -186,10 +194,7 @@ private:
     }
 
     static Geometry checked(const std::vector<int64_t>& numbers, const Value& x, const Value& y) {
-        Geometry g;
-        static_assert(sizeof g == 19 * sizeof(int64_t));
-        if (numbers.size() != 19) throw std::invalid_argument("a geometry has 19 numbers");
-        std::memcpy(&g, numbers.data(), sizeof g);
+        const Geometry g = as_geometry(numbers);
         if (static_cast<size_t>(g.channels) != x.rows || static_cast<size_t>(g.height * g.width) != x.features ||
             static_cast<size_t>(g.out_channels) != y.rows ||
             static_cast<size_t>(g.out_height * g.out_width) != y.features)
@@ -302,6 +307,9 @@ NB_MODULE(_native, module) {
         for (const NamedMap* each = portable::elementwise.maps; each->name; each++) names.push_back(each->name);
         return names;
     });
+
+    module.def("takes_tiles", [](const std::vector<int64_t>& geometry) { return takes_tiles(as_geometry(geometry)); },
+               "geometry"_a);
 
     nb::class_<Model>(module, "Model", nb::type_slots(model_slots))
         .def(nb::init<const std::string&, size_t, std::vector<size_t>, std::vector<size_t>>(), "isa"_a, "threads"_a,

@@ -5,13 +5,8 @@
 
 namespace sparbor {
 
-// A dense convolution's row-major weights as floats or as halves, the other null; scale and bias, one an output, or null.
-struct FilterArrays {
-    const float* weights;
-    const uint16_t* halves;
-    const float* scale;
-    const float* bias;
-};
+// Whether it is Winograd's.
+bool takes_tiles(const Geometry& geometry);
 
 std::unique_ptr<Step> make_dense_convolution(const KernelSet& kernels, Value x, Value y, const Geometry& geometry,
                                              const FilterArrays& arrays, bool relu,

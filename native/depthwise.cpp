@@ -15,13 +15,14 @@ float half_value(uint16_t half) {
 }  // namespace
 
 DepthwiseConvolution::DepthwiseConvolution(Value x, Value y, const Geometry& geometry, DepthwiseKernel kernel,
-                                           const float* weights, const uint16_t* halves, const float* scale,
-                                           const float* bias, bool relu, std::optional<Activation> activation)
+                                           const FilterArrays& arrays, bool relu,
+                                           std::optional<Activation> activation)
     : x_(x), y_(y), geometry_(geometry), kernel_(kernel),
       weights_(geometry.out_channels * geometry.kernel_h * geometry.kernel_w),
-      scale_(whole(scale, geometry.out_channels, 1, 1.0f)), bias_(whole(bias, geometry.out_channels, 1, 0.0f)),
+      scale_(whole(arrays.scale, geometry.out_channels, 1, 1.0f)), bias_(whole(arrays.bias, geometry.out_channels, 1, 0.0f)),
       floor_(floor_of(relu)), activation_(activation) {
-    for (size_t i = 0; i < weights_.size(); i++) weights_[i] = weights ? weights[i] : half_value(halves[i]);
+    for (size_t i = 0; i < weights_.size(); i++)
+        weights_[i] = arrays.weights ? arrays.weights[i] : half_value(arrays.halves[i]);
 }
 
 void DepthwiseConvolution::run(const Call& call) const {

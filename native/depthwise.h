@@ -7,10 +7,8 @@ namespace sparbor {
 
 class DepthwiseConvolution final : public Step {
 public:
-    // Row-major weights as floats or as halves, the other null; scale and bias may be null.
-    DepthwiseConvolution(Value x, Value y, const Geometry& geometry, DepthwiseKernel kernel, const float* weights,
-                         const uint16_t* halves, const float* scale, const float* bias, bool relu,
-                         std::optional<Activation> activation);
+    DepthwiseConvolution(Value x, Value y, const Geometry& geometry, DepthwiseKernel kernel,
+                         const FilterArrays& arrays, bool relu, std::optional<Activation> activation);
     void run(const Call& call) const override;
 
 private:

@@ -12,10 +12,12 @@
 
 namespace sparbor {
 
+constexpr size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
 // Floats between two rows of a buffer: whole branches, and not a multiple of a page's quarter, because rows at such
 // distances would compete for the same cache lines.
 constexpr size_t row_stride(size_t features) {
-    const size_t whole = (features + branch_size - 1) / branch_size * branch_size;
+    const size_t whole = round_up(features, branch_size);
     return whole % 256 == 0 ? whole + branch_size : whole;
 }
 
@@ -41,6 +43,9 @@ public:
     const size_t batch;
 
     float* data(const Value& value) const { return workspace_.buffers[value.buffer]; }
+    float* data(const Value& value, size_t item) const {
+        return data(value) + item * value.rows * row_stride(value.features);
+    }
     // As much as the step has asked for, a thread, and aligned to cache lines.
     float* scratch(size_t thread = 0) const { return workspace_.scratch + thread * workspace_.thread_scratch; }
     size_t threads() const { return pool_ ? pool_->threads() : 1; }

@@ -251,7 +251,7 @@ void Concatenate::run(const Call& call) const {
     for (const Value& part : parts_) {
         const size_t stride = row_stride(part.features);
         for (size_t item = 0; item < call.batch; item++)
-            std::memcpy(call.data(y_) + item * y_.rows * y_stride + at, call.data(part) + item * part.rows * stride,
+            std::memcpy(call.data(y_, item) + at, call.data(part, item),
                         ((part.rows - 1) * stride + part.features) * sizeof(float));
         at += part.features == y_.features ? part.rows * y_stride : part.features;
     }

@@ -21,6 +21,14 @@ struct SparseArrays {
     bool padded;
 };
 
+// A dense convolution's row-major weights as floats or as halves, the other null; scale and bias as in SparseArrays.
+struct FilterArrays {
+    const float* weights;
+    const uint16_t* halves;
+    const float* scale;
+    const float* bias;
+};
+
 // A sparse layer as kernels want it.
 class SparseMatrix {
 public:

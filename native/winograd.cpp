@@ -8,16 +8,7 @@ namespace {
 constexpr size_t taps = 9, outputs_across = 2;
 constexpr size_t numbers = 16;  // of a transformed tile or kernel
 constexpr int64_t most_transformed = 1 << 17;  // kernels, 64 bytes each: more would come too slowly from a third cache
-constexpr size_t panel_budget = 128 * 1024;  // floats: inputs and products stay in a second cache of 1 MiB
 constexpr size_t most_columns = 7 * column_tile;
-
-size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
-
-// Whole lane groups, an odd number of them: what lies so far apart falls into different lines of a cache.
-size_t spread(size_t floats) {
-    const size_t groups = round_up(floats, column_tile) / column_tile;
-    return (groups | 1) * column_tile;
-}
 
 // Row-major weights in blocks of outputs: for each block a row of `row` weights, by channels and outputs, for each tap.
 template <class Weight>
@@ -33,25 +24,8 @@ std::vector<Weight> in_blocks(const Weight* weights, size_t outputs, size_t chan
 
 }  // namespace
 
-bool WinogradConvolution::pays(const Geometry& g) {
-    const bool possible = g.kernel_h == 3 && g.kernel_w == 3 && g.stride_h == 1 && g.stride_w == 1 &&
-                          g.dilation_h == 1 && g.dilation_w == 1 && g.upsample_h == 1 && g.upsample_w == 1 &&
-                          g.groups == 1;
-    constexpr int64_t fewest_channels = 16, fewest_pixels = 36, fewest_inputs = 2048;
-    const int64_t pixels = g.out_height * g.out_width;
-    return possible && std::min(g.channels, g.out_channels) >= fewest_channels && pixels >= fewest_pixels &&
-           g.channels * pixels >= fewest_inputs;
-}
-
-struct WinogradConvolution::Unit {
-    TileRows rows;
-    const float* x;  // the item's planes
-    float* y;
-};
-
 WinogradConvolution::WinogradConvolution(const KernelSet& kernels, Value x, Value y, const Geometry& geometry,
-                                         const float* weights, const uint16_t* halves, const float* scale,
-                                         const float* bias, bool relu, std::optional<Activation> activation)
+                                         const FilterArrays& arrays, bool relu, std::optional<Activation> activation)
     : x_(x), y_(y), geometry_(geometry), tile_rows_(round_up(geometry.out_height, outputs_across) / outputs_across),
       tile_columns_(round_up(geometry.out_width, outputs_across) / outputs_across), block_(kernels.columns->block),
       floor_(floor_of(relu)), activation_(activation) {
@@ -64,18 +38,18 @@ WinogradConvolution::WinogradConvolution(const KernelSet& kernels, Value x, Valu
     const double all_columns = static_cast<double>(columns(tile_rows_)) / column_tile;
     work_ = 0.15 * static_cast<double>(numbers * channels * outputs) * all_columns;
 
-    scale_.resize(numbers * blocks() * block_, 1.0f);
-    bias_.resize(numbers * blocks() * block_, 0.0f);
+    scale_.resize(numbers * block_count() * block_, 1.0f);
+    bias_.resize(numbers * block_count() * block_, 0.0f);
     for (size_t output = 0; output < outputs; output++) {
         const size_t first = output / block_ * numbers * block_ + output % block_;
         constexpr size_t second_of_second = 5;  // goes into all four outputs as it is, and so takes the bias
-        if (bias) bias_[first + second_of_second * block_] = bias[output];
-        for (size_t i = 0; scale && i < numbers; i++) scale_[first + i * block_] = scale[output];
+        if (arrays.bias) bias_[first + second_of_second * block_] = arrays.bias[output];
+        for (size_t i = 0; arrays.scale && i < numbers; i++) scale_[first + i * block_] = arrays.scale[output];
     }
 
     weight_row_ = spread(channels * block_);
-    if (weights) weights_ = in_blocks(weights, outputs, channels, block_, weight_row_);
-    else halves_ = in_blocks(halves, outputs, channels, block_, weight_row_);
+    if (arrays.weights) weights_ = in_blocks(arrays.weights, outputs, channels, block_, weight_row_);
+    else halves_ = in_blocks(arrays.halves, outputs, channels, block_, weight_row_);
     if (geometry.channels * geometry.out_channels <= most_transformed) transform_all(*kernels.winograd);
 }
 
@@ -86,15 +60,15 @@ void WinogradConvolution::transform_block(const Winograd& winograd, size_t block
 }
 
 void WinogradConvolution::transform_all(const Winograd& winograd) {
-    transformed_.resize(blocks() * numbers * weight_row_);
-    for (size_t block = 0; block < blocks(); block++)
+    transformed_.resize(block_count() * numbers * weight_row_);
+    for (size_t block = 0; block < block_count(); block++)
         transform_block(winograd, block, transformed_.data() + block * numbers * weight_row_);
     weights_ = {};
     halves_ = {};
 }
 
 size_t WinogradConvolution::columns(size_t tile_rows) const { return round_up(tile_rows * tile_columns_, column_tile); }
-size_t WinogradConvolution::blocks() const { return round_up(geometry_.out_channels, block_) / block_; }
+size_t WinogradConvolution::block_count() const { return round_up(geometry_.out_channels, block_) / block_; }
 
 // Of what fits the budget, what leaves the fewest lanes idle.
 void WinogradConvolution::choose_rows() {
@@ -108,6 +82,7 @@ void WinogradConvolution::choose_rows() {
     }
 }
 
+size_t WinogradConvolution::panel_floats() const { return numbers * panel_stride_; }
 size_t WinogradConvolution::product_floats() const { return numbers * block_ * columns_; }
 size_t WinogradConvolution::line_floats() const {
     return winograd_lines * round_up(columns_ + tile_columns_ + column_tile, column_tile);
@@ -118,26 +93,23 @@ size_t WinogradConvolution::own_floats() const {
     return product_floats() + line_floats() + (transformed_.empty() ? numbers * weight_row_ : 0);
 }
 
-size_t WinogradConvolution::scratch_floats(const KernelSet&, size_t) const {
-    return own_floats() + numbers * panel_stride_;
+size_t WinogradConvolution::item_units() const { return round_up(tile_rows_, rows_) / rows_; }
+
+TileRows WinogradConvolution::rows(size_t unit) const {
+    const size_t first = unit % item_units() * rows_;
+    return {first, std::min(rows_, tile_rows_ - first), tile_columns_};
 }
 
-WinogradConvolution::Unit WinogradConvolution::unit(const Call& call, size_t number) const {
-    const size_t units = (tile_rows_ + rows_ - 1) / rows_, item = number / units, first = number % units * rows_;
-    return {{first, std::min(rows_, tile_rows_ - first), tile_columns_},
-            call.data(x_) + item * x_.rows * row_stride(x_.features),
-            call.data(y_) + item * y_.rows * row_stride(y_.features)};
-}
-
-void WinogradConvolution::prepare(const Call& call, const Unit& unit, size_t first, size_t last, float* own,
-                                  float* panels) const {
+void WinogradConvolution::prepare(const Call& call, size_t unit, size_t first, size_t last, float* own,
+                                  float* panel) const {
+    const float* const x = call.data(x_, unit / item_units());
     for (size_t channel = first; channel < last; channel++)
-        call.kernels.winograd->input(geometry_, unit.x + channel * row_stride(x_.features), unit.rows, own,
-                                     panels + channel * columns_, panel_stride_);
+        call.kernels.winograd->input(geometry_, x + channel * row_stride(x_.features), rows(unit),
+                                     own + product_floats(), panel + channel * columns_, panel_stride_);
 }
 
 // A block's products, `stride` columns for each output of each number, to the start of `own`.
-void WinogradConvolution::multiply(const Call& call, size_t block, size_t stride, const float* panels,
+void WinogradConvolution::multiply(const Call& call, size_t block, size_t stride, const float* panel,
                                    float* own) const {
     const float* weights = transformed_.data() + block * numbers * weight_row_;
     if (transformed_.empty()) {
@@ -149,52 +121,28 @@ void WinogradConvolution::multiply(const Call& call, size_t block, size_t stride
         const size_t first = (block * numbers + i) * block_;
         const DenseBlocks layer{weights + i * weight_row_, nullptr, scale_.data() + first, bias_.data() + first, block_,
                                 static_cast<size_t>(geometry_.channels), floor_of(false)};
-        const Panel panel{panels + i * panel_stride_, offsets_.data(), 0, 0, stride / column_tile, 0};
-        call.kernels.columns->dense(layer, 0, panel, {own + i * block_ * stride, stride, block_}, nullptr);
+        const Panel inputs{panel + i * panel_stride_, offsets_.data(), 0, 0, stride / column_tile, 0};
+        call.kernels.columns->dense(layer, 0, inputs, {own + i * block_ * stride, stride, block_}, nullptr);
     }
 }
 
-void WinogradConvolution::run_blocks(const Call& call, const Unit& unit, size_t first, size_t last, float* own,
-                                     const float* panels) const {
+void WinogradConvolution::compute(const Call& call, size_t unit, size_t first, size_t last, float* own,
+                                  const float* panel) const {
+    const TileRows part = rows(unit);
     const size_t plane = row_stride(y_.features);
-    const size_t out_row = unit.rows.first * outputs_across, out_width = geometry_.out_width;
-    const size_t out_rows = std::min(unit.rows.count * outputs_across, geometry_.out_height - out_row);
-    const size_t stride = columns(unit.rows.count);
+    const size_t out_row = part.first * outputs_across, out_width = geometry_.out_width;
+    const size_t out_rows = std::min(part.count * outputs_across, geometry_.out_height - out_row);
+    const size_t stride = columns(part.count);
     float* const lines = own + product_floats();
     for (size_t block = first; block < last; block++) {
-        multiply(call, block, stride, panels, own);
+        multiply(call, block, stride, panel, own);
         const size_t outputs = std::min(block_, geometry_.out_channels - block * block_);
         for (size_t i = 0; i < outputs; i++) {
-            float* const y = unit.y + (block * block_ + i) * plane;
-            call.kernels.winograd->output(geometry_, own + i * stride, block_ * stride, unit.rows, floor_, lines, y);
+            float* const y = call.data(y_, unit / item_units()) + (block * block_ + i) * plane;
+            call.kernels.winograd->output(geometry_, own + i * stride, block_ * stride, part, floor_, lines, y);
             if (activation_)
                 activation_->map(y + out_row * out_width, out_rows * out_width, activation_->a, activation_->b);
         }
-    }
-}
-
-// Many units: a thread prepares and computes its own. Few: the threads prepare one together and then share its blocks.
-void WinogradConvolution::run(const Call& call) const {
-    const size_t units = call.batch * ((tile_rows_ + rows_ - 1) / rows_);
-    if (units >= 2 * call.threads() || call.threads() == 1)
-        return call.split(units, work_ * call.batch, [&](size_t first, size_t last, size_t thread) {
-            float* const own = call.scratch(thread);
-            for (size_t i = first; i < last; i++) {
-                const Unit each = unit(call, i);
-                prepare(call, each, 0, geometry_.channels, own, own + own_floats());
-                run_blocks(call, each, 0, blocks(), own, own + own_floats());
-            }
-        });
-    for (size_t i = 0; i < units; i++) {
-        const Unit each = unit(call, i);
-        const double work = work_ * call.batch / units;
-        float* const shared = call.scratch() + own_floats();
-        call.split(geometry_.channels, work, [&](size_t first, size_t last, size_t thread) {
-            prepare(call, each, first, last, call.scratch(thread), shared);
-        });
-        call.split(blocks(), work, [&](size_t first, size_t last, size_t thread) {
-            run_blocks(call, each, first, last, call.scratch(thread), shared);
-        });
     }
 }
 

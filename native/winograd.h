@@ -2,31 +2,31 @@
 // multiplications for each channel, where the direct sum takes 36.
 #pragma once
 
+#include "panel_step.h"
 #include "steps.h"
 
 namespace sparbor {
 
-class WinogradConvolution final : public Step {
+class WinogradConvolution final : public PanelStep {
 public:
-    // Whether it is faster than DenseConvolution, as measured; src/sparbor/crossover.py counts on the same limits.
-    static bool pays(const Geometry& geometry);
-
-    // Row-major weights as floats or as halves, the other null; scale and bias may be null.
-    WinogradConvolution(const KernelSet& kernels, Value x, Value y, const Geometry& geometry, const float* weights,
-                        const uint16_t* halves, const float* scale, const float* bias, bool relu,
-                        std::optional<Activation> activation);
-
-    void run(const Call& call) const override;
-    size_t scratch_floats(const KernelSet& kernels, size_t batch) const override;
+    WinogradConvolution(const KernelSet& kernels, Value x, Value y, const Geometry& geometry,
+                        const FilterArrays& arrays, bool relu, std::optional<Activation> activation);
 
 private:
-    struct Unit;  // some rows of an item's tiles
-    Unit unit(const Call& call, size_t number) const;
-    void prepare(const Call& call, const Unit& unit, size_t first, size_t last, float* own, float* panels) const;
-    void run_blocks(const Call& call, const Unit& unit, size_t first, size_t last, float* own,
-                    const float* panels) const;
+    // A unit is some rows of an item's tiles; its inputs are channels and its blocks those of outputs.
+    size_t units(size_t batch) const override { return batch * item_units(); }
+    size_t inputs(size_t) const override { return geometry_.channels; }
+    size_t blocks(size_t) const override { return block_count(); }
+    double item_work() const override { return work_; }
+    size_t own_floats() const override;
+    size_t panel_floats() const override;
+    void prepare(const Call& call, size_t unit, size_t first, size_t last, float* own, float* panel) const override;
+    void compute(const Call& call, size_t unit, size_t first, size_t last, float* own,
+                 const float* panel) const override;
 
-    void multiply(const Call& call, size_t block, size_t stride, const float* panels, float* own) const;
+    size_t item_units() const;
+    TileRows rows(size_t unit) const;
+    void multiply(const Call& call, size_t block, size_t stride, const float* panel, float* own) const;
     void transform_block(const Winograd& winograd, size_t block, float* to) const;
     void transform_all(const Winograd& winograd);
 
@@ -34,8 +34,7 @@ private:
     size_t columns(size_t tile_rows) const;
     size_t product_floats() const;
     size_t line_floats() const;
-    size_t own_floats() const;
-    size_t blocks() const;
+    size_t block_count() const;
 
     Value x_, y_;
     Geometry geometry_;
@@ -51,7 +50,7 @@ private:
     std::vector<uint16_t> halves_;
     std::vector<float> scale_, bias_;  // of all numbers of a block's outputs, block by block
     float floor_;
-    double work_;  // nanoseconds for an item, roughly
+    double work_;
     std::optional<Activation> activation_;
 };
 

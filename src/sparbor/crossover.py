@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
 
+from sparbor.engine import takes_tiles
 from sparbor.packing import GROUP, Bools, SparseLayer
 from sparbor.runtime import choose_kernel_set
-from sparbor.windows import Window
+from sparbor.windows import Planes, Window, geometry
 
 # The share of its slots from which a linear layer is faster dense, for few rows and for many.
 _LINEAR: Mapping[str, tuple[float, float]] = {
@@ -27,14 +27,13 @@ _CONVOLUTION: Mapping[str, tuple[float, float]] = {
 }
 _MANY_PIXELS = 64
 
-# The same where the dense one takes tiles of 2 x 2 outputs: `pays` in native/winograd.cpp has the same limits.
+# The same where the dense one takes tiles of 2 x 2 outputs.
 _TILED: Mapping[str, tuple[float, float]] = {
     "avx512": (0.31, 0.23),
     "avx2": (0.3, 0.24),
     "portable": (0.42, 0.36),
 }
 _MANY_TILED_PIXELS = 1500
-_TILED_CHANNELS, _TILED_PIXELS, _TILED_INPUTS = 16, 36, 2048
 
 
 def dense_is_faster(layer: SparseLayer, rows: int) -> bool:
@@ -44,8 +43,8 @@ def dense_is_faster(layer: SparseLayer, rows: int) -> bool:
     return share > (few if rows < _MANY_ROWS else many)
 
 
-def convolution_is_faster_dense(layer: SparseLayer, real: Bools, window: Window, pixels: int) -> bool:
-    """Whether the dense kernel would beat the sparse one on planes of so many output pixels.
+def convolution_is_faster_dense(layer: SparseLayer, real: Bools, window: Window, x: Planes, y: Planes) -> bool:
+    """Whether the dense kernel would beat the sparse one from planes `x` to planes `y`.
 
     `real` are the outputs that do not only fill a group of neurons: the kernels skip the others. A depthwise
     convolution has one output to a group, for which no slots pay.
@@ -53,18 +52,7 @@ def convolution_is_faster_dense(layer: SparseLayer, real: Bools, window: Window,
     outputs = int(real.sum())
     if outputs == window.groups > 1:
         return True
-    tiled = _takes_tiles(layer.fan_in, outputs, window, pixels)
+    tiled = takes_tiles(geometry(window, x, y))
     few, many = (_TILED if tiled else _CONVOLUTION)[choose_kernel_set()]
     share = np.count_nonzero(layer.lanes(real)) / (outputs * layer.fan_in)
-    return bool(share > (few if pixels < (_MANY_TILED_PIXELS if tiled else _MANY_PIXELS) else many))
-
-
-def _takes_tiles(fan_in: int, outputs: int, window: Window, pixels: int) -> bool:
-    """Whether the dense kernel is Winograd's."""
-    channels = fan_in // math.prod(window.kernel)
-    return (
-        window == Window((3, 3), padding=window.padding)
-        and min(channels, outputs) >= _TILED_CHANNELS
-        and pixels >= _TILED_PIXELS
-        and channels * pixels >= _TILED_INPUTS
-    )
+    return bool(share > (few if y.pixels < (_MANY_TILED_PIXELS if tiled else _MANY_PIXELS) else many))

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from sparbor.errors import EngineMissingError
 
 try:
-    from sparbor._native import Model, activations, kernel_sets
+    from sparbor._native import Model, activations, kernel_sets, takes_tiles
 except ImportError as error:
     _reason = str(error)
 
@@ -23,6 +23,6 @@ except ImportError as error:
 
         __init__ = _missing
 
-    activations = kernel_sets = _missing
+    activations = kernel_sets = takes_tiles = _missing
 
-__all__ = ["Model", "activations", "kernel_sets"]
+__all__ = ["Model", "activations", "kernel_sets", "takes_tiles"]

@@ -12,7 +12,7 @@ from sparbor.packing import Precision
 from sparbor.program import KINDS, Affine, Operation, Program, Weights
 from sparbor.shape_rules import shapes_fault
 from sparbor.weights import LayerWeights
-from sparbor.windows import Shape, Window
+from sparbor.windows import Shape, Window, planes_of
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class Lowered:
         if isinstance(weights, Affine):
             return weights
         if isinstance(operation.settings, Window):
-            return weights.packed_convolution(operation.settings, math.prod(shape[1:]), precision)
+            x = planes_of(self.shapes[operation.inputs[0]])
+            return weights.packed_convolution(operation.settings, x, planes_of(shape), precision)
         return weights.packed_linear(batch * math.prod(shape[:-1]), precision)
 
 

@@ -12,7 +12,7 @@ from sparbor.crossover import convolution_is_faster_dense, dense_is_faster
 from sparbor.filters import Filters, pack_by_groups, pack_filters, real_rows
 from sparbor.packing import Floats, Layer, Precision, SparseLayer, pack, pack_dense
 from sparbor.program import Affine
-from sparbor.windows import Window
+from sparbor.windows import Planes, Window
 
 # From this share of zeros on, a plain layer's zeros are taken for dropped weights and not for weights.
 _SPARSE_BY_ZEROS = 0.3
@@ -45,11 +45,11 @@ class LayerWeights:
             return pack_dense(np.where(mask, weight, np.float32(0)), bias, precision)
         return sparse
 
-    def packed_convolution(self, window: Window, pixels: int, precision: Precision) -> SparseLayer | Filters:
-        """Sparse or dense, whichever is faster for planes of so many output pixels."""
+    def packed_convolution(self, window: Window, x: Planes, y: Planes, precision: Precision) -> SparseLayer | Filters:
+        """Sparse or dense, whichever is faster from planes `x` to planes `y`."""
         weight, mask, bias = self._arrays()
         sparse = pack_by_groups(weight, mask, bias, window.groups, precision)
-        if convolution_is_faster_dense(sparse, real_rows(len(weight), window.groups), window, pixels):
+        if convolution_is_faster_dense(sparse, real_rows(len(weight), window.groups), window, x, y):
             return pack_filters(np.where(mask, weight, np.float32(0)), bias, precision)
         return sparse
 
