@@ -12,13 +12,14 @@ namespace sparbor {
 
 class Convolution : public PanelStep {
 protected:
-    // `tile_outputs` outputs are computed at once; a multiply-add of a whole vector for each of `work` and pixel vectors.
+    // A tile is `tile_outputs` outputs, and up to `tiles_at_once` of them are computed together; the kernel needs
+    // `kernel_floats` for itself. A multiply-add of a whole vector for each of `work` and pixel vectors.
     Convolution(Value x, Value y, const Geometry& geometry, Strips::Pixels pixels, bool zeros, size_t tile_outputs,
-                size_t decoded_floats, double work, std::optional<Activation> activation);
+                size_t tiles_at_once, size_t kernel_floats, double work, std::optional<Activation> activation);
 
-    // The results of one tile of outputs.
-    virtual void compute_tile(const KernelSet& kernels, size_t tile, const Panel& panel, const Tile& to,
-                              float* decoded) const = 0;
+    // The results of some tiles of one group of the convolution.
+    virtual void compute_tiles(const KernelSet& kernels, size_t first, size_t count, const Panel& panel, const Tile& to,
+                               float* own) const = 0;
 
 private:
     // A unit is an item's strip; its inputs are channels and its blocks tiles of outputs.
@@ -38,8 +39,9 @@ private:
     Value x_, y_;
     Geometry geometry_;
     Strips strips_;
-    size_t tile_outputs_, group_outputs_, group_tiles_;
-    size_t decoded_floats_;
+    size_t tile_outputs_, tiles_at_once_;
+    size_t group_outputs_, group_tiles_;  // of a group of the convolution
+    size_t kernel_floats_;
     double work_;
     std::optional<Activation> activation_;
 };
@@ -51,8 +53,8 @@ public:
                       std::optional<Activation> activation);
 
 private:
-    void compute_tile(const KernelSet& kernels, size_t tile, const Panel& panel, const Tile& to,
-                      float* decoded) const override;
+    void compute_tiles(const KernelSet& kernels, size_t first, size_t count, const Panel& panel, const Tile& to,
+                       float* own) const override;
 
     std::unique_ptr<SparseMatrix> matrix_;
 };
@@ -101,8 +103,8 @@ public:
                      size_t floats, std::optional<Activation> activation);
 
 private:
-    void compute_tile(const KernelSet& kernels, size_t tile, const Panel& panel, const Tile& to,
-                      float* decoded) const override;
+    void compute_tiles(const KernelSet& kernels, size_t first, size_t count, const Panel& panel, const Tile& to,
+                       float* own) const override;
 
     Lanes lanes_;
     std::unique_ptr<DenseMatrix> matrix_;

@@ -19,7 +19,8 @@ DepthwiseConvolution::DepthwiseConvolution(Value x, Value y, const Geometry& geo
                                            std::optional<Activation> activation)
     : x_(x), y_(y), geometry_(geometry), kernel_(kernel),
       weights_(geometry.out_channels * geometry.kernel_h * geometry.kernel_w),
-      scale_(whole(arrays.scale, geometry.out_channels, 1, 1.0f)), bias_(whole(arrays.bias, geometry.out_channels, 1, 0.0f)),
+      scale_(whole(arrays.scale, geometry.out_channels, 1, 1.0f)),
+      bias_(whole(arrays.bias, geometry.out_channels, 1, 0.0f)),
       floor_(floor_of(relu)), activation_(activation) {
     for (size_t i = 0; i < weights_.size(); i++)
         weights_[i] = arrays.weights ? arrays.weights[i] : half_value(arrays.halves[i]);

@@ -100,8 +100,9 @@ struct Elementwise {
 constexpr size_t column_tile = 16;
 
 // Where the columns of each input lie: `count` times column_tile floats from data + offsets[input], or without offsets
-// from data + input * step. There are offsets for whole branches. As many zeros lie at `zeros`, for layers with padding. What one chunk of branches, 2^chunk_shift of
-// them, reads for a few columns fits into a first cache; there are at most most_chunks.
+// from data + input * step. There are offsets for whole branches. As many zeros lie at `zeros`, for layers with padding.
+// What one chunk of branches, 2^chunk_shift of them, reads for a few columns fits into a first cache; there are at most
+// most_chunks.
 struct Panel {
     const float* data;
     const uint32_t* offsets;  // else null
@@ -113,7 +114,7 @@ struct Panel {
 };
 constexpr size_t most_chunks = 64;
 
-// Where the results of a group go: those of its neuron n, for `neurons` of them, to y + n * stride.
+// Where results go: those of neuron n, for `neurons` of them, to y + n * stride.
 struct Tile {
     float* y;
     size_t stride;
@@ -125,6 +126,10 @@ struct Synapses {
     float weights[group_size];
     uint32_t offsets[group_size];
 };
+
+// Groups that share a chunk while it is in a first cache, and floats for the sums that wait there for the next one.
+constexpr size_t most_groups = 4, widest_block = 4 * column_tile;
+constexpr size_t waiting_sums = most_groups * group_size * widest_block;
 
 // A dense layer over columns: for each block of outputs, fan_in times as many weights. Scale and bias are padded to
 // whole blocks.
@@ -141,8 +146,9 @@ struct DenseBlocks {
 // Layers over many columns at once; a synapse is one multiply-add of its weight and sixteen columns.
 struct Columns {
     size_t block;  // outputs that `dense` computes at once
-    // One group; `decoded` has room for its slots.
-    void (*sparse)(const SparseLayer&, size_t group, const Panel&, const Tile&, Synapses* decoded);
+    // Up to most_groups of them; `waiting` has room for waiting_sums, `decoded` for their slots.
+    void (*sparse)(const SparseLayer&, size_t first_group, size_t groups, const Panel&, const Tile&, float* waiting,
+                   Synapses* decoded);
     // One block; `decoded` has room for its weights and up to a whole vector.
     void (*dense)(const DenseBlocks&, size_t block, const Panel&, const Tile&, float* decoded);
     // Rows as columns: `columns` floats for each input, of which the last may be zeros, and then a row of zeros.
@@ -178,7 +184,9 @@ struct Shift {
 // Sixteen floats of a copy: where in the plane each comes from, or -1 for zero.
 struct Gather {
     int32_t from[16];
-    int32_t base;  // all lie within the 32 floats from here, if it is not negative
+    uint32_t mask;  // of those that are not zero
+    enum Kind : uint32_t { anywhere, near, in_order } kind;
+    int32_t base;  // near: all lie within the 32 floats from here; in order: the i-th lies i floats from here
 };
 
 struct Planes {

@@ -4,16 +4,23 @@
 #include <cstring>
 #include <limits>
 
+#ifndef _WIN32
+#include <unistd.h>
+#endif
+
 namespace sparbor {
 namespace {
 
 constexpr size_t most_columns = 4 * column_tile;  // of a linear layer's panel
 
-size_t panel_columns(size_t rows) {
-    return std::min(most_columns, (rows + column_tile - 1) / column_tile * column_tile);
-}
+size_t panel_columns(size_t rows) { return std::min(most_columns, round_up(rows, column_tile)); }
 
-size_t whole_branches(size_t inputs) { return (inputs + branch_size - 1) / branch_size * branch_size; }
+size_t first_cache_bytes() {
+#ifdef _SC_LEVEL1_DCACHE_SIZE
+    if (const long bytes = sysconf(_SC_LEVEL1_DCACHE_SIZE); bytes > 0) return static_cast<size_t>(bytes);
+#endif
+    return 32 * 1024;
+}
 
 size_t groups_of(size_t neurons) { return (neurons + group_size - 1) / group_size; }
 
@@ -36,7 +43,7 @@ void apply(const Activation& activation, float* rows, size_t stride, size_t coun
     for (size_t row = 0; row < count; row++) activation.map(rows + row * stride, features, activation.a, activation.b);
 }
 
-// Runs kernel(first group, last group, thread), split over the threads, and the activation over what has just been written.
+// Runs kernel(first group, last group, thread), split over the threads, and the activation over what was just written.
 template <class Kernel>
 void run_linear(const Call& call, const Rows& rows, size_t groups, double work, const Kernel& kernel,
                 const std::optional<Activation>& activation) {
@@ -63,11 +70,10 @@ std::vector<float> whole(const float* values, size_t count, size_t multiple, flo
 }
 
 uint32_t chunk_shift(size_t input_floats, size_t inputs) {
-    const size_t branches = whole_branches(inputs) / branch_size;
-    constexpr size_t floats = 6 * 1024;  // of a first cache of 32 or 48 KiB
+    static const size_t floats = std::max(first_cache_bytes() / sizeof(float), 2 * waiting_sums) - waiting_sums;
+    const size_t branches = round_up(inputs, branch_size) / branch_size;
     uint32_t shift = 0;
-    while ((2 << shift) * branch_size * input_floats <= floats || branches >> shift >= most_chunks)
-        shift++;
+    while ((2 << shift) * branch_size * input_floats <= floats || branches >> shift >= most_chunks) shift++;
     return shift;
 }
 
@@ -88,13 +94,16 @@ SparseMatrix::SparseMatrix(const SparseArrays& arrays, size_t outputs, bool relu
         }
         at.run += runs;
         Group& group = groups_.back();
-        most_slots_ = std::max(most_slots_, static_cast<size_t>(at.slot - group.slot));
         if (arrays.words) {
             const size_t neurons = std::min(group_size, outputs - (groups_.size() - 1) * group_size);
             group.normal = all_normal(arrays.words + group.slot * group_size, at.slot - group.slot, neurons);
         }
     }
     slots_ = at.slot;
+    for (size_t i = 0; i < groups_.size(); i++) {
+        const size_t end = i + most_groups < groups_.size() ? groups_[i + most_groups].slot : slots_;
+        most_slots_ = std::max<size_t>(most_slots_, end - groups_[i].slot);
+    }
     layer_ = {groups_.data(), runs_.data(), arrays.branches, arrays.words,      arrays.weights, arrays.indices,
               scale_.data(),  bias_.data(), floor_of(relu),  arrays.padded};
 }
@@ -104,9 +113,9 @@ SparseLinear::SparseLinear(Value x, Value y, const SparseArrays& arrays, bool re
     : x_(x), y_(y), matrix_(arrays, y.features, relu), activation_(activation),
       work_(0.6 * static_cast<double>(matrix_.slots())) {}
 
-// The decoded slots and the sums of a group.
+// The waiting sums, decoded slots and results of some groups.
 size_t SparseLinear::own_floats(size_t columns) const {
-    return matrix_.most_slots() * sizeof(Synapses) / sizeof(float) + group_size * columns;
+    return waiting_sums + matrix_.decoded_floats() + most_groups * group_size * columns;
 }
 
 // The first thread has the panel as well.
@@ -139,11 +148,16 @@ void SparseLinear::run_columns(const Call& call, const Rows& all) const {
         run_linear(
             call, rows, matrix_.groups(), work_ * width,
             [&](size_t first, size_t last, size_t thread) {
-                float* const sums = call.scratch(thread);
-                auto* const decoded = reinterpret_cast<Synapses*>(sums + group_size * most);
-                for (size_t group = first; group < last; group++) {
-                    columns.sparse(matrix_.layer(), group, panel, {sums, width, group_size}, decoded);
-                    columns.to_rows(sums, width, rows.y + group * group_size, rows.y_stride, count);
+                float* const waiting = call.scratch(thread);
+                auto* const decoded = reinterpret_cast<Synapses*>(waiting + waiting_sums);
+                float* const results = waiting + waiting_sums + matrix_.decoded_floats();
+                for (size_t group = first; group < last; group += most_groups) {
+                    const size_t groups = std::min(most_groups, last - group);
+                    const Tile tile{results, width, groups * group_size};
+                    columns.sparse(matrix_.layer(), group, groups, panel, tile, waiting, decoded);
+                    for (size_t i = 0; i < groups; i++)
+                        columns.to_rows(results + i * group_size * width, width, rows.y + (group + i) * group_size,
+                                        rows.y_stride, count);
                 }
             },
             activation_);

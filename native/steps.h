@@ -39,7 +39,8 @@ public:
     const SparseLayer& layer() const { return layer_; }
     size_t groups() const { return groups_.size(); }
     size_t slots() const { return slots_; }
-    size_t most_slots() const { return most_slots_; }  // of one group
+    // For the slots of as many groups as take turns on a chunk.
+    size_t decoded_floats() const { return most_slots_ * (sizeof(Synapses) / sizeof(float)); }
 
 private:
     std::vector<Group> groups_;

@@ -20,12 +20,32 @@ bool reads_planes_as_they_are(const Geometry& g) {
            g.upsample_w == 1 && g.pad_top == 0 && g.pad_left == 0 && g.out_height == g.height && g.out_width == g.width;
 }
 
+// Finds the fastest way to gather from so many floats.
+void classify(Gather& each, int32_t floats) {
+    int32_t least = std::numeric_limits<int32_t>::max(), most = 0, start = 0;
+    bool in_order = true;
+    each.mask = 0;
+    for (int32_t i = 0; i < static_cast<int32_t>(column_tile); i++) {
+        const int32_t from = each.from[i];
+        if (from < 0) continue;
+        if (each.mask == 0) start = from - i;
+        in_order = in_order && from - i == start;
+        least = std::min(least, from);
+        most = std::max(most, from);
+        each.mask |= 1u << i;
+    }
+    constexpr int32_t span = 2 * column_tile;
+    least = std::min(least, floats - span);
+    each.kind = in_order ? Gather::in_order : most < least + span ? Gather::near : Gather::anywhere;
+    each.base = in_order ? start : least;
+}
+
 }  // namespace
 
 Strips::Strips(const Geometry& geometry, size_t x_stride, Pixels pixels, bool zeros)
     : geometry_(geometry), x_stride_(x_stride), groups_(geometry.groups),
-      group_channels_(geometry.channels / geometry.groups), out_height_(geometry.out_height), pixels_(pixels), zeros_(zeros),
-      in_place_(!zeros && reads_planes_as_they_are(geometry)) {
+      group_channels_(geometry.channels / geometry.groups), out_height_(geometry.out_height), pixels_(pixels),
+      zeros_(zeros), in_place_(!zeros && reads_planes_as_they_are(geometry)) {
     choose_pitch();
     find_copies(pixels == Pixels::in_vectors ? floats_per_line : 1);
     if (rows_need_strips()) find_copies(1);
@@ -52,7 +72,8 @@ void Strips::find_copies(size_t alignment) {
     taps_.clear();
     for (int64_t ky = 0; ky < geometry_.kernel_h; ky++)
         for (int64_t kx = 0; kx < geometry_.kernel_w; kx++) {
-            const Shift tap{ky * geometry_.dilation_h - geometry_.pad_top, kx * geometry_.dilation_w - geometry_.pad_left};
+            const Shift tap{ky * geometry_.dilation_h - geometry_.pad_top,
+                            kx * geometry_.dilation_w - geometry_.pad_left};
             size_t shift = 0;
             const auto serves = [&](const Copy& copy) {
                 const int64_t below = tap.row - copy.shift.row;
@@ -98,8 +119,8 @@ void Strips::lay_out() {
         for (const Tap& tap : taps_)
             offsets_.push_back(static_cast<uint32_t>(channel * channel_size_ + copies_[tap.copy].offset +
                                                      tap.shift * pitch_));
-    size_t block_floats = 0;  // of a channel, for four vectors of columns
-    const size_t block = std::min(columns(rows_), 4 * column_tile);
+    size_t block_floats = 0;  // of a channel, for a block of columns
+    const size_t block = std::min(columns(rows_), widest_block);
     for (const Copy& copy : copies_) block_floats += copy.more_rows * pitch_ + block;
     chunk_shift_ = chunk_shift(std::max(size_t{1}, block_floats / taps_.size()), offsets_.size());
     offsets_.resize(round_up(offsets_.size(), branch_size));
@@ -153,15 +174,7 @@ std::vector<Gather> Strips::table(const Copy& copy, const Strip& strip) const {
         made[i / column_tile].from[i % column_tile] =
             inside ? static_cast<int32_t>(row / g.upsample_h * g.width + column / g.upsample_w) : -1;
     }
-    for (Gather& each : made) {
-        int32_t least = std::numeric_limits<int32_t>::max(), most = 0;
-        for (const int32_t from : each.from) {
-            if (from >= 0) least = std::min(least, from);
-            most = std::max(most, from);
-        }
-        least = std::min(least, static_cast<int32_t>(x_stride_ - 2 * column_tile));  // rows are whole branches
-        each.base = most < least + static_cast<int32_t>(2 * column_tile) ? least : -1;
-    }
+    for (Gather& each : made) classify(each, static_cast<int32_t>(x_stride_));
     return made;
 }
 

@@ -121,7 +121,7 @@ void WinogradConvolution::multiply(const Call& call, size_t block, size_t stride
         const size_t first = (block * numbers + i) * block_;
         const DenseBlocks layer{weights + i * weight_row_, nullptr, scale_.data() + first, bias_.data() + first, block_,
                                 static_cast<size_t>(geometry_.channels), floor_of(false)};
-        const Panel inputs{panel + i * panel_stride_, offsets_.data(), 0, 0, stride / column_tile, 0};
+        const Panel inputs{panel + i * panel_stride_, offsets_.data(), 0, 0, stride / column_tile, 0, stride};
         call.kernels.columns->dense(layer, 0, inputs, {own + i * block_ * stride, stride, block_}, nullptr);
     }
 }

@@ -381,6 +381,7 @@ void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
 // Four rows at a time are faster than columns, whatever the batch.
 constexpr size_t worth_columns = std::numeric_limits<size_t>::max();
 
-const KernelSet kernels{"avx512", sparse, worth_columns, dense, &columns, &outputs, find_depthwise, &planes, &winograd, &elementwise};
+const KernelSet kernels{"avx512", sparse, worth_columns, dense, &columns, &outputs, find_depthwise,
+                        &planes, &winograd, &elementwise};
 
 }  // namespace sparbor::avx512

@@ -91,7 +91,7 @@ struct Chunks {
     size_t count = 1;
     uint32_t starts[most_chunks + 1] = {};
 
-    Chunks(const SparseLayer& layer, const Group& group, uint32_t shift) {
+    void find(const SparseLayer& layer, const Group& group, uint32_t shift) {
         const uint16_t* branch = layer.branches + group.branch;
         for (const Run* run = layer.runs + group.run; run != layer.runs + group.run + group.runs; run++)
             for (size_t i = 0; i < run->branches; i++) {
@@ -102,6 +102,8 @@ struct Chunks {
         for (size_t chunk = 0; chunk < count; chunk++) starts[chunk + 1] += starts[chunk];
     }
 };
+
+constexpr size_t slots_ahead = 64;  // that are on their way from a cache far away
 
 // Decodes a group's slots, sorted by chunk. Padding reads zeros.
 template <class Branch>
@@ -117,11 +119,13 @@ void decode(const SparseLayer& layer, const Group& group, const Panel& panel, co
             Synapses* decoded = to + at;
             at += run->slots;
             for (const Synapses* end = decoded + run->slots; decoded != end; decoded++, slot++)
-                if (layer.words)
+                if (layer.words) {
+                    __builtin_prefetch(layer.words + (slot + slots_ahead) * group_size);
                     decode_words(layer.words + slot * group_size, inputs, panel.zeros, *decoded);
-                else
+                } else {
                     decode_exact(layer.weights + slot * group_size, layer.indices + slot * group_size, inputs,
                                  panel.zeros, *decoded);
+                }
         }
 }
 
@@ -158,66 +162,102 @@ struct Few {
 };
 #endif
 
-// A group with its slots, some lane groups of columns, and where the results go.
+// A group's synapses for some columns: sums wait for the next chunk, and those of the last become results.
 struct Work {
     const SparseLayer& layer;
     size_t group;
     const Synapses* slots;
     const Chunks& chunks;
     const float* x;
+    float* waiting;
     float* y;
     size_t stride, neurons;
 };
 
-// Some neurons and one chunk, with all sums in registers. Sums of several chunks wait in the results' place.
+// Some neurons and one chunk, with all sums in registers.
 template <size_t neurons, size_t width>
 ALWAYS_INLINE void sparse_block(const Work& work, size_t chunk, size_t first) {
-    Vector sums[neurons][width * parts];
+    constexpr size_t vectors = width * parts;
+    Vector sums[neurons][vectors];
+    float* const waiting = work.waiting + first * width * column_tile;
     UNROLL for (size_t i = 0; i < neurons; i++)
-        UNROLL for (size_t part = 0; part < width * parts; part++)
-            sums[i][part] =
-                chunk == 0 || first + i >= work.neurons ? Vector{} : load(work.y + (first + i) * work.stride + part * lanes);
+        UNROLL for (size_t part = 0; part < vectors; part++)
+            sums[i][part] = chunk == 0 ? Vector{} : load(waiting + (i * vectors + part) * lanes);
     const Synapses* const end = work.slots + work.chunks.starts[chunk + 1];
     for (const Synapses* slot = work.slots + work.chunks.starts[chunk]; slot != end; slot++)
         UNROLL for (size_t i = 0; i < neurons; i += at_once) {
             const Few few(*slot, first + i);
             UNROLL for (size_t k = 0; k < at_once; k++)
-                UNROLL for (size_t part = 0; part < width * parts; part++)
+                UNROLL for (size_t part = 0; part < vectors; part++)
                     sums[i + k][part] += few.weights[k] * load(work.x + few.offsets[k] + part * lanes);
         }
     const bool last = chunk + 1 == work.chunks.count;
     UNROLL for (size_t i = 0; i < neurons; i++) {
         if (first + i >= work.neurons) break;
-        float* y = work.y + (first + i) * work.stride;
         if (last)
-            finish(work.layer, work.group * group_size + first + i, sums[i], width * parts, y);
+            finish(work.layer, work.group * group_size + first + i, sums[i], vectors,
+                   work.y + (first + i) * work.stride);
         else
-            UNROLL for (size_t part = 0; part < width * parts; part++) store(y + part * lanes, sums[i][part]);
+            UNROLL for (size_t part = 0; part < vectors; part++)
+                store(waiting + (i * vectors + part) * lanes, sums[i][part]);
     }
 }
 
+// All of the group's neurons. Inlined, it would share its registers with its callers.
 template <size_t width>
-void sparse_columns(const Work& work) {
+__attribute__((noinline)) void sparse_chunk(const Work& work, size_t chunk) {
     constexpr size_t neurons = sparse_sums / width;
-    for (size_t chunk = 0; chunk < work.chunks.count; chunk++)
-        for (size_t first = 0; first < work.neurons; first += neurons) sparse_block<neurons, width>(work, chunk, first);
+    for (size_t first = 0; first < work.neurons; first += neurons) sparse_block<neurons, width>(work, chunk, first);
 }
 
-void sparse(const SparseLayer& layer, size_t group, const Panel& panel, const Tile& tile, Synapses* decoded) {
-    const Chunks chunks(layer, layer.groups[group], panel.chunk_shift);
-    (panel.offsets ? decode<AnyBranch> : decode<EvenBranch>)(layer, layer.groups[group], panel, chunks, decoded);
+// Some groups of a layer, decoded.
+struct Groups {
+    size_t count, most_chunks_of_one = 0;
+    Chunks chunks[most_groups];
+    const Synapses* slots[most_groups];
+
+    Groups(const SparseLayer& layer, size_t first, size_t count, const Panel& panel, Synapses* decoded) : count(count) {
+        for (size_t i = 0; i < count; i++) {
+            const Group& group = layer.groups[first + i];
+            Synapses* const to = decoded + (group.slot - layer.groups[first].slot);
+            chunks[i].find(layer, group, panel.chunk_shift);
+            (panel.offsets ? decode<AnyBranch> : decode<EvenBranch>)(layer, group, panel, chunks[i], to);
+            slots[i] = to;
+            if (chunks[i].count > most_chunks_of_one) most_chunks_of_one = chunks[i].count;
+        }
+    }
+};
+
+// `width` lane groups of columns. The groups take their turns on a chunk, because they share its inputs.
+template <size_t width>
+void sparse_columns(const SparseLayer& layer, size_t first_group, const Groups& groups, const float* x,
+                    const Tile& tile, float* y, float* waiting) {
+    for (size_t chunk = 0; chunk < groups.most_chunks_of_one; chunk++)
+        for (size_t i = 0; i < groups.count; i++) {
+            if (chunk >= groups.chunks[i].count) continue;
+            const size_t above = i * group_size, left = tile.neurons - above;
+            const Work work{layer, first_group + i, groups.slots[i], groups.chunks[i], x,
+                            waiting + above * width * column_tile, y + above * tile.stride, tile.stride,
+                            left < group_size ? left : group_size};
+            sparse_chunk<width>(work, chunk);
+        }
+}
+
+void sparse(const SparseLayer& layer, size_t first_group, size_t count, const Panel& panel, const Tile& tile,
+            float* waiting, Synapses* decoded) {
+    const Groups groups(layer, first_group, count, panel, decoded);
     for (size_t done = 0; done < panel.count;) {
         const size_t left = panel.count - done;
-        const Work work{layer, group, decoded, chunks, panel.data + done * column_tile, tile.y + done * column_tile,
-                        tile.stride, tile.neurons};
+        const float* const x = panel.data + done * column_tile;
+        float* const y = tile.y + done * column_tile;
         if (widest_sparse >= 4 && left >= 4) {
-            sparse_columns<widest_sparse >= 4 ? 4 : 1>(work);
+            sparse_columns<widest_sparse >= 4 ? 4 : 1>(layer, first_group, groups, x, tile, y, waiting);
             done += 4;
         } else if (widest_sparse >= 2 && left >= 2) {
-            sparse_columns<widest_sparse >= 2 ? 2 : 1>(work);
+            sparse_columns<widest_sparse >= 2 ? 2 : 1>(layer, first_group, groups, x, tile, y, waiting);
             done += 2;
         } else {
-            sparse_columns<1>(work);
+            sparse_columns<1>(layer, first_group, groups, x, tile, y, waiting);
             done += 1;
         }
     }

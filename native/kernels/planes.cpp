@@ -53,31 +53,39 @@ void shift(const Geometry& g, const float* plane, Shift by, size_t rows, size_t 
     }
 }
 
-// Whether one operation chooses sixteen of the two vectors at the base.
+// One vector of a copy, for some planes.
+void gather_some(const Gather& each, const float* plane, size_t stride, size_t channels, float* y, size_t y_stride) {
 #if defined(__AVX512F__)
-constexpr bool permutes = true;
-#else
-constexpr bool permutes = false;
+    if (each.kind == Gather::in_order) {
+        const float* x = plane + each.base;
+        for (size_t channel = 0; channel < channels; channel++, x += stride, y += y_stride)
+            store(y, _mm512_maskz_loadu_ps(static_cast<__mmask16>(each.mask), x));
+        return;
+    }
+    if (each.kind == Gather::near) {
+        Integers from;
+        std::memcpy(&from, each.from, sizeof from);
+        const Integers place = from - static_cast<uint32_t>(each.base);
+        const float* x = plane + each.base;
+        for (size_t channel = 0; channel < channels; channel++, x += stride, y += y_stride)
+            store(y, _mm512_mask_mov_ps(Vector{}, each.mask, __builtin_shuffle(load(x), load(x + lanes), place)));
+        return;
+    }
 #endif
+    for (size_t channel = 0; channel < channels; channel++, plane += stride, y += y_stride)
+        for (size_t i = 0; i < column_tile; i++) y[i] = each.from[i] < 0 ? 0.0f : plane[each.from[i]];
+}
+
+// So many planes at once that their pages' addresses fit the processor's table of them.
+constexpr size_t planes_at_once = 16;
 
 void gather(const Gather* table, size_t count, const float* planes, size_t stride, size_t channels, float* to,
             size_t to_stride) {
-    for (const Gather* each = table; each != table + count; each++, to += column_tile) {
-        const float* plane = planes;
-        float* y = to;
-        if (permutes && each->base >= 0) {
-            Integers from;
-            std::memcpy(&from, each->from, sizeof from);
-            const Integers place = from - static_cast<uint32_t>(each->base), nowhere = ~Integers{};
-            for (size_t channel = 0; channel < channels; channel++, plane += stride, y += to_stride) {
-                const float* x = plane + each->base;
-                const Vector chosen = __builtin_shuffle(load(x), load(x + lanes), place);
-                store(y, from == nowhere ? Vector{} : chosen);
-            }
-        } else {
-            for (size_t channel = 0; channel < channels; channel++, plane += stride, y += to_stride)
-                for (size_t i = 0; i < column_tile; i++) y[i] = each->from[i] < 0 ? 0.0f : plane[each->from[i]];
-        }
+    for (size_t done = 0; done < channels; done += planes_at_once) {
+        const size_t some = channels - done < planes_at_once ? channels - done : planes_at_once;
+        for (size_t i = 0; i < count; i++)
+            gather_some(table[i], planes + done * stride, stride, some, to + done * to_stride + i * column_tile,
+                        to_stride);
     }
 }
 

@@ -80,6 +80,7 @@ void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
 
 }  // namespace
 
-const KernelSet kernels{"portable", sparse, 6, dense, &columns, &outputs, find_depthwise, &planes, &winograd, &elementwise};
+const KernelSet kernels{"portable", sparse, 6, dense, &columns, &outputs, find_depthwise,
+                        &planes, &winograd, &elementwise};
 
 }  // namespace sparbor::portable
