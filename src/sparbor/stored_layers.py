@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sparbor.damage import require
+from sparbor.damage import is_count, require
 from sparbor.filters import Filters
 from sparbor.packing import (
     DenseLayer,
@@ -58,7 +58,7 @@ class _Parts:
 
     def size(self) -> tuple[int, int, Precision]:
         outputs, fan_in = self.entry["outputs"], self.entry["fan_in"]
-        good = all(type(count) is int and count > 0 for count in (outputs, fan_in))
+        good = all(is_count(count) and count > 0 for count in (outputs, fan_in))
         require(good, f"layer {self.name!r} has {outputs!r} outputs of fan-in {fan_in!r}")
         return outputs, fan_in, Precision(self.entry["precision"])
 
