@@ -25,8 +25,9 @@ from results_file import ResultsFile
 from torch import Tensor
 
 from sparbor.benchmark.timing import Sampler, sample
+from sparbor.dense_weights import pack_dense
 from sparbor.filters import pack_by_groups, pack_filters
-from sparbor.packing import Precision, SparseLayer, pack, pack_dense
+from sparbor.packing import Precision, SparseLayer, pack
 from sparbor.pattern import Slots
 from sparbor.program import Operation, Program, Weights
 from sparbor.rewire import magnitude_mask

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sparbor.packing import Precision, pack, pack_dense
+from sparbor.dense_weights import pack_dense
+from sparbor.packing import Precision, pack
 from sparbor.program import Activation, Operation, Program
 
 RELU = Activation("relu")

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from sparbor.packing import DenseLayer, Precision, SparseLayer, pack, pack_dense
+from sparbor.dense_weights import DenseLayer, pack_dense
+from sparbor.packing import Precision, SparseLayer, pack
 from sparbor.program import ACTIVATIONS, Activation, Affine, Operation, Program
 from sparbor.runtime import Runtime, kernel_sets
 from tests.layers import random_mask, random_weight, relative_error, slot_mask

@@ -10,10 +10,11 @@ import pytest
 from safetensors.numpy import load_file
 
 from sparbor.byte_input import ByteInput
+from sparbor.dense_weights import pack_dense
 from sparbor.errors import ArgumentError, ModelFileError, OutputError
 from sparbor.filters import pack_by_groups, pack_filters
 from sparbor.model_file import checksummed, load, save
-from sparbor.packing import Precision, SparseLayer, Topology, pack, pack_dense
+from sparbor.packing import Precision, SparseLayer, Topology, pack
 from sparbor.program import Activation, Affine, Normalisation, Operation, Program
 from sparbor.runtime import Runtime
 from sparbor.windows import AverageWindow, Window

@@ -5,73 +5,31 @@ Its matrix is (out_channels, fan_in) with fan_in = in_channels / groups × kerne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from sparbor.damage import require
-from sparbor.packing import (
-    GROUP,
-    Bools,
-    Floats,
-    Precision,
-    SparseLayer,
-    Words,
-    aligned_empty,
-    check_layer,
-    neuron_scale,
-    pack,
-    present,
-)
+from sparbor.dense_weights import DenseWeights, FloatsOrHalves, rounded
+from sparbor.packing import GROUP, Bools, Floats, Precision, SparseLayer, aligned_copy, pack
 
 
-@dataclass(frozen=True)
-class Filters:
-    """A dense convolution's matrix: exact `weights`, or `halves`, IEEE halves as 16-bit words, times `scale` by row."""
+class Filters(DenseWeights):
+    """A dense convolution's matrix, row by row."""
 
-    outputs: int
-    fan_in: int
-    weights: Floats | None
-    halves: Words | None
-    scale: Floats | None
-    bias: Floats | None
+    exact_part = "weights"
 
-    @property
-    def precision(self) -> Precision:
-        return Precision.F32 if self.halves is None else Precision.F16
+    @staticmethod
+    def stored_shape(outputs: int, fan_in: int) -> tuple[int, ...]:
+        return outputs, fan_in
 
-    @property
-    def active(self) -> int:
-        """Weights that are not zero: a dense convolution keeps no mask."""
-        weights = self.weights if self.halves is None else self.halves.view(np.float16)
-        assert weights is not None
-        return int(np.count_nonzero(weights))
-
-    def unpack(self) -> tuple[Floats, Bools]:
-        """The (outputs, fan_in) weights that the engine computes with, and a mask that keeps them all."""
-        if self.halves is None:
-            assert self.weights is not None
-            weight = self.weights
-        else:
-            assert self.scale is not None
-            weight = self.halves.view(np.float16).astype(np.float32) * self.scale[:, None]
-        return weight, np.ones(weight.shape, np.bool_)
-
-    def arrays(self) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:
-        """What is stored, by name."""
-        return present(weights=self.weights, halves=self.halves, scale=self.scale, bias=self.bias)
+    def _rows(self) -> FloatsOrHalves:
+        return self.stored
 
 
 def pack_filters(weight: Floats, bias: Floats | None = None, precision: Precision = Precision.F32) -> Filters:
     """Pack all weights, exactly or as halves with a relative error of at most 2^-11."""
-    check_layer(weight, np.ones(weight.shape, np.bool_), bias)
+    rows, scale = rounded(weight, bias, precision)
     outputs, fan_in = weight.shape
-    scale = neuron_scale(weight) if precision is Precision.F16 else None
-    stored = aligned_empty(weight.shape, np.float32 if scale is None else np.float16)
-    stored[...] = weight if scale is None else weight / scale[:, None]
-    if scale is None:
-        return Filters(outputs, fan_in, stored, None, None, bias)
-    return Filters(outputs, fan_in, None, stored.view(np.uint16), scale, bias)
+    return Filters(outputs, fan_in, aligned_copy(rows), scale, bias)
 
 
 def pack_by_groups(

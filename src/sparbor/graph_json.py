@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sparbor.byte_input import ByteInput
-from sparbor.damage import require
+from sparbor.damage import is_count, require
 from sparbor.errors import ArgumentError
 from sparbor.program import ACTIVATIONS, KINDS, Activation, Kind, Operation, Program, Settings
 from sparbor.windows import Shape
@@ -46,11 +46,6 @@ def graph_from_json(graph: Mapping[str, Any]) -> Program:
     operations = tuple(_operation(entry) for entry in graph["operations"])
     _check_order(graph["input"], graph["output"], operations, len(shapes))
     return Program(shapes, graph["input"], graph["output"], operations, {}, _byte_input(graph, shapes))
-
-
-def is_count(value: object) -> bool:
-    """Whether it is a whole number from 0; JSON's `true` is none."""
-    return type(value) is int and value >= 0
 
 
 def _shape(number: int, entry: Any) -> Shape:

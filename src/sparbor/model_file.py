@@ -14,10 +14,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from safetensors.numpy import save as to_safetensors
 
-from sparbor.damage import require
+from sparbor.damage import is_count, require
 from sparbor.errors import ModelFileError
 from sparbor.files import write_file
-from sparbor.graph_json import graph_from_json, graph_to_json, is_count
+from sparbor.graph_json import graph_from_json, graph_to_json
 from sparbor.packing import aligned_empty
 from sparbor.program import Array, Operation, Program
 from sparbor.shape_rules import shapes_fault
@@ -85,8 +85,7 @@ def _read(file: BinaryIO) -> Program:
     version = graph.get("version")
     if isinstance(version, int) and version > VERSION:
         raise ModelFileError(f"the file has version {version}, this Sparbor reads up to {VERSION}: upgrade sparbor")
-    known = type(version) is int and version >= OLDEST_VERSION
-    require(known, f"the file has version {version!r}")
+    require(is_count(version) and version >= OLDEST_VERSION, f"the file has version {version!r}")
     try:
         return _build(graph, tensors, file)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:

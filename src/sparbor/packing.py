@@ -160,50 +160,6 @@ class SparseLayer:
         )
 
 
-@dataclass(frozen=True)
-class DenseLayer:
-    """A layer that is better run dense: for each group of neurons, fan_in × 16 weights.
-
-    They are exact `panels`, or `halves`, IEEE halves as 16-bit words, times their neuron's `scale`.
-    """
-
-    outputs: int
-    fan_in: int
-    panels: Floats | None
-    halves: Words | None
-    scale: Floats | None
-    bias: Floats | None
-
-    @property
-    def precision(self) -> Precision:
-        return Precision.F32 if self.halves is None else Precision.F16
-
-    @property
-    def active(self) -> int:
-        """Weights that are not zero: a dense layer keeps no mask."""
-        weights = self.panels if self.halves is None else self.halves.view(np.float16)
-        assert weights is not None
-        return int(np.count_nonzero(weights))
-
-    def unpack(self) -> tuple[Floats, Bools]:
-        if self.halves is not None:
-            panels = self.halves.view(np.float16).astype(np.float32)
-        else:
-            assert self.panels is not None
-            panels = self.panels
-        weight = np.ascontiguousarray(panels.transpose(0, 2, 1).reshape(-1, self.fan_in)[: self.outputs])
-        if self.scale is not None:
-            weight = weight * self.scale[:, None]
-        return weight, np.ones((self.outputs, self.fan_in), np.bool_)
-
-    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        """What is stored, by name."""
-        return present(panels=self.panels, halves=self.halves, scale=self.scale, bias=self.bias)
-
-
-Layer: TypeAlias = SparseLayer | DenseLayer
-
-
 def present(**arrays: npt.NDArray[Any] | None) -> dict[str, npt.NDArray[Any]]:
     """The arrays that there are."""
     return {name: array for name, array in arrays.items() if array is not None}
@@ -234,21 +190,6 @@ def pack(weight: Floats, mask: Bools, bias: Floats | None = None, precision: Pre
     return SparseLayer(outputs, fan_in, topology, words, None, None, scale, bias)
 
 
-def pack_dense(weight: Floats, bias: Floats | None = None, precision: Precision = Precision.F32) -> DenseLayer:
-    """Pack all weights, exactly or as halves with a relative error of at most 2^-11."""
-    check_layer(weight, np.ones(weight.shape, np.bool_), bias)
-    outputs, fan_in = weight.shape
-    whole = np.zeros((-(-outputs // GROUP) * GROUP, fan_in), np.float32)
-    scale = neuron_scale(weight) if precision is Precision.F16 else None
-    whole[:outputs] = weight if scale is None else weight / scale[:, None]
-    panels = whole.reshape(-1, GROUP, fan_in).transpose(0, 2, 1)
-    stored = aligned_empty(panels.shape, np.float32 if scale is None else np.float16)
-    stored[...] = panels
-    if scale is None:
-        return DenseLayer(outputs, fan_in, stored, None, None, bias)
-    return DenseLayer(outputs, fan_in, None, stored.view(np.uint16), scale, bias)
-
-
 def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """An array that starts on a cache line, as the kernels like it."""
     kind = np.dtype(dtype)
@@ -256,6 +197,13 @@ def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[A
     memory = np.empty(size + 64, np.uint8)
     start = -memory.ctypes.data % 64
     return memory[start : start + size].view(kind).reshape(shape)
+
+
+def aligned_copy(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A copy that starts on a cache line."""
+    copy = aligned_empty(array.shape, array.dtype)
+    copy[...] = array
+    return copy
 
 
 def _aligned_full(shape: tuple[int, ...], value: float, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -338,24 +286,13 @@ def not_finite(arrays: Mapping[str, npt.NDArray[np.generic]]) -> str | None:
     return None
 
 
-def check_halves(name: str, halves: Words | None, scale: Floats | None) -> None:
-    """Refuse halves and scales from a file that no packing writes."""
-    if halves is not None:
-        _require(name, _all_finite(halves), "a weight is infinite or NaN")
-    if scale is not None:
-        _require(name, _all_positive(scale), "a neuron's scale is not a positive number")
-
-
 def _require(name: str, holds: bool | np.bool_, fault: str) -> None:
     require(holds, f"layer {name!r}: {fault}")
 
 
-def _all_finite(halves: Words) -> bool:
-    return bool(np.isfinite(halves.view(np.float16)).all())
-
-
-def _all_positive(scale: Floats) -> bool:
-    return bool((np.isfinite(scale) & (scale > 0)).all())
+def check_scale(name: str, scale: Floats) -> None:
+    """Refuse scales from a file that no packing writes."""
+    _require(name, (np.isfinite(scale) & (scale > 0)).all(), "a neuron's scale is not a positive number")
 
 
 def check_sparse(name: str, layer: SparseLayer) -> None:
@@ -399,9 +336,9 @@ def check_sparse(name: str, layer: SparseLayer) -> None:
     if layer.indices is not None:
         sound((padding | (layer.indices < BRANCH)).all(), "an index lies beyond its branch")
     if layer.words is not None:
-        sound(_all_finite(layer.words), "a synapse word is infinite or NaN")
+        sound(np.isfinite(layer.words.view(np.float16)).all(), "a synapse word is infinite or NaN")
     if layer.scale is not None:
-        sound(_all_positive(layer.scale), "a neuron's scale is not a positive number")
+        check_scale(name, layer.scale)
 
     groups_of_slots, branches = topology.slot_positions()
     last = np.flatnonzero(branches == layer.fan_in // BRANCH)  # the branch that is only partly filled

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sparbor.byte_input import ByteInput
+from sparbor.dense_weights import DenseLayer
 from sparbor.errors import ArgumentError
 from sparbor.filters import Filters
-from sparbor.packing import FINITE_WANTED, Floats, Layer, not_finite
+from sparbor.packing import FINITE_WANTED, Floats, SparseLayer, not_finite
 from sparbor.windows import AverageWindow, Shape, Window
 
 Array: TypeAlias = npt.NDArray[np.generic]
@@ -59,7 +60,7 @@ class Normalisation:
 
 
 Settings: TypeAlias = Window | AverageWindow | Normalisation
-Weights: TypeAlias = Layer | Filters | Affine
+Weights: TypeAlias = SparseLayer | DenseLayer | Filters | Affine
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
+from sparbor.dense_weights import DenseLayer
 from sparbor.filters import Filters, check_convolution
-from sparbor.packing import DenseLayer, SparseLayer
+from sparbor.packing import SparseLayer
 from sparbor.program import Affine, Operation, Weights
 from sparbor.windows import Shape, Window, convolution_fault, has_planes, planes_of, pool_fault
 

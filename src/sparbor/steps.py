@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sparbor import engine
 from sparbor.filters import Filters, real_rows
-from sparbor.packing import SparseLayer, aligned_empty
+from sparbor.packing import SparseLayer, aligned_copy
 from sparbor.program import Activation, Affine, Normalisation, Operation, Program
 from sparbor.windows import AverageWindow, Window, geometry, planes_of
 
@@ -146,6 +146,4 @@ def aligned(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The array, or a copy that starts on a cache line."""
     if array.ctypes.data % 64 == 0 and array.flags.c_contiguous:
         return array
-    copy = aligned_empty(array.shape, array.dtype)
-    copy[...] = array
-    return copy
+    return aligned_copy(array)

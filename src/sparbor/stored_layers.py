@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from sparbor.damage import require
+from sparbor.damage import is_count, require
+from sparbor.dense_weights import DenseLayer, check_dense
 from sparbor.filters import Filters
-from sparbor.packing import (
-    DenseLayer,
-    Precision,
-    SparseLayer,
-    Topology,
-    check_halves,
-    check_sparse,
-    not_finite,
-)
+from sparbor.packing import Precision, SparseLayer, Topology, check_sparse, not_finite
 from sparbor.program import Affine, Array, Weights
 from sparbor.windows import Shape
 
@@ -46,7 +40,7 @@ def layer_from_file(name: str, entry: dict[str, Any], arrays: dict[str, Array]) 
     if isinstance(layer, SparseLayer):
         check_sparse(name, layer)
     elif not isinstance(layer, Affine):
-        check_halves(name, layer.halves, layer.scale)
+        check_dense(name, layer)
     return layer
 
 
@@ -58,7 +52,7 @@ class _Parts:
 
     def size(self) -> tuple[int, int, Precision]:
         outputs, fan_in = self.entry["outputs"], self.entry["fan_in"]
-        good = all(type(count) is int and count > 0 for count in (outputs, fan_in))
+        good = all(is_count(count) and count > 0 for count in (outputs, fan_in))
         require(good, f"layer {self.name!r} has {outputs!r} outputs of fan-in {fan_in!r}")
         return outputs, fan_in, Precision(self.entry["precision"])
 
@@ -80,24 +74,13 @@ def _affine(parts: _Parts) -> Affine:
     return Affine(scale, parts.take("shift", np.float32, scale.shape))
 
 
-def _dense(parts: _Parts) -> DenseLayer:
+def _dense(kind: type[DenseLayer | Filters], parts: _Parts) -> DenseLayer | Filters:
     outputs, fan_in, precision = parts.size()
-    bias = parts.bias(outputs)
-    shape = (-(-outputs // 16), fan_in, 16)
+    bias, shape = parts.bias(outputs), kind.stored_shape(outputs, fan_in)
     if precision is Precision.F32:
-        return DenseLayer(outputs, fan_in, parts.take("panels", np.float32, shape), None, None, bias)
-    halves = parts.take("halves", np.uint16, shape)
-    return DenseLayer(outputs, fan_in, None, halves, parts.take("scale", np.float32, (outputs,)), bias)
-
-
-def _filters(parts: _Parts) -> Filters:
-    outputs, fan_in, precision = parts.size()
-    bias = parts.bias(outputs)
-    if precision is Precision.F32:
-        weights = parts.take("weights", np.float32, (outputs, fan_in))
-        return Filters(outputs, fan_in, weights, None, None, bias)
-    halves = parts.take("halves", np.uint16, (outputs, fan_in))
-    return Filters(outputs, fan_in, None, halves, parts.take("scale", np.float32, (outputs,)), bias)
+        return kind(outputs, fan_in, parts.take(kind.exact_part, np.float32, shape), None, bias)
+    halves = parts.take("halves", np.uint16, shape).view(np.float16)
+    return kind(outputs, fan_in, halves, parts.take("scale", np.float32, (outputs,)), bias)
 
 
 def _sparse(parts: _Parts) -> SparseLayer:
@@ -114,7 +97,7 @@ def _sparse(parts: _Parts) -> SparseLayer:
 
 _READERS: Mapping[str, Callable[[_Parts], Weights]] = {
     "affine": _affine,
-    "dense": _dense,
+    "dense": partial(_dense, DenseLayer),
     "sparse": _sparse,
-    "filters": _filters,
+    "filters": partial(_dense, Filters),
 }

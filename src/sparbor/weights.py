@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from sparbor.crossover import convolution_is_faster_dense, dense_is_faster
+from sparbor.dense_weights import DenseLayer, pack_dense
 from sparbor.filters import Filters, pack_by_groups, pack_filters, real_rows
-from sparbor.packing import Floats, Layer, Precision, SparseLayer, pack, pack_dense
+from sparbor.packing import Floats, Precision, SparseLayer, pack
 from sparbor.program import Affine
 from sparbor.windows import Planes, Window
 
@@ -37,7 +38,7 @@ class LayerWeights:
         self.bias = shift if self.bias is None else self.bias.double() * scale + shift
         self.matrix = self.matrix.double() * scale[:, None]
 
-    def packed_linear(self, rows: int, precision: Precision) -> Layer:
+    def packed_linear(self, rows: int, precision: Precision) -> SparseLayer | DenseLayer:
         """Sparse or dense, whichever is faster for so many rows."""
         weight, mask, bias = self._arrays()
         sparse = pack(weight, mask, bias, precision)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sparbor.data import cache
 from sparbor.data.batches import CLASSES, IMAGE, Form, find_form, read_batches
-from sparbor.data.content import md5_of, read_content
+from sparbor.data.content import official_fault, read_content
 from sparbor.data.dataset import Dataset, Found
 from sparbor.data.fetch import DEFAULT_LIMITS, Limits, fetch
 from sparbor.data.image_folder import is_image_folder, read_image_folder
@@ -143,7 +143,7 @@ def read_cached() -> Dataset:
     for path in _cached_archives():
         if not os.path.exists(path):
             continue
-        if not (fault := _official_fault(path.name, path)):
+        if not (fault := official_fault(path, ARCHIVE_MD5[path.name])):
             return _read_archive(path)
         logger.warning("cached file %s is not to be trusted (%s); fetching it again", path, fault)
     origin, path = use_first(TITLE, ((url, partial(_fetch, url)) for url in MIRRORS), REMEDY)
@@ -154,16 +154,7 @@ def _cached_archives() -> list[Path]:
     return [cache.cache_dir() / "cifar10" / name for name in ARCHIVE_MD5]
 
 
-def _official_fault(name: str, path: Path) -> str | None:
-    """What keeps the file at `path` from being the official archive `name`, or None."""
-    try:
-        md5 = md5_of(read_content(path))
-    except DataError as error:
-        return str(error)
-    return None if md5 == ARCHIVE_MD5[name] else f"MD5 {md5}, not the official {ARCHIVE_MD5[name]}"
-
-
 def _fetch(url: str) -> Path:
     (path,) = (path for path in _cached_archives() if url.endswith(path.name))
-    fetch(url, path, partial(_official_fault, path.name), DOWNLOAD_LIMITS)
+    fetch(url, path, partial(official_fault, md5=ARCHIVE_MD5[path.name]), DOWNLOAD_LIMITS)
     return path

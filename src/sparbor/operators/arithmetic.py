@@ -13,6 +13,7 @@ from torch.fx import Node
 
 from sparbor.errors import ArgumentError
 from sparbor.graph import WAY_OUT, Argument, Constant, Graph, Operator, Padded, Value
+from sparbor.packing import not_finite
 from sparbor.program import Affine
 from sparbor.tracing import module_path, where
 from sparbor.weights import as_numpy
@@ -83,7 +84,7 @@ def _affine(graph: Graph, node: Node, x: Argument, scale: Any, shift: Any, of_sh
     features = rows[-1] if kind == "affine" else rows[0]
     affine = Affine(*(_vector(factor, shape, features, kind) for factor in factors))
     name = graph.unique(f"{module_path(node)}.{node.name}".removeprefix("."))
-    if not (np.isfinite(affine.scale).all() and np.isfinite(affine.shift).all()):
+    if not_finite(affine.arrays()):
         raise ArgumentError(f"{where(node)} computes with a constant that is 0, NaN or infinite: mend it")
     graph.weights[name] = affine
     changed = graph.append(kind, (graph.reshaped(value, rows),), rows, layer=name)

@@ -14,8 +14,9 @@ from torch.fx import Node
 from sparbor.errors import ArgumentError
 from sparbor.graph import WAY_OUT, Argument, Constant, Graph, Operator, Padded, Value
 from sparbor.matrix import to_matrix
+from sparbor.operators.pairs import pair
 from sparbor.tracing import where
-from sparbor.windows import Pair, Sides, Window
+from sparbor.windows import Pair, Window
 
 
 def convolution(
@@ -42,12 +43,13 @@ def convolution(
         if transposed:
             raise ArgumentError(f"{where(node)} is a transposed convolution of a padded value: crop its output instead")
         x, around = x.value, tuple(x.sides)
-    kernel = weight.tensor.shape[2:]
-    steps = [_each(setting, dimensions) for setting in (stride, dilation, output_padding)]
+    kernel, stride, dilation = (pair(setting, dimensions) for setting in (weight.tensor.shape[2:], stride, dilation))
+    padding = padding if isinstance(padding, str) else pair(padding, dimensions, 0)
     if transposed:
-        window = _transposed(kernel, steps[0], _each(padding, dimensions), steps[1], steps[2], groups)
+        assert not isinstance(padding, str)
+        window = _transposed(kernel, stride, padding, dilation, pair(output_padding, dimensions, 0), groups)
     else:
-        window = _straight(kernel, steps[0], padding, steps[1], groups, around)
+        window = _straight(kernel, stride, padding, dilation, groups, around)
     return _append(graph, node, graph.value(node, x), weight, bias, window, transposed)
 
 
@@ -65,54 +67,29 @@ def _append(
 
 
 def _straight(
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int] | str,
-    dilation: Sequence[int],
-    groups: int,
-    around: Sequence[int],
+    kernel: Pair, stride: Pair, padding: Pair | str, dilation: Pair, groups: int, around: Sequence[int]
 ) -> Window:
-    reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-    if padding == "same":  # what is odd goes to the bottom and to the right
-        before = [size // 2 for size in reach]
-        after = [size - size // 2 for size in reach]
+    if isinstance(padding, str):
+        down, across = _reach(kernel, dilation) if padding == "same" else (0, 0)
+        before = down // 2, across // 2
+        after = down - down // 2, across - across // 2  # what is odd goes to the bottom and to the right
     else:
-        before = after = [0] * len(kernel) if padding == "valid" else [*_each(padding, len(kernel))]
-    sides = _sides(before, after)
+        before = after = padding
     left, right, top, bottom = around
-    padded = (sides[0] + top, sides[1] + left, sides[2] + bottom, sides[3] + right)
-    return Window(_pair(kernel), _pair(stride), padded, _pair(dilation), groups=groups)
+    sides = (before[0] + top, before[1] + left, after[0] + bottom, after[1] + right)
+    return Window(kernel, stride, sides, dilation, groups=groups)
 
 
-def _transposed(
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    output_padding: Sequence[int],
-    groups: int,
-) -> Window:
-    before = [d * (k - 1) - p for d, k, p in zip(dilation, kernel, padding, strict=True)]
-    after = [size + extra for size, extra in zip(before, output_padding, strict=True)]
-    sides = _sides(before, after)
-    return Window(_pair(kernel), (1, 1), sides, _pair(dilation), upsample=_pair(stride), groups=groups)
+def _transposed(kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, output_padding: Pair, groups: int) -> Window:
+    down, across = _reach(kernel, dilation)
+    top, left = down - padding[0], across - padding[1]
+    sides = (top, left, top + output_padding[0], left + output_padding[1])
+    return Window(kernel, (1, 1), sides, dilation, upsample=stride, groups=groups)
 
 
-def _each(setting: Any, dimensions: int) -> Sequence[int]:
-    """A number for each dimension: PyTorch's operators take one for all."""
-    given = [setting] if isinstance(setting, int) else list(setting)
-    return given * dimensions if len(given) == 1 else given
-
-
-def _pair(given: Sequence[int]) -> Pair:
-    """Down and across; a sequence is an image of height 1."""
-    return (1, given[0]) if len(given) == 1 else (given[0], given[1])
-
-
-def _sides(before: Sequence[int], after: Sequence[int]) -> Sides:
-    if len(before) == 1:
-        return 0, before[0], 0, after[0]
-    return before[0], before[1], after[0], after[1]
+def _reach(kernel: Pair, dilation: Pair) -> Pair:
+    """How far a kernel's last place lies from its first."""
+    return dilation[0] * (kernel[0] - 1), dilation[1] * (kernel[1] - 1)
 
 
 def conv(

@@ -11,6 +11,7 @@ from torch.fx import Node
 
 from sparbor.errors import ArgumentError
 from sparbor.graph import Argument, Constant, Graph, Operator, Value
+from sparbor.packing import not_finite
 from sparbor.program import Affine, Normalisation
 from sparbor.tracing import where
 from sparbor.weights import as_numpy
@@ -37,7 +38,7 @@ def batch_norm(
     if bias is not None:
         shift += bias.tensor
     affine = Affine(as_numpy(scale), as_numpy(shift))
-    if not (np.isfinite(affine.scale).all() and np.isfinite(affine.shift).all()):
+    if not_finite(affine.arrays()):
         raise ArgumentError(f"layer {name!r} is a batch norm that divides by 0 or holds NaN or infinity: mend it")
     graph.weights[name] = affine
     shape = graph.shapes[value]

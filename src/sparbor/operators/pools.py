@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -10,8 +11,9 @@ from torch.fx import Node
 
 from sparbor.errors import ArgumentError
 from sparbor.graph import WAY_OUT, Argument, Graph, Operator, Value
+from sparbor.operators.pairs import pair
 from sparbor.tracing import where
-from sparbor.windows import AverageWindow, Pair, Window
+from sparbor.windows import AverageWindow, Window
 
 
 def max_pool(
@@ -29,10 +31,10 @@ def max_pool(
     """`max_pool1d` and `max_pool2d`; how far `ceil_mode` reaches shows in the shape of the result."""
     planes = _planes(graph, node, x, dimensions)
     window = Window(
-        _pair(kernel, dimensions),
-        _pair(stride or kernel, dimensions),
-        _pair(padding, dimensions, 0) * 2,
-        _pair(dilation, dimensions),
+        pair(kernel, dimensions),
+        pair(stride or kernel, dimensions),
+        pair(padding, dimensions, 0) * 2,
+        pair(dilation, dimensions),
         groups=graph.shapes[planes][0],
     )
     return graph.append("max_pool", (planes,), graph.result_shape(node), settings=window)
@@ -54,9 +56,9 @@ def average_pool(
     """`avg_pool1d` and `avg_pool2d`."""
     planes = _planes(graph, node, x, dimensions)
     window = AverageWindow(
-        _pair(kernel, dimensions),
-        _pair(stride or kernel, dimensions),
-        _pair(padding, dimensions, 0) * 2,
+        pair(kernel, dimensions),
+        pair(stride or kernel, dimensions),
+        pair(padding, dimensions, 0) * 2,
         groups=graph.shapes[planes][0],
         include_padding=count_include_pad,
         divisor=divisor_override or 0,
@@ -89,16 +91,9 @@ def over_planes(
             f"{where(node)} is over the dimensions {dims}: the engine has it over all but the batch and the channels, "
             f"as in x.mean((2, 3)). {WAY_OUT}"
         )
-    channels = graph.shapes[value][0]
-    planes = graph.reshaped(value, (channels, 1, -(-_numbers(graph, value) // channels)))
+    channels, *inside = graph.shapes[value]
+    planes = graph.reshaped(value, (channels, 1, math.prod(inside)))
     return graph.reshaped(graph.append(kind, (planes,), (channels, 1, 1)), graph.result_shape(node))
-
-
-def _numbers(graph: Graph, value: Value) -> int:
-    count = 1
-    for size in graph.shapes[value]:
-        count *= size
-    return count
 
 
 def _planes(graph: Graph, node: Node, x: Argument, dimensions: int) -> Value:
@@ -107,14 +102,6 @@ def _planes(graph: Graph, node: Node, x: Argument, dimensions: int) -> Value:
     if len(shape) != dimensions + 1:
         raise ArgumentError(f"{where(node)} pools items of shape {shape}: pass a batch of images or of sequences")
     return value
-
-
-def _pair(setting: Any, dimensions: int, beside: int = 1) -> Pair:
-    """Down and across; a sequence is an image of height 1."""
-    given = [setting] if isinstance(setting, int) else list(setting)
-    if dimensions == 1:
-        return beside, given[0]
-    return (given[0], given[-1])
 
 
 def _first_of_two(operator: Operator) -> Operator:
