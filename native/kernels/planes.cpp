@@ -71,6 +71,13 @@ void gather_some(const Gather& each, const float* plane, size_t stride, size_t c
             store(y, _mm512_mask_mov_ps(Vector{}, each.mask, __builtin_shuffle(load(x), load(x + lanes), place)));
         return;
     }
+#else
+    if (each.kind == Gather::in_order && each.mask == 0xffff) {
+        const float* x = plane + each.base;
+        for (size_t channel = 0; channel < channels; channel++, x += stride, y += y_stride)
+            std::memcpy(y, x, column_tile * sizeof(float));
+        return;
+    }
 #endif
     for (size_t channel = 0; channel < channels; channel++, plane += stride, y += y_stride)
         for (size_t i = 0; i < column_tile; i++) y[i] = each.from[i] < 0 ? 0.0f : plane[each.from[i]];
@@ -117,21 +124,26 @@ struct Total {
 
 constexpr int64_t span_floats = 2048;  // that a row of windows works on at once
 
-// For some columns, what the windows' rows make of them. Columns outside of the plane count for nothing.
+// For some columns, what the windows' rows make of them. Places outside of the plane count for nothing.
 template <class Window>
 void take_rows(const Geometry& g, const float* plane, int64_t out_row, int64_t first, int64_t count, float* columns) {
-    for (int64_t i = 0; i < count; i += lanes) {
+    const int64_t begin = clamp(-first, 0, count), end = clamp(g.width - first, begin, count);
+    int64_t top = out_row * g.stride_h - g.pad_top, bottom = top + (g.kernel_h - 1) * g.dilation_h;
+    while (top < 0) top += g.dilation_h;
+    while (bottom >= g.height) bottom -= g.dilation_h;
+    const float* const x = plane + top * g.width + first;
+    const auto take = [&](int64_t i, int64_t lanes_inside) {
         Vector taken = Window::start - Vector{};
-        for (int64_t ky = 0; ky < g.kernel_h; ky++) {
-            const int64_t row = out_row * g.stride_h + ky * g.dilation_h - g.pad_top, at = first + i;
-            if (row < 0 || row >= g.height) continue;
-            taken = Window::take(taken, load_between(plane + row * g.width + at, -at, g.width - at));
-        }
+        const float* row = x + i;
+        for (int64_t at = top; at <= bottom; at += g.dilation_h, row += g.dilation_h * g.width)
+            taken = Window::take(taken, load_between(row, 0, lanes_inside));
         store(columns + i, taken);
-    }
-    fill(columns, clamp(-first, 0, count), Window::start);
-    const int64_t inside = clamp(g.width - first, 0, count);
-    fill(columns + inside, count - inside, Window::start);
+    };
+    int64_t i = begin;
+    for (; i + lanes <= end; i += lanes) take(i, lanes);
+    if (i < end) take(i, end - i);
+    fill(columns, begin, Window::start);
+    fill(columns + end, count - end, Window::start);
 }
 
 // A vector of windows' part of those columns.
@@ -167,12 +179,16 @@ float take_window(const Geometry& g, const float* plane, int64_t out_row, int64_
     return taken;
 }
 
-// A row of windows, as many at once as their columns fit.
+// How many windows of a row are computed at once: as many as their columns fit.
+int64_t windows_at_once(const Geometry& g) {
+    const int64_t reach = (g.kernel_w - 1) * g.dilation_w + 1;
+    return (span_floats - reach - 2 * lanes) / g.stride_w / lanes * lanes;
+}
+
 template <class Window>
-void pool_row(const Geometry& g, const float* plane, int64_t out_row, float* y) {
+void pool_row(const Geometry& g, const float* plane, int64_t out_row, int64_t at_once, float* y) {
     float columns[span_floats];
     const int64_t reach = (g.kernel_w - 1) * g.dilation_w + 1;
-    const int64_t at_once = (span_floats - reach - 2 * lanes) / g.stride_w / lanes * lanes;
     if (at_once <= 0) {
         for (int64_t i = 0; i < g.out_width; i++) y[i] = take_window<Window>(g, plane, out_row, i);
         return;
@@ -222,7 +238,8 @@ void halve(const Geometry& g, const float* plane, float* y) {
 
 void max_pool(const Geometry& g, const float* plane, float* y) {
     if (halves(g)) return halve<Greatest>(g, plane, y);
-    for (int64_t row = 0; row < g.out_height; row++, y += g.out_width) pool_row<Greatest>(g, plane, row, y);
+    const int64_t at_once = windows_at_once(g);
+    for (int64_t row = 0; row < g.out_height; row++, y += g.out_width) pool_row<Greatest>(g, plane, row, at_once, y);
 }
 
 // How many of a window's positions count along one axis.
@@ -232,8 +249,9 @@ int64_t positions(int64_t start, int64_t kernel, int64_t size, int64_t pad_after
 }
 
 void average_pool(const Geometry& g, const float* plane, float* y, bool count_padding, float divisor) {
+    const int64_t at_once = windows_at_once(g);
     for (int64_t row = 0; row < g.out_height; row++, y += g.out_width) {
-        pool_row<Total>(g, plane, row, y);
+        pool_row<Total>(g, plane, row, at_once, y);
         const int64_t high =
             positions(row * g.stride_h - g.pad_top, g.kernel_h, g.height, g.pad_bottom, count_padding);
         for (int64_t i = 0; i < g.out_width; i++) {
