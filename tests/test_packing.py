@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from sparbor.dense_weights import pack_dense
 from sparbor.errors import ArgumentError
 from sparbor.filters import pack_by_groups, pack_filters, real_rows
-from sparbor.packing import BRANCH, GROUP, Precision, nearest_words, pack
+from sparbor.packing import BRANCH, GROUP, Precision, pack
+from sparbor.words import balanced_words, nearest_words
 from tests.layers import random_mask, random_weight, slot_mask
 
 SHAPES = [(16, 32), (256, 784), (10, 256), (1, 1), (17, 33), (5, 100), (48, 31)]
@@ -62,6 +63,58 @@ def test_words_saturate_and_a_zero_weight_is_no_padding():
     index = np.array([0, 31, 0])
     words = nearest_words(np.array([1e30, -1e30, 0.0], np.float32), index)
     np.testing.assert_array_equal(words, np.array([0x7BE0, 0xFBFF, 0x8000], np.uint16))
+
+
+def sums_of_errors(words: np.ndarray, values: np.ndarray, neuron: np.ndarray) -> np.ndarray:
+    return np.abs(np.bincount(neuron, word_values(words).astype(np.float64) - values))
+
+
+SYNAPSES = st.tuples(st.integers(0, 3), st.floats(-32767, 32767, width=32), st.integers(0, BRANCH - 1))
+
+
+@given(st.lists(SYNAPSES, min_size=1, max_size=60))
+@settings(deadline=None, max_examples=100)
+def test_balanced_words_are_the_nearest_or_within_a_64th_and_their_errors_add_up_to_no_more(synapses):
+    neuron, values, index = map(np.array, zip(*sorted(synapses), strict=True))
+    values = values.astype(np.float32)
+    words, nearest = balanced_words(values, index, neuron), nearest_words(values, index)
+    np.testing.assert_array_equal(words % BRANCH, index)
+    assert words.all()
+    flipped = words != nearest
+    assert (np.abs(word_values(words) - values)[flipped] <= np.abs(values[flipped]) / 64).all()
+    balanced, before = sums_of_errors(words, values, neuron), sums_of_errors(nearest, values, neuron)
+    assert (balanced <= before * (1 + 1e-6)).all()
+
+
+def test_the_words_that_flip_are_those_nearest_to_half_way_and_no_more_than_shrink_the_sum():
+    step = 1 / 32
+    values = np.array([1.5 + 0.3 * step] * 5 + [1.5 + 0.45 * step] * 5 + [1.5 + 0.1 * step], np.float32)
+    errors = word_values(balanced_words(values, np.zeros(11, int), np.zeros(11, int))) - values
+    # Of the sum, -3.85 steps, four flips leave 0.15; all four are among the five that cost least.
+    np.testing.assert_allclose(errors / step, [-0.3] * 5 + [0.55] * 4 + [-0.45, -0.1], atol=1e-5)
+
+
+def test_packing_all_but_cancels_each_neurons_errors_and_leaves_their_size():
+    rng = np.random.default_rng(9)
+    weight, mask = random_weight(rng, 64, 2048), random_mask(rng, 64, 2048, 0.2)
+    rows, columns = np.nonzero(mask)
+    index, kept = columns % BRANCH, weight[rows, columns]
+    to_words = np.float32(2**14)  # the weights are less than 1
+    nearest = word_values(nearest_words(kept * to_words, index)) / to_words
+    packed = pack(weight, mask).unpack()[0][rows, columns]
+    assert np.abs(np.bincount(rows, packed - kept)).mean() < 0.1 * np.abs(np.bincount(rows, nearest - kept)).mean()
+    assert np.linalg.norm(packed - kept) < 1.02 * np.linalg.norm(nearest - kept)
+
+
+def test_weights_that_a_word_holds_exactly_and_active_zeros_are_left():
+    rng = np.random.default_rng(10)
+    weight, mask = random_weight(rng, 32, 320), random_mask(rng, 32, 320, 0.5)
+    weight[:, :64] = pack(weight, mask).unpack()[0][:, :64]
+    weight[:, 64:96] = 0
+    unpacked, found = pack(weight, mask).unpack()
+    np.testing.assert_array_equal(unpacked[:, :64], np.where(mask, weight, 0)[:, :64])
+    np.testing.assert_array_equal(found, mask)
+    assert (np.abs(unpacked[:, 64:96]) <= 31 * 2.0**-24 * np.abs(weight).max() / 2**14).all()
 
 
 def test_weights_of_any_magnitude_use_the_half_range():

@@ -14,10 +14,11 @@ from sparbor.dense_weights import pack_dense
 from sparbor.errors import ArgumentError, ModelFileError, OutputError
 from sparbor.filters import pack_by_groups, pack_filters
 from sparbor.model_file import checksummed, load, save
-from sparbor.packing import Precision, SparseLayer, Topology, pack
+from sparbor.packing import BRANCH, Precision, SparseLayer, Topology, neuron_scale, pack
 from sparbor.program import Activation, Affine, Normalisation, Operation, Program
 from sparbor.runtime import Runtime
 from sparbor.windows import AverageWindow, Window
+from sparbor.words import nearest_words
 from tests.layers import mlp
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -31,7 +32,7 @@ def rows_program() -> Program:
     bias = np.linspace(0, 1, 20, dtype=np.float32)
     square = np.linspace(-0.5, 0.5, 400, dtype=np.float32).reshape(20, 20)
     layers = {
-        "words": pack(weight, mask, bias),
+        "words": pack(representable(weight, mask), mask, bias),
         "exact": pack(square, np.tri(20, dtype=bool), None, Precision.F32),
         "norm": Affine(bias + 1, bias),
         "dense": pack_dense(np.ones((4, 10), np.float32)),
@@ -62,7 +63,7 @@ def planes_program() -> Program:
     ones, shift = np.ones(20, np.float32), np.linspace(0, 1, 20, dtype=np.float32)
     layers = {
         "channels": Affine(shift[1:4], shift[:3]),
-        "words": pack_by_groups(weight, mask, shift, 1),
+        "words": pack_by_groups(representable(weight, mask), mask, shift, 1),
         "grouped": pack_by_groups(grouped, rng.random((20, 10)) < 0.4, ones, 2, Precision.F32),
         "filters": pack_filters(np.linspace(-1, 1, 160, dtype=np.float32).reshape(40, 4)),
         "halves": pack_filters(np.linspace(-1, 1, 160, dtype=np.float32).reshape(4, 40), ones[:4], Precision.F16),
@@ -91,6 +92,13 @@ def planes_program() -> Program:
     shapes += ((4, 3, 2), (4, 1, 2), (4, 1, 1), (2, 2), (2, 2), (2, 2))
     byte_input = ByteInput((0.5, 0.25, 0.125), (0.25, 0.5, 1.0))
     return Program(shapes, 0, 14, operations, layers, byte_input)
+
+
+def representable(weight: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The nearest weights that words hold exactly: how they are rounded is then no matter of the golden files."""
+    scale = neuron_scale(np.where(mask, weight, 0))[:, None]
+    index = np.broadcast_to(np.arange(weight.shape[1]) % BRANCH, weight.shape)
+    return nearest_words(weight / scale, index).view(np.float16).astype(np.float32) * scale
 
 
 PROGRAMS = {"rows": rows_program, "planes": planes_program}

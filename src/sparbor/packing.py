@@ -2,7 +2,7 @@
 
 A slot is 16 synapses, one for each neuron of a group, all on one branch of 32 inputs. A 16-bit synapse word
 is an IEEE half whose low five mantissa bits are the input's index within the branch; the index bits are part
-of the value, so the other eleven bits are chosen for the whole word to be nearest to the weight. The word
+of the value, so the other eleven bits are chosen for the whole word to be near to the weight. The word
 0x0000 is padding and never a synapse: an active weight of zero at index 0 is -0. `docs/format.md` lists the
 arrays.
 """
@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from sparbor.damage import require
 from sparbor.errors import ArgumentError
+from sparbor.words import balanced_words
 
 GROUP = 16
 BRANCH = 32
@@ -29,7 +30,6 @@ MAX_BRANCHES = 65535  # ids and counts of branches are 16-bit
 FINITE_WANTED = ": the engine takes finite numbers; look for a loss that was not, or a batch norm whose variance is 0"
 
 PADDING_INDEX = 0x80  # beside exact weights
-_LARGEST_UPPER = 0x3DF  # exponent 30, all five mantissa bits: the largest that is not infinite or NaN
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 Bools: TypeAlias = npt.NDArray[np.bool_]
@@ -186,7 +186,7 @@ def pack(weight: Floats, mask: Bools, bias: Floats | None = None, precision: Pre
         return SparseLayer(outputs, fan_in, topology, None, weights, indices, None, bias)
     scale = neuron_scale(np.where(mask, weight, np.float32(0)))
     words = _aligned_full((topology.slots, GROUP), 0, np.uint16)
-    words[slot, lane] = nearest_words(values / scale[rows], index)
+    words[slot, lane] = balanced_words(values / scale[rows], index, rows)
     return SparseLayer(outputs, fan_in, topology, words, None, None, scale, bias)
 
 
@@ -210,22 +210,6 @@ def _aligned_full(shape: tuple[int, ...], value: float, dtype: npt.DTypeLike) ->
     array = aligned_empty(shape, dtype)
     array.fill(value)
     return array
-
-
-def nearest_words(values: Floats, index: npt.NDArray[np.integer]) -> Words:
-    """The words with these index bits whose values are nearest, saturated; none is the padding word."""
-    magnitude = np.minimum(np.abs(values), np.float32(65504))
-    upper = (magnitude.astype(np.float16).view(np.uint16) >> 5).astype(np.int32)
-    best = np.zeros(values.shape, np.uint16)
-    least = np.full(values.shape, np.inf, np.float32)
-    for step in (-1, 0, 1):
-        candidate = (np.clip(upper + step, 0, _LARGEST_UPPER) << 5 | index).astype(np.uint16)
-        error = np.abs(candidate.view(np.float16).astype(np.float32) - magnitude)
-        better = error < least
-        best[better], least[better] = candidate[better], error[better]
-    words = best | np.where(np.signbit(values), np.uint16(0x8000), np.uint16(0))
-    words[words == 0] = 0x8000
-    return words
 
 
 def neuron_scale(weight: Floats) -> Floats:
