@@ -7,7 +7,6 @@ namespace {
 
 constexpr size_t taps = 9, outputs_across = 2;
 constexpr size_t numbers = 16;  // of a transformed tile or kernel
-constexpr int64_t most_transformed = 1 << 17;  // kernels, 64 bytes each: more would come too slowly from a third cache
 constexpr size_t most_columns = 7 * column_tile;
 
 // Row-major weights in blocks of outputs: for each block a row of `row` weights, by channels and outputs, for each tap.
@@ -50,21 +49,13 @@ WinogradConvolution::WinogradConvolution(const KernelSet& kernels, Value x, Valu
     weight_row_ = spread(channels * block_);
     if (arrays.weights) weights_ = in_blocks(arrays.weights, outputs, channels, block_, weight_row_);
     else halves_ = in_blocks(arrays.halves, outputs, channels, block_, weight_row_);
-    if (geometry.channels * geometry.out_channels <= most_transformed) transform_all(*kernels.winograd);
 }
 
-void WinogradConvolution::transform_block(const Winograd& winograd, size_t block, float* to) const {
+// Each time anew: a layer's transformed weights are 3.6 times as large as halves, and would come from a third cache.
+void WinogradConvolution::transform(const Winograd& winograd, size_t block, float* to) const {
     const size_t start = block * taps * weight_row_;
     winograd.weights(weights_.empty() ? nullptr : weights_.data() + start,
                      weights_.empty() ? halves_.data() + start : nullptr, weight_row_, to);
-}
-
-void WinogradConvolution::transform_all(const Winograd& winograd) {
-    transformed_.resize(block_count() * numbers * weight_row_);
-    for (size_t block = 0; block < block_count(); block++)
-        transform_block(winograd, block, transformed_.data() + block * numbers * weight_row_);
-    weights_ = {};
-    halves_ = {};
 }
 
 size_t WinogradConvolution::columns(size_t tile_rows) const { return round_up(tile_rows * tile_columns_, column_tile); }
@@ -90,7 +81,7 @@ size_t WinogradConvolution::line_floats() const {
 
 // The products of a block of outputs, what the kernels put down on the way to and from a tile, a block's weights.
 size_t WinogradConvolution::own_floats() const {
-    return product_floats() + line_floats() + (transformed_.empty() ? numbers * weight_row_ : 0);
+    return product_floats() + line_floats() + numbers * weight_row_;
 }
 
 size_t WinogradConvolution::item_units() const { return round_up(tile_rows_, rows_) / rows_; }
@@ -111,12 +102,8 @@ void WinogradConvolution::prepare(const Call& call, size_t unit, size_t first, s
 // A block's products, `stride` columns for each output of each number, to the start of `own`.
 void WinogradConvolution::multiply(const Call& call, size_t block, size_t stride, const float* panel,
                                    float* own) const {
-    const float* weights = transformed_.data() + block * numbers * weight_row_;
-    if (transformed_.empty()) {
-        float* const now = own + product_floats() + line_floats();
-        transform_block(*call.kernels.winograd, block, now);
-        weights = now;
-    }
+    float* const weights = own + product_floats() + line_floats();
+    transform(*call.kernels.winograd, block, weights);
     for (size_t i = 0; i < numbers; i++) {
         const size_t first = (block * numbers + i) * block_;
         const DenseBlocks layer{weights + i * weight_row_, nullptr, scale_.data() + first, bias_.data() + first, block_,

@@ -27,8 +27,7 @@ private:
     size_t item_units() const;
     TileRows rows(size_t unit) const;
     void multiply(const Call& call, size_t block, size_t stride, const float* panel, float* own) const;
-    void transform_block(const Winograd& winograd, size_t block, float* to) const;
-    void transform_all(const Winograd& winograd);
+    void transform(const Winograd& winograd, size_t block, float* to) const;
 
     void choose_rows();
     size_t columns(size_t tile_rows) const;
@@ -45,8 +44,7 @@ private:
     std::vector<uint32_t> offsets_;    // of a panel's channels
     size_t block_;                     // outputs
     size_t weight_row_;                // floats for one of a block's numbers or taps
-    std::vector<float> transformed_;   // for each block its numbers, or none if they are many: then from one of these,
-    std::vector<float> weights_;       // for each block its taps
+    std::vector<float> weights_;       // for each block its taps, or else
     std::vector<uint16_t> halves_;
     std::vector<float> scale_, bias_;  // of all numbers of a block's outputs, block by block
     float floor_;
