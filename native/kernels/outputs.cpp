@@ -18,6 +18,7 @@ constexpr double cost = 2, turning = 24;
 #endif
 constexpr size_t block_vectors = 2;
 constexpr size_t block = block_vectors * lanes;
+constexpr size_t inputs_ahead = 128;  // whose weights are on their way from a cache far away
 constexpr size_t batch_columns = 7 * column_tile;  // whose sums are turned into planes at once
 
 ALWAYS_INLINE Vector load_weights(const float* at) { return load(at); }
@@ -40,6 +41,7 @@ void sum_columns(const Work<Weight>& work, size_t first) {
     const Weight* weights = work.weights;
     const float* const x = work.x + first;
     for (size_t k = 0; k < work.layer.fan_in; k++, weights += block) {
+        __builtin_prefetch(weights + inputs_ahead * block);
         Vector few[vectors];
         UNROLL for (size_t i = 0; i < vectors; i++) few[i] = in_register(load_weights(weights + i * lanes));
         const float* const inputs = x + work.offsets[k];
