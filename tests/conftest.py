@@ -2,6 +2,7 @@
 
 import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ from sparbor.data import cache
 from sparbor.data.idx import encode_idx
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+BENCHMARKS = REPOSITORY / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))  # its scripts import each other by name, and so do tests of them
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 import sparbor
 from sparbor.errors import ArgumentError, SparborError
 from sparbor.runtime import kernel_sets
+from tests.deploying import Function, assert_deploys, relative_error
 from tests.layers import random_mask, slot_mask
 
 
@@ -16,21 +17,6 @@ def perforated(layer: nn.Linear, density: float = 0.1, make_mask=slot_mask) -> s
     module = sparbor.PAINeuronModule(layer)
     module.set_mask(torch.from_numpy(make_mask(np.random.default_rng(0), *layer.weight.shape, density)))
     return module
-
-
-def relative_error(result: torch.Tensor, expected: torch.Tensor) -> float:
-    return float((result - expected).detach().norm() / expected.detach().norm())
-
-
-def assert_deploys(model: nn.Module, x: torch.Tensor, limit: float = 1e-5) -> sparbor.Runtime:
-    runtime = sparbor.deploy(model, x, precision="f32")
-    was_training = model.training
-    model.eval()
-    with torch.no_grad():
-        assert relative_error(runtime(x), model(x)) <= limit
-        assert relative_error(runtime(x[:1].contiguous()), model(x[:1])) <= limit
-    model.train(was_training)
-    return runtime
 
 
 def seed_mlp() -> nn.Sequential:
@@ -167,17 +153,6 @@ def test_activations_are_fused(activation):
     assert len(runtime.program.operations) == 1
     alone = assert_deploys(nn.Sequential(activation, nn.Linear(40, 33)), torch.randn(7, 40))
     assert len(alone.program.operations) == 2
-
-
-class Function(nn.Module):
-    """A model from a function and the layers that it uses."""
-
-    def __init__(self, function, *layers):
-        super().__init__()
-        self.layers, self.function = nn.ModuleList(layers), function
-
-    def forward(self, x):
-        return self.function(x, *self.layers)
 
 
 @pytest.mark.parametrize(
