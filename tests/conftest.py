@@ -160,6 +160,14 @@ def small_mnist(mnist_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return directory
 
 
+def write_files(folder: Path, files: dict[str, bytes]) -> Path:
+    """The folder, made if need be, with these files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
