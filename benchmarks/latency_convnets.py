@@ -6,19 +6,10 @@ import torch
 from torch import Tensor, nn
 
 
-def seed_cnn() -> nn.Sequential:
-    """The mission's network for CIFAR-10: two convolutions, each with ReLU and 2x2 max-pool, and two linear layers."""
-    return nn.Sequential(
-        *(nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
-        *(nn.Flatten(), nn.Linear(4096, 512), nn.ReLU(), nn.Linear(512, 10)),
-    )
-
-
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and what bypasses them (He et al. 2016)."""
 
-    def __init__(self, channels: int, planes: int, stride: int) -> None:
+    def __init__(self, channels: int, planes: int, stride: int = 1) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, planes, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(planes)
@@ -40,19 +31,19 @@ class BasicBlock(nn.Module):
 class ResNet18(nn.Module):
     """ResNet-18; with a small stem (3x3, no max-pool) for images of CIFAR's size."""
 
-    def __init__(self, classes: int, small_images: bool) -> None:
+    def __init__(self, classes: int, small_images: bool, width: int = 64) -> None:
         super().__init__()
         kernel, stride = (3, 1) if small_images else (7, 2)
-        self.conv1 = nn.Conv2d(3, 64, kernel, stride, padding=kernel // 2, bias=False)
-        self.bn1 = nn.BatchNorm2d(64)
+        self.conv1 = nn.Conv2d(3, width, kernel, stride, padding=kernel // 2, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.Identity() if small_images else nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = nn.Sequential(BasicBlock(64, 64, 1), BasicBlock(64, 64, 1))
-        self.layer2 = nn.Sequential(BasicBlock(64, 128, 2), BasicBlock(128, 128, 1))
-        self.layer3 = nn.Sequential(BasicBlock(128, 256, 2), BasicBlock(256, 256, 1))
-        self.layer4 = nn.Sequential(BasicBlock(256, 512, 2), BasicBlock(512, 512, 1))
+        self.layer1 = nn.Sequential(BasicBlock(width, width), BasicBlock(width, width))
+        self.layer2 = nn.Sequential(BasicBlock(width, 2 * width, 2), BasicBlock(2 * width, 2 * width))
+        self.layer3 = nn.Sequential(BasicBlock(2 * width, 4 * width, 2), BasicBlock(4 * width, 4 * width))
+        self.layer4 = nn.Sequential(BasicBlock(4 * width, 8 * width, 2), BasicBlock(8 * width, 8 * width))
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
-        self.fc = nn.Linear(512, classes)
+        self.fc = nn.Linear(8 * width, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
@@ -80,22 +71,23 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """MobileNetV2 of width 1."""
+    """MobileNetV2; of width 1 unless other stages are given: expansion, channels, blocks, stride of the first block."""
 
-    # expansion, channels, blocks, stride of the first block
     STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 
-    def __init__(self, classes: int) -> None:
+    def __init__(
+        self, classes: int, stages: Sequence[tuple[int, int, int, int]] = STAGES, first: int = 32, last: int = 1280
+    ) -> None:
         super().__init__()
-        channels = 32
+        channels = first
         features: list[nn.Module] = [_conv_bn_relu6(3, channels, 3, stride=2)]
-        for expansion, planes, blocks, stride in self.STAGES:
+        for expansion, planes, blocks, stride in stages:
             for block in range(blocks):
                 features.append(InvertedResidual(channels, planes, stride if block == 0 else 1, expansion))
                 channels = planes
-        features.append(_conv_bn_relu6(channels, 1280, 1))
+        features.append(_conv_bn_relu6(channels, last, 1))
         self.features = nn.Sequential(*features)
-        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(1280, classes))
+        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(last, classes))
 
     def forward(self, x: Tensor) -> Tensor:
         x = nn.functional.adaptive_avg_pool2d(self.features(x), (1, 1))

@@ -12,6 +12,7 @@ from latency_mlps import mlp
 from torch import Tensor, nn
 
 from sparbor import PAINeuronModule, Slots, unwrap
+from sparbor.benchmark.models import cifar10_cnn
 from sparbor.distribution import Distribution, pools
 from sparbor.modules import why_not_wrappable
 from sparbor.rewire import magnitude_mask
@@ -31,8 +32,8 @@ MODELS = {
     "mlp-2048x4": Spec(partial(mlp, *[2048] * 5, ends_with_relu=True), (2048,)),
     "mlp-4096x4": Spec(partial(mlp, *[4096] * 5, ends_with_relu=True), (4096,)),
     "vit-b-mlp": Spec(partial(mlp, 3072, 768), (3072,)),
-    "seed-cnn": Spec(convnets.seed_cnn, (3, 32, 32)),
-    "seed-cnn-erk": Spec(convnets.seed_cnn, (3, 32, 32), "erk"),
+    "seed-cnn": Spec(cifar10_cnn, (3, 32, 32)),
+    "seed-cnn-erk": Spec(cifar10_cnn, (3, 32, 32), "erk"),
     "vgg11-cifar": Spec(convnets.vgg11_cifar, (3, 32, 32)),
     "resnet18-cifar": Spec(partial(convnets.ResNet18, 10, small_images=True), (3, 32, 32)),
     "resnet18-imagenet": Spec(partial(convnets.ResNet18, 1000, small_images=False), (3, 224, 224)),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from engine import DENSE_NAME, NAME
 from results_file import ResultsFile
 from rich.console import Console
 from rich.table import Table
@@ -59,7 +60,7 @@ def ratios(groups: dict[tuple[Any, ...], list[Row]]) -> Table:
         if ours is None:
             continue
         rivals = [row for row in rows if is_rival(row)]
-        own_dense = [row for row in rows if row["runtime"] == "sparbor-dense"]
+        own_dense = [row for row in rows if row["runtime"] == DENSE_NAME]
         table.add_row(
             contest(key),
             f"{ours['median_us']:.4g}",
@@ -135,12 +136,12 @@ def contest(key: tuple[Any, ...]) -> str:
 
 def is_ours(row: Row) -> bool:
     """The engine, with masks as training makes them."""
-    return bool(row["runtime"] == "sparbor" and row["masks"] == "varying")
+    return bool(row["runtime"] == NAME and row["masks"] == "varying")
 
 
 def is_rival(row: Row) -> bool:
     """Another runtime than the engine."""
-    return row["runtime"] not in ("sparbor", "sparbor-dense")
+    return row["runtime"] not in (NAME, DENSE_NAME)
 
 
 def is_dense_f32(row: Row) -> bool:

@@ -1,5 +1,6 @@
-// What Python sees of the engine. Arguments come from runtime.py, which has checked them; calls with plain NumPy
-// arrays are taken here directly, because at a microsecond a model Python's own checks would cost as much as the model.
+// What Python sees of the engine. Arguments come from runtime.py and steps.py, of programs that have been checked;
+// calls with plain NumPy arrays are taken here directly, because at a microsecond a model Python's own checks would
+// cost as much as the model.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>

@@ -2,6 +2,7 @@
 
 import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ from sparbor.data import cache
 from sparbor.data.idx import encode_idx
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+BENCHMARKS = REPOSITORY / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))  # its scripts import each other by name, and so do tests of them
 
 
 @pytest.fixture(scope="session")
@@ -155,6 +158,14 @@ def small_mnist(mnist_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
         for kind, array in (("images", images), ("labels", labels.astype("uint8"))):
             (directory / f"{prefix}-{kind}-idx{array.ndim}-ubyte").write_bytes(encode_idx(array))
     return directory
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> Path:
+    """The folder, made if need be, with these files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder
 
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -1,102 +1,13 @@
-"""Networks as people write them, small ones; the blocks are torchvision's."""
+"""Networks as people write them, small ones."""
 
 from collections.abc import Callable
 
 import torch
+from latency_convnets import MobileNetV2, ResNet18
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
-class BasicBlock(nn.Module):
-    """ResNet's, with in-place ReLUs and a projection where the shape changes."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
-        self.relu = nn.ReLU(inplace=True)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.downsample = None
-        if stride != 1 or inputs != outputs:
-            projection = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
-            self.downsample = nn.Sequential(projection, nn.BatchNorm2d(outputs))
-
-    def forward(self, x: Tensor) -> Tensor:
-        identity = x
-        out = self.relu(self.bn1(self.conv1(x)))
-        out = self.bn2(self.conv2(out))
-        if self.downsample is not None:
-            identity = self.downsample(x)
-        out += identity
-        return self.relu(out)
-
-
-class ResNet18(nn.Module):
-    """ImageNet's stem or CIFAR's, four stages of two blocks."""
-
-    def __init__(self, width: int = 64, classes: int = 1000, imagenet_stem: bool = True) -> None:
-        super().__init__()
-        if imagenet_stem:
-            self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
-            self.maxpool: nn.Module = nn.MaxPool2d(3, 2, 1)
-        else:
-            self.conv1 = nn.Conv2d(3, width, 3, 1, 1, bias=False)
-            self.maxpool = nn.Identity()
-        self.bn1, self.relu = nn.BatchNorm2d(width), nn.ReLU(inplace=True)
-        inputs = width
-        for stage in range(4):
-            outputs = width << stage
-            blocks = nn.Sequential(BasicBlock(inputs, outputs, 1 if stage == 0 else 2), BasicBlock(outputs, outputs))
-            setattr(self, f"layer{stage + 1}", blocks)
-            inputs = outputs
-        self.avgpool, self.fc = nn.AdaptiveAvgPool2d((1, 1)), nn.Linear(inputs, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-        return self.fc(torch.flatten(self.avgpool(x), 1))
-
-
-class InvertedResidual(nn.Module):
-    """MobileNetV2's: wide, depthwise, narrow."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
-        super().__init__()
-        hidden = inputs * expansion
-        layers = [conv_bn_relu6(inputs, hidden, 1)] if expansion != 1 else []
-        layers += [conv_bn_relu6(hidden, hidden, 3, stride, hidden)]
-        layers += [nn.Conv2d(hidden, outputs, 1, bias=False), nn.BatchNorm2d(outputs)]
-        self.conv = nn.Sequential(*layers)
-        self.use_res_connect = stride == 1 and inputs == outputs
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv(x) if self.use_res_connect else self.conv(x)
-
-
-def conv_bn_relu6(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU6(inplace=True))
-
-
-class MobileNetV2(nn.Module):
-    def __init__(
-        self, rows: list[tuple[int, int, int, int]], first: int = 16, last: int = 64, classes: int = 10
-    ) -> None:
-        super().__init__()
-        features, inputs = [conv_bn_relu6(3, first, 3, 2)], first
-        for expansion, outputs, blocks, stride in rows:
-            for block in range(blocks):
-                features.append(InvertedResidual(inputs, outputs, stride if block == 0 else 1, expansion))
-                inputs = outputs
-        features.append(conv_bn_relu6(inputs, last, 1))
-        self.features = nn.Sequential(*features)
-        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(last, classes))
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.features(x)
-        x = F.adaptive_avg_pool2d(x, (1, 1))
-        return self.classifier(torch.flatten(x, 1))
+from sparbor.benchmark.models import cifar10_cnn
 
 
 class VGG(nn.Module):
@@ -196,22 +107,6 @@ def sequences() -> nn.Sequential:
     )
 
 
-def mission_cnn() -> nn.Sequential:
-    """The CNN of the mission's benchmark for CIFAR-10."""
-    return nn.Sequential(
-        nn.Conv2d(3, 32, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(32, 64, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(4096, 512),
-        nn.ReLU(),
-        nn.Linear(512, 10),
-    )
-
-
 class Normalising(nn.Module):
     """Takes images in [0, 1] and normalises them itself."""
 
@@ -227,10 +122,10 @@ class Normalising(nn.Module):
 
 
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "mission-cnn": (mission_cnn, (3, 32, 32)),
-    "resnet18": (lambda: ResNet18(16, 10), (3, 64, 64)),
-    "resnet18-cifar": (lambda: ResNet18(16, 10, imagenet_stem=False), (3, 32, 32)),
-    "mobilenetv2": (lambda: MobileNetV2([(1, 8, 1, 1), (6, 16, 2, 2), (6, 24, 2, 2)]), (3, 33, 33)),
+    "mission-cnn": (cifar10_cnn, (3, 32, 32)),
+    "resnet18": (lambda: ResNet18(10, small_images=False, width=16), (3, 64, 64)),
+    "resnet18-cifar": (lambda: ResNet18(10, small_images=True, width=16), (3, 32, 32)),
+    "mobilenetv2": (lambda: MobileNetV2(10, ((1, 8, 1, 1), (6, 16, 2, 2), (6, 24, 2, 2)), 16, 64), (3, 33, 33)),
     "vgg": (lambda: VGG([16, "M", 32, 32, "M"], batch_norm=False), (3, 36, 36)),
     "vgg-bn": (lambda: VGG([16, "M", 32, "M"], batch_norm=True), (3, 28, 28)),
     "densenet": (DenseNet, (3, 16, 16)),

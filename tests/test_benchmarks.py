@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+from tests.conftest import BENCHMARKS
 
 
 def run(script: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 import sparbor
+from sparbor.benchmark.models import cifar10_cnn
 from sparbor.errors import ArgumentError, SparborError
-from tests.networks import mission_cnn
 
 CIFAR = sparbor.ByteInput(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
 
@@ -25,7 +25,7 @@ def normalised(given: np.ndarray, byte_input: sparbor.ByteInput) -> np.ndarray:
 @pytest.fixture(scope="module")
 def runtime() -> sparbor.Runtime:
     torch.manual_seed(0)
-    return sparbor.deploy(mission_cnn(), torch.randn(1, 3, 32, 32), byte_input=CIFAR)
+    return sparbor.deploy(cifar10_cnn(), torch.randn(1, 3, 32, 32), byte_input=CIFAR)
 
 
 @pytest.mark.parametrize("batch", [1, 5])
@@ -121,7 +121,7 @@ def test_bad_normalisations_are_named(arguments, text):
 )
 def test_a_normalisation_that_does_not_fit_the_example(byte_input, text):
     with pytest.raises(ArgumentError, match=text):
-        sparbor.deploy(mission_cnn(), torch.zeros(1, 3, 32, 32), byte_input=byte_input)
+        sparbor.deploy(cifar10_cnn(), torch.zeros(1, 3, 32, 32), byte_input=byte_input)
 
 
 def test_answers_to_bytes_are_compared_too(monkeypatch):

@@ -25,7 +25,7 @@ from sparbor.data.dataset import Dataset, UInt8Array
 from sparbor.data.fetch import Limits
 from sparbor.data.idx import encode_idx
 from sparbor.errors import DataError
-from tests.conftest import CIFAR10_CLASSES, Mirror, write_image_folder
+from tests.conftest import CIFAR10_CLASSES, Mirror, write_files, write_image_folder
 
 ARCHIVES = {PYTHON.title: "cifar-10-python.tar.gz", BINARY.title: "cifar-10-binary.tar.gz"}
 FOLDER_OF = {PYTHON.title: "cifar-10-batches-py", BINARY.title: "cifar-10-batches-bin"}
@@ -330,13 +330,6 @@ def pickled(images: UInt8Array, labels: list[int]) -> bytes:
     return b"\x80\x02}(" + members + b"u."
 
 
-def write(folder: Path, files: dict[str, bytes]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    return folder
-
-
 forms = pytest.mark.parametrize("form", [PYTHON, BINARY], ids=lambda form: form.title)
 
 
@@ -346,7 +339,7 @@ def test_batches_are_read_wherever_they_lie(form: Form, place: str, tmp_path: Pa
     files = {**tiny_batches(form), "batches.meta": b"", "readme.html": b"<html>"}
     inner, outer = FOLDER_OF[form.title], tmp_path / "data"
     if place.startswith("the folder"):
-        origin = write(outer / inner, files)
+        origin = write_files(outer / inner, files)
         dataset = data.load("cifar10", origin if place == "the folder" else outer)
     else:
         origin = tar(outer / ARCHIVES[form.title], {f"{inner}/{name}": content for name, content in files.items()})
@@ -366,17 +359,17 @@ def test_batches_with_the_official_md5_are_official(
 ) -> None:
     """The official files are not at hand; these stand for them."""
     files = tiny_batches(form)
-    write(tmp_path / "data", files)
+    write_files(tmp_path / "data", files)
     for name, content in files.items():
         assert not data.load("cifar10", tmp_path / "data").official
         monkeypatch.setitem(form.md5, name, hashlib.md5(content).hexdigest())  # type: ignore[arg-type]
     assert data.load("cifar10", tmp_path / "data").source == f"{tmp_path / 'data'} (official CIFAR-10)"
-    write(tmp_path / "data", {"test_batch" + ".bin" * (form is BINARY): files[next(iter(files))]})
+    write_files(tmp_path / "data", {"test_batch" + ".bin" * (form is BINARY): files[next(iter(files))]})
     assert not data.load("cifar10", tmp_path / "data").official
 
 
 def test_the_official_batches_go_before_other_forms(folder: Path) -> None:
-    write(folder / "cifar-10-batches-bin", tiny_batches(BINARY))
+    write_files(folder / "cifar-10-batches-bin", tiny_batches(BINARY))
     tar(folder / "cifar10.tgz", {})
     assert data.load("cifar10", folder).description.startswith("PNG image folder")
     shutil.rmtree(folder / "train")
@@ -392,7 +385,7 @@ def test_a_missing_batch_is_named(form: Form, tmp_path: Path) -> None:
     missing = list(files)[4]
     del files[missing]
     fails(
-        write(tmp_path / "data", files),
+        write_files(tmp_path / "data", files),
         f"{tmp_path}/data/{missing}: is missing (5 of 6 {form.title} are there); complete them",
     )
 
@@ -457,7 +450,7 @@ def batch_of(**changes: object) -> bytes:
 )
 def test_a_damaged_batch_is_named(form: Form, content: bytes, fault: str, tmp_path: Path) -> None:
     name = list(form.md5)[2]
-    folder = write(tmp_path / "data", {**tiny_batches(form), name: content})
+    folder = write_files(tmp_path / "data", {**tiny_batches(form), name: content})
     fails(folder, f"{folder}/{name}: {fault}; replace it with an intact copy")
 
 
@@ -468,7 +461,7 @@ def test_a_batch_never_runs_code(tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
             return os.system, (f"echo > {trace}",)
 
-    folder = write(tmp_path / "data", {**tiny_batches(PYTHON), "test_batch": pickle.dumps({b"data": Attack()})})
+    folder = write_files(tmp_path / "data", {**tiny_batches(PYTHON), "test_batch": pickle.dumps({b"data": Attack()})})
     fault = "no pickled batch of images (posix.system has no place in a pickle of arrays)"
     fails(folder, f"{folder}/test_batch: {fault}; replace it with an intact copy")
     assert not trace.exists()
@@ -558,12 +551,12 @@ def test_each_data_set_is_told_from_the_other(folder: Path, tmp_path: Path) -> N
     digits = tmp_path / "digits"
     shapes = {"train-images-idx3-ubyte": (2, 28, 28), "train-labels-idx1-ubyte": (2,)}
     shapes |= {name.replace("train", "t10k"): shape for name, shape in shapes.items()}
-    write(digits, {name: encode_idx(np.zeros(shape, np.uint8)) for name, shape in shapes.items()})
+    write_files(digits, {name: encode_idx(np.zeros(shape, np.uint8)) for name, shape in shapes.items()})
     hint = "it looks like MNIST (train-images-idx3-ubyte): pass --dataset mnist"
     fails(digits, f"data_dir (--data-dir) {digits} does not hold CIFAR-10 {LOOKED_FOR}; {hint}, or {REMEDY}")
 
     archive = tar_of(tmp_path / "cifar10-jpeg.tar.gz", folder)
-    batches_folder = write(tmp_path / "cifar-10-batches-py", tiny_batches(PYTHON))
+    batches_folder = write_files(tmp_path / "cifar-10-batches-py", tiny_batches(PYTHON))
     for place, what in ((folder, "train/ and test/"), (archive, archive.name), (batches_folder, "python batches")):
         with pytest.raises(DataError) as caught:
             data.load("mnist", place)
@@ -672,7 +665,7 @@ def test_a_cached_archive_that_is_wrong_is_replaced_with_a_warning(
     name = "cifar-10-python.tar.gz"
     mirror.files = archives
     use_mirrors(monkeypatch, mirror.url + name)
-    write(own_cache / "cifar10", {name: archives[name][:-1]})
+    write_files(own_cache / "cifar10", {name: archives[name][:-1]})
     assert data.load("cifar10").official
     (warning,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
     assert f"{own_cache / 'cifar10' / name} is not to be trusted (MD5 " in warning

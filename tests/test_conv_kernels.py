@@ -8,7 +8,8 @@ import torch
 from torch.nn import functional
 
 from sparbor import _native
-from sparbor.packing import GROUP, Precision, SparseLayer, pack
+from sparbor.filters import pack_by_groups, real_rows
+from sparbor.packing import Precision, SparseLayer
 from tests.layers import random_mask, relative_error, slot_mask
 
 
@@ -126,31 +127,15 @@ def run(made: _native.Model, x: np.ndarray, item_out: tuple[int, ...]) -> np.nda
     return out
 
 
-def in_whole_groups(rows: np.ndarray, groups: int) -> np.ndarray:
-    """Each convolution group's outputs, padded with zeros to whole groups of neurons."""
-    if groups == 1:
-        return rows
-    parts = rows.reshape(groups, len(rows) // groups, *rows.shape[1:])
-    padding = [(0, 0), (0, -parts.shape[1] % GROUP)] + [(0, 0)] * (rows.ndim - 1)
-    return np.pad(parts, padding).reshape(-1, *rows.shape[1:])
-
-
-def real_rows(rows: np.ndarray, shape: Shape) -> np.ndarray:
-    return rows.reshape(shape.groups, -1, *rows.shape[1:])[:, : shape.outputs // shape.groups].reshape(
-        shape.outputs, *rows.shape[1:]
-    )
-
-
-def sparse_layer(
-    shape: Shape, weight: np.ndarray, mask: np.ndarray, bias: np.ndarray, precision: Precision
-) -> SparseLayer:
-    groups = shape.groups
-    return pack(*(in_whole_groups(part, groups) for part in (weight, mask, bias)), precision)
+def unpacked(layer: SparseLayer, shape: Shape) -> np.ndarray:
+    """The weights of the convolution's outputs that the engine computes with."""
+    return layer.unpack()[0][real_rows(shape.outputs, shape.groups)]
 
 
 def add_sparse(made: _native.Model, shape: Shape, layer: SparseLayer, relu: bool = False, activation=None) -> None:
     arrays = dict.fromkeys(("words", "weights", "indices", "scale", "bias")) | layer.arrays()
-    made.sparse_conv(0, 1, shape.geometry, **arrays, padded=layer.padded, relu=relu, activation=activation)
+    padded = layer.padded_among(real_rows(shape.outputs, shape.groups))
+    made.sparse_conv(0, 1, shape.geometry, **arrays, padded=padded, relu=relu, activation=activation)
 
 
 def run_sparse(isa, shape, layer, x, threads=1, **options) -> np.ndarray:
@@ -181,8 +166,8 @@ def problem(shape: Shape, density: float = 0.3, make_mask=slot_mask, batch: int 
 @pytest.mark.parametrize("make_mask", [slot_mask, random_mask])
 def test_sparse_convolutions(isa, shape, precision, make_mask):
     weight, mask, bias, x = problem(shape, 0.3, make_mask)
-    layer = sparse_layer(shape, weight, mask, bias, precision)
-    wanted = shape.wanted(x, real_rows(layer.unpack()[0], shape), bias)
+    layer = pack_by_groups(weight, mask, bias, shape.groups, precision)
+    wanted = shape.wanted(x, unpacked(layer, shape), bias)
     assert relative_error(run_sparse(isa, shape, layer, x), wanted) < 1e-6
 
 
@@ -229,8 +214,8 @@ def test_a_scale_of_each_output(isa):
 def test_any_density(isa, density, precision, make_mask):
     shape = Shape(12, (9, 11), 40)
     weight, mask, bias, x = problem(shape, density, make_mask)
-    layer = sparse_layer(shape, weight, mask, bias, precision)
-    assert relative_error(run_sparse(isa, shape, layer, x), shape.wanted(x, layer.unpack()[0], bias)) < 1e-6
+    layer = pack_by_groups(weight, mask, bias, shape.groups, precision)
+    assert relative_error(run_sparse(isa, shape, layer, x), shape.wanted(x, unpacked(layer, shape), bias)) < 1e-6
 
 
 @pytest.mark.parametrize("plane", [(1, 1), (2, 3), (4, 4), (7, 7), (8, 8), (9, 33), (12, 12), (16, 16), (20, 48)])
@@ -240,8 +225,8 @@ def test_any_plane_and_outputs(isa, plane, kernel, outputs):
     pad = kernel // 2
     shape = Shape(9, plane, outputs, (kernel, kernel), padding=(pad, pad, pad, pad))
     weight, mask, bias, x = problem(shape, 0.4, random_mask, batch=3)
-    layer = sparse_layer(shape, weight, mask, bias, Precision.F32)
-    assert relative_error(run_sparse(isa, shape, layer, x), shape.wanted(x, layer.unpack()[0], bias)) < 1e-6
+    layer = pack_by_groups(weight, mask, bias, shape.groups, Precision.F32)
+    assert relative_error(run_sparse(isa, shape, layer, x), shape.wanted(x, unpacked(layer, shape), bias)) < 1e-6
     assert relative_error(run_dense(isa, shape, weight, bias, x), shape.wanted(x, weight, bias)) < 1e-6
 
 
@@ -263,13 +248,13 @@ THREADED = [
 def test_threads_and_batches_change_nothing(isa, shape, batch, relu):
     weight, mask, bias, x = problem(shape, 0.3, batch=batch)
     options = {"relu": relu, "activation": None if relu else ("silu", 0.0, 0.0)}
-    layer = sparse_layer(shape, weight, mask, bias, Precision.F16)
+    layer = pack_by_groups(weight, mask, bias, shape.groups, Precision.F16)
     sparse = run_sparse(isa, shape, layer, x, **options)
     dense = run_dense(isa, shape, weight, bias, x, **options)
     function = functional.relu if relu else functional.silu
     wanted = function(torch.from_numpy(shape.wanted(x, weight, bias))).numpy()
     np.testing.assert_allclose(dense, wanted, rtol=1e-4, atol=1e-5)
-    wanted = function(torch.from_numpy(shape.wanted(x, real_rows(layer.unpack()[0], shape), bias))).numpy()
+    wanted = function(torch.from_numpy(shape.wanted(x, unpacked(layer, shape), bias))).numpy()
     np.testing.assert_allclose(sparse, wanted, rtol=1e-4, atol=1e-5)
     for threads in (2, 3):
         np.testing.assert_array_equal(run_sparse(isa, shape, layer, x, threads, **options), sparse)
@@ -362,7 +347,7 @@ def test_bad_pixels_reach_only_neurons_with_that_synapse(isa, bad, precision, sh
         if precision is None:
             y = run_dense(isa, shape, weight, bias, spoiled)
         else:
-            y = run_sparse(isa, shape, sparse_layer(shape, weight, mask, bias, precision), spoiled)
+            y = run_sparse(isa, shape, pack_by_groups(weight, mask, bias, shape.groups, precision), spoiled)
         hit = shape.wanted(touched, mask.astype(np.float32), np.zeros_like(bias)) > 0.5
         np.testing.assert_array_equal(~np.isfinite(y), hit)
 

@@ -4,12 +4,8 @@ import json
 import sys
 from pathlib import Path
 
+import crossover
 import pytest
-
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-
-import crossover  # noqa: E402
 
 
 def test_the_crossing_lies_between_what_was_measured() -> None:

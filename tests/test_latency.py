@@ -7,24 +7,21 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import engine
+import latency
+import latency_models
 import numpy as np
+import peers
 import pytest
 import torch
+from latency import Contest, hold, max_relative_error, tolerance
+from latency_work import work_of
+from peers import deepsparse, perforatedai, torch_eager
 from torch import nn
 
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-
-import engine  # noqa: E402
-import latency  # noqa: E402
-import latency_models  # noqa: E402
-import peers  # noqa: E402
-from latency import Contest, hold, max_relative_error, tolerance  # noqa: E402
-from latency_work import work_of  # noqa: E402
-from peers import deepsparse, perforatedai, torch_eager  # noqa: E402
-
-from sparbor import PAINeuronModule  # noqa: E402
-from sparbor.pattern import Slots, slot_counts  # noqa: E402
+from sparbor import PAINeuronModule
+from sparbor.pattern import Slots, slot_counts
+from tests.conftest import BENCHMARKS
 
 MULTIPLY_MATRICES_ONLY = ("torch_csr", "scipy_csr", "sparselab")
 

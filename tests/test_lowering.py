@@ -9,6 +9,7 @@ from torch.nn import functional as F
 import sparbor
 from sparbor.errors import ArgumentError, SparborError
 from sparbor.runtime import kernel_sets
+from tests.deploying import Function, assert_deploys, relative_error
 from tests.layers import random_mask, slot_mask
 
 
@@ -16,21 +17,6 @@ def perforated(layer: nn.Linear, density: float = 0.1, make_mask=slot_mask) -> s
     module = sparbor.PAINeuronModule(layer)
     module.set_mask(torch.from_numpy(make_mask(np.random.default_rng(0), *layer.weight.shape, density)))
     return module
-
-
-def relative_error(result: torch.Tensor, expected: torch.Tensor) -> float:
-    return float((result - expected).detach().norm() / expected.detach().norm())
-
-
-def assert_deploys(model: nn.Module, x: torch.Tensor, limit: float = 1e-5) -> sparbor.Runtime:
-    runtime = sparbor.deploy(model, x, precision="f32")
-    was_training = model.training
-    model.eval()
-    with torch.no_grad():
-        assert relative_error(runtime(x), model(x)) <= limit
-        assert relative_error(runtime(x[:1].contiguous()), model(x[:1])) <= limit
-    model.train(was_training)
-    return runtime
 
 
 def seed_mlp() -> nn.Sequential:
@@ -167,17 +153,6 @@ def test_activations_are_fused(activation):
     assert len(runtime.program.operations) == 1
     alone = assert_deploys(nn.Sequential(activation, nn.Linear(40, 33)), torch.randn(7, 40))
     assert len(alone.program.operations) == 2
-
-
-class Function(nn.Module):
-    """A model from a function and the layers that it uses."""
-
-    def __init__(self, function, *layers):
-        super().__init__()
-        self.layers, self.function = nn.ModuleList(layers), function
-
-    def forward(self, x):
-        return self.function(x, *self.layers)
 
 
 @pytest.mark.parametrize(
@@ -363,11 +338,14 @@ def test_layers_without_synapses():
             r"1 \(prelu\).*prelu.default.*Keep that part",
         ),
         (Function(lambda x, a: a(x) + x, nn.Linear(8, 1)), r"adds shapes \(1,\) and \(8,\)"),
-        (Function(lambda x, a: a(x) + a(x)[:, :1], nn.Linear(8, 8)), "slice|select"),
+        (
+            Function(lambda x, a: a(x) + a(x)[:, :1], nn.Linear(8, 8)),
+            "slice_1 is an operation the engine does not know",
+        ),
         (Function(lambda x: x.softmax(0)), "softmax over dimension 0"),
         (Function(lambda x: x.flatten()), "the batch must stay the first dimension"),
         (Function(lambda x: (x.relu(), x)), "returns 2 values"),
-        (Function(lambda x: torch.ones(3, 2)), "returns 1 values|not depend on its input"),
+        (Function(lambda x: torch.ones(3, 2)), "output does not depend on its input"),
         (Function(lambda x: x if x.sum() > 0 else -x), "could not trace"),
         (Function(lambda x, a: F.linear(x, x), nn.Linear(8, 8)), "multiplies two computed values"),
         (nn.BatchNorm1d(8, track_running_stats=False), "without running statistics"),
@@ -380,11 +358,11 @@ def test_layers_without_synapses():
         (Function(lambda x, a: F.linear(x, a.weight + torch.randn(8, 8)), nn.Linear(8, 8)), "draws random numbers"),
         (Function(lambda x: x.view(2, -1)), "does not fit every batch size"),
         (Function(lambda x: x.relu().view(3, -1)), "does not fit every batch size"),
-        (Function(lambda x: x.relu().reshape(x.shape[1], x.shape[0])), "does not fit every batch size|batch must stay"),
+        (Function(lambda x: x.relu().reshape(x.shape[1], x.shape[0])), "does not fit every batch size"),
         (Function(lambda x: x.reshape(-1, 4)), "batch must stay"),
         (Function(lambda x: x.reshape(-1, 16)), "could not trace.*batch"),
         (Function(lambda x: x if len(x) > 100 else x.relu()), "treats some differently"),
-        (Function(lambda x: x.view(-1, 4, 2).transpose(0, 1).reshape(-1, 8)), "batch must stay|transpose"),
+        (Function(lambda x: x.view(-1, 4, 2).transpose(0, 1).reshape(-1, 8)), "does not fit every batch size"),
         (Function(lambda x, a: F.linear(x, a.weight * x.shape[0]), nn.Linear(8, 8)), "computes with the size of"),
         (Function(lambda x, a: a(x).squeeze(-1).softmax(-1), nn.Linear(8, 1)), "softmax over dimension -1"),
         (Function(lambda x: x.softmax(-1, dtype=torch.float64)), "computes in torch.float64"),

@@ -11,6 +11,7 @@ import pytest
 
 import sparbor
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 SOURCES = sorted(Path(sparbor.__file__).parent.glob("*.py"))
 BY_NAME = {path.stem: path for path in SOURCES}
 TRAINING = ["pattern", "matrix", "schedule", "distribution", "rewire", "modules", "recipe", "survey", "perforator"]
@@ -73,6 +74,17 @@ def imports_of(path: Path) -> set[str]:
 def test_imports_point_down(name: str) -> None:
     for imported in imports_of(BY_NAME[name]):
         assert LEVEL[imported] < LEVEL[name], f"{name} imports {imported}"
+
+
+def test_every_module_stands_in_contributing_after_what_it_imports() -> None:
+    rows = re.findall(r"^\| (`.*?) \|", (REPOSITORY / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE)
+    order = [name for row in rows for name in re.findall(r"`(\w+)/?`", row)]
+    package = Path(sparbor.__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        name = path.relative_to(package).parts[0].removesuffix(".py")
+        if name != "__init__":
+            imported = {module.partition(".")[0] for module in imports_of(path)} - {name, "_native"}
+            assert imported <= set(order[: order.index(name)]), path
 
 
 def code_of(name: str) -> list[ast.AST]:

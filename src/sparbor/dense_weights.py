@@ -12,7 +12,6 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from sparbor.damage import require
 from sparbor.packing import (
     GROUP,
     Bools,
@@ -20,7 +19,6 @@ from sparbor.packing import (
     Precision,
     aligned_copy,
     check_layer,
-    check_scale,
     neuron_scale,
     present,
 )
@@ -101,10 +99,3 @@ def rounded(weight: Floats, bias: Floats | None, precision: Precision) -> tuple[
         return weight, None
     scale = neuron_scale(weight)
     return (weight / scale[:, None]).astype(np.float16), scale
-
-
-def check_dense(name: str, layer: DenseWeights) -> None:
-    """Refuse halves and scales from a file that no packing writes."""
-    if layer.scale is not None:
-        require(np.isfinite(layer.stored).all(), f"layer {name!r}: a weight is infinite or NaN")
-        check_scale(name, layer.scale)

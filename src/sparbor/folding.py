@@ -2,52 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from sparbor.errors import ArgumentError
-from sparbor.packing import Precision
-from sparbor.program import KINDS, Affine, Operation, Program, Weights
-from sparbor.shape_rules import shapes_fault
+from sparbor.lowered import Lowered
+from sparbor.program import KINDS, Affine, Operation
 from sparbor.weights import LayerWeights
-from sparbor.windows import Shape, Window, planes_of
-
-
-@dataclass(frozen=True)
-class Lowered:
-    """A program whose layers are still to be packed."""
-
-    shapes: tuple[Shape, ...]
-    input: int
-    output: int
-    operations: tuple[Operation, ...]
-    weights: Mapping[str, LayerWeights | Affine]
-
-    def packed(self, batch: int, precision: Precision) -> Program:
-        """The program, each layer sparse or dense as is faster at this batch size."""
-        layers: dict[str, Weights] = {}
-        for operation in self.operations:
-            if operation.layer is None:
-                continue
-            try:
-                layers[operation.layer] = self._packed(operation, batch, precision)
-            except ArgumentError as error:
-                raise ArgumentError(f"layer {operation.layer!r}: {error}") from None
-        for operation in self.operations:
-            if (fault := shapes_fault(operation, self.shapes, layers)) is not None:
-                raise ArgumentError(f"{fault}; the engine runs no such operation")
-        return Program(self.shapes, self.input, self.output, self.operations, layers)
-
-    def _packed(self, operation: Operation, batch: int, precision: Precision) -> Weights:
-        weights, shape = self.weights[str(operation.layer)], self.shapes[operation.output]
-        if isinstance(weights, Affine):
-            return weights
-        if isinstance(operation.settings, Window):
-            x = planes_of(self.shapes[operation.inputs[0]])
-            return weights.packed_convolution(operation.settings, x, planes_of(shape), precision)
-        return weights.packed_linear(batch * math.prod(shape[:-1]), precision)
+from sparbor.windows import Shape
 
 
 def folded(

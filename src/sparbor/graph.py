@@ -15,7 +15,8 @@ from torch.export.graph_signature import OutputKind
 from torch.fx import Node
 
 from sparbor.errors import ArgumentError
-from sparbor.folding import Lowered, folded, renumbered
+from sparbor.folding import folded, renumbered
+from sparbor.lowered import Lowered
 from sparbor.program import Activation, Affine, Operation, Settings
 from sparbor.tracing import module_path, where
 from sparbor.weights import LayerWeights

@@ -34,7 +34,8 @@ def deploy(
     """Lower a trained model to the native engine.
 
     `example` is an input, its first dimension the batch. `batch` is the size you will mostly run: each layer
-    is packed sparse or dense, whichever is faster there; every batch size runs. `precision` is "f16", a
+    is packed sparse or dense, whichever is faster there; every batch size runs. `threads`, from 1 to 256, are those
+    that one call may use, the caller's among them; a file does not keep their number. `precision` is "f16", a
     16-bit word a synapse with a relative error of at most 1/64, or "f32", exact weights. Masks come from the
     model's perforated layers; a plain layer is dense unless many of its weights are zero. With `byte_input` the
     runtime takes raw uint8 images too, and normalises them as it says; float32 input stays what the model takes.

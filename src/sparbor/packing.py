@@ -13,13 +13,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from sparbor.damage import require
 from sparbor.errors import ArgumentError
 from sparbor.words import balanced_words
 
@@ -268,67 +266,3 @@ def not_finite(arrays: Mapping[str, npt.NDArray[np.generic]]) -> str | None:
         if array.dtype == np.float32 and not np.isfinite(array).all():
             return name
     return None
-
-
-def _require(name: str, holds: bool | np.bool_, fault: str) -> None:
-    require(holds, f"layer {name!r}: {fault}")
-
-
-def check_scale(name: str, scale: Floats) -> None:
-    """Refuse scales from a file that no packing writes."""
-    _require(name, (np.isfinite(scale) & (scale > 0)).all(), "a neuron's scale is not a positive number")
-
-
-def check_sparse(name: str, layer: SparseLayer) -> None:
-    """Refuse a layer from a file that would lead a kernel out of its arrays, or that no packing writes."""
-    sound = partial(_require, name)
-    topology = layer.topology
-    for part in Topology.__dataclass_fields__:
-        sound(getattr(topology, part).ndim == 1, f"{part} is not one row of numbers")
-    runs, groups = len(topology.run_slots), -(-layer.outputs // GROUP)
-    sound(
-        len(topology.runs_per_group) == groups,
-        f"{len(topology.runs_per_group)} groups listed, {groups} expected",
-    )
-    sound(int(topology.runs_per_group.sum(dtype=np.int64)) == runs, "the groups' runs do not add up")
-    sound(
-        len(topology.run_branches) == runs,
-        f"{runs} runs of slots, but {len(topology.run_branches)} of branches",
-    )
-    sound(
-        ((topology.run_slots >= 1) & (topology.run_slots <= BRANCH)).all(),
-        "a run has no slots or more than 32",
-    )
-    sound((topology.run_branches >= 1).all(), "a run has no branches")
-    listed = int(topology.run_branches.sum(dtype=np.int64))
-    sound(listed == len(topology.branches), f"{len(topology.branches)} branches listed, but runs have {listed}")
-    sound(
-        (topology.branches < -(-layer.fan_in // BRANCH)).all(),
-        f"a branch lies beyond the fan-in {layer.fan_in}",
-    )
-    stored = layer.padding.shape
-    sound(
-        stored == (topology.slots, GROUP),
-        f"synapses have shape {stored}, but runs have {topology.slots} slots",
-    )
-
-    group_of_run = np.repeat(np.arange(groups), topology.runs_per_group)
-    placed = np.repeat(group_of_run, topology.run_branches) * 2**16 + topology.branches
-    sound(len(np.unique(placed)) == listed, "a group lists a branch twice")
-
-    padding = layer.padding
-    if layer.indices is not None:
-        sound((padding | (layer.indices < BRANCH)).all(), "an index lies beyond its branch")
-    if layer.words is not None:
-        sound(np.isfinite(layer.words.view(np.float16)).all(), "a synapse word is infinite or NaN")
-    if layer.scale is not None:
-        check_scale(name, layer.scale)
-
-    groups_of_slots, branches = topology.slot_positions()
-    last = np.flatnonzero(branches == layer.fan_in // BRANCH)  # the branch that is only partly filled
-    stored_index = layer.indices if layer.words is None else layer.words
-    assert stored_index is not None
-    index = stored_index[last] % BRANCH
-    sound((padding[last] | (index < layer.fan_in % BRANCH)).all(), "an index lies beyond the fan-in")
-    beyond = ~padding[groups_of_slots == layer.outputs // GROUP, layer.outputs % GROUP :]
-    sound(not beyond.any(), "a synapse belongs to a neuron beyond the outputs")

@@ -37,6 +37,8 @@ ACTIVATIONS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Activation:
+    """One of ACTIVATIONS, with its parameters in their order there."""
+
     name: str
     parameters: tuple[float, ...] = ()
 

@@ -47,7 +47,14 @@ def choose_kernel_set() -> str:
 
 
 def load(path: str | os.PathLike[str], threads: int = 1) -> Runtime:
-    """The model of a file that `Runtime.save` wrote, ready to run."""
+    """The model of a file that `Runtime.save` wrote, ready to run on so many threads, the caller's among them.
+
+    Raises:
+        ModelFileError: the file cannot be read, is damaged, or is of a later version.
+        ArgumentError: `threads` is no number from 1 to 256 or more than the system starts, or SPARBOR_ISA names a
+            kernel set that this machine cannot run.
+        EngineMissingError: the native engine is not built into this installation.
+    """
     engine.kernel_sets()  # a missing engine is the first thing to hear of
     program = model_file.load(path)
     try:
@@ -112,7 +119,10 @@ class Runtime(engine.Model):
         self._check_workspace()
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to one safetensors file that `sparbor.load` reads."""
+        """Write the model to one safetensors file that `sparbor.load` reads.
+
+        Raises OutputError if it cannot be written; what was there then stays.
+        """
         model_file.save(self.program, path)
 
     def describe(self) -> list[LayerReport]:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from sparbor.damage import is_count, require
-from sparbor.dense_weights import DenseLayer, check_dense
+from sparbor.dense_weights import DenseLayer
 from sparbor.filters import Filters
-from sparbor.packing import Precision, SparseLayer, Topology, check_sparse, not_finite
+from sparbor.packing import Precision, SparseLayer, Topology, not_finite
 from sparbor.program import Affine, Array, Weights
+from sparbor.sound_layers import check_dense, check_sparse
 from sparbor.windows import Shape
 
 

@@ -97,6 +97,7 @@ def planes_of(shape: Shape) -> Planes:
 
 
 def has_planes(shape: Shape) -> bool:
+    """Whether it is (channels, length) or (channels, height, width)."""
     return len(shape) in (2, 3)
 
 

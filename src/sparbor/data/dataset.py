@@ -19,7 +19,7 @@ class Dataset:
     origin: str
     """Where it came from: a path, a URL or a package."""
     description: str
-    """Which data it is, for people: `official MNIST`, `CIFAR-10 as a JPEG image folder, not the official bytes`."""
+    """Which data it is, for people: `official MNIST`, `JPEG-compressed image folder, not the official CIFAR-10`."""
     official: bool
     """Whether it is the official data to the last byte."""
     train_images: UInt8Array
