@@ -11,7 +11,7 @@
 #include <cstring>
 
 #include "convolution.h"
-#include "dense_convolution.h"
+#include "dense_choice.h"
 #include "dispatch.h"
 
 namespace nb = nanobind;

@@ -1,15 +1,62 @@
-// Which of the steps for a dense convolution is the fastest for its shape.
+// Dense convolutions as direct sums; the kernel's lanes are pixels or outputs.
 #pragma once
 
-#include "steps.h"
+#include <memory>
+#include <new>
+
+#include "convolution.h"
 
 namespace sparbor {
 
-// Whether it is Winograd's.
-bool takes_tiles(const Geometry& geometry);
+// Numbers that start at a cache line, so that no vector of them lies in two.
+template <class Number>
+class AlignedArray {
+public:
+    explicit AlignedArray(size_t count) : numbers_(new (line) Number[count]()) {}
+    Number* data() const { return numbers_.get(); }
 
-std::unique_ptr<Step> make_dense_convolution(const KernelSet& kernels, Value x, Value y, const Geometry& geometry,
-                                             const FilterArrays& arrays, bool relu,
-                                             std::optional<Activation> activation);
+private:
+    static constexpr std::align_val_t line{64};
+    struct Free {
+        void operator()(Number* numbers) const { operator delete[](numbers, line); }
+    };
+    std::unique_ptr<Number[], Free> numbers_;
+};
+
+// What the lanes of a dense convolution's kernel are.
+enum class Lanes { pixels, outputs };
+// Whichever takes less time.
+Lanes best_lanes(const Geometry& geometry, const KernelSet& kernels);
+
+// The weights of a dense convolution, in blocks of outputs.
+class DenseMatrix {
+public:
+    DenseMatrix(const Geometry& geometry, size_t block, const FilterArrays& arrays, bool relu);
+    DenseMatrix(const DenseMatrix&) = delete;
+    DenseMatrix& operator=(const DenseMatrix&) = delete;
+
+    const DenseBlocks& blocks() const { return blocks_; }
+    size_t block_weights() const { return blocks_.block * blocks_.fan_in; }
+
+private:
+    AlignedArray<float> weights_;
+    AlignedArray<uint16_t> halves_;
+    std::vector<float> scale_, bias_;
+    DenseBlocks blocks_;
+};
+
+class DenseConvolution final : public Convolution {
+public:
+    // `floats` that the kernel needs beside the pixels.
+    DenseConvolution(Value x, Value y, const Geometry& geometry, Lanes lanes, std::unique_ptr<DenseMatrix> matrix,
+                     size_t floats, std::optional<Activation> activation);
+
+private:
+    void compute_tiles(const KernelSet& kernels, size_t first, size_t count, const Panel& panel, const Tile& to,
+                       float* own) const override;
+
+    Lanes lanes_;
+    std::unique_ptr<DenseMatrix> matrix_;
+};
 
 }  // namespace sparbor

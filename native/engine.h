@@ -12,8 +12,6 @@
 
 namespace sparbor {
 
-constexpr size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
-
 // Floats between two rows of a buffer: whole branches, and not a multiple of a page's quarter, because rows at such
 // distances would compete for the same cache lines.
 constexpr size_t row_stride(size_t features) {

@@ -10,6 +10,13 @@
 
 namespace sparbor {
 
+// In a namespace without a name each file has a function of its own, compiled with its own flags.
+namespace {
+
+constexpr size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+}  // namespace
+
 constexpr size_t group_size = 16;   // neurons that share a slot
 constexpr size_t branch_size = 32;  // consecutive inputs that a synapse's index chooses from
 
@@ -198,6 +205,10 @@ struct Planes {
                    size_t to_stride);
     // Rows of `pitch` floats become rows of `width` floats.
     void (*narrow)(const float* rows, size_t pitch, size_t width, size_t count, float* to);
+};
+
+// Pools of one plane.
+struct Pools {
     void (*max_pool)(const Geometry&, const float* plane, float* y);
     // `divisor` 0 stands for the window's own size, with its padding or without.
     void (*average_pool)(const Geometry&, const float* plane, float* y, bool count_padding, float divisor);
@@ -209,7 +220,15 @@ struct Planes {
 struct TileRows {
     size_t first, count, columns;
 };
-constexpr size_t winograd_lines = 8;  // that a plane's rows become, each for all tiles and a row and a lane group more
+constexpr size_t winograd_lines = 8;  // that a plane's rows become
+namespace {
+
+// Floats of one, for so many tiles in rows of `columns`: a row and a lane group more.
+constexpr size_t winograd_line(size_t tiles, size_t columns) {
+    return round_up(round_up(tiles, column_tile) + columns + column_tile, column_tile);
+}
+
+}  // namespace
 
 // A convolution's inputs and outputs, a plane at a time, to and from Winograd's tiles: 16 numbers each, `stride` apart.
 // A kernel is 3 x 3 with stride 1.
@@ -231,6 +250,7 @@ struct KernelSet {
     const Outputs* outputs;
     DepthwiseKernel (*find_depthwise)(const Geometry&);  // null if there is none
     const Planes* planes;
+    const Pools* pools;
     const Winograd* winograd;
     const Elementwise* elementwise;
 };
@@ -242,6 +262,7 @@ struct KernelSet {
     extern const Outputs outputs;             \
     DepthwiseKernel find_depthwise(const Geometry&);  \
     extern const Planes planes;               \
+    extern const Pools pools;                 \
     extern const Winograd winograd;           \
     extern const Elementwise elementwise;     \
     }

@@ -22,7 +22,7 @@ size_t first_cache_bytes() {
     return 32 * 1024;
 }
 
-size_t groups_of(size_t neurons) { return (neurons + group_size - 1) / group_size; }
+size_t groups_of(size_t neurons) { return round_up(neurons, group_size) / group_size; }
 
 // Whether the first `lanes` words of each slot are normal halves.
 bool all_normal(const uint16_t* words, size_t slots, size_t lanes) {
@@ -64,7 +64,7 @@ void run_rows(const Call& call, const Value& value, const Part& part) {
 }  // namespace
 
 std::vector<float> whole(const float* values, size_t count, size_t multiple, float filler) {
-    std::vector<float> padded((count + multiple - 1) / multiple * multiple, filler);
+    std::vector<float> padded(round_up(count, multiple), filler);
     if (values) std::copy(values, values + count, padded.begin());
     return padded;
 }
@@ -271,12 +271,12 @@ void Concatenate::run(const Call& call) const {
     }
 }
 
-void WindowPool::run_plane(const Planes& planes, const float* plane, float* y) const {
+void WindowPool::run_plane(const Pools& pools, const float* plane, float* y) const {
     switch (kind_) {
-        case Kind::max: return planes.max_pool(geometry_, plane, y);
-        case Kind::average: return planes.average_pool(geometry_, plane, y, count_padding_, divisor_);
-        case Kind::adaptive_max: return planes.adaptive_max(geometry_, plane, y);
-        case Kind::adaptive_average: return planes.adaptive_average(geometry_, plane, y);
+        case Kind::max: return pools.max_pool(geometry_, plane, y);
+        case Kind::average: return pools.average_pool(geometry_, plane, y, count_padding_, divisor_);
+        case Kind::adaptive_max: return pools.adaptive_max(geometry_, plane, y);
+        case Kind::adaptive_average: return pools.adaptive_average(geometry_, plane, y);
     }
 }
 
@@ -284,7 +284,7 @@ void WindowPool::run(const Call& call) const {
     const size_t x_stride = row_stride(x_.features), y_stride = row_stride(y_.features);
     run_rows(call, x_, [&](size_t first, size_t last, size_t) {
         for (size_t row = first; row < last; row++)
-            run_plane(*call.kernels.planes, call.data(x_) + row * x_stride, call.data(y_) + row * y_stride);
+            run_plane(*call.kernels.pools, call.data(x_) + row * x_stride, call.data(y_) + row * y_stride);
     });
 }
 

@@ -176,7 +176,7 @@ public:
     void run(const Call& call) const override;
 
 private:
-    void run_plane(const Planes& planes, const float* plane, float* y) const;
+    void run_plane(const Pools& pools, const float* plane, float* y) const;
 
     Value x_, y_;
     Geometry geometry_;

@@ -39,7 +39,7 @@ public:
 
     size_t pitch() const { return pitch_; }
     // Columns of a strip, whole lane groups.
-    size_t columns(size_t rows) const { return (rows * pitch_ + column_tile - 1) / column_tile * column_tile; }
+    size_t columns(size_t rows) const { return round_up(rows * pitch_, column_tile); }
     size_t most_columns() const { return columns(rows_); }
     // Whether the results lie as the output plane wants them, up to a last vector that nobody else writes to.
     bool results_in_place(const Strip& strip) const;

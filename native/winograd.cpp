@@ -76,7 +76,7 @@ void WinogradConvolution::choose_rows() {
 size_t WinogradConvolution::panel_floats() const { return numbers * panel_stride_; }
 size_t WinogradConvolution::product_floats() const { return numbers * block_ * columns_; }
 size_t WinogradConvolution::line_floats() const {
-    return winograd_lines * round_up(columns_ + tile_columns_ + column_tile, column_tile);
+    return winograd_lines * winograd_line(columns_, tile_columns_);
 }
 
 // The products of a block of outputs, what the kernels put down on the way to and from a tile, a block's weights.

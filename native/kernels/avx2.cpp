@@ -195,6 +195,7 @@ void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
 
 }  // namespace
 
-const KernelSet kernels{"avx2", sparse, 6, dense, &columns, &outputs, find_depthwise, &planes, &winograd, &elementwise};
+const KernelSet kernels{"avx2", sparse, 6, dense, &columns, &outputs, find_depthwise,
+                        &planes, &pools, &winograd, &elementwise};
 
 }  // namespace sparbor::avx2

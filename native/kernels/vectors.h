@@ -42,7 +42,16 @@ ALWAYS_INLINE Vector load(const float* at) { return *reinterpret_cast<const Unal
 ALWAYS_INLINE void store(float* at, Vector value) { *reinterpret_cast<Unaligned*>(at) = value; }
 ALWAYS_INLINE Vector everywhere(float value) { return value - Vector{}; }
 
-inline int64_t clamp(int64_t value, int64_t low, int64_t high) { return value < low ? low : value > high ? high : value; }
+inline int64_t clamp(int64_t value, int64_t low, int64_t high) {
+    return value < low ? low : value > high ? high : value;
+}
+
+// The quotients' ceilings; `b` is positive.
+inline int64_t divide_up(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
+
+inline void fill(float* at, size_t count, float value) {
+    for (size_t i = 0; i < count; i++) at[i] = value;
+}
 
 // Lanes outside of [first, last) are zero, and not read.
 ALWAYS_INLINE Vector load_between(const float* at, int64_t first, int64_t last) {

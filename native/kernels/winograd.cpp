@@ -10,8 +10,6 @@
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
 
-size_t round_up(size_t value, size_t multiple) { return (value + multiple - 1) / multiple * multiple; }
-
 struct Pair {
     Vector first, second;
 };
@@ -68,7 +66,7 @@ void transform_row(const float* row, int64_t width, int64_t at, size_t tiles, fl
 // by side.
 void input(const Geometry& g, const float* plane, TileRows rows, float* lines, float* to, size_t to_stride) {
     const size_t columns = round_up(rows.count * rows.columns, column_tile);
-    const size_t stride = round_up(columns + rows.columns + column_tile, column_tile);
+    const size_t stride = winograd_line(columns, rows.columns);
     for (size_t r = 0; r < 2 * rows.count + 2; r++) {
         const int64_t row = static_cast<int64_t>(2 * rows.first + r) - g.pad_top;
         float* const line = lines + r % 2 * 4 * stride + r / 2 * rows.columns;
