@@ -190,8 +190,9 @@ Panel Strips::panel(const float* item, const Strip& strip, size_t group, const f
 }
 
 bool Strips::results_in_place(const Strip& strip) const {
-    return pitch_ == static_cast<size_t>(geometry_.out_width) &&
-           (strip.rows * pitch_ % column_tile == 0 || strip.first_row + strip.rows == out_height_);
+    const size_t first = strip.first_row * pitch_, end = first + strip.rows * pitch_;
+    const size_t room = strip.first_row + strip.rows == out_height_ ? round_up(end, column_tile) : end;
+    return pitch_ == static_cast<size_t>(geometry_.out_width) && first + columns(strip.rows) <= room;
 }
 
 }  // namespace sparbor

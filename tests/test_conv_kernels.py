@@ -87,6 +87,9 @@ SHAPES = [
     Shape(8, (56, 56), 16),
     Shape(2, (224, 224), 16, (3, 3), (2, 2)),
     Shape(48, (100, 40), 8),
+    # Strips that begin in the middle of a vector.
+    Shape(64, (4, 37), 3, (6, 6), (1, 2), padding=(3, 3, 3, 3)),
+    Shape(96, (11, 64), 16, (3, 6)),
 ]
 
 # 3 x 3, stride 1: the dense kernel takes tiles of 2 x 2 outputs. The last has so many weights that they are transformed
