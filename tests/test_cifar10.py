@@ -1,5 +1,6 @@
 """CIFAR-10 in all its forms, and what is said of each that is damaged."""
 
+import errno
 import gzip
 import hashlib
 import io
@@ -469,6 +470,23 @@ def test_a_batch_never_runs_code(tmp_path: Path) -> None:
 
 # Damaged archives, and places without any
 # ----------------------------------------
+
+
+def test_an_archive_that_was_cut_before_it_was_compressed(folder: Path, tmp_path: Path) -> None:
+    archive = tar_of(tmp_path / "cifar10.tar.gz", folder)
+    whole = gzip.decompress(archive.read_bytes())
+    with tarfile.open(fileobj=io.BytesIO(whole)) as members:
+        last = members.getmembers()[-1].offset
+    for cut in (last, last + 100):  # between two files, and within a header
+        archive.write_bytes(gzip.compress(whole[:cut]))
+        fails(archive, f"{archive}: truncated: no end mark after 49 files; replace it with an intact copy")
+
+
+def test_links_that_lead_in_a_circle(folder: Path) -> None:
+    circle = folder / "train" / "cat" / "circle"
+    circle.symlink_to(circle)
+    fault = f"cannot be read ({os.strerror(errno.ELOOP)}); make it readable or replace it"
+    fails(folder, f"{circle}: {fault}")
 
 
 def test_a_half_downloaded_archive(folder: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from sparbor.data.content import decompress, read_content, unreadable
 from sparbor.errors import DataError
 
 REPLACE_ARCHIVE = "replace it with an intact copy"
+END_MARK = bytes(2 * tarfile.BLOCKSIZE)
 
 
 class Tree(Protocol):
@@ -40,7 +41,7 @@ class Directory:
     root: Path
 
     def entries(self) -> list[str]:
-        return [f"{entry.name}/" if entry.is_dir() else entry.name for entry in self._scan()]
+        return [f"{entry.name}/" if self._is_directory(entry) else entry.name for entry in self._scan()]
 
     def below(self, folder: str) -> "Directory":
         return Directory(self.root / folder)
@@ -48,7 +49,7 @@ class Directory:
     def files(self) -> list[str]:
         paths = []
         for entry in self._scan():
-            if entry.is_dir():
+            if self._is_directory(entry):
                 paths += [f"{entry.name}/{path}" for path in self.below(entry.name).files()]
             else:
                 paths.append(entry.name)
@@ -59,6 +60,12 @@ class Directory:
 
     def locate(self, file: str) -> str:
         return str(self.root / file)
+
+    def _is_directory(self, entry: "os.DirEntry[str]") -> bool:
+        try:
+            return entry.is_dir()
+        except OSError as error:  # a link that leads nowhere is none, but one in a circle raises
+            raise unreadable(self.root / entry.name, error) from error
 
     def _scan(self) -> "list[os.DirEntry[str]]":
         try:
@@ -112,6 +119,8 @@ def open_archive(path: Path, content: bytes) -> Archive:
                     members[member.name.removeprefix("./")] = file.read()
     except tarfile.TarError as error:
         raise DataError(f"{path}: no intact tar archive ({error}); {REPLACE_ARCHIVE}") from error
+    if not uncompressed.endswith(END_MARK):  # tarfile takes an archive cut within a header for a whole one
+        raise DataError(f"{path}: truncated: no end mark after {len(members)} files; {REPLACE_ARCHIVE}")
     return Archive(path, members)
 
 
