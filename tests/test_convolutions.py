@@ -239,6 +239,7 @@ def conv(outputs: int = 8, kernel: int = 3, **options) -> nn.Conv2d:
         (lambda x, a, b: a(x).flatten(1).relu(), ["convolution", "reshape"]),
         (lambda x, a, b: x.flatten(1).view(-1, 8, 9, 11).relu(), ["activation"]),
         (lambda x, a, b: a(F.pad(x, (1, 2, 0, 3))), ["convolution"]),
+        (lambda x, a, b: torch.cat([a(x), F.pad(x, (0, 0, 0, 0))], 1), ["convolution", "concat"]),
         (lambda x, a, b: F.hardswish(a(x) * 2 - 1), ["convolution"]),
         (lambda x, a, b: 1 - x / torch.arange(1.0, 9).view(8, 1, 1), ["channel_affine"]),
         (lambda x, a, b: -(x + torch.arange(11.0)), ["reshape", "affine", "reshape", "channel_affine"]),

@@ -27,9 +27,9 @@ class _Rule:
 
 
 _LINEAR = _Rule(6, {"avx512": (0.8, 0.7), "avx2": (0.25, 0.45), "portable": (0.17, 0.9)})
-_CONVOLUTION = _Rule(64, {"avx512": (0.37, 0.52), "avx2": (0.37, 0.6), "portable": (0.7, 0.8)})
+_CONVOLUTION = _Rule(64, {"avx512": (0.35, 0.58), "avx2": (0.33, 0.63), "portable": (0.7, 0.8)})
 # Where the dense convolution takes tiles of 2 x 2 outputs.
-_TILED = _Rule(1500, {"avx512": (0.31, 0.23), "avx2": (0.3, 0.24), "portable": (0.42, 0.36)})
+_TILED = _Rule(1500, {"avx512": (0.34, 0.28), "avx2": (0.32, 0.28), "portable": (0.43, 0.39)})
 
 
 def dense_is_faster(layer: SparseLayer, rows: int) -> bool:

@@ -132,6 +132,8 @@ def pad(
         remedy = "train and deploy with padding_mode='zeros'"
         raise ArgumentError(f"{where(node)} pads with {what}: the engine pads with zeros; {remedy}. {WAY_OUT}")
     inner = graph.value(node, x)
+    if not any(sides):
+        return inner
     if len(sides) > 2 * (len(graph.shapes[inner]) - 1) or len(sides) > 4:
         raise ArgumentError(f"{where(node)} pads more than the planes of an image: the engine pads those. {WAY_OUT}")
     return Padded(inner, (*sides, 0, 0)[:4] if len(sides) < 4 else tuple(sides))
