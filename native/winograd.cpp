@@ -94,9 +94,11 @@ TileRows WinogradConvolution::rows(size_t unit) const {
 void WinogradConvolution::prepare(const Call& call, size_t unit, size_t first, size_t last, float* own,
                                   float* panel) const {
     const float* const x = call.data(x_, unit / item_units());
+    const TileRows part = rows(unit);
+    float* const lines = own + product_floats();
     for (size_t channel = first; channel < last; channel++)
-        call.kernels.winograd->input(geometry_, x + channel * row_stride(x_.features), rows(unit),
-                                     own + product_floats(), panel + channel * columns_, panel_stride_);
+        call.kernels.winograd->input(geometry_, x + channel * row_stride(x_.features), part, lines,
+                                     panel + channel * columns_, panel_stride_);
 }
 
 // A block's products, `stride` columns for each output of each number, to the start of `own`.
@@ -116,6 +118,7 @@ void WinogradConvolution::multiply(const Call& call, size_t block, size_t stride
 void WinogradConvolution::compute(const Call& call, size_t unit, size_t first, size_t last, float* own,
                                   const float* panel) const {
     const TileRows part = rows(unit);
+    float* const planes = call.data(y_, unit / item_units());
     const size_t plane = row_stride(y_.features);
     const size_t out_row = part.first * outputs_across, out_width = geometry_.out_width;
     const size_t out_rows = std::min(part.count * outputs_across, geometry_.out_height - out_row);
@@ -125,7 +128,7 @@ void WinogradConvolution::compute(const Call& call, size_t unit, size_t first, s
         multiply(call, block, stride, panel, own);
         const size_t outputs = std::min(block_, geometry_.out_channels - block * block_);
         for (size_t i = 0; i < outputs; i++) {
-            float* const y = call.data(y_, unit / item_units()) + (block * block_ + i) * plane;
+            float* const y = planes + (block * block_ + i) * plane;
             call.kernels.winograd->output(geometry_, own + i * stride, block_ * stride, part, floor_, lines, y);
             if (activation_)
                 activation_->map(y + out_row * out_width, out_rows * out_width, activation_->a, activation_->b);

@@ -92,8 +92,7 @@ SHAPES = [
     Shape(96, (11, 64), 16, (3, 6)),
 ]
 
-# 3 x 3, stride 1: the dense kernel takes tiles of 2 x 2 outputs. The last has so many weights that they are transformed
-# as they are used.
+# 3 x 3, stride 1: the dense kernel takes tiles of 2 x 2 outputs. The last has more than 2^17 kernels.
 TILED = [
     Shape(33, (8, 8), 16),
     Shape(20, (13, 9), 33),

@@ -19,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from sparbor.errors import ArgumentError
+from sparbor.words import Floats as Floats
+from sparbor.words import Words as Words
 from sparbor.words import balanced_words
 
 GROUP = 16
@@ -29,9 +31,7 @@ FINITE_WANTED = ": the engine takes finite numbers; look for a loss that was not
 
 PADDING_INDEX = 0x80  # beside exact weights
 
-Floats: TypeAlias = npt.NDArray[np.float32]
 Bools: TypeAlias = npt.NDArray[np.bool_]
-Words: TypeAlias = npt.NDArray[np.uint16]
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Counts: TypeAlias = npt.NDArray[np.int64]
 
