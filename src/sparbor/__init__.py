@@ -7,7 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sparbor.budget import Budget as Budget
     from sparbor.byte_input import ByteInput as ByteInput
+    from sparbor.calibration import calibrated as calibrated
     from sparbor.errors import SparborError as SparborError
     from sparbor.lowering import deploy as deploy
     from sparbor.modules import PAINeuronModule as PAINeuronModule
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "Budget": "budget",
     "ByteInput": "byte_input",
     "NM": "pattern",
     "PAINeuronModule": "modules",
@@ -35,6 +38,7 @@ _HOME = {
     "Slots": "pattern",
     "SparborError": "errors",
     "Unstructured": "pattern",
+    "calibrated": "calibration",
     "deploy": "lowering",
     "load": "runtime",
     "perforate": "perforator",
@@ -43,6 +47,7 @@ _HOME = {
 
 __all__ = [
     "NM",
+    "Budget",
     "ByteInput",
     "PAINeuronModule",
     "Perforator",
@@ -52,6 +57,7 @@ __all__ = [
     "Slots",
     "SparborError",
     "Unstructured",
+    "calibrated",
     "deploy",
     "load",
     "perforate",

@@ -56,9 +56,11 @@ def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
     """The options of the mission's benchmark."""
     parser.add_argument("--dataset", default="mnist", help="mnist (default) or cifar10")
     parser.add_argument("--epochs", type=int, default=6, help="epochs for each model (default: 6)")
-    parser.add_argument(
-        "--sparsity", type=float, default=0.9, help="share of weights to drop, in [0, 1) (default: 0.9)"
-    )
+    limits = parser.add_mutually_exclusive_group()
+    limits.add_argument("--sparsity", type=float, help="share of weights to drop, in [0, 1) (default: 0.9)")
+    limits.add_argument("--multiply-adds", type=float, help="budget of one image, in place of --sparsity")
+    limits.add_argument("--kilobytes", type=float, help="budget of the stored layers, in place of --sparsity")
+    limits.add_argument("--latency-us", type=float, help="budget of one image on this machine, in place of --sparsity")
     parser.add_argument("--seed", type=int, default=0, help="of initial weights and batches (default: 0)")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="of Adam, constant (default: 0.001)")
     parser.add_argument(
@@ -110,8 +112,10 @@ def run_benchmark(options: argparse.Namespace) -> None:
     from sparbor.benchmark import experiment, report
     from sparbor.benchmark.job import Job
     from sparbor.benchmark.progress import Bars
+    from sparbor.budget import UNITS, Budget
     from sparbor.runtime import choose_kernel_set
 
+    limits = {unit: getattr(options, unit) for unit in UNITS if getattr(options, unit) is not None}
     job = Job(
         dataset=options.dataset,
         epochs=options.epochs,
@@ -120,6 +124,7 @@ def run_benchmark(options: argparse.Namespace) -> None:
         data_dir=options.data_dir,
         device=options.device,
         learning_rate=options.learning_rate,
+        budget=Budget(**limits) if limits else None,
     )
     choose_kernel_set()  # the model is deployed in the end: a missing engine should not wait for the training
     report.prepare(options.out)

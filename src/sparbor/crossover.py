@@ -32,21 +32,35 @@ _CONVOLUTION = _Rule(64, {"avx512": (0.35, 0.58), "avx2": (0.33, 0.63), "portabl
 _TILED = _Rule(1500, {"avx512": (0.34, 0.28), "avx2": (0.32, 0.28), "portable": (0.43, 0.39)})
 
 
+def linear_share(rows: int) -> float:
+    """The share of its slots above which a linear layer is faster dense, running so many rows at once."""
+    return _LINEAR.share(rows)
+
+
+def convolution_share(window: Window, x: Planes, y: Planes) -> float:
+    """The same of a convolution from planes `x` to planes `y`.
+
+    A depthwise convolution has one output to a group, for which no slots pay.
+    """
+    if y.channels == window.groups > 1:
+        return 0.0
+    rule = _TILED if takes_tiles(geometry(window, x, y)) else _CONVOLUTION
+    return rule.share(y.pixels)
+
+
 def dense_is_faster(layer: SparseLayer, rows: int) -> bool:
     """Whether the dense kernel would beat the sparse one, running so many rows at once."""
     share = layer.topology.slots / (-(-layer.outputs // GROUP) * layer.fan_in)
-    return share > _LINEAR.share(rows)
+    return share > linear_share(rows)
 
 
 def convolution_is_faster_dense(layer: SparseLayer, real: Bools, window: Window, x: Planes, y: Planes) -> bool:
     """Whether the dense kernel would beat the sparse one from planes `x` to planes `y`.
 
-    `real` are the outputs that do not only fill a group of neurons: the kernels skip the others. A depthwise
-    convolution has one output to a group, for which no slots pay.
+    `real` are the outputs that do not only fill a group of neurons: the kernels skip the others.
     """
     outputs = int(real.sum())
     if outputs == window.groups > 1:
-        return True
-    rule = _TILED if takes_tiles(geometry(window, x, y)) else _CONVOLUTION
+        return True  # without a synapse as well
     share = np.count_nonzero(layer.lanes(real)) / (outputs * layer.fan_in)
-    return bool(share > rule.share(y.pixels))
+    return bool(share > convolution_share(window, x, y))

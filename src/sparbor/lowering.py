@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from sparbor.byte_input import ByteInput
 from sparbor.errors import ArgumentError
 from sparbor.graph import Graph
+from sparbor.lowered import Lowered
 from sparbor.modules import PAINeuronModule
 from sparbor.operators import OPERATORS
 from sparbor.packing import Precision
@@ -50,12 +51,12 @@ def deploy(
         raise ArgumentError(f"batch={batch!r}: it must be a whole number from 1")
     if precision not in {each.value for each in Precision}:
         raise ArgumentError(f"precision={precision!r}: it must be one of {', '.join(each.value for each in Precision)}")
-    choose_kernel_set()  # a missing engine, or one forced that cannot run, should not wait for the tracing
+    choose_kernel_set()  # a missing engine, or one forced that cannot run, should be the first thing to hear of
     _check_example(example)
     _check_byte_input(byte_input, example)
     model = _checked_model(model)
-    with _evaluating(model):
-        lowered = Graph(trace(model, example), _kept_masks(model), OPERATORS).lower()
+    lowered = lower(model, example)
+    with evaluating(model):
         answers = Answers(model, example, byte_input)
 
         def runtime(precision: Precision) -> Runtime:
@@ -68,6 +69,15 @@ def deploy(
         if wanted is not Precision.F32:
             runtime(Precision.F32)  # with exact weights a wrong operation shows that rounding would hide
         return runtime(wanted)
+
+
+def lower(model: nn.Module, example: Tensor) -> Lowered:
+    """The model's program before its layers are packed; refuses what `deploy` refuses."""
+    choose_kernel_set()
+    _check_example(example)
+    model = _checked_model(model)
+    with evaluating(model):
+        return Graph(trace(model, example), _kept_masks(model), OPERATORS).lower()
 
 
 def _check_example(example: Any) -> None:
@@ -121,7 +131,8 @@ def _check_weight(name: str, tensor: Tensor) -> None:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Within, the model is in evaluation mode, and computes in its own precision and without gradients."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:

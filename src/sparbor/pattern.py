@@ -21,7 +21,8 @@ class Units(NamedTuple):
     """A matrix divided into units.
 
     ``worth`` and ``size`` have one entry a unit: the mean score of its weights (``-inf``: it cannot be kept) and how
-    many weights it has. ``of_weight`` has the matrix's shape and tells to which unit each weight belongs.
+    many weights it has (or what it costs, see :func:`priced`). ``of_weight`` has the matrix's shape and tells to which
+    unit each weight belongs.
     """
 
     worth: Tensor
@@ -121,12 +122,17 @@ class Unstructured:
 Pattern = Slots | NM | Unstructured
 
 
-def select(layers: Sequence[Units], budget: int) -> list[Tensor]:
+def select(layers: Sequence[Units], budget: float) -> list[Tensor]:
     """Keep the best units of all ``layers`` until ``budget`` weights are kept; one bool mask a layer.
 
     The number of weights kept is as near to the budget as whole units allow, so it differs by less than a unit.
     Equal worths are taken in the order of the units, which makes the choice deterministic.
     """
+    return [kept[units.of_weight] for kept, units in zip(best(layers, budget), layers, strict=True)]
+
+
+def best(layers: Sequence[Units], budget: float) -> list[Tensor]:
+    """Which units :func:`select` keeps, one bool a unit."""
     worth = torch.cat([units.worth for units in layers])
     size = torch.cat([units.size for units in layers])
     order = worth.argsort(descending=True, stable=True)
@@ -134,8 +140,15 @@ def select(layers: Sequence[Units], budget: int) -> list[Tensor]:
     nearer_with_it = 2 * spent - size[order] <= 2 * budget
     keep = torch.zeros_like(worth, dtype=torch.bool)
     keep[order] = nearer_with_it & (worth[order] > -math.inf)
-    keep_by_layer = torch.split(keep, [len(units.worth) for units in layers])
-    return [kept[units.of_weight] for kept, units in zip(keep_by_layer, layers, strict=True)]
+    return list(torch.split(keep, [len(units.worth) for units in layers]))
+
+
+def priced(units: Units, price: Tensor) -> Units:
+    """The same units with the ``price`` of each, above 0, as their size, and worth what they hold for what it costs."""
+    exists = units.size > 0
+    price = torch.where(exists, price.double(), 0)
+    worth = torch.where(exists, units.worth.double() * units.size / price, -math.inf)
+    return units._replace(worth=worth, size=price)
 
 
 def slot_counts(mask: Tensor, pattern: Slots, groups: int = 1) -> Tensor:

@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from sparbor.errors import ArgumentError, StateError
 from sparbor.modules import Mode, PAINeuronModule, refuse_other_state
 from sparbor.recipe import Recipe
 from sparbor.rewire import Topology, reset_state, rewire
+from sparbor.spending import Spending
 from sparbor.survey import Finding, plain_name, survey, table
 
 logger = logging.getLogger("sparbor")
@@ -109,6 +110,7 @@ class Perforator:
     def __init__(self, model: nn.Module, optimizer: Optimizer, recipe: Recipe, total_steps: int) -> None:
         self.timeline = recipe.timeline(total_steps)
         self.findings: list[Finding] = survey(model, optimizer, recipe)
+        self._spending = _spending(model, recipe, self.findings)
         self.model = model
         self.optimizer = optimizer
         self.recipe = recipe
@@ -116,9 +118,7 @@ class Perforator:
         self.steps = 0
         self._generator = torch.Generator().manual_seed(recipe.seed)
         self._layers = [_Layer(f.name, self._wrap(f.name)) for f in self.findings if f.taken]
-        self._pools: list[Pool] = pools(
-            recipe.distribution, [layer.module.outputs_first for layer in self._layers], 1 - recipe.sparsity
-        )
+        self._pools: list[Pool] = self._divided()
         for pool in self._pools:
             for index in pool.layers:
                 self._layers[index].module.sparsity = 1 - pool.density
@@ -148,6 +148,12 @@ class Perforator:
         """Active weights over all weights of the wrapped layers, counted from the masks."""
         active = sum(layer.module.active_weights() for layer in self._layers)
         return active / sum(layer.module.mask.numel() for layer in self._layers)
+
+    def cost(self) -> float:
+        """What the model costs with its present masks, in the unit of the recipe's budget; see :class:`Budget`."""
+        if self._spending is None:
+            raise ArgumentError("cost(): the recipe has no budget; give it one, such as Budget(latency_us=40)")
+        return self._spending.cost([self._topology(layer) for layer in self._layers])
 
     def set_mode(self, mode: Mode) -> None:
         """Switch every layer by hand; the schedule decides again at its next rewiring."""
@@ -254,30 +260,55 @@ class Perforator:
     def _follow_schedule(self) -> None:
         if not self.timeline.rewires(self.steps):
             return
-        for pool in self._pools:
-            self._rewire(pool)
+        layers = [self._topology(layer, self._growth(layer)) for layer in self._layers]
+        for members, budget in self._budgets(layers):
+            self._rewire(members, [layers[index] for index in members], budget)
         self._forget_gradients()
         logger.debug("step %d: density %.4f", self.steps, self.density())
 
-    def _rewire(self, pool: Pool) -> None:
-        layers = [self._layers[index] for index in pool.layers]
-        budget = pool.budget(self.timeline.progress(self.steps))
-        drop = self.timeline.drop(self.steps)
-        masks = rewire([self._topology(layer) for layer in layers], self.recipe.pattern, budget, drop)
-        for layer, mask in zip(layers, masks, strict=True):
-            layer.module.set_mask(layer.module.from_matrix(mask), "d")
+    def _divided(self) -> list[Pool]:
+        if self._spending is not None:
+            return self._spending.pools([self._topology(layer) for layer in self._layers])
+        assert self.recipe.sparsity is not None  # a recipe without a budget has one
+        shapes = [layer.module.outputs_first for layer in self._layers]
+        return pools(self.recipe.distribution, shapes, 1 - self.recipe.sparsity)
 
-    def _topology(self, layer: _Layer) -> Topology:
+    def _budgets(self, layers: list[Topology]) -> list[tuple[tuple[int, ...], int]]:
+        """Which layers share how many active weights or slots after this step."""
+        progress = self.timeline.progress(self.steps)
+        if self._spending is not None:
+            return [((index,), budget) for index, budget in enumerate(self._spending.budgets(layers, progress))]
+        return [(pool.layers, pool.budget(progress)) for pool in self._pools]
+
+    def _rewire(self, members: tuple[int, ...], layers: list[Topology], budget: int) -> None:
+        masks = rewire(layers, self.recipe.pattern, budget, self.timeline.drop(self.steps))
+        for index, mask in zip(members, masks, strict=True):
+            module = self._layers[index].module
+            module.set_mask(module.from_matrix(mask), "d")
+
+    def _topology(self, layer: _Layer, growth: Tensor | None = None) -> Topology:
         module = layer.module
-        growth = module.to_matrix(layer.dense_gradient) if layer.dense_gradient is not None else None
+        in_slots = self.recipe.budget is not None and self.recipe.budget.counts_slots
+        return Topology(module.weight_matrix(), module.to_matrix(module.mask), growth, module.groups, in_slots)
+
+    def _growth(self, layer: _Layer) -> Tensor | None:
+        module = layer.module
         if self.recipe.method == "set" and module.weight.requires_grad:
             at_random = torch.rand(module.mask.shape, generator=self._generator).to(module.mask.device)
-            growth = module.to_matrix(at_random)
-        return Topology(module.weight_matrix(), module.to_matrix(module.mask), growth, module.groups)
+            return module.to_matrix(at_random)
+        return module.to_matrix(layer.dense_gradient) if layer.dense_gradient is not None else None
 
     def _forget_gradients(self) -> None:
         for layer in self._layers:
             layer.dense_gradient = None
+
+
+def _spending(model: nn.Module, recipe: Recipe, findings: list[Finding]) -> Spending | None:
+    if recipe.budget is None:
+        return None
+    taken = {f.name: cast(Tensor, model.get_submodule(f.name).weight).numel() for f in findings if f.taken}
+    others = [plain_name(f.name) for f in findings if not f.taken]
+    return Spending(recipe.budget, recipe.pattern, {plain_name(name): size for name, size in taken.items()}, others)
 
 
 def _replace(model: nn.Module, path: str, module: nn.Module) -> None:

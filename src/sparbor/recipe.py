@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from sparbor.budget import Budget
 from sparbor.distribution import DISTRIBUTIONS, Distribution
 from sparbor.errors import ArgumentError, StateError
 from sparbor.modules import check_sparsity
@@ -19,6 +20,7 @@ PATTERNS: dict[str, type[Slots] | type[NM] | type[Unstructured]] = {
     "unstructured": Unstructured,
 }
 VERSION = 1
+DEFAULT_SPARSITY = 0.9
 LARGEST_SEED = 2**63
 
 
@@ -27,7 +29,8 @@ class Recipe:
     """How a model becomes sparse.
 
     Args:
-        sparsity: the share of the wrapped layers' weights that is dropped in the end, in [0, 1).
+        sparsity: the share of the wrapped layers' weights that is dropped in the end, in [0, 1); 0.9 if neither it nor
+            a ``budget`` is given, and ``None`` with a budget.
         method: ``"rigl"`` grows where the dense gradient is largest (Evci et al. 2020), ``"set"`` at random (Mocanu et
             al. 2018), ``"magnitude"`` only drops, gradually (Zhu & Gupta 2017), ``"static"`` drops once, at the switch
             to dendrite mode, and never changes its mask.
@@ -37,22 +40,30 @@ class Recipe:
         schedule: when; see :class:`Schedule`.
         exclude: names of layers to leave dense; ``*`` and ``?`` match as in file names.
         seed: of the random growth of ``"set"``.
+        budget: in place of ``sparsity`` and ``distribution``, what the model may cost in the end; see :class:`Budget`
+            and :func:`sparbor.calibrated`.
 
     >>> recipe = Recipe(sparsity=0.9, pattern=Unstructured(), distribution="erk")
     >>> Recipe.from_json(recipe.to_json()) == recipe
     True
     """
 
-    sparsity: float = 0.9
+    sparsity: float | None = None
     method: Method = "rigl"
     pattern: Pattern = field(default_factory=Slots)
     distribution: Distribution = "uniform"
     schedule: Schedule = field(default_factory=Schedule)
     exclude: tuple[str, ...] = ()
     seed: int = 0
+    budget: Budget | None = None
 
     def __post_init__(self) -> None:
-        check_sparsity(self.sparsity)
+        if self.budget is not None:
+            self._check_budget(self.budget)
+        elif self.sparsity is None:
+            object.__setattr__(self, "sparsity", DEFAULT_SPARSITY)
+        else:
+            check_sparsity(self.sparsity)
         _check_choice("method", self.method, METHODS)
         _check_choice("distribution", self.distribution, DISTRIBUTIONS)
         if not isinstance(self.pattern, tuple(PATTERNS.values())):
@@ -68,12 +79,28 @@ class Recipe:
         if isinstance(self.pattern, NM):
             self._check_quota(self.pattern)
 
+    def _check_budget(self, budget: Budget) -> None:
+        if not isinstance(budget, Budget):
+            raise ArgumentError(f"budget={budget!r}: must be a Budget(...), such as Budget(latency_us=40)")
+        if self.sparsity is not None:
+            raise ArgumentError(
+                f"sparsity={self.sparsity!r} and Budget({budget.unit}={budget.limit:g}): give one of them,"
+                " and sparsity=None where there is a budget"
+            )
+        if self.distribution != "uniform":
+            raise ArgumentError(
+                f"distribution={self.distribution!r}: a budget divides itself among the layers; leave it out"
+            )
+        if isinstance(self.pattern, NM) or (budget.counts_slots and self.pattern != Slots()):
+            wanted = "Slots()" if budget.counts_slots else "Slots(...) or Unstructured()"
+            raise ArgumentError(f"pattern={self.pattern!r}: a budget of {budget.unit} needs {wanted}")
+
     def _check_quota(self, pattern: NM) -> None:
         if self.distribution != "uniform":
             raise ArgumentError(
                 f"distribution={self.distribution!r}: {pattern} has one quota for every layer; use 'uniform'"
             )
-        if 1 - self.sparsity > pattern.n / pattern.m + 1e-9:
+        if self.sparsity is not None and 1 - self.sparsity > pattern.n / pattern.m + 1e-9:
             raise ArgumentError(
                 f"sparsity={self.sparsity!r}: {pattern} cannot keep more than {pattern.n / pattern.m:.4g} of the"
                 f" weights; use a sparsity of at least {1 - pattern.n / pattern.m:.6g} or a larger quota"
@@ -92,12 +119,14 @@ class Recipe:
         """Plain data, for JSON."""
         kind = next(name for name, pattern in PATTERNS.items() if isinstance(self.pattern, pattern))
         pattern = {"kind": kind, **dataclasses.asdict(self.pattern)}
-        return {
+        described = {
             "version": VERSION,
             **dataclasses.asdict(self),
             "pattern": pattern,
             "exclude": list(self.exclude),
         }
+        del described["budget"]
+        return described if self.budget is None else {**described, "budget": self.budget.to_dict()}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Recipe":
@@ -109,7 +138,7 @@ class Recipe:
                 " use the release that wrote it"
             )
         fields = {name: value for name, value in data.items() if name != "version"}
-        unlike = {part.name for part in dataclasses.fields(cls)} ^ set(fields)
+        unlike = {part.name for part in dataclasses.fields(cls)} ^ {*fields, "budget"}
         if unlike:
             raise StateError(_not_a_recipe(f"missing or unknown are {', '.join(sorted(unlike))}"))
         try:
@@ -117,10 +146,12 @@ class Recipe:
             kind = pattern.pop("kind", None)
             if kind not in PATTERNS:
                 raise StateError(_not_a_recipe(f"it has no pattern of kind {kind!r}"))
-            return cls(pattern=PATTERNS[kind](**pattern), schedule=Schedule(**fields.pop("schedule")), **fields)
+            schedule = Schedule(**fields.pop("schedule"))
+            budget = Budget.from_dict(fields.pop("budget")) if "budget" in fields else None
+            return cls(pattern=PATTERNS[kind](**pattern), schedule=schedule, budget=budget, **fields)
         except ArgumentError:
             raise
-        except (TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise StateError(_not_a_recipe(str(error))) from error
 
     def to_json(self) -> str:

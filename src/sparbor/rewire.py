@@ -1,13 +1,13 @@
 """One change of topology: score, drop, grow, and give what changed a fresh start in the optimizer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from sparbor.pattern import Pattern, select
+from sparbor.pattern import Pattern, Slots, Units, select, slot_counts
 
 KEPT = float("inf")
 LAST_RESORT = -1.0  # below every score, which is a magnitude
@@ -18,38 +18,57 @@ class Topology:
     """One layer as rewiring sees it: matrices ``(outputs, fan_in)`` of weights and mask, and what growth goes by.
 
     ``growth`` scores inactive weights (RigL: the magnitude of their gradient, SET: a random number); ``None`` means
-    that nothing can grow here now.
+    that nothing can grow here now. A budget is in weights, or ``in_slots``, however many neurons those have.
     """
 
     weight: Tensor
     mask: Tensor
     growth: Tensor | None = None
     groups: int = 1
+    in_slots: bool = False
 
 
 @torch.no_grad()
 def rewire(layers: Sequence[Topology], pattern: Pattern, budget: int, drop: float = 0.0) -> list[Tensor]:
-    """New masks for layers that share a ``budget`` of active weights (Evci et al. 2020, for any pattern).
+    """New masks for layers that share a ``budget`` of active weights or slots (Evci et al. 2020, for any pattern).
 
     Of the budget, the share ``drop`` is given to growth where growth is possible; the rest goes to the active weights
     of the largest magnitude. Weights dropped just now grow again only where the budget cannot be spent otherwise.
     """
     weights = sum(layer.mask.numel() for layer in layers)
     density = (budget - 0.5) / weights  # what was asked for before rounding: a rounded budget must not raise a quota
-    growable = sum(int((~layer.mask).sum()) for layer in layers if layer.growth is not None)
+    growable = sum(capacity(layer, pattern) - amount(layer, pattern) for layer in layers if layer.growth is not None)
     to_grow = min(round(drop * budget), growable)
 
-    ranked = [pattern.units(_active_magnitude(layer), density, layer.groups) for layer in layers]
-    active = sum(int(layer.mask.sum()) for layer in layers)
+    ranked = [_units(layer, active_magnitude(layer), pattern, density) for layer in layers]
+    active = sum(amount(layer, pattern) for layer in layers)
     survivors = select(ranked, min(budget - to_grow, active))
-    shortfall = budget - sum(int(mask.sum()) for mask in survivors)
+    kept = [replace(layer, mask=mask) for layer, mask in zip(layers, survivors, strict=True)]
+    shortfall = budget - sum(amount(layer, pattern) for layer in kept)
     if to_grow == 0 and shortfall < max(int(units.size.max()) for units in ranked):
         return survivors
     scores = [_growth_score(layer, kept) for layer, kept in zip(layers, survivors, strict=True)]
     return select(
-        [pattern.units(score, density, layer.groups) for score, layer in zip(scores, layers, strict=True)],
+        [_units(layer, score, pattern, density) for layer, score in zip(layers, scores, strict=True)],
         budget,
     )
+
+
+def amount(layer: Topology, pattern: Pattern) -> int:
+    """What the layer's mask takes of a budget: its active weights, or its slots."""
+    if layer.in_slots and isinstance(pattern, Slots):
+        return int(slot_counts(layer.mask, pattern, layer.groups).sum())
+    return int(layer.mask.sum())
+
+
+def capacity(layer: Topology, pattern: Pattern) -> int:
+    """What it takes with every weight active."""
+    return amount(replace(layer, mask=torch.ones_like(layer.mask)), pattern) if layer.in_slots else layer.mask.numel()
+
+
+def _units(layer: Topology, score: Tensor, pattern: Pattern, density: float) -> Units:
+    units = pattern.units(score, density, layer.groups)
+    return units._replace(size=(units.size > 0).long()) if layer.in_slots else units
 
 
 def magnitude_mask(weight: Tensor, pattern: Pattern, density: float, groups: int = 1) -> Tensor:
@@ -58,7 +77,8 @@ def magnitude_mask(weight: Tensor, pattern: Pattern, density: float, groups: int
     return rewire([Topology(weight, everything, groups=groups)], pattern, round(density * weight.numel()))[0]
 
 
-def _active_magnitude(layer: Topology) -> Tensor:
+def active_magnitude(layer: Topology) -> Tensor:
+    """The magnitudes of the active weights, and of others a number below."""
     return _finite(layer.weight.abs()).masked_fill(~layer.mask, LAST_RESORT)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from sparbor import data
 from sparbor.benchmark.job import Job
 from sparbor.benchmark.models import Task
+from sparbor.calibration import calibrated
 from sparbor.errors import DataError, TrainingError
 from sparbor.perforator import Perforator, perforate
 from sparbor.recipe import Recipe
@@ -127,7 +128,7 @@ def steps_an_epoch(split: Split) -> int:
 
 
 def make_arms(job: Job, split: Split, recipes: Mapping[str, Recipe | None]) -> list[Arm]:
-    """Arms with the same initial weights; those with a recipe are perforated."""
+    """Arms with the same initial weights; those with a recipe are perforated, their budgets calibrated if need be."""
     torch.manual_seed(job.seed)
     initial = job.task.build().to(job.device)
     arms = []
@@ -136,6 +137,8 @@ def make_arms(job: Job, split: Split, recipes: Mapping[str, Recipe | None]) -> l
         # Fused: the default implementation takes square roots, of which torch's are five times slower for zeros.
         optimizer = torch.optim.Adam(model.parameters(), lr=job.learning_rate, fused=True)
         total_steps = job.epochs * steps_an_epoch(split)
+        if recipe and recipe.budget and recipe.budget.costs is None:
+            recipe = calibrated(recipe, copy.deepcopy(initial).cpu(), split.training.images[:1].cpu())
         perforator = perforate(model, optimizer, recipe, total_steps=total_steps) if recipe else None
         arms.append(Arm(name, model, optimizer, perforator))
     return arms

@@ -60,6 +60,7 @@ def run(job: Job, watcher: Watcher, keep: Callable[[dict[str, Any]], None]) -> t
     for arm in arms:
         metrics[arm.name]["test_accuracy_percent"] = accuracy_percent(arm.model, split.test)
         metrics[arm.name].update(measure.parameter_counts(arm.model))
+    metrics["dendritic"]["cost"] = _cost(arms[1])
     image = split.test.images[:1].cpu()
     results = contest.hold(job.dataset, {arm.name: arm.model.cpu() for arm in arms}, image)
     for arm in arms:
@@ -101,6 +102,11 @@ def progress_metrics(job: Job, split: Split, arms: Sequence[Arm]) -> dict[str, A
         "recipe": recipes[0].to_dict(),
         **{arm.name: _history(arm) for arm in arms},
     }
+
+
+def _cost(arm: Arm) -> float | None:
+    """What the model costs by the recipe's budget, in its unit, if it has one."""
+    return arm.perforator.cost() if arm.perforator and arm.perforator.recipe.budget else None
 
 
 def _history(arm: Arm) -> dict[str, Any]:

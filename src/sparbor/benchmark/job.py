@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from sparbor.benchmark.models import TASKS, Task
+from sparbor.budget import Budget
 from sparbor.errors import ArgumentError
-from sparbor.modules import check_sparsity
 from sparbor.recipe import LARGEST_SEED, Recipe
 
 WARMUP_EPOCHS = 2
@@ -20,11 +20,12 @@ class Job:
 
     dataset: str = "mnist"
     epochs: int = 6
-    sparsity: float = 0.9
+    sparsity: float | None = None
     seed: int = 0
     data_dir: Path | None = None
     device: str = "cpu"
     learning_rate: float = 1e-3
+    budget: Budget | None = None
 
     def __post_init__(self) -> None:
         if self.dataset not in TASKS:
@@ -35,7 +36,7 @@ class Job:
             raise ArgumentError(f"seed={self.seed}: must be a whole number from 0 to {LARGEST_SEED - 1}")
         if not 0 < self.learning_rate < math.inf:
             raise ArgumentError(f"learning_rate={self.learning_rate}: must be a positive number")
-        check_sparsity(self.sparsity)
+        self.recipe()  # which checks the sparsity or the budget
         _check_device(self.device)
 
     @property
@@ -44,9 +45,13 @@ class Job:
         return TASKS[self.dataset]
 
     def recipe(self) -> Recipe:
-        """The task's recipe at the job's sparsity, dense for the first two epochs but never over a third."""
+        """The task's recipe at the job's sparsity or budget, dense for the first two epochs but never over a third."""
         schedule = replace(self.task.recipe.schedule, warmup=min(WARMUP_EPOCHS / self.epochs, 1 / 3))
-        return replace(self.task.recipe, sparsity=self.sparsity, schedule=schedule)
+        if self.budget is None:
+            return replace(self.task.recipe, sparsity=self.sparsity, schedule=schedule)
+        return replace(
+            self.task.recipe, sparsity=self.sparsity, distribution="uniform", budget=self.budget, schedule=schedule
+        )
 
 
 def _check_device(device: str) -> None:

@@ -138,6 +138,9 @@ def table(metrics: dict[str, Any]) -> Table:
     result.add_row("sparsity of dendritic layers", *(_percent(arm["sparsity"]) for arm in arms))
     for layer in metrics["dendritic"]["layers"]:
         result.add_row(f"  {layer['name']}", _percent(None), _percent(layer["sparsity"]))
+    if (budget := metrics["recipe"].get("budget")) is not None:
+        unit = budget["costs"]["unit"]
+        result.add_row(f"{unit}, modelled (budget {budget[unit]:g})", "–", f"{metrics['dendritic']['cost']:.6g}")
     result.add_row("training time (s)", *(f"{arm['training_seconds']:.1f}" for arm in arms))
     for name in metrics["baseline"]["runtimes"]:
         result.add_section()
