@@ -45,6 +45,11 @@ class Costs:
     rest: float
     layers: tuple[LayerCost, ...]
 
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Costs":
+        """The costs that ``dataclasses.asdict`` made plain data of."""
+        return cls(data["unit"], data["rest"], tuple(LayerCost(**layer) for layer in data["layers"]))
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -106,10 +111,7 @@ class Budget:
         """The budget that :meth:`to_dict` described."""
         fields = dict(data)
         costs = fields.pop("costs")
-        if costs is not None:
-            layers = tuple(LayerCost(**layer) for layer in costs["layers"])
-            costs = Costs(costs["unit"], costs["rest"], layers)
-        return cls(**fields, costs=costs)
+        return cls(**fields, costs=None if costs is None else Costs.from_dict(costs))
 
 
 def _is_number(value: object) -> bool:

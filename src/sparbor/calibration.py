@@ -55,7 +55,7 @@ def calibrated(recipe: Recipe, model: nn.Module, example: Tensor) -> Recipe:
     """
     if recipe.budget is None:
         raise ArgumentError(
-            "recipe has no budget to calibrate: give it one, such as Recipe(budget=Budget(latency_us=40))"
+            "recipe has no budget: give it one to calibrate, as in Recipe(budget=Budget(latency_us=40))"
         )
     if recipe.budget.unit == "multiply_adds":
         costs = _multiply_adds(model, example)
@@ -156,6 +156,8 @@ def _latency(lowered: Lowered, names: set[str]) -> Costs:
 
 def _line(slots: Sequence[int], times: Sequence[float]) -> tuple[float, float]:
     """``fixed`` and ``each`` of the line that is nearest by relative error; noise must not make a slot free."""
+    if not any(slots):  # a depthwise convolution, which never runs sparse
+        return float(median(times)), float(median(times))
     weight = 1 / np.square(times)
     n, t = np.average(slots, weights=weight), np.average(times, weights=weight)
     spread = np.average(np.square(np.subtract(slots, n)), weights=weight)

@@ -120,7 +120,7 @@ class Spending:
             )
 
     def _priced(self, layer: Topology, cost: LayerCost) -> Units:
-        units = of_what_is_left(self.pattern.units(energy(layer), groups=layer.groups))
+        units = self.pattern.units(energy(layer), groups=layer.groups)
         price = units.size.new_ones(()) if self.budget.counts_slots else units.size
         return priced(units, price * cost.each)
 
