@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import BENCHMARKS
 
 
@@ -72,3 +74,24 @@ def test_overhead_runs(small_mnist: Path, tmp_path: Path) -> None:
     assert all(
         row[f"{training}_{clock}_s"] > 0 for training in ("bare", "side_by_side") for clock in ("wall", "processor")
     )
+
+
+def test_budgets_of_equal_latency_and_continues(small_mnist: Path, tmp_path: Path) -> None:
+    file = tmp_path / "budgets.json"
+    options = ["--dataset", "mnist", "--epochs", "1", "--data-dir", str(small_mnist), "--json", str(file)]
+    result = run("budgets.py", *options, "--seeds", "1", COLUMNS="200")
+    assert result.returncode == 0, result.stderr
+    assert "measured µs" in result.stdout
+    first = json.loads(file.read_text())
+    assert [row["arm"] for row in first["rows"]] == ["dense", "erk", "multiply_adds", "latency_us"]
+    dense, erk, _, latency = first["rows"]
+    assert latency["predicted_latency_us"] == pytest.approx(erk["predicted_latency_us"], rel=0.01)
+    assert erk["multiply_adds"] == erk["active_parameters"] - 522  # biases
+    assert dense["stored_kilobytes"] == pytest.approx(dense["modelled_kilobytes"])
+    assert all(row["stored_kilobytes"] <= row["modelled_kilobytes"] + 1e-9 for row in first["rows"])
+    assert all(row["measured_latency_us"] > 0 for row in first["rows"])
+    assert run("budgets.py", *options, "--seeds", "2").returncode == 0
+    continued = json.loads(file.read_text())
+    assert continued["costs"] == first["costs"]
+    assert continued["rows"][:4] == first["rows"]
+    assert [row["seed"] for row in continued["rows"]] == [0] * 4 + [1] * 4

@@ -196,6 +196,21 @@ def test_two_epochs_reach_their_sparsity_and_the_same_seed_the_same_result(small
     assert runs[0][1] == runs[1][1]
 
 
+def test_a_budget_in_place_of_a_sparsity(small_mnist: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    options = ["--epochs", "1", "--kilobytes", "40", "--data-dir", str(small_mnist), "--out", str(tmp_path)]
+    assert benchmark_main(options) == 0
+    assert "kilobytes, modelled" in capfd.readouterr().out
+    metrics = read_metrics(tmp_path)
+    recipe = sparbor.Recipe.from_dict(metrics["recipe"])
+    assert recipe.sparsity is None
+    assert recipe.budget is not None
+    assert recipe.budget.kilobytes == 40
+    assert [layer["name"] for layer in metrics["recipe"]["budget"]["costs"]["layers"]] == ["fc1", "fc2", "fc3"]
+    assert abs(metrics["dendritic"]["cost"] - 40) <= 0.016
+    stored = sum(layer["bytes"] for layer in metrics["deployed"]["layers"]) / 1000
+    assert 36 < stored <= metrics["dendritic"]["cost"]
+
+
 @pytest.fixture
 def older_results(tmp_path: Path) -> Path:
     out = tmp_path / "PAI"
@@ -222,6 +237,12 @@ def check_older_results(out: Path, *also: str) -> None:
         (["--sparsity", "1"], r"sparsity=1.0: must be at least 0 and below 1"),
         (["--sparsity", "-0.1"], r"sparsity=-0.1: must be at least 0 and below 1"),
         (["--sparsity", "nan"], r"sparsity=nan: must be at least 0 and below 1"),
+        (
+            ["--sparsity", "0.9", "--latency-us", "40"],
+            r"argument --latency-us: not allowed with argument --sparsity",
+        ),
+        (["--kilobytes", "0"], r"Budget\(kilobytes=0.0\): must be a positive number"),
+        (["--kilobytes", "1"], r"Budget\(kilobytes=1\): the model costs 7.458 kilobytes without a single synapse"),
         (["--device", "abacus"], r"device='abacus': not a device; use 'cpu' or 'cuda'"),
         (["--device", "cuda:99"], r"device='cuda:99': this machine has \d+ CUDA devices; use 'cpu'"),
         (["--device", "meta"], r"device='meta': must be 'cpu' or 'cuda'"),
@@ -432,3 +453,4 @@ def test_help_names_every_option(command: list[str]) -> None:
     assert result.returncode == 0
     for option in ("--dataset", "--epochs", "--sparsity", "--seed", "--data-dir", "--out", "--device"):
         assert option in result.stdout
+    assert all(option in result.stdout for option in ("--multiply-adds", "--kilobytes", "--latency-us"))

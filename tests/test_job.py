@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from sparbor import Recipe
+from sparbor import Budget, Recipe
 from sparbor.benchmark.job import Job
 from sparbor.benchmark.measure import parameter_counts
 from sparbor.benchmark.models import TASKS
+from sparbor.errors import ArgumentError
 from sparbor.schedule import Schedule
 
 
@@ -39,6 +40,16 @@ def test_a_task_may_have_its_own_recipe(monkeypatch: pytest.MonkeyPatch) -> None
     made = Job(dataset="cifar10", sparsity=0.8, epochs=10).recipe()
     assert made == replace(recipe, sparsity=0.8, schedule=Schedule(warmup=0.2, ramp_end=0.7))
     assert Job(sparsity=0.8, epochs=10).recipe() == Recipe(sparsity=0.8, schedule=Schedule(warmup=0.2))
+
+
+def test_a_budget_takes_the_place_of_sparsity_and_distribution() -> None:
+    budget = Budget(multiply_adds=1e6)
+    made = Job(dataset="cifar10", budget=budget).recipe()
+    assert (made.sparsity, made.distribution, made.budget) == (None, "uniform", budget)
+    assert made.schedule == Job(dataset="cifar10").recipe().schedule
+    assert Job(dataset="cifar10").recipe().sparsity == 0.9
+    with pytest.raises(ArgumentError, match=r"sparsity=0.9 and Budget\(multiply_adds=1e\+06\): give one of them"):
+        Job(sparsity=0.9, budget=budget)
 
 
 @pytest.mark.parametrize(("epochs", "warmup"), [(1, 1 / 3), (6, 1 / 3), (8, 1 / 4)])
