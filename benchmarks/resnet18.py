@@ -218,7 +218,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def repeat_exactly(device: str) -> None:
-    """Let CUDA choose algorithms that give the same result each time, where it has one; it does on the CPU."""
+    """Make CUDA take algorithms that give the same result each time, and warn where it has none; the CPU does so."""
     if torch.device(device).type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
