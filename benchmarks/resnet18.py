@@ -5,7 +5,7 @@ was interrupted goes on from its checkpoint. ``--steps 5`` stops each run after 
 ``python benchmarks/resnet18.py --table --json FILE`` trains nothing and prints the comparison.
 
 The recipe, and in what it differs from the papers', stands in ``resnet18_training.py``. The published accuracies are
-those of RigL with ERK as Lasby et al. 2024 (SRigL) give them, and of their dense network.
+the authors' claims for RigL (Evci et al. 2020, arXiv:1911.11134) and SRigL (Lasby et al. 2024, arXiv:2305.02299).
 """
 
 import argparse
