@@ -14,14 +14,14 @@ import sparbor
 REPOSITORY = Path(__file__).resolve().parent.parent
 SOURCES = sorted(Path(sparbor.__file__).parent.glob("*.py"))
 BY_NAME = {path.stem: path for path in SOURCES}
-TRAINING = ["pattern", "matrix", "schedule", "distribution", "budget", "rewire", "spending"]
-TRAINING += ["modules", "recipe", "survey", "perforator"]
+TRAINING = ["pattern", "matrix", "schedule", "distribution", "budget", "rewire", "modules"]
+TRAINING += ["recipe", "survey", "spending", "perforator"]
 LEVEL = {"errors": 0, "matrix": 1, "pattern": 1, "schedule": 1, "distribution": 1, "budget": 1, "rewire": 2} | {
-    "spending": 3,
     "modules": 3,
     "recipe": 4,
     "survey": 5,
-    "perforator": 6,
+    "spending": 6,
+    "perforator": 7,
 }
 
 

@@ -111,15 +111,32 @@ def test_a_layer_that_would_run_dense_keeps_everything_where_that_is_free() -> N
     table = spending(Budget(latency_us=160), costs)
     assert table.budgets(layers, 1.0) == [32, 150]
     assert table.cost(layers) == 330
-    low = spending(Budget(latency_us=15), costs).budgets(layers, 1.0)
-    assert 0 < low[0] <= 9
-    assert sum(low) == 15
+    low = spending(Budget(latency_us=8), costs).budgets(layers, 1.0)
+    assert 0 < low[0] <= 8
+    assert sum(low) == 8
 
 
 def test_a_layer_that_would_cost_more_dense_is_held_where_it_runs_sparse() -> None:
     layers = random_layers([(16, 32), (16, 320)], 1, in_slots=True)
     costs = [LayerCost("a", 512, 0.0, 1.0, 32.0, sparse_to=0.3), LayerCost("b", 5120, 0.0, 1.0, 320.0)]
     assert spending(Budget(kilobytes=160), costs).budgets(layers, 1.0) == [9, 151]
+
+
+def test_a_layer_that_is_no_dearer_dense_than_empty_stays_dense() -> None:
+    layers = random_layers([(16, 32), (16, 320)], 1, in_slots=True)
+    costs = [LayerCost("a", 512, 2.0, 1.0, 1.5, sparse_to=0.3), LayerCost("b", 5120, 0.0, 1.0, 320.0)]
+    assert spending(Budget(latency_us=1.5), costs).budgets(layers, 1.0) == [32, 0]
+    assert spending(Budget(latency_us=11.5), costs).budgets(layers, 1.0) == [32, 10]
+
+
+def test_what_is_divided_already_stays() -> None:
+    layers = random_layers([(16, 64), (16, 64)], 4, in_slots=True)
+    table = spending(Budget(latency_us=64), [LayerCost(name, 1024, 0.0, 1.0, 64.0) for name in "ab"])
+    half = torch.zeros_like(layers[0].mask)
+    half[:, :16] = half[:, 32:48] = True
+    masked = [replace(layer, mask=half, growth=layer.weight) for layer in layers]
+    assert table.budgets(masked, 1.0) == [32, 32]
+    assert table.budgets([masked[0], layers[1]], 1.0) != [32, 64]
 
 
 def test_the_budget_is_approached_in_steps() -> None:

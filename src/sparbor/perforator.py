@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -110,7 +110,7 @@ class Perforator:
     def __init__(self, model: nn.Module, optimizer: Optimizer, recipe: Recipe, total_steps: int) -> None:
         self.timeline = recipe.timeline(total_steps)
         self.findings: list[Finding] = survey(model, optimizer, recipe)
-        self._spending = _spending(model, recipe, self.findings)
+        self._spending = Spending.of(model, recipe, self.findings)
         self.model = model
         self.optimizer = optimizer
         self.recipe = recipe
@@ -301,14 +301,6 @@ class Perforator:
     def _forget_gradients(self) -> None:
         for layer in self._layers:
             layer.dense_gradient = None
-
-
-def _spending(model: nn.Module, recipe: Recipe, findings: list[Finding]) -> Spending | None:
-    if recipe.budget is None:
-        return None
-    taken = {f.name: cast(Tensor, model.get_submodule(f.name).weight).numel() for f in findings if f.taken}
-    others = [plain_name(f.name) for f in findings if not f.taken]
-    return Spending(recipe.budget, recipe.pattern, {plain_name(name): size for name, size in taken.items()}, others)
 
 
 def _replace(model: nn.Module, path: str, module: nn.Module) -> None:

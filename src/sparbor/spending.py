@@ -7,15 +7,20 @@ makes the sum of these errors over all layers small.
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sparbor.budget import Budget, LayerCost
 from sparbor.distribution import Pool
 from sparbor.errors import ArgumentError
-from sparbor.pattern import Pattern, Units, best, priced
+from sparbor.pattern import Pattern, Slots, Units, best, priced
+from sparbor.recipe import Recipe
 from sparbor.rewire import Topology, active_magnitude, amount, capacity
+from sparbor.survey import Finding, plain_name
+
+SMALLEST = torch.finfo(torch.float32).tiny
 
 
 class Spending:
@@ -58,6 +63,15 @@ class Spending:
         self.rest = budget.costs.rest + sum(cost.dense for name, cost in table.items() if name not in taken)
         self._refuse_if_too_small()
 
+    @classmethod
+    def of(cls, model: nn.Module, recipe: Recipe, findings: Sequence[Finding]) -> "Spending | None":
+        """For the recipe's budget, if it has one, and the layers that a survey of ``model`` found."""
+        if recipe.budget is None:
+            return None
+        taken = {f.name: cast(Tensor, model.get_submodule(f.name).weight).numel() for f in findings if f.taken}
+        others = [plain_name(f.name) for f in findings if not f.taken]
+        return cls(recipe.budget, recipe.pattern, {plain_name(name): size for name, size in taken.items()}, others)
+
     def pools(self, layers: Sequence[Topology]) -> list[Pool]:
         """Each layer's density in the end, by the active weights that there are now."""
         full = [capacity(layer, self.pattern) for layer in layers]
@@ -84,32 +98,39 @@ class Spending:
     def _final(self, layers: Sequence[Topology]) -> list[int]:
         """How many weights (or slots) each layer keeps in the end, as its active weights are now.
 
-        Layers that would run dense are settled first, as often as that leaves the others more or less: one that then
-        costs no more keeps everything; one that would cost more (bytes) is held where it still runs sparse.
+        Where a layer would get so much that it runs dense, it is settled, and the others share what that leaves.
         """
         full = [capacity(layer, self.pattern) for layer in layers]
         spendable = self.budget.limit - self.rest
         if sum(cost.dense for cost in self.costs) <= spendable:
             return full
+        kept = [amount(layer, self.pattern) for layer in layers]
+        if abs(self.cost(layers) - self.budget.limit) <= self._dearest() / 2:
+            return kept  # it is divided already
         units = [self._priced(layer, cost) for layer, cost in zip(layers, self.costs, strict=True)]
-        final = [0] * len(layers)
-        free = list(range(len(layers)))
-        while free:
-            kept = best([units[index] for index in free], spendable - sum(self.costs[index].fixed for index in free))
-            for index, keep in zip(free, kept, strict=True):
+        final = list(full)
+        free = [index for index, cost in enumerate(self.costs) if cost.dense > cost.fixed]
+        spendable -= sum(cost.dense for cost in self.costs if cost.dense <= cost.fixed)
+        over = free
+        while free and over:
+            chosen = best([units[index] for index in free], spendable - sum(self.costs[index].fixed for index in free))
+            for index, keep in zip(free, chosen, strict=True):
                 final[index] = self._counted(units[index], keep, self.costs[index])
             over = [index for index in free if final[index] > self.costs[index].sparse_to * full[index]]
             for index in over:
-                cost = self.costs[index]
-                if cost.dense <= cost.fixed + cost.each * final[index]:
-                    final[index] = full[index]
-                else:
-                    final[index] = math.floor(cost.sparse_to * full[index])
-                spendable -= self._cost(cost, final[index], full[index])
-                free.remove(index)
-            if not over:
-                break
+                final[index] = self._settled(self.costs[index], final[index], full[index])
+                spendable -= self._cost(self.costs[index], final[index], full[index])
+            free = [index for index in free if index not in over]
         return final
+
+    def _settled(self, cost: LayerCost, wanted: int, full: int) -> int:
+        """What a layer keeps that would run dense: everything if that is no dearer, else what still runs sparse."""
+        return full if cost.dense <= cost.fixed + cost.each * wanted else math.floor(cost.sparse_to * full)
+
+    def _dearest(self) -> float:
+        """What the unit costs that costs most."""
+        weights = self.pattern.group if isinstance(self.pattern, Slots) and not self.budget.counts_slots else 1
+        return max(cost.each for cost in self.costs) * weights
 
     def _refuse_if_too_small(self) -> None:
         smallest = self.rest + sum(min(cost.fixed, cost.dense) for cost in self.costs)
@@ -130,18 +151,7 @@ class Spending:
 
 def energy(layer: Topology) -> Tensor:
     """Each active weight's share of the sum of the layer's squared weights; -1 for those that are not active."""
-    magnitude = active_magnitude(layer).double()
-    largest = magnitude.max().clamp(min=torch.finfo(torch.float32).tiny)
-    squares = (magnitude / largest).square().masked_fill(~layer.mask, 0)
-    return (squares / squares.sum().clamp(min=torch.finfo(torch.float64).tiny)).masked_fill(~layer.mask, -1.0)
-
-
-def of_what_is_left(units: Units) -> Units:
-    """Each unit's energy as a share of its own and that of all better units of the layer (LAMP, Lee et al. 2021)."""
-    total = torch.where(units.size > 0, units.worth * units.size, -math.inf)
-    order = total.argsort(descending=True, stable=True)
-    ranked = total[order]
-    left = ranked.clamp(min=0).cumsum(0).clamp(min=torch.finfo(torch.float64).tiny)
-    share = torch.empty_like(total)
-    share[order] = torch.where(ranked > 0, ranked / left, ranked)
-    return units._replace(worth=share / units.size.clamp(min=1))
+    magnitude = active_magnitude(layer)
+    squares = (magnitude / magnitude.max().clamp(min=SMALLEST)).square().masked_fill(~layer.mask, 0)
+    shares = squares / squares.double().sum().clamp(min=SMALLEST).float()
+    return shares.masked_fill(~layer.mask, -1.0)
