@@ -184,7 +184,14 @@ def test_wrapping_copies_nothing_and_computes_nothing() -> None:
 def test_a_strict_state_dict_carries_mask_and_mode() -> None:
     module = dendritic()
     state = module.state_dict()
-    assert set(state) == {"mask", "dendrite_mode", "main_module.weight", "main_module.bias"}
+    assert set(state) == {
+        "mask",
+        "dendrite_mode",
+        "neuron_order",
+        "input_order",
+        "main_module.weight",
+        "main_module.bias",
+    }
     other = PAINeuronModule(nn.Linear(70, 35), "other")
     other.load_state_dict(state, strict=True)
     assert other.mode == "d"

@@ -37,7 +37,7 @@ class PAINeuronModule(nn.Module):
     """A layer that is dense in neuron mode ``'n'`` and keeps only its active synapses in dendrite mode ``'d'``.
 
     ``y = main_module(x)`` with the weight ``W * mask``. The mask is a buffer of the weight's shape, all true in neuron
-    mode; the state dict carries it with the mode. Attributes of ``main_module`` (``weight``, ``in_features``, ...) can
+    mode; the state dict carries it with the mode, and with the order in which the pattern sees neurons and inputs. Attributes of ``main_module`` (``weight``, ``in_features``, ...) can
     be read from here.
 
     By itself the module multiplies by the mask in every forward pass, so it is right under any optimizer and as a
@@ -62,6 +62,8 @@ class PAINeuronModule(nn.Module):
 
     mask: Tensor
     dendrite_mode: Tensor
+    neuron_order: Tensor
+    input_order: Tensor
 
     def __init__(
         self, main_module: nn.Module, name: str = "", *, sparsity: float = 0.9, pattern: Pattern | None = None
@@ -77,6 +79,9 @@ class PAINeuronModule(nn.Module):
         weight = self.weight
         self.register_buffer("mask", torch.ones_like(weight, dtype=torch.bool))
         self.register_buffer("dendrite_mode", torch.zeros((), dtype=torch.bool, device=weight.device))
+        outputs, fan_in = to_matrix(weight, self.groups, self._transposed).shape
+        self.register_buffer("neuron_order", torch.arange(outputs, device=weight.device))
+        self.register_buffer("input_order", torch.arange(fan_in, device=weight.device))
         self._keeper: Keeper | None = None
         self._multiplier: Tensor | None = None
         self._gradient_hook: RemovableHandle | None = None
@@ -215,21 +220,38 @@ class PAINeuronModule(nn.Module):
         """The weight's shape with the neurons in front: ``(outputs, inputs / groups, *kernel)``."""
         return outputs_first(self.mask.shape, self.groups, self._transposed)
 
+    def arrange(self, neurons: Tensor | None = None, inputs: Tensor | None = None) -> None:
+        """From now on the pattern sees the layer's neurons, or the inputs of each, in this order; weights stay."""
+        for order, given in ((self.neuron_order, neurons), (self.input_order, inputs)):
+            if given is not None:
+                if not torch.equal(given.sort().values, torch.arange(len(order), device=given.device)):
+                    raise ArgumentError(
+                        f"an order of layer {self.name!r} has shape {tuple(given.shape)}: it must hold each of the"
+                        f" numbers 0 to {len(order) - 1} once"
+                    )
+                order.copy_(given)
+
+    def is_arranged(self) -> bool:
+        """Whether the pattern sees neurons or inputs in another order than the weight has them."""
+        orders = (self.neuron_order, self.input_order)
+        return any(not torch.equal(order, torch.arange(len(order), device=order.device)) for order in orders)
+
     def to_matrix(self, values: Tensor) -> Tensor:
-        """Values of the weight's shape (its mask, its gradient) as ``(outputs, fan_in)``."""
-        return to_matrix(values, self.groups, self._transposed)
+        """Values of the weight's shape (its mask, its gradient) as patterns see them, ``(outputs, fan_in)``."""
+        return to_matrix(values, self.groups, self._transposed)[self.neuron_order][:, self.input_order]
 
     def from_matrix(self, matrix: Tensor) -> Tensor:
-        """A matrix ``(outputs, fan_in)`` as values of the weight's shape."""
-        return from_matrix(matrix, self.mask.shape, self.groups, self._transposed)
+        """A matrix ``(outputs, fan_in)`` as patterns see it as values of the weight's shape."""
+        rows = matrix[self.neuron_order.argsort()][:, self.input_order.argsort()]
+        return from_matrix(rows, self.mask.shape, self.groups, self._transposed)
 
     def weight_matrix(self) -> Tensor:
-        """The weight as ``(outputs, fan_in)``."""
+        """The weight as patterns see it, ``(outputs, fan_in)``."""
         return self.to_matrix(self.weight.detach())
 
     @property
     def _transposed(self) -> bool:
-        return _is_transposed(self.main_module)
+        return is_transposed(self.main_module)
 
     def active_weights(self) -> int:
         """How many weights the mask keeps."""
@@ -274,10 +296,11 @@ def why_not_wrappable(layer: nn.Module, pattern: Pattern) -> str | None:
     if weight.numel() == 0:
         return "it has no weights"
     groups = getattr(layer, "groups", 1)
-    return pattern.refuses(outputs_first(weight.shape, groups, _is_transposed(layer))[0], groups)
+    return pattern.refuses(outputs_first(weight.shape, groups, is_transposed(layer))[0], groups)
 
 
-def _is_transposed(layer: nn.Module) -> bool:
+def is_transposed(layer: nn.Module) -> bool:
+    """Whether a layer is a transposed convolution."""
     return bool(getattr(layer, "transposed", False))
 
 

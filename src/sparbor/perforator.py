@@ -8,10 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sparbor.chains import Chains, chains
 from sparbor.distribution import Pool, pools
 from sparbor.errors import ArgumentError, StateError
 from sparbor.modules import Mode, PAINeuronModule, refuse_other_state
+from sparbor.pattern import Slots
 from sparbor.recipe import Recipe
+from sparbor.regroup import regroup
 from sparbor.rewire import Topology, reset_state, rewire
 from sparbor.survey import Finding, plain_name, survey, table
 
@@ -104,6 +107,8 @@ class Perforator:
         steps: optimizer steps done so far; steps that a ``GradScaler`` skipped do not count.
         findings: every layer with parameters: taken or not, and why.
         modules: the wrapped layers by name.
+        orders: which layers' neurons are put in another order at the switch to dendrite mode, so that those of a group
+            agree, and why those of others are not.
     """
 
     def __init__(self, model: nn.Module, optimizer: Optimizer, recipe: Recipe, total_steps: int) -> None:
@@ -122,6 +127,7 @@ class Perforator:
         for pool in self._pools:
             for index in pool.layers:
                 self._layers[index].module.sparsity = 1 - pool.density
+        self.orders = chains(model) if isinstance(recipe.pattern, Slots) else Chains()
         self._stepping = False
         self._hooks = [
             optimizer.register_step_pre_hook(lambda *_: self._before_step()),
@@ -137,7 +143,8 @@ class Perforator:
         self._follow_schedule()
 
     def __str__(self) -> str:
-        return table(self.findings)
+        kept = [f"the neurons of {name} stay in order: {why}" for name, why in self.orders.reasons.items()]
+        return "\n".join([table(self.findings), *kept])
 
     @property
     def modules(self) -> dict[str, PAINeuronModule]:
@@ -254,6 +261,8 @@ class Perforator:
     def _follow_schedule(self) -> None:
         if not self.timeline.rewires(self.steps):
             return
+        if self.steps == self.timeline.switch:
+            regroup(self.orders.found)
         for pool in self._pools:
             self._rewire(pool)
         self._forget_gradients()
