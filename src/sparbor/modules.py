@@ -63,6 +63,7 @@ class PAINeuronModule(nn.Module):
     (0.75, 544)
     """
 
+    weight_name: str
     mask: Tensor
     dendrite_mode: Tensor
 
