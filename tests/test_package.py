@@ -20,25 +20,19 @@ TRAINING = [
     "schedule",
     "distribution",
     "layers",
+    "wrapping",
     "rewire",
     "modules",
     "recipe",
     "survey",
     "perforator",
 ]
-LEVEL = {
-    "errors": 0,
-    "matrix": 1,
-    "pattern": 1,
-    "schedule": 1,
-    "distribution": 1,
-    "layers": 2,
-    "rewire": 2,
-    "modules": 3,
-} | {
-    "recipe": 4,
-    "survey": 5,
-    "perforator": 6,
+LEVEL = {"errors": 0, "matrix": 1, "pattern": 1, "schedule": 1, "distribution": 1, "layers": 2, "rewire": 2} | {
+    "wrapping": 3,
+    "modules": 4,
+    "recipe": 5,
+    "survey": 6,
+    "perforator": 7,
 }
 
 

@@ -1,18 +1,18 @@
 """The dendritic layer: an ordinary layer and the mask of its active synapses."""
 
-from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 
-from sparbor.errors import ArgumentError, StateError
-from sparbor.layers import is_transposed, name_of_weight, parameters_with, row_blocks, weight_names, why_not_wrappable
+from sparbor.errors import ArgumentError
+from sparbor.layers import is_transposed, parameters_with, row_blocks, weight_names, why_not_wrappable
 from sparbor.matrix import from_matrix, outputs_first, to_matrix
 from sparbor.pattern import Pattern, Slots
 from sparbor.rewire import magnitude_mask
+from sparbor.wrapping import Wrapper, plain_layer, refuse_other_state, wrappers
 
 Mode = Literal["n", "d"]
 
@@ -30,7 +30,7 @@ class Keeper(Protocol):
         """Stop keeping."""
 
 
-class PAINeuronModule(nn.Module):
+class PAINeuronModule(Wrapper):
     """A layer that is dense in neuron mode ``'n'`` and keeps only its active synapses in dendrite mode ``'d'``.
 
     ``y = main_module(x)`` with the weight ``W * mask``. The mask is a buffer of the weight's shape, all true in neuron
@@ -63,7 +63,6 @@ class PAINeuronModule(nn.Module):
     (0.75, 544)
     """
 
-    weight_name: str
     mask: Tensor
     dendrite_mode: Tensor
 
@@ -100,14 +99,6 @@ class PAINeuronModule(nn.Module):
         self.register_load_state_dict_pre_hook(refuse_other_state)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_post_hook(_after_load)  # type: ignore[no-untyped-call]
 
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name == "main_module":
-                raise
-            return getattr(self.main_module, name)
-
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles have no keeper: they mask their weights themselves."""
         return {**self.__dict__, "_keeper": None, "_multiplier": None, "_gradient_hook": None}
@@ -123,16 +114,6 @@ class PAINeuronModule(nn.Module):
         if self._keeper is not None:
             return self.main_module(*args, **kwargs)
         return functional_call(self.main_module, self._masked_weights(), args, kwargs)
-
-    @property
-    def weight(self) -> nn.Parameter:
-        """The weight that the mask is for, dropped ones included."""
-        return cast(nn.Parameter, getattr(self.main_module, self.weight_name))
-
-    @property
-    def weight_path(self) -> str:
-        """The weight's name among the parameters of this module."""
-        return "main_module." * len(list(wrappers(self))) + self.weight_name
 
     @property
     def kept(self) -> bool:
@@ -301,56 +282,6 @@ def check_sparsity(sparsity: float) -> float:
             f"sparsity={sparsity!r}: must be at least 0 and below 1, the share of weights to drop (0.9 keeps a tenth)"
         )
     return sparsity
-
-
-def wrappers(module: nn.Module) -> Iterator[PAINeuronModule]:
-    """``module``, if it is dendritic, and those directly within it: one for each masked weight of one layer."""
-    while isinstance(module, PAINeuronModule):
-        yield module
-        module = module.main_module
-
-
-def plain_layer(module: nn.Module) -> nn.Module:
-    """The layer without what is wrapped around it."""
-    for wrapper in wrappers(module):
-        module = wrapper.main_module
-    return module
-
-
-class Place(NamedTuple):
-    """A part of a model: its path, and the path it has in the plain model, where nothing is wrapped."""
-
-    path: str
-    plain_path: str
-    module: nn.Module
-
-
-def places(model: nn.Module) -> Iterator[Place]:
-    """Every part of a model, one that stands in two places twice; a layer comes after what is wrapped around it."""
-    wrapped = set()
-    for path, module in model.named_modules(remove_duplicate=False):
-        if isinstance(module, PAINeuronModule):
-            wrapped.add(f"{path}.main_module".removeprefix("."))
-        parts = path.split(".")
-        kept = [part for end, part in enumerate(parts, 1) if ".".join(parts[:end]) not in wrapped]
-        yield Place(path, ".".join(kept), module)
-
-
-def refuse_other_state(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Before anything is loaded: a state dict without this model's masks is refused as a whole."""
-    for path, plain_path, layer in places(module):
-        if not isinstance(layer, PAINeuronModule):
-            continue
-        dense = f"{prefix}{plain_path}".removesuffix(".")
-        if _below(f"{prefix}{path}", "mask") not in state_dict and _below(dense, layer.weight_name) in state_dict:
-            raise StateError(
-                f"the state dict holds a dense layer {name_of_weight(dense, layer.weight_name)!r}, the model a"
-                " dendritic one: load a dense checkpoint before sparbor.perforate(), or into sparbor.unwrap(model)"
-            )
-
-
-def _below(path: str, name: str) -> str:
-    return f"{path.removesuffix('.')}.{name}".removeprefix(".")
 
 
 def _do_nothing(*_: object) -> None:

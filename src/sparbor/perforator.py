@@ -11,10 +11,11 @@ from torch.optim import Optimizer
 from sparbor.distribution import Pool, pools
 from sparbor.errors import ArgumentError, StateError
 from sparbor.layers import name_of_weight
-from sparbor.modules import Mode, PAINeuronModule, places, plain_layer, refuse_other_state, wrappers
+from sparbor.modules import Mode, PAINeuronModule
 from sparbor.recipe import Recipe
 from sparbor.rewire import Topology, reset_state, rewire
 from sparbor.survey import Finding, plain_name, survey, table
+from sparbor.wrapping import places, plain_layer, refuse_other_state, wrappers
 
 logger = logging.getLogger("sparbor")
 STATE_VERSION = 1
@@ -225,8 +226,9 @@ class Perforator:
 
     def _wrap(self, finding: Finding) -> PAINeuronModule:
         layer = self.model.get_submodule(finding.path)
-        module = next((each for each in wrappers(layer) if each.weight_name == finding.weight_name), None)
-        if module is None:
+        by_hand = (each for each in wrappers(layer) if each.weight_name == finding.weight_name)
+        module = next(by_hand, None)
+        if not isinstance(module, PAINeuronModule):
             module = PAINeuronModule(layer, finding.name, weight_name=finding.weight_name)
             module.training = layer.training
             _replace(self.model, finding.path, module)

@@ -10,8 +10,9 @@ from torch.optim import Optimizer
 
 from sparbor.errors import ArgumentError
 from sparbor.layers import name_of_weight, parameters_with, weight_names, why_not_wrappable
-from sparbor.modules import PAINeuronModule, places, plain_layer, wrappers
+from sparbor.modules import PAINeuronModule
 from sparbor.recipe import Recipe
+from sparbor.wrapping import places, plain_layer, wrappers
 
 
 @dataclass(frozen=True)
