@@ -14,11 +14,28 @@ import sparbor
 REPOSITORY = Path(__file__).resolve().parent.parent
 SOURCES = sorted(Path(sparbor.__file__).parent.glob("*.py"))
 BY_NAME = {path.stem: path for path in SOURCES}
-TRAINING = ["pattern", "matrix", "schedule", "distribution", "rewire", "modules", "recipe", "survey", "perforator"]
-LEVEL = {"errors": 0, "matrix": 1, "pattern": 1, "schedule": 1, "distribution": 1, "rewire": 2, "modules": 3} | {
-    "recipe": 4,
-    "survey": 5,
-    "perforator": 6,
+TRAINING = [
+    "pattern",
+    "matrix",
+    "schedule",
+    "distribution",
+    "layers",
+    "wrapping",
+    "rewire",
+    "modules",
+    "recipe",
+    "survey",
+    "perforator",
+]
+LEVEL = {"errors": 0, "matrix": 1, "pattern": 1, "schedule": 1, "distribution": 1, "layers": 2, "rewire": 2} | {
+    "wrapping": 3,
+    "modules": 4,
+    "recipe": 5,
+    "survey": 6,
+    "chains": 5,
+    "grouping": 2,
+    "regroup": 6,
+    "perforator": 7,
 }
 
 

@@ -7,10 +7,13 @@ with a skip connection, a concatenation, attention, the model's caller), the ord
 
 import operator
 from dataclasses import dataclass, field
+from typing import cast
 
 from torch import fx, nn
 
-from sparbor.modules import WRAPPABLE, PAINeuronModule
+from sparbor.layers import weight_names
+from sparbor.modules import PAINeuronModule
+from sparbor.wrapping import places, plain_layer
 
 _ACTIVATIONS = (
     *(nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish),
@@ -53,20 +56,19 @@ class Chains:
 def chains(model: nn.Module) -> Chains:
     """Trace ``model`` and follow what each dendritic layer computes to the layers that read it."""
     model = getattr(model, "_orig_mod", model)
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, PAINeuronModule)}
+    layers = [place for place in places(model) if isinstance(place.module, PAINeuronModule)]
     try:
-        graph = _Tracer().trace(model)  # type: ignore[no-untyped-call]
+        graph = _Tracer().trace(model)
     except Exception as error:  # user code that cannot be traced raises whatever it likes
         why = f"the model cannot be traced ({(str(error).splitlines() or [type(error).__name__])[0]})"
-        return Chains(reasons=dict.fromkeys(layers, why))
+        return Chains(reasons={place.plain_path: why for place in layers})
     walk = _Walk(model, graph)
     result = Chains()
-    calls = {node.target: node for node in graph.nodes if node.op == "call_module"}
-    for name in sorted(layers, key=lambda name: list(calls).index(name) if name in calls else len(calls)):
+    for place in sorted(layers, key=lambda place: walk.position(place.path)):
         try:
-            result.found.append(walk.chain(name, layers[name]))
+            result.found.append(walk.chain(place.path, cast(PAINeuronModule, place.module)))
         except _OrderMattersError as reason:
-            result.reasons[name] = str(reason)
+            result.reasons[place.plain_path] = str(reason)
     return result
 
 
@@ -92,6 +94,11 @@ class _Walk:
     def __init__(self, model: nn.Module, graph: fx.Graph) -> None:
         self.model = model
         self.nodes: list[fx.Node] = list(graph.nodes)
+
+    def position(self, name: str) -> int:
+        """Where in the graph the module ``name`` is called first; its end, if it is not."""
+        calls = (index for index, node in enumerate(self.nodes) if node.op == "call_module" and node.target == name)
+        return next(calls, len(self.nodes))
 
     def chain(self, name: str, layer: PAINeuronModule) -> Chain:
         node = self._only_call(name)
@@ -123,9 +130,9 @@ class _Walk:
             module = self.model.get_submodule(str(node.target)) if node.op == "call_module" else None
             if node.all_input_nodes != [value] and not _is_flattening_view(node, value):
                 raise _OrderMattersError(f"{node.name} reads it together with other values")
-            if module is not None and isinstance(_inner(module), WRAPPABLE):
+            if module is not None and weight_names(plain_layer(module)) == ("weight",):
                 self._only_call(str(node.target))
-                _check_reader(node.name, _inner(module), place)
+                _check_reader(node.name, plain_layer(module), place)
                 readers.append(module)
                 continue
             if isinstance(module, _NORMS):
@@ -152,8 +159,8 @@ def _through(node: fx.Node, value: fx.Node, module: nn.Module | None, place: _Pl
 def _flattens(node: fx.Node, module: nn.Module | None, called: str) -> bool:
     """Whether ``node`` makes one axis of all but the first."""
     if isinstance(module, nn.Flatten):
-        return module.start_dim == 1 and module.end_dim == -1
-    return called == "flatten" and (*node.args[1:], *node.kwargs.values()) in ((1,), (1, -1))
+        return bool(module.start_dim == 1 and module.end_dim == -1)
+    return called == "flatten" and bool((*node.args[1:], *node.kwargs.values()) in ((1,), (1, -1)))
 
 
 def _is_flattening_view(node: fx.Node, value: fx.Node) -> bool:
@@ -170,11 +177,11 @@ def _asks_for_shape(node: fx.Node) -> bool:
 
 def _is_batch_size(node: fx.Node) -> bool:
     if node.target == "size":
-        return node.args[1:] == (0,)
+        return bool(node.args[1:] == (0,))
     if node.target is not operator.getitem:
         return False
     shape, index = node.args
-    return index == 0 and isinstance(shape, fx.Node) and _asks_for_shape(shape)
+    return bool(index == 0) and isinstance(shape, fx.Node) and _asks_for_shape(shape)
 
 
 def _check_reader(name: str, reader: nn.Module, place: _Place) -> None:
@@ -189,7 +196,3 @@ def _check_reader(name: str, reader: nn.Module, place: _Place) -> None:
         raise _OrderMattersError(f"{name}, a grouped convolution, reads it")
     if not fits[place.axis]:
         raise _OrderMattersError(f"{name} does not read one neuron after the other")
-
-
-def _inner(module: nn.Module) -> nn.Module:
-    return module.main_module if isinstance(module, PAINeuronModule) else module  # type: ignore[return-value]

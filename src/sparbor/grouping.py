@@ -60,14 +60,14 @@ def _alike_together(score: Tensor, pattern: Slots, density: float) -> Tensor:
 
 def _ranked(score: Tensor, pattern: Slots) -> Tensor:
     """Each neuron's scores on each branch, the largest first: ``(outputs, branches, branch)``."""
-    branches = F.pad(score, (0, -score.shape[1] % pattern.branch)).unflatten(1, (-1, pattern.branch))
+    branches = F.pad(score, (0, -score.shape[1] % pattern.branch)).view(len(score), -1, pattern.branch)
     return branches.sort(dim=-1, descending=True).values
 
 
 def _slots_of_groups(ranked: Tensor, pattern: Slots, slots: int) -> tuple[Tensor, float]:
     """How many of the best ``slots`` each (group, branch) gets, ``(groups, branches)``, and the score they keep."""
     padded = F.pad(ranked, (0, 0, 0, 0, 0, -len(ranked) % pattern.group))
-    worth = padded.unflatten(0, (-1, pattern.group)).sum(dim=1)
+    worth = padded.view(-1, pattern.group, *ranked.shape[1:]).sum(dim=1)
     best = worth.flatten().topk(min(slots, worth.numel()))
     chosen = torch.zeros(worth.numel(), dtype=torch.long, device=worth.device).index_fill_(0, best.indices, 1)
     return chosen.view(worth.shape).sum(dim=-1), best.values.sum().item()
@@ -91,7 +91,7 @@ def _exchange(kept: Tensor, group: int) -> Tensor:
     group_of_place = order // group
     for _ in range(outputs):  # far more than it takes: each pass gains, or is the last
         gain = kept[order] - kept[order].gather(1, group_of_place[:, None])
-        by_group = F.pad(gain, (0, 0, 0, -outputs % group), value=-torch.inf).unflatten(0, (groups, group))
+        by_group = F.pad(gain, (0, 0, 0, -outputs % group), value=-torch.inf).view(groups, group, groups)
         best, mover = by_group.max(dim=1)  # of a group's neurons, for each group to move to
         pairs = _pairs(best + best.T)
         if not pairs:

@@ -137,7 +137,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 def _kept_masks(model: nn.Module) -> dict[str, Tensor]:
     """By the weight's name, the masks that no forward pass multiplies by: a perforator keeps those weights zero."""
     return {
-        f"{path}.main_module.weight".removeprefix("."): module.mask
+        f"{path}.{module.weight_path}".removeprefix("."): module.mask
         for path, module in model.named_modules(remove_duplicate=False)
         if isinstance(module, PAINeuronModule) and module.kept
     }

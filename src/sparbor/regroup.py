@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from sparbor.chains import Chain, chains
 from sparbor.grouping import best_order
+from sparbor.layers import is_transposed
 from sparbor.matrix import from_matrix, to_matrix
-from sparbor.modules import PAINeuronModule, is_transposed
+from sparbor.modules import PAINeuronModule
 from sparbor.pattern import Slots
+from sparbor.wrapping import plain_layer
 
 
 def regroup(found: Sequence[Chain]) -> None:
@@ -35,8 +37,7 @@ def regroup(found: Sequence[Chain]) -> None:
 
 def input_order(reader: nn.Module, neurons: Tensor) -> Tensor:
     """The order of a reader's columns, its matrix' inputs, when the neurons that it reads are in this one."""
-    inner = reader.main_module if isinstance(reader, PAINeuronModule) else reader
-    columns = to_matrix(inner.weight, 1, is_transposed(inner)).shape[1]
+    columns = _matrix(plain_layer(reader), plain_layer(reader).get_parameter("weight")).shape[1]
     of_neuron = torch.arange(columns, device=neurons.device).view(len(neurons), -1)
     return of_neuron[neurons].flatten()
 
@@ -66,14 +67,18 @@ def _move(chain: Chain, order: Tensor) -> None:
         _move_weights(reader, columns=input_order(reader, order))
 
 
-def _move_weights(layer: nn.Module, rows: Tensor | None = None, columns: Tensor | None = None) -> None:
-    inner = layer.main_module if isinstance(layer, PAINeuronModule) else layer
-    moved = [inner.weight, layer.mask] if isinstance(layer, PAINeuronModule) else [inner.weight]
-    for values in moved:
-        groups, transposed = getattr(inner, "groups", 1), is_transposed(inner)
-        matrix = to_matrix(values, groups, transposed)
+def _move_weights(module: nn.Module, rows: Tensor | None = None, columns: Tensor | None = None) -> None:
+    layer = plain_layer(module)
+    masks = [module.mask] if isinstance(module, PAINeuronModule) else []
+    for values in (layer.get_parameter("weight"), *masks):
+        matrix = _matrix(layer, values)
         matrix = matrix if rows is None else matrix[rows]
         matrix = matrix if columns is None else matrix[:, columns]
-        values.copy_(from_matrix(matrix, values.shape, groups, transposed))
-    if rows is not None and inner.bias is not None:
-        inner.bias.copy_(inner.bias[rows])
+        values.copy_(from_matrix(matrix, values.shape, getattr(layer, "groups", 1), is_transposed(layer)))
+    if rows is not None and layer.bias is not None:
+        bias = layer.get_parameter("bias")
+        bias.copy_(bias[rows])
+
+
+def _matrix(layer: nn.Module, values: Tensor) -> Tensor:
+    return to_matrix(values, getattr(layer, "groups", 1), is_transposed(layer))
