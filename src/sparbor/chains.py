@@ -168,7 +168,7 @@ def _is_flattening_view(node: fx.Node, value: fx.Node) -> bool:
     if node.target not in ("view", "reshape") or len(node.args) != 3 or node.args[0] is not value:
         return False
     batch, rest = node.args[1:]
-    return rest == -1 and isinstance(batch, fx.Node) and _is_batch_size(batch)
+    return bool(rest == -1) and isinstance(batch, fx.Node) and _is_batch_size(batch)
 
 
 def _asks_for_shape(node: fx.Node) -> bool:
