@@ -32,10 +32,11 @@ from sparbor.benchmark.models import TASKS
 from sparbor.budget import UNITS, Costs
 from sparbor.calibration import calibrated
 from sparbor.distribution import erk_densities
-from sparbor.modules import WRAPPABLE
+from sparbor.layers import weight_names
 from sparbor.recipe import Recipe
 from sparbor.rewire import Topology, capacity
 from sparbor.spending import Spending
+from sparbor.wrapping import plain_layer
 
 SPARSITY = 0.9
 HALVINGS = 30
@@ -62,7 +63,7 @@ def layers_of(model: nn.Module, unit: str) -> list[Topology]:
         if isinstance(layer, sparbor.PAINeuronModule)
         else (layer, torch.ones_like(layer.weight) > 0)
         for layer in model.children()
-        if isinstance(layer, (sparbor.PAINeuronModule, *WRAPPABLE))
+        if weight_names(plain_layer(layer))
     ]
     in_slots = unit != "multiply_adds"
     return [Topology(layer.weight.detach().flatten(1), mask.flatten(1), None, 1, in_slots) for layer, mask in found]
@@ -116,7 +117,7 @@ def run_seed(job: Job, tables: Tables, console: Console) -> list[dict[str, Any]]
 def recipes(job: Job, tables: Tables, warm: nn.Module) -> dict[str, Recipe]:
     """Of the sparse arms, all of the modelled latency that ERK's densities come to."""
     layers = layers_of(warm, "latency_us")
-    shapes = [part.weight.shape for part in warm.children() if isinstance(part, WRAPPABLE)]
+    shapes = [part.weight.shape for part in warm.children() if weight_names(part)]
     latency_us = latency_of(tables, layers, erk_densities(shapes, 1 - SPARSITY))
     limits = {"multiply_adds": equal_multiply_adds(tables, warm, latency_us), "latency_us": latency_us}
     budgets = {unit: sparbor.Budget(**{unit: limit}, costs=tables[unit]) for unit, limit in limits.items()}

@@ -14,14 +14,32 @@ import sparbor
 REPOSITORY = Path(__file__).resolve().parent.parent
 SOURCES = sorted(Path(sparbor.__file__).parent.glob("*.py"))
 BY_NAME = {path.stem: path for path in SOURCES}
-TRAINING = ["pattern", "matrix", "schedule", "distribution", "budget", "rewire", "modules"]
-TRAINING += ["recipe", "survey", "spending", "perforator"]
-LEVEL = {"errors": 0, "matrix": 1, "pattern": 1, "schedule": 1, "distribution": 1, "budget": 1, "rewire": 2} | {
-    "modules": 3,
-    "recipe": 4,
-    "survey": 5,
-    "spending": 6,
-    "perforator": 7,
+TRAINING = [
+    "pattern",
+    "matrix",
+    "schedule",
+    "distribution",
+    "budget",
+    "layers",
+    "wrapping",
+    "rewire",
+    "modules",
+    "recipe",
+    "survey",
+    "spending",
+    "perforator",
+]
+LEVEL = {"errors": 0, "matrix": 1, "pattern": 1, "schedule": 1, "distribution": 1, "layers": 2, "rewire": 2} | {
+    "budget": 1,
+    "wrapping": 3,
+    "modules": 4,
+    "recipe": 5,
+    "survey": 6,
+    "chains": 5,
+    "grouping": 2,
+    "regroup": 6,
+    "spending": 7,
+    "perforator": 8,
 }
 
 

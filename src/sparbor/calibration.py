@@ -14,14 +14,15 @@ from torch import Tensor, nn
 from sparbor.budget import Costs, LayerCost
 from sparbor.errors import ArgumentError
 from sparbor.layer_uses import uneven, uses
+from sparbor.layers import weight_names
 from sparbor.lowered import Lowered
 from sparbor.lowering import evaluating, lower
-from sparbor.modules import WRAPPABLE
 from sparbor.packing import BRANCH, GROUP, Precision, SparseLayer
 from sparbor.program import Weights
 from sparbor.recipe import Recipe
 from sparbor.runtime import Runtime
 from sparbor.survey import plain_name
+from sparbor.wrapping import places
 
 SLOT_KILOBYTES = GROUP * 2 / 1000
 SHARES = (0.1, 0.3, 0.6, 1.0)  # of the slots with which a layer still runs sparse: those that are timed
@@ -106,8 +107,11 @@ def _weights(layer: nn.Module) -> int:
 
 def _layers(model: nn.Module) -> dict[str, nn.Module]:
     """Those that can be sparse, by the path that `perforate` calls them, also where they are wrapped already."""
-    found = ((plain_name(path), layer) for path, layer in model.named_modules() if isinstance(layer, WRAPPABLE))
-    return {path.removesuffix("main_module").removesuffix("."): layer for path, layer in found}
+    return {
+        plain_name(place.plain_path): place.module
+        for place in places(model)
+        if weight_names(place.module) == ("weight",)
+    }
 
 
 def _kilobytes(lowered: Lowered, names: set[str]) -> Costs:

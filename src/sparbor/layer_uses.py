@@ -51,10 +51,12 @@ class Use:
 
     @property
     def sparse_to(self) -> float:
-        """The share of its slots above which `deploy` stores it dense."""
+        """The share of its slots up to which `deploy` is sure to store it sparse."""
         x, y = self.lowered.shapes[self.operation.inputs[0]], self.lowered.shapes[self.operation.output]
         if isinstance(self.operation.settings, Window):
-            return convolution_share(self.operation.settings, planes_of(x), planes_of(y))
+            neurons = y[0] // self._groups
+            filled = neurons / (-(-neurons // GROUP) * GROUP)  # there synapses count, and slots may have 16 or fewer
+            return filled * convolution_share(self.operation.settings, planes_of(x), planes_of(y))
         return linear_share(math.prod(y[:-1]))
 
     def sparse(self, weight: Floats, density: float) -> SparseLayer:

@@ -19,6 +19,7 @@ from sparbor.modules import PAINeuronModule
 from sparbor.operators import OPERATORS
 from sparbor.packing import Precision
 from sparbor.parity import Answers
+from sparbor.regroup import arranged
 from sparbor.runtime import Runtime, choose_kernel_set
 from sparbor.tracing import trace
 
@@ -77,7 +78,8 @@ def lower(model: nn.Module, example: Tensor) -> Lowered:
     _check_example(example)
     model = _checked_model(model)
     with evaluating(model):
-        return Graph(trace(model, example), _kept_masks(model), OPERATORS).lower()
+        moved = arranged(model)
+        return Graph(trace(moved, example), _kept_masks(moved), OPERATORS).lower()
 
 
 def _check_example(example: Any) -> None:
@@ -146,7 +148,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 def _kept_masks(model: nn.Module) -> dict[str, Tensor]:
     """By the weight's name, the masks that no forward pass multiplies by: a perforator keeps those weights zero."""
     return {
-        f"{path}.main_module.weight".removeprefix("."): module.mask
+        f"{path}.{module.weight_path}".removeprefix("."): module.mask
         for path, module in model.named_modules(remove_duplicate=False)
         if isinstance(module, PAINeuronModule) and module.kept
     }

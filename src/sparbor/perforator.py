@@ -8,13 +8,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sparbor.chains import Chains, chains
 from sparbor.distribution import Pool, pools
 from sparbor.errors import ArgumentError, StateError
-from sparbor.modules import Mode, PAINeuronModule, refuse_other_state
+from sparbor.layers import name_of_weight
+from sparbor.modules import Mode, PAINeuronModule
+from sparbor.pattern import Slots
 from sparbor.recipe import Recipe
+from sparbor.regroup import regroup
 from sparbor.rewire import Topology, reset_state, rewire
 from sparbor.spending import Spending
 from sparbor.survey import Finding, plain_name, survey, table
+from sparbor.wrapping import places, plain_layer, refuse_other_state, wrappers
 
 logger = logging.getLogger("sparbor")
 STATE_VERSION = 1
@@ -30,7 +35,7 @@ def perforate(
     their identity. ``print(perforator)`` shows what was wrapped, what was not, and why.
 
     Args:
-        model: any module with Linear, Conv1d/2d/3d or ConvTranspose1d/2d/3d layers.
+        model: any module with Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d or MultiheadAttention layers.
         optimizer: any ``torch.optim.Optimizer`` that holds the model's parameters.
         recipe: how sparse, and how it gets there; ``Recipe()`` if ``None``.
         total_steps: how many optimizer steps the run will take; later steps keep the last masks.
@@ -66,8 +71,8 @@ def unwrap(model: nn.Module) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise ArgumentError(f"model is a {type(model).__name__}: must be a torch.nn.Module")
     if isinstance(model, PAINeuronModule):
-        return model.unwrap()
-    for path, module in list(model.named_modules(remove_duplicate=False)):
+        model = model.unwrap()
+    for _, path, module in list(places(model)):
         if isinstance(module, PAINeuronModule):
             _replace(model, path, module.unwrap())
     return model
@@ -105,6 +110,8 @@ class Perforator:
         steps: optimizer steps done so far; steps that a ``GradScaler`` skipped do not count.
         findings: every layer with parameters: taken or not, and why.
         modules: the wrapped layers by name.
+        orders: which layers' neurons are put in another order at the switch to dendrite mode, so that those of a group
+            agree, and why those of others are not.
     """
 
     def __init__(self, model: nn.Module, optimizer: Optimizer, recipe: Recipe, total_steps: int) -> None:
@@ -117,11 +124,12 @@ class Perforator:
         self.total_steps = total_steps
         self.steps = 0
         self._generator = torch.Generator().manual_seed(recipe.seed)
-        self._layers = [_Layer(f.name, self._wrap(f.name)) for f in self.findings if f.taken]
+        self._layers = [_Layer(f.name, self._wrap(f)) for f in self.findings if f.taken]
         self._pools: list[Pool] = self._divided()
         for pool in self._pools:
             for index in pool.layers:
                 self._layers[index].module.sparsity = 1 - pool.density
+        self.orders = chains(model) if isinstance(recipe.pattern, Slots) else Chains()
         self._stepping = False
         self._hooks = [
             optimizer.register_step_pre_hook(lambda *_: self._before_step()),
@@ -137,7 +145,8 @@ class Perforator:
         self._follow_schedule()
 
     def __str__(self) -> str:
-        return table(self.findings)
+        kept = [f"the neurons of {name} stay in order: {why}" for name, why in self.orders.reasons.items()]
+        return "\n".join([table(self.findings), *kept])
 
     @property
     def modules(self) -> dict[str, PAINeuronModule]:
@@ -228,14 +237,16 @@ class Perforator:
         """Called by a module whose mask has changed: what was born or died starts afresh in the optimizer."""
         reset_state(self.optimizer, module.weight, changed)
 
-    def _wrap(self, name: str) -> PAINeuronModule:
-        layer = self.model.get_submodule(name)
-        module = layer if isinstance(layer, PAINeuronModule) else PAINeuronModule(layer, name)
-        module.train(layer.training)
+    def _wrap(self, finding: Finding) -> PAINeuronModule:
+        layer = self.model.get_submodule(finding.path)
+        by_hand = (each for each in wrappers(layer) if each.weight_name == finding.weight_name)
+        module = next(by_hand, None)
+        if not isinstance(module, PAINeuronModule):
+            module = PAINeuronModule(layer, finding.name, weight_name=finding.weight_name)
+            module.training = layer.training
+            _replace(self.model, finding.path, module)
         module.pattern = self.recipe.pattern
         module.keep(self)
-        if module is not layer:
-            _replace(self.model, name, module)
         return module
 
     def _growth_is_next(self) -> bool:
@@ -260,6 +271,8 @@ class Perforator:
     def _follow_schedule(self) -> None:
         if not self.timeline.rewires(self.steps):
             return
+        if self.steps == self.timeline.switch:
+            regroup(self.orders.found)
         layers = [self._topology(layer, self._growth(layer)) for layer in self._layers]
         for members, budget in self._budgets(layers):
             self._rewire(members, [layers[index] for index in members], budget)
@@ -303,13 +316,18 @@ class Perforator:
             layer.dense_gradient = None
 
 
-def _replace(model: nn.Module, path: str, module: nn.Module) -> None:
-    parent, _, child = path.rpartition(".")
-    setattr(model.get_submodule(parent), child, module)
+def _replace(model: nn.Module, plain_path: str, module: nn.Module) -> None:
+    parent, _, child = plain_path.rpartition(".")
+    setattr(plain_layer(model.get_submodule(parent)), child, module)  # a dendritic parent only hands on its attributes
 
 
 def _named_dendritic(model: nn.Module) -> dict[str, PAINeuronModule]:
-    return {plain_name(name): part for name, part in model.named_modules() if isinstance(part, PAINeuronModule)}
+    """The wrapped layers by the names that findings have."""
+    return {
+        plain_name(name_of_weight(place.plain_path, place.module.weight_name)): place.module
+        for place in places(model)
+        if isinstance(place.module, PAINeuronModule)
+    }
 
 
 def _difference(theirs: Any, ours: Any) -> str:

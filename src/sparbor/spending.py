@@ -7,7 +7,6 @@ makes the sum of these errors over all layers small.
 
 import math
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +18,7 @@ from sparbor.pattern import Pattern, Slots, Units, best, priced
 from sparbor.recipe import Recipe
 from sparbor.rewire import Topology, active_magnitude, amount, capacity
 from sparbor.survey import Finding, plain_name
+from sparbor.wrapping import plain_layer
 
 SMALLEST = torch.finfo(torch.float32).tiny
 
@@ -68,9 +68,13 @@ class Spending:
         """For the recipe's budget, if it has one, and the layers that a survey of ``model`` found."""
         if recipe.budget is None:
             return None
-        taken = {f.name: cast(Tensor, model.get_submodule(f.name).weight).numel() for f in findings if f.taken}
-        others = [plain_name(f.name) for f in findings if not f.taken]
-        return cls(recipe.budget, recipe.pattern, {plain_name(name): size for name, size in taken.items()}, others)
+        taken = {}
+        for finding in findings:
+            if finding.taken:
+                weight = getattr(plain_layer(model.get_submodule(finding.path)), finding.weight_name)
+                taken[plain_name(finding.name)] = weight.numel()
+        others = [plain_name(finding.name) for finding in findings if not finding.taken]
+        return cls(recipe.budget, recipe.pattern, taken, others)
 
     def pools(self, layers: Sequence[Topology]) -> list[Pool]:
         """Each layer's density in the end, by the active weights that there are now."""
