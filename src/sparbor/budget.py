@@ -15,7 +15,8 @@ class LayerCost:
     """What one layer costs: ``fixed + each * n`` while it runs sparse, ``dense`` once it runs dense.
 
     ``n`` counts its active weights (multiply-adds) or its slots (kilobytes, latency). The engine runs a layer dense
-    when it has more than the share ``sparse_to`` of them. ``name`` is the layer's path in the model, ``weights`` their number.
+    when it has more than the share ``sparse_to`` of them. ``name`` is the layer's path in the model, ``weights`` how
+    many it has.
     """
 
     name: str
