@@ -14,12 +14,18 @@ import sparbor
 REPOSITORY = Path(__file__).resolve().parent.parent
 SOURCES = sorted(Path(sparbor.__file__).parent.glob("*.py"))
 BY_NAME = {path.stem: path for path in SOURCES}
-TRAINING = ["pattern", "matrix", "schedule", "distribution", "rewire", "modules", "recipe", "survey", "perforator"]
-LEVEL = {"errors": 0, "matrix": 1, "pattern": 1, "schedule": 1, "distribution": 1, "rewire": 2, "modules": 3} | {
+LEVEL = {"errors": 0, "matrix": 1, "pattern": 1, "schedule": 1, "distribution": 1, "growth": 1, "cascade": 1} | {
+    "rewire": 2,
+    "plateau": 2,
+    "modules": 3,
+    "dendrites": 4,
+    "trained_layer": 4,
     "recipe": 4,
     "survey": 5,
-    "perforator": 6,
+    "grower": 6,
+    "perforator": 7,
 }
+TRAINING = [name for name in LEVEL if name != "errors"]
 
 
 def test_the_public_names_are_those_that_can_be_imported() -> None:

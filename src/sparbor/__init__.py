@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sparbor.byte_input import ByteInput as ByteInput
     from sparbor.errors import SparborError as SparborError
+    from sparbor.growth import Growth as Growth
     from sparbor.lowering import deploy as deploy
     from sparbor.modules import PAINeuronModule as PAINeuronModule
     from sparbor.pattern import NM as NM
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "ByteInput": "byte_input",
+    "Growth": "growth",
     "NM": "pattern",
     "PAINeuronModule": "modules",
     "Perforator": "perforator",
@@ -44,6 +46,7 @@ _HOME = {
 __all__ = [
     "NM",
     "ByteInput",
+    "Growth",
     "PAINeuronModule",
     "Perforator",
     "Recipe",

@@ -77,6 +77,7 @@ class PAINeuronModule(nn.Module):
         weight = self.weight
         self.register_buffer("mask", torch.ones_like(weight, dtype=torch.bool))
         self.register_buffer("dendrite_mode", torch.zeros((), dtype=torch.bool, device=weight.device))
+        self.dendrites: Any = None  # the Dendrites that a perforator lets grow here
         self._keeper: Keeper | None = None
         self._multiplier: Tensor | None = None
         self._gradient_hook: RemovableHandle | None = None
@@ -102,10 +103,12 @@ class PAINeuronModule(nn.Module):
         self._hook_gradient()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The layer's output, from its active weights alone."""
+        """The layer's output, from its active weights alone, and what its grown dendrites add."""
         if self._keeper is not None:
-            return self.main_module(*args, **kwargs)
-        return functional_call(self.main_module, {"weight": self.weight * self.mask}, args, kwargs)
+            y = self.main_module(*args, **kwargs)
+        else:
+            y = functional_call(self.main_module, {"weight": self.weight * self.mask}, args, kwargs)
+        return y if self.dendrites is None else self.dendrites(y, *args, **kwargs)
 
     @property
     def weight(self) -> nn.Parameter:
@@ -129,14 +132,15 @@ class PAINeuronModule(nn.Module):
             keeper.detach()
 
     def unwrap(self) -> nn.Module:
-        """The layer as it was, with zeros for its dropped weights."""
+        """The layer as it was, with zeros for its dropped weights; with its dendrites if some have grown."""
         self.release()
         if self._gradient_hook is not None:
             self._gradient_hook.remove()
             self._gradient_hook = None
         with torch.no_grad():
             self.weight.masked_fill_(~self.mask, 0)
-        return self.main_module
+        grown: nn.Module | None = self.dendrites and self.dendrites.unwrap(self.main_module)
+        return grown or self.main_module
 
     @property
     def mode(self) -> Mode:

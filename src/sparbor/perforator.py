@@ -1,19 +1,22 @@
 """The front door of training: wraps a model's layers and runs a recipe through the optimizer's hooks."""
 
 import logging
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sparbor.dendrites import Dendrites
 from sparbor.distribution import Pool, pools
 from sparbor.errors import ArgumentError, StateError
+from sparbor.grower import Grower, GrowthEvent
 from sparbor.modules import Mode, PAINeuronModule, refuse_other_state
+from sparbor.plateau import checked_score
 from sparbor.recipe import Recipe
 from sparbor.rewire import Topology, reset_state, rewire
 from sparbor.survey import Finding, plain_name, survey, table
+from sparbor.trained_layer import TrainedLayer
 
 logger = logging.getLogger("sparbor")
 STATE_VERSION = 1
@@ -60,40 +63,17 @@ def perforate(
 def unwrap(model: nn.Module) -> nn.Module:
     """Give the plain model back, in place: dropped weights are zero, masks and hooks are gone.
 
-    Works on a model that was perforated, on one whose layers were wrapped by hand, and on copies of both.
+    Works on a model that was perforated, on one whose layers were wrapped by hand, and on copies of both. A layer that
+    has grown dendrites becomes a :class:`sparbor.dendrites.GrownLayer` of plain layers, which computes the same.
     """
     if not isinstance(model, nn.Module):
         raise ArgumentError(f"model is a {type(model).__name__}: must be a torch.nn.Module")
     if isinstance(model, PAINeuronModule):
         return model.unwrap()
     for path, module in list(model.named_modules(remove_duplicate=False)):
-        if isinstance(module, PAINeuronModule):
+        if isinstance(module, PAINeuronModule) and ".dendrites." not in path:  # these go with the layer they grew on
             _replace(model, path, module.unwrap())
     return model
-
-
-@dataclass
-class _Layer:
-    """One wrapped layer and, on the step before a growth, the dense gradient that its backward passes add up to."""
-
-    name: str
-    module: PAINeuronModule
-    dense_gradient: Tensor | None = None
-
-    def add_gradient(self, gradient: Tensor) -> None:
-        """What a backward pass brings, before it is masked."""
-        if self.dense_gradient is None or self._was_cleared(self.dense_gradient):
-            self.dense_gradient = gradient.detach().clone()
-        else:
-            self.dense_gradient += gradient.detach()
-
-    def _was_cleared(self, dense_gradient: Tensor) -> bool:
-        """Whether what came so far belonged to a step that was taken back, as GradScaler does."""
-        accumulated = self.module.weight.grad
-        # Zeros say so only if there was something else before: no active weight may have had a gradient.
-        return accumulated is None or (
-            not bool(accumulated.any()) and bool((dense_gradient * self.module.multiplier()).any())
-        )
 
 
 class Perforator:
@@ -115,16 +95,12 @@ class Perforator:
         self.total_steps = total_steps
         self.steps = 0
         self._generator = torch.Generator().manual_seed(recipe.seed)
-        self._layers = [_Layer(f.name, self._wrap(f.name)) for f in self.findings if f.taken]
-        self._pools: list[Pool] = pools(
-            recipe.distribution, [layer.module.outputs_first for layer in self._layers], 1 - recipe.sparsity
-        )
-        for pool in self._pools:
-            for index in pool.layers:
-                self._layers[index].module.sparsity = 1 - pool.density
+        self._wrapped = [TrainedLayer(f.name, self._wrap(f.name)) for f in self.findings if f.taken]
+        self._grower = self._make_grower()
+        self._divide_budget()
         self._stepping = False
         self._hooks = [
-            optimizer.register_step_pre_hook(lambda *_: self._before_step()),
+            optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(lambda *_: self._after_step()),
         ]
         # Whatever part of the model is loaded, a state dict is refused before the first of its layers is changed.
@@ -144,10 +120,36 @@ class Perforator:
         """The wrapped layers by name."""
         return {layer.name: layer.module for layer in self._layers}
 
+    @property
+    def _layers(self) -> list[TrainedLayer]:
+        """The wrapped layers, and those of the dendrites that have grown."""
+        return self._wrapped + (self._grower.layers if self._grower else [])
+
+    @property
+    def growth_events(self) -> list[GrowthEvent]:
+        """When dendrites were grown, kept and rolled back, in order."""
+        return list(self._grower.events) if self._grower else []
+
     def density(self) -> float:
-        """Active weights over all weights of the wrapped layers, counted from the masks."""
+        """Active weights over all weights of the wrapped layers, counted from the masks.
+
+        The synapses of grown dendrites are active weights; all the weights that they might have are not counted.
+        """
         active = sum(layer.module.active_weights() for layer in self._layers)
-        return active / sum(layer.module.mask.numel() for layer in self._layers)
+        return active / sum(layer.module.mask.numel() for layer in self._wrapped)
+
+    def validate(self, score: float) -> None:
+        """Tell of a validation score, the higher the better, between two steps: growth on plateaus goes by it.
+
+        A generation of dendrites that is on trial is kept or rolled back here. A recipe without growth needs no scores.
+
+        Raises:
+            ArgumentError: the score is no finite number, or scores come too rarely for a plateau to be seen.
+        """
+        if self._grower is None:
+            checked_score(score)
+        elif self._grower.validate(score, self.steps):
+            self._end_trial()
 
     def set_mode(self, mode: Mode) -> None:
         """Switch every layer by hand; the schedule decides again at its next rewiring."""
@@ -164,6 +166,10 @@ class Perforator:
             if name not in copies:
                 raise ArgumentError(f"the copy has no dendritic layer {name!r}: pass a copy of the perforated model")
             copies[name].set_mask(layer.module.mask, layer.module.mode)
+            if isinstance(own := layer.module.dendrites, Dendrites):
+                grown = copies[name].dendrites
+                assert isinstance(grown, Dendrites)  # a copy of ours
+                grown.grow_to(own.count)
         return copy
 
     def state_dict(self) -> dict[str, Any]:
@@ -174,7 +180,8 @@ class Perforator:
             "total_steps": self.total_steps,
             "steps": self.steps,
             "generator": self._generator.get_state(),
-            "layers": {plain_name(layer.name): list(layer.module.mask.shape) for layer in self._layers},
+            "layers": {plain_name(layer.name): list(layer.module.mask.shape) for layer in self._wrapped},
+            **({"growth": self._grower.state_dict()} if self._grower else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -201,6 +208,8 @@ class Perforator:
             self._generator.set_state(generator.cpu())
         except (RuntimeError, TypeError) as error:
             raise StateError(f"the state's generator cannot be restored ({error}): it is damaged") from error
+        if self._grower:
+            self._grower.load_state_dict(state.get("growth"))
         self.steps = steps
         self._forget_gradients()
 
@@ -210,12 +219,13 @@ class Perforator:
         for hook in hooks:
             hook.remove()
         if hooks:  # every layer that is released calls this again
-            for layer in self._layers:
+            grown_or_not = self._grower.layers_of() if self._grower else []
+            for layer in self._wrapped + grown_or_not:
                 layer.module.release()
 
     def gradient_came(self, module: PAINeuronModule, gradient: Tensor) -> None:
         """Called by a module in dendrite mode on a backward pass: growth needs the gradient of inactive weights."""
-        if self._growth_is_next():
+        if self._topology_changes_by_gradient():
             next(layer for layer in self._layers if layer.module is module).add_gradient(gradient)
 
     def mask_changed(self, module: PAINeuronModule, changed: Tensor) -> None:
@@ -232,12 +242,40 @@ class Perforator:
             _replace(self.model, name, module)
         return module
 
-    def _growth_is_next(self) -> bool:
-        step = self.steps + 1
-        return self.recipe.method == "rigl" and self.timeline.rewires(step) and self.timeline.drop(step) > 0
+    def _make_grower(self) -> Grower | None:
+        growth = self.recipe.growth
+        if growth is None:
+            return None
+        random = torch.Generator().manual_seed(self.recipe.seed)  # its own: what SET grows does not depend on it
+        grower = Grower(growth, self.model, self.optimizer, self._wrapped, self, random, self.total_steps)
+        self.findings += grower.findings
+        layers = self._wrapped + grower.layers_of()
+        shared = {layers[index].name: pool for pool in self._pools(layers) for index in pool.layers}
+        grower.check_room(lambda layer: layer.module.mask.numel() * shared[layer.name].density)
+        return grower
 
-    def _before_step(self) -> None:
+    def _pools(self, layers: list[TrainedLayer]) -> list[Pool]:
+        """How these layers share the budget, which is a share of the wrapped layers' weights whatever has grown."""
+        all_weights = sum(layer.module.mask.numel() for layer in layers)
+        density = (1 - self.recipe.sparsity) * sum(layer.module.mask.numel() for layer in self._wrapped) / all_weights
+        return pools(self.recipe.distribution, [layer.module.outputs_first for layer in layers], density)
+
+    def _divide_budget(self) -> list[Pool]:
+        divided = self._pools(self._layers)
+        for pool in divided:
+            for index in pool.layers:
+                self._layers[index].module.sparsity = 1 - pool.density
+        return divided
+
+    def _topology_changes_by_gradient(self) -> bool:
+        """Whether something grows after the step that comes now, where the dense gradient is largest."""
+        step = self.steps + 1
+        rewires = self.recipe.method == "rigl" and self.timeline.rewires(step) and self.timeline.drop(step) > 0
+        return rewires or (self._grower is not None and self._grower.is_due(step))
+
+    def _before_step(self, _: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
         self._stepping = True
+        return self._grower.before_step(args, kwargs) if self._grower else None
 
     def _after_step(self) -> None:
         found_inf = getattr(self.optimizer, "found_inf", None)  # a fused optimizer that GradScaler made skip its step
@@ -252,22 +290,58 @@ class Perforator:
         self._follow_schedule()
 
     def _follow_schedule(self) -> None:
-        if not self.timeline.rewires(self.steps):
+        if self._grower and self._grower.follow(self.steps):
+            self._grow(self._grower)
+        if self.timeline.rewires(self.steps):
+            # While dendrites learn alone nothing else is exchanged: what is new could not learn.
+            cascading = self._grower is not None and self._grower.cascading
+            self._rewire_all(0.0 if cascading else self.timeline.drop(self.steps))
+            logger.debug("step %d: density %.4f", self.steps, self.density())
+        elif not (self._grower and self._grower.grown_at == self.steps):
             return
-        for pool in self._pools:
-            self._rewire(pool)
         self._forget_gradients()
-        logger.debug("step %d: density %.4f", self.steps, self.density())
 
-    def _rewire(self, pool: Pool) -> None:
-        layers = [self._layers[index] for index in pool.layers]
-        budget = pool.budget(self.timeline.progress(self.steps))
-        drop = self.timeline.drop(self.steps)
+    def _rewire_all(self, drop: float) -> None:
+        layers, progress = self._layers, self.timeline.progress(self.steps)
+        for pool in self._divide_budget():
+            self._rewire([layers[index] for index in pool.layers], pool.budget(progress), drop)
+
+    def _rewire(self, layers: list[TrainedLayer], budget: int, drop: float) -> None:
         masks = rewire([self._topology(layer) for layer in layers], self.recipe.pattern, budget, drop)
         for layer, mask in zip(layers, masks, strict=True):
             layer.module.set_mask(layer.module.from_matrix(mask), "d")
 
-    def _topology(self, layer: _Layer) -> Topology:
+    def _grow(self, grower: Grower) -> None:
+        """Grow a generation; in dendrite mode the others make room for it, so that the budget is kept."""
+        if grower.on_trial:
+            self._end_trial()
+        if not grower.is_due(self.steps):
+            return
+        newborn = grower.grow(self.steps)
+        divided, layers, progress = self._divide_budget(), self._layers, self.timeline.progress(self.steps)
+        if self.steps < self.timeline.switch:
+            return
+        for pool in divided:
+            members, budget = [layers[index] for index in pool.layers], pool.budget(progress)
+            older = [layer for layer in members if layer not in newborn]
+            for layer in members:
+                if layer in newborn:
+                    share = round(pool.budget(progress) * layer.module.mask.numel() / pool.weights)
+                    grower.choose_synapses(layer, self.recipe.pattern, share, self._generator)
+                    budget -= layer.module.active_weights()
+            if older:
+                self._rewire(older, budget, drop=0.0)
+
+    def _end_trial(self) -> None:
+        assert self._grower is not None
+        grown_at = self._grower.grown_at
+        if self._grower.end_trial(self.steps):
+            self._forget_gradients()
+            self._divide_budget()
+            if self.steps >= self.timeline.switch and self.timeline.progress(grown_at) < 1:
+                self._rewire_all(drop=0.0)  # the schedule has gone on meanwhile
+
+    def _topology(self, layer: TrainedLayer) -> Topology:
         module = layer.module
         growth = module.to_matrix(layer.dense_gradient) if layer.dense_gradient is not None else None
         if self.recipe.method == "set" and module.weight.requires_grad:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from sparbor.distribution import DISTRIBUTIONS, Distribution
 from sparbor.errors import ArgumentError, StateError
+from sparbor.growth import Growth
 from sparbor.modules import check_sparsity
 from sparbor.pattern import NM, Pattern, Slots, Unstructured
 from sparbor.schedule import Schedule, Timeline
@@ -36,7 +37,8 @@ class Recipe:
             ``"global"`` (the scores of all layers compete).
         schedule: when; see :class:`Schedule`.
         exclude: names of layers to leave dense; ``*`` and ``?`` match as in file names.
-        seed: of the random growth of ``"set"``.
+        seed: of the random growth of ``"set"``, and of new dendrites.
+        growth: when dendrites are grown, and which; ``None``: none are. See :class:`Growth`.
 
     >>> recipe = Recipe(sparsity=0.9, pattern=Unstructured(), distribution="erk")
     >>> Recipe.from_json(recipe.to_json()) == recipe
@@ -50,6 +52,7 @@ class Recipe:
     schedule: Schedule = field(default_factory=Schedule)
     exclude: tuple[str, ...] = ()
     seed: int = 0
+    growth: Growth | None = None
 
     def __post_init__(self) -> None:
         check_sparsity(self.sparsity)
@@ -65,6 +68,8 @@ class Recipe:
             raise ArgumentError(f"schedule={self.schedule!r}: must be a Schedule(...)")
         if not isinstance(self.seed, int) or not 0 <= self.seed < LARGEST_SEED:
             raise ArgumentError(f"seed={self.seed!r}: must be a whole number from 0 to {LARGEST_SEED - 1}")
+        if self.growth is not None and not isinstance(self.growth, Growth):
+            raise ArgumentError(f"growth={self.growth!r}: must be a Growth(...), or None")
         if isinstance(self.pattern, NM):
             self._check_quota(self.pattern)
 
@@ -89,15 +94,13 @@ class Recipe:
         return timeline
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
+        """Plain data, for JSON; without dendrites it is what releases before them wrote."""
         kind = next(name for name, pattern in PATTERNS.items() if isinstance(self.pattern, pattern))
         pattern = {"kind": kind, **dataclasses.asdict(self.pattern)}
-        return {
-            "version": VERSION,
-            **dataclasses.asdict(self),
-            "pattern": pattern,
-            "exclude": list(self.exclude),
-        }
+        fields = {**dataclasses.asdict(self), "pattern": pattern, "exclude": list(self.exclude)}
+        del fields["growth"]
+        growth = {} if self.growth is None else {"growth": self.growth.to_dict()}
+        return {"version": VERSION, **fields, **growth}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Recipe":
@@ -108,7 +111,7 @@ class Recipe:
                 f"recipe version {version!r}: this release of Sparbor reads version {VERSION};"
                 " use the release that wrote it"
             )
-        fields = {name: value for name, value in data.items() if name != "version"}
+        fields = {"growth": None, **{name: value for name, value in data.items() if name != "version"}}
         unlike = {part.name for part in dataclasses.fields(cls)} ^ set(fields)
         if unlike:
             raise StateError(_not_a_recipe(f"missing or unknown are {', '.join(sorted(unlike))}"))
@@ -117,6 +120,8 @@ class Recipe:
             kind = pattern.pop("kind", None)
             if kind not in PATTERNS:
                 raise StateError(_not_a_recipe(f"it has no pattern of kind {kind!r}"))
+            if fields["growth"] is not None:
+                fields["growth"] = Growth(**fields["growth"])
             return cls(pattern=PATTERNS[kind](**pattern), schedule=Schedule(**fields.pop("schedule")), **fields)
         except ArgumentError:
             raise
