@@ -31,21 +31,11 @@ class Correlate(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
         """What came for ``y`` goes on; ``z`` gets what raises the covariance."""
         (error,), (z,) = gradients, ctx.saved_tensors
-        centred, covariance = _covariances(error, z, ctx.kept)
+        wide = error.to(torch.promote_types(error.dtype, torch.float32))
+        others = [axis for axis in range(error.dim()) if axis != error.dim() - ctx.kept]
+        centred = wide - wide.mean(dim=others, keepdim=True)
+        covariance = (centred * z).sum(dim=others, keepdim=True)
         return error, (-covariance.sign() * centred).to(z.dtype), None
-
-
-def covariance(error: Tensor, z: Tensor, kept: int) -> float:
-    """The objective ``S`` of :class:`Correlate`."""
-    return float(_covariances(error, z, kept)[1].abs().sum())
-
-
-def _covariances(error: Tensor, z: Tensor, kept: int) -> tuple[Tensor, Tensor]:
-    """The error less its means, and the sums C_n, both broadcast against each other."""
-    error = error.to(torch.promote_types(error.dtype, torch.float32))
-    others = [axis for axis in range(error.dim()) if axis != error.dim() - kept]
-    centred = error - error.mean(dim=others, keepdim=True)
-    return centred, (centred * z).sum(dim=others, keepdim=True)
 
 
 def freeze(optimizer: torch.optim.Optimizer, learning: Iterable[nn.Parameter]) -> None:

@@ -69,6 +69,10 @@ class Dendrites(nn.ModuleList):
         self.cascading = False
         self.register_load_state_dict_post_hook(_after_load)  # type: ignore[no-untyped-call]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles learn with everything else: nobody freezes it for them."""
+        return {**self.__dict__, "cascading": False}
+
     def grow_to(self, count: int) -> None:
         """Let the first ``count`` generations compute."""
         self.count = count

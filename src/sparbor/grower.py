@@ -183,6 +183,9 @@ class Grower:
     def validate(self, score: object, step: int) -> bool:
         """A validation score has come; whether a trial is to be ended now."""
         score = checked_score(score)
+        if self.on_trial and step == self.grown_at:  # nothing new has learned: this still is what was before
+            self.plateau.begin_trial(score)
+            return False
         if self.cascading:  # the neurons do not hear the new dendrites yet
             return False
         self._validated_at.append(step)
@@ -247,6 +250,12 @@ class Grower:
                     parameter.grad = None
         for layer in newborn:
             layer.dense_gradient = None
+
+    def release(self) -> None:
+        """Let the dendrites go; what was learning alone learns with everything else."""
+        self._set_cascading(False)
+        for layer in self.layers_of():
+            layer.module.release()
 
     def _set_cascading(self, cascading: bool) -> None:
         for dendrites in self._dendrites:

@@ -70,8 +70,10 @@ def unwrap(model: nn.Module) -> nn.Module:
         raise ArgumentError(f"model is a {type(model).__name__}: must be a torch.nn.Module")
     if isinstance(model, PAINeuronModule):
         return model.unwrap()
-    for path, module in list(model.named_modules(remove_duplicate=False)):
-        if isinstance(module, PAINeuronModule) and ".dendrites." not in path:  # these go with the layer they grew on
+    wrapped = [pair for pair in model.named_modules(remove_duplicate=False) if isinstance(pair[1], PAINeuronModule)]
+    grown = {id(part) for _, module in wrapped if module.dendrites for part in module.dendrites.modules()}
+    for path, module in wrapped:
+        if id(module) not in grown:  # those go with the layer they grew on
             _replace(model, path, module.unwrap())
     return model
 
@@ -219,9 +221,10 @@ class Perforator:
         for hook in hooks:
             hook.remove()
         if hooks:  # every layer that is released calls this again
-            grown_or_not = self._grower.layers_of() if self._grower else []
-            for layer in self._wrapped + grown_or_not:
+            for layer in self._wrapped:
                 layer.module.release()
+            if self._grower:
+                self._grower.release()
 
     def gradient_came(self, module: PAINeuronModule, gradient: Tensor) -> None:
         """Called by a module in dendrite mode on a backward pass: growth needs the gradient of inactive weights."""

@@ -75,8 +75,10 @@ class Plateau:
         """The best score before a trial that is going on, or of all."""
         return max(self.scores, default=None)
 
-    def begin_trial(self) -> None:
-        """From now on scores tell whether they rise above what they were; there must have been one."""
+    def begin_trial(self, score: float | None = None) -> None:
+        """From now on scores tell whether they rise above what they were, ``score`` included; there must be one."""
+        if score is not None:
+            self.scores.append(score)
         window = self.scores[-(self.growth.patience + 2) :]
         self.bar = max(self.scores) + max(noise(window), self.growth.minimum_gain)
         self.trial = []
