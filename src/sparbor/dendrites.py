@@ -1,7 +1,7 @@
 """Grown dendrites: sparse, non-linear sub-units that compute before the neurons of a layer do."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 import torch
@@ -129,12 +129,17 @@ class GrownLayer(nn.Module):
         return self.dendrites(self.main_module(*args, **kwargs), *args, **kwargs)
 
 
-def why_not_growable(module: PAINeuronModule) -> str | None:
-    """The reason why no dendrites can grow on a wrapped layer, or ``None``."""
-    layer = module.main_module
+def why_not_growable(layer: nn.Module) -> str | None:
+    """The reason why no dendrites can grow on a layer that can be wrapped, or ``None``."""
     if type(layer) not in WRAPPABLE:
         return f"a {type(layer).__name__} may compute something else than the layer it inherits from"
     return None
+
+
+def earlier_shape(main: Sequence[int], generation: int) -> tuple[int, ...]:
+    """The shape of the weight that reads earlier generations, on a layer whose weight has shape ``main``."""
+    outputs, _, *kernel = main
+    return (outputs, generation * outputs, *[1] * len(kernel))
 
 
 def ungrown_parameters(model: nn.Module) -> set[int]:

@@ -2,9 +2,8 @@
 
 import copy
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import torch
@@ -12,13 +11,12 @@ from torch import nn
 from torch.optim import Optimizer
 
 from sparbor.cascade import freeze, freezing
-from sparbor.dendrites import Dendrite, Dendrites, why_not_growable
-from sparbor.errors import ArgumentError, StateError
+from sparbor.dendrites import Dendrite, Dendrites
+from sparbor.errors import StateError
 from sparbor.growth import Growth
 from sparbor.modules import Keeper
-from sparbor.pattern import Pattern, Slots, select
-from sparbor.plateau import Plateau, checked_score
-from sparbor.survey import Finding, plain_name
+from sparbor.pattern import Pattern, select
+from sparbor.plateau import Plateau
 from sparbor.trained_layer import TrainedLayer
 
 logger = logging.getLogger("sparbor")
@@ -52,29 +50,20 @@ class Grower:
         random: torch.Generator,
         total_steps: int,
     ) -> None:
-        growth.check_fits(total_steps)
-        if isinstance(optimizer, torch.optim.LBFGS):
-            raise ArgumentError("growth with LBFGS: its history is of all parameters at once; use another optimizer")
         self.growth = growth
         self.model = model
         self.optimizer = optimizer
         self.total_steps = total_steps
-        self.births = growth.births(total_steps)
-        self.cascade_steps = growth.cascade_steps(total_steps)
-        self.findings = _survey(growth, layers)
         self.events: list[GrowthEvent] = []
-        self.plateau = Plateau(growth)
-        self.pending = False  # a plateau was seen: the next step's gradients choose the slots
-        self.finished = False
+        self.plateau = Plateau(growth, total_steps)
+        self.finished = False  # something was rolled back: nothing more is grown
         self.grown_at = 0
         self.snapshot: dict[str, Any] | None = None
-        self._validated_at: list[int] = []
         self._dendrites: list[Dendrites] = []
         self._generations: list[list[TrainedLayer]] = [[] for _ in range(growth.generations)]
         self._parents: dict[str, TrainedLayer] = {}
-        for layer, finding in zip(layers, self.findings, strict=True):
-            if finding.taken:
-                self._make(layer, keeper, random)
+        for layer in layers:
+            self._make(layer, keeper, random)
 
     # What there is.
 
@@ -111,37 +100,21 @@ class Grower:
         named = {f"{layer.name}.dendrites.{name}": each for name, each in dendrites.named_parameters()}
         _join_group(self.optimizer, layer.module.weight, named)
 
-    def check_room(self, budget_of: Callable[[TrainedLayer], float]) -> None:
-        """Refuse growth that the budget has no slot for; ``budget_of`` says what each layer has in the end."""
-        for layer in self.layers_of():
-            module, budget = layer.module, budget_of(layer)
-            outputs = module.outputs_first[0] // module.groups
-            unit = min(module.pattern.group, outputs) if isinstance(module.pattern, Slots) else 1
-            if 2 * budget < unit and not layer.name.endswith(".earlier"):
-                raise ArgumentError(
-                    f"growth: dendrites of layer {plain_name(self._parents[layer.name].name)!r} would share"
-                    f" {budget:.1f} active weights, less than one slot of {unit}: lower the sparsity, grow fewer"
-                    " generations, or leave the layer out of Growth(layers=...)"
-                )
-
     # Growing.
 
     def is_due(self, step: int) -> bool:
         """Whether a generation is to be grown after ``step``."""
         if self.finished or self.generation == self.growth.generations:
             return False
-        return step >= self.births[self.generation] if self.births else self.pending
+        if self.growth.at is None:
+            return self.plateau.seen and self.plateau.leaves_time(step)
+        return step >= self.growth.births(self.total_steps)[self.generation]
 
     def follow(self, step: int) -> bool:
         """Go along after every step; whether a generation is to be grown now."""
-        if self.cascading and step >= self.grown_at + self.cascade_steps:
+        if self.cascading and step >= self.grown_at + self.growth.cascade_steps(self.total_steps):
             self._set_cascading(False)
-        last_start = self.total_steps - self.cascade_steps - self.growth.patience - self.growth.trial
-        if not self.births and not self._validated_at and step >= max(last_start, 1):
-            raise ArgumentError(
-                f"growth waits for a plateau, and no score has come by step {step} of {self.total_steps}: call"
-                " perforator.validate(score) after each validation, or name times with Growth(at=...)"
-            )
+        self.plateau.check_begun(step)
         return self.is_due(step)
 
     def grow(self, step: int) -> list[TrainedLayer]:
@@ -152,11 +125,11 @@ class Grower:
                 "optimizer": copy.deepcopy(self.optimizer.state_dict()["state"]),
             }
             self.plateau.begin_trial()
-        self.pending, self.grown_at = False, step
+        self.grown_at = step
         generation = self.generation
         for dendrites in self._dendrites:
             dendrites.grow_to(generation + 1)
-        self._set_cascading(self.cascade_steps > 0)
+        self._set_cascading(self.growth.training == "cascade")
         self._note(step, generation, "grown")
         return self._generations[generation]
 
@@ -180,61 +153,25 @@ class Grower:
         """Whether the latest generation may still be rolled back."""
         return self.plateau.bar is not None
 
-    def validate(self, score: object, step: int) -> bool:
+    def validate(self, score: float, step: int) -> bool:
         """A validation score has come; whether a trial is to be ended now."""
-        score = checked_score(score)
         if self.on_trial and step == self.grown_at:  # nothing new has learned: this still is what was before
             self.plateau.begin_trial(score)
-            return False
-        if self.cascading:  # the neurons do not hear the new dendrites yet
-            return False
-        self._validated_at.append(step)
-        self.plateau.add(score)
-        if self.on_trial:
-            return self.plateau.decided or step >= self.total_steps
-        if not self.births and self.plateau.reached and not self.is_due(step):
-            self._see_plateau(step)
-        elif not self.births and len(self._validated_at) == 2:
-            self._check_pace(step)
+        elif not self.cascading:  # while it is, the neurons do not hear the new dendrites
+            self.plateau.add(score, step)
+            return self.plateau.decided(step)
         return False
 
     def end_trial(self, step: int) -> bool:
         """Keep the generation on trial if its scores say so; whether it was rolled back."""
-        kept = self.plateau.passed or not self.plateau.trial
-        best = max([*self.plateau.trial, *self.plateau.scores])
-        self.plateau.end_trial(kept)
+        generation, best = self.generation - 1, max(self.plateau.trial + self.plateau.scores)
+        kept = self.plateau.end_trial()
         snapshot, self.snapshot = self.snapshot, None
-        generation = self.generation - 1
         if not kept:
             assert snapshot is not None  # made when the trial began
             self._roll_back(snapshot)
         self._note(step, generation, "kept" if kept else "rolled back", best)
         return not kept
-
-    def _see_plateau(self, step: int) -> None:
-        if self.finished or self.generation == self.growth.generations:
-            return
-        if step + self.cascade_steps + self.growth.trial * self._pace() > self.total_steps:
-            self.finished = True
-            logger.info("step %d: a plateau, but too few steps are left to try more dendrites", step)
-        else:
-            self.pending = True
-
-    def _pace(self) -> float:
-        """Steps from one validation to the next, so far."""
-        between = len(self._validated_at) - 1
-        return (self._validated_at[-1] - self._validated_at[0]) / between if between else 1.0
-
-    def _check_pace(self, step: int) -> None:
-        pace = max(self._pace(), 1.0)
-        possible = 2 + (self.total_steps - step - self.cascade_steps) / pace
-        needed = self.growth.patience + 1 + self.growth.trial
-        if possible < needed:
-            raise ArgumentError(
-                f"growth waits for a plateau that cannot come: with one validation each {pace:.0f} steps a run of"
-                f" total_steps={self.total_steps} has {int(possible)}, patience and trial take {needed}; lower them,"
-                " validate more often, or name times with Growth(at=...)"
-            )
 
     def _roll_back(self, snapshot: dict[str, Any]) -> None:
         self.finished = True
@@ -288,11 +225,9 @@ class Grower:
         """What resuming needs besides the model's and the optimizer's state; on trial, what a rollback needs."""
         return {
             "plateau": self.plateau.state_dict(),
-            "pending": self.pending,
             "finished": self.finished,
             "grown_at": self.grown_at,
             "cascading": self.cascading,
-            "validated_at": list(self._validated_at),
             "events": [asdict(event) for event in self.events],
             "snapshot": copy.deepcopy(self.snapshot),
         }
@@ -301,36 +236,13 @@ class Grower:
         """Go on where :meth:`state_dict` was taken."""
         try:
             events = [GrowthEvent(**event) for event in state["events"]]
-            flags = [bool(state[name]) for name in ("pending", "finished", "cascading")]
-            grown_at, validated_at = int(state["grown_at"]), [int(step) for step in state["validated_at"]]
-            snapshot = copy.deepcopy(state["snapshot"])
+            finished, cascading = bool(state["finished"]), bool(state["cascading"])
+            grown_at, snapshot = int(state["grown_at"]), copy.deepcopy(state["snapshot"])
             self.plateau.load_state_dict(state["plateau"])
         except (KeyError, TypeError, ValueError) as error:
             raise StateError(f"the state is damaged: its growth cannot be read ({error!r})") from error
-        self.events, self.grown_at, self._validated_at, self.snapshot = events, grown_at, validated_at, snapshot
-        self.pending, self.finished, cascading = flags
+        self.events, self.grown_at, self.finished, self.snapshot = events, grown_at, finished, snapshot
         self._set_cascading(cascading)
-
-
-def _survey(growth: Growth, layers: Sequence[TrainedLayer]) -> list[Finding]:
-    """For each layer whether dendrites may grow on it, and if not, why."""
-    names = [plain_name(layer.name) for layer in layers]
-    for pattern in growth.layers:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise ArgumentError(
-                f"Growth(layers=...): {pattern!r} matches no dendritic layer; there are {', '.join(names)}"
-            )
-    findings = []
-    for name, layer in zip(names, layers, strict=True):
-        reason = why_not_growable(layer.module)
-        if not any(fnmatchcase(name, pattern) for pattern in growth.layers):
-            reason = "left out by the recipe's growth"
-        weights = 0 if reason else growth.generations * layer.module.mask.numel()
-        findings.append(Finding(f"{layer.name}.dendrites", "Dendrites", weights, reason))
-    if not any(finding.taken for finding in findings):
-        reasons = "; ".join(f"{finding.name}: {finding.reason}" for finding in findings)
-        raise ArgumentError(f"growth: no layer can grow dendrites: {reasons}; change Growth(layers=...) or drop growth")
-    return findings
 
 
 def _join_group(optimizer: Optimizer, beside: nn.Parameter, named: dict[str, nn.Parameter]) -> None:

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sparbor.allocation import divide, plan_growth
 from sparbor.dendrites import Dendrites
-from sparbor.distribution import Pool, pools
+from sparbor.distribution import Pool
 from sparbor.errors import ArgumentError, StateError
 from sparbor.grower import Grower, GrowthEvent
 from sparbor.modules import Mode, PAINeuronModule, refuse_other_state
@@ -90,15 +91,19 @@ class Perforator:
 
     def __init__(self, model: nn.Module, optimizer: Optimizer, recipe: Recipe, total_steps: int) -> None:
         self.timeline = recipe.timeline(total_steps)
-        self.findings: list[Finding] = survey(model, optimizer, recipe)
+        found = survey(model, optimizer, recipe)
+        taken, growing = [finding.name for finding in found if finding.taken], list[Finding]()
+        if recipe.growth is not None:
+            growing = plan_growth(model, optimizer, recipe, recipe.growth, taken, total_steps)
+        self.findings = found + growing
         self.model = model
         self.optimizer = optimizer
         self.recipe = recipe
         self.total_steps = total_steps
         self.steps = 0
         self._generator = torch.Generator().manual_seed(recipe.seed)
-        self._wrapped = [TrainedLayer(f.name, self._wrap(f.name)) for f in self.findings if f.taken]
-        self._grower = self._make_grower()
+        self._wrapped = [TrainedLayer(name, self._wrap(name)) for name in taken]
+        self._grower = self._make_grower(growing)
         self._divide_budget()
         self._stepping = False
         self._hooks = [
@@ -148,9 +153,8 @@ class Perforator:
         Raises:
             ArgumentError: the score is no finite number, or scores come too rarely for a plateau to be seen.
         """
-        if self._grower is None:
-            checked_score(score)
-        elif self._grower.validate(score, self.steps):
+        score = checked_score(score)
+        if self._grower is not None and self._grower.validate(score, self.steps):
             self._end_trial()
 
     def set_mode(self, mode: Mode) -> None:
@@ -245,26 +249,18 @@ class Perforator:
             _replace(self.model, name, module)
         return module
 
-    def _make_grower(self) -> Grower | None:
-        growth = self.recipe.growth
-        if growth is None:
+    def _make_grower(self, growing: list[Finding]) -> Grower | None:
+        if self.recipe.growth is None:
             return None
+        names = {finding.name for finding in growing if finding.taken}
+        layers = [layer for layer in self._wrapped if f"{layer.name}.dendrites" in names]
         random = torch.Generator().manual_seed(self.recipe.seed)  # its own: what SET grows does not depend on it
-        grower = Grower(growth, self.model, self.optimizer, self._wrapped, self, random, self.total_steps)
-        self.findings += grower.findings
-        layers = self._wrapped + grower.layers_of()
-        shared = {layers[index].name: pool for pool in self._pools(layers) for index in pool.layers}
-        grower.check_room(lambda layer: layer.module.mask.numel() * shared[layer.name].density)
-        return grower
-
-    def _pools(self, layers: list[TrainedLayer]) -> list[Pool]:
-        """How these layers share the budget, which is a share of the wrapped layers' weights whatever has grown."""
-        all_weights = sum(layer.module.mask.numel() for layer in layers)
-        density = (1 - self.recipe.sparsity) * sum(layer.module.mask.numel() for layer in self._wrapped) / all_weights
-        return pools(self.recipe.distribution, [layer.module.outputs_first for layer in layers], density)
+        return Grower(self.recipe.growth, self.model, self.optimizer, layers, self, random, self.total_steps)
 
     def _divide_budget(self) -> list[Pool]:
-        divided = self._pools(self._layers)
+        """How the layers share the budget now, which is a share of the wrapped ones' weights whatever has grown."""
+        shapes = [layer.module.outputs_first for layer in self._layers]
+        divided = divide(self.recipe, shapes[: len(self._wrapped)], shapes[len(self._wrapped) :])
         for pool in divided:
             for index in pool.layers:
                 self._layers[index].module.sparsity = 1 - pool.density

@@ -1,5 +1,6 @@
 """Validation scores: when they have stopped rising, and whether what was grown then made them rise again."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from numbers import Real
@@ -40,22 +41,33 @@ def noise(scores: Sequence[float]) -> float:
 
 
 class Plateau:
-    """Sees plateaus in a series of scores, and judges trials.
+    """Validation scores of a run: sees when they rise no more, and judges what was grown then.
 
-    ``scores`` are all so far but those of a trial that is going on, which are in ``trial``; ``bar`` is what the best of
-    these must exceed, ``None`` when nothing is on trial.
+    Attributes:
+        scores: all so far but those of a trial that is going on, which are in ``trial``.
+        bar: what the best score of the trial must exceed; ``None`` when nothing is on trial.
+        seen: whether a plateau was seen that no growth has answered yet.
     """
 
-    def __init__(self, growth: Growth) -> None:
+    def __init__(self, growth: Growth, total_steps: int) -> None:
         self.growth = growth
+        self.total_steps = total_steps
         self.scores: list[float] = []
         self.trial: list[float] = []
         self.bar: float | None = None
+        self.seen = False
         self._reference: float | None = None
         self._waited = 0
+        self._steps: list[int] = []
 
-    def add(self, score: float) -> None:
-        """A score has come."""
+    @property
+    def best(self) -> float | None:
+        """The best score, those of a trial that is going on aside."""
+        return max(self.scores, default=None)
+
+    def add(self, score: float, step: int) -> None:
+        """A score has come after ``step``; raises if at this pace no plateau can ever be seen."""
+        self._steps.append(step)
         if self.bar is not None:
             self.trial.append(score)
             return
@@ -64,16 +76,23 @@ class Plateau:
             self._reference, self._waited = score, 0
         else:
             self._waited += 1
+        if self.growth.at is None:
+            self.seen = self.seen or self._waited >= self.growth.patience
+            self._check_pace(step)
 
-    @property
-    def reached(self) -> bool:
-        """Whether no score has risen enough for as many validations as growth has patience."""
-        return self.bar is None and self._waited >= self.growth.patience
+    def leaves_time(self, step: int) -> bool:
+        """Whether growth after ``step`` could have its whole trial, scores coming as often as so far."""
+        alone = self.growth.cascade_steps(self.total_steps)
+        return step + alone + self.growth.trial * self._pace() <= self.total_steps
 
-    @property
-    def best(self) -> float | None:
-        """The best score before a trial that is going on, or of all."""
-        return max(self.scores, default=None)
+    def check_begun(self, step: int) -> None:
+        """Refuse to go on without a score where growth that waits for a plateau could not come any more."""
+        needed = self.growth.patience + self.growth.trial + self.growth.cascade_steps(self.total_steps)
+        if self.growth.at is None and not self._steps and step >= max(self.total_steps - needed, 1):
+            raise ArgumentError(
+                f"growth waits for a plateau, and no score has come by step {step} of {self.total_steps}: call"
+                " perforator.validate(score) after each validation, or name times with Growth(at=...)"
+            )
 
     def begin_trial(self, score: float | None = None) -> None:
         """From now on scores tell whether they rise above what they were, ``score`` included; there must be one."""
@@ -81,24 +100,44 @@ class Plateau:
             self.scores.append(score)
         window = self.scores[-(self.growth.patience + 2) :]
         self.bar = max(self.scores) + max(noise(window), self.growth.minimum_gain)
-        self.trial = []
-
-    @property
-    def decided(self) -> bool:
-        """Whether the trial has had all of its validations, or has passed already."""
-        return self.bar is not None and (len(self.trial) >= self.growth.trial or self.passed)
+        self.trial, self.seen = [], False
 
     @property
     def passed(self) -> bool:
         """Whether the best score of the trial is above the bar."""
         return self.bar is not None and max(self.trial, default=-math.inf) > self.bar
 
-    def end_trial(self, kept: bool) -> None:
-        """The scores of a trial count only if what was tried is kept."""
+    def decided(self, step: int) -> bool:
+        """Whether a trial has had all of its validations, has passed already, or ends with the run."""
+        out_of_time = len(self.trial) >= self.growth.trial or step >= self.total_steps
+        return self.bar is not None and (out_of_time or self.passed)
+
+    def end_trial(self) -> bool:
+        """Whether what was tried is kept, as it is if no score has come; else the trial's scores count no more."""
+        kept = self.passed or not self.trial
         if kept:
             self.scores += self.trial
         self.trial, self.bar = [], None
         self._reference, self._waited = self.best, 0
+        return kept
+
+    def _pace(self) -> float:
+        """Steps from one score to the next, so far."""
+        between = len(self._steps) - 1
+        return max((self._steps[-1] - self._steps[0]) / between if between > 0 else 1.0, 1.0)
+
+    def _check_pace(self, step: int) -> None:
+        if len(self._steps) != 2:
+            return
+        alone = self.growth.cascade_steps(self.total_steps)
+        possible = 2 + (self.total_steps - step - alone) / self._pace()
+        needed = self.growth.patience + 1 + self.growth.trial
+        if possible < needed:
+            raise ArgumentError(
+                f"growth waits for a plateau that cannot come: with a score each {self._pace():.0f} steps a run of"
+                f" total_steps={self.total_steps} has {int(possible)}, patience and trial take {needed}; lower them,"
+                " validate more often, or name times with Growth(at=...)"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -106,19 +145,18 @@ class Plateau:
             "scores": list(self.scores),
             "trial": list(self.trial),
             "bar": self.bar,
+            "seen": self.seen,
             "reference": self._reference,
             "waited": self._waited,
+            "steps": list(self._steps),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken."""
-        try:
-            scores, trial, bar = list(state["scores"]), list(state["trial"]), state["bar"]
-            reference, waited = state["reference"], state["waited"]
-            numbers = [*scores, *trial, waited, *(each for each in (bar, reference) if each is not None)]
-            good = all(isinstance(each, (int, float)) for each in numbers)
-        except (KeyError, TypeError) as error:
-            raise StateError(f"the state is damaged: its scores lack {error}") from error
-        if not good:
-            raise StateError(f"the state is damaged: its scores are {state!r}")
-        self.scores, self.trial, self.bar, self._reference, self._waited = scores, trial, bar, reference, waited
+        lists = [list(state[name]) for name in ("scores", "trial", "steps")]
+        single = [state[name] for name in ("bar", "reference", "seen", "waited")]
+        numbers = [*itertools.chain(*lists), *single]
+        if not all(each is None or isinstance(each, (int, float)) for each in numbers):
+            raise StateError(f"the state is damaged: its validation scores are {state!r}")
+        self.scores, self.trial, self._steps = lists
+        self.bar, self._reference, self.seen, self._waited = single
