@@ -32,10 +32,9 @@ def divide(recipe: Recipe, wrapped: Sequence[Shape], grown: Sequence[Shape]) -> 
 
 
 def plan_growth(
-    model: nn.Module, optimizer: Optimizer, recipe: Recipe, growth: Growth, taken: Sequence[str], total_steps: int
+    model: nn.Module, optimizer: Optimizer, recipe: Recipe, growth: Growth, taken: Sequence[str]
 ) -> list[Finding]:
     """For each layer that is ``taken`` whether dendrites may grow on it; raises if they cannot grow as planned."""
-    growth.check_fits(total_steps)
     if isinstance(optimizer, torch.optim.LBFGS):
         raise ArgumentError("growth with LBFGS: its history is of all parameters at once; use another optimizer")
     layers = {name: _plain(model.get_submodule(name)) for name in taken}

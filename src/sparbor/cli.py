@@ -61,6 +61,7 @@ def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of initial weights and batches (default: 0)")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="of Adam, constant (default: 0.001)")
+    parser.add_argument("--dendrites", type=int, default=0, help="generations of dendrites to grow (default: 0)")
     parser.add_argument(
         "--data-dir", type=Path, help="directory or archive with the data set (default: find or fetch it)"
     )
@@ -120,6 +121,7 @@ def run_benchmark(options: argparse.Namespace) -> None:
         data_dir=options.data_dir,
         device=options.device,
         learning_rate=options.learning_rate,
+        dendrites=options.dendrites,
     )
     choose_kernel_set()  # the model is deployed in the end: a missing engine should not wait for the training
     report.prepare(options.out)

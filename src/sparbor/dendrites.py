@@ -1,7 +1,7 @@
 """Grown dendrites: sparse, non-linear sub-units that compute before the neurons of a layer do."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -127,6 +127,24 @@ class GrownLayer(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The layer's output with its dendrites'."""
         return self.dendrites(self.main_module(*args, **kwargs), *args, **kwargs)
+
+
+def regrow(model: nn.Module, state_dict: Mapping[str, Tensor]) -> nn.Module:
+    """Give a plain model the dendrites of the unwrapped model that ``state_dict`` is from, in place, to load it then.
+
+    >>> from torch import nn
+    >>> model = regrow(nn.Sequential(nn.Linear(4, 3)), {"0.dendrites.grown": torch.tensor(2)})
+    >>> [tuple(parameter.shape) for parameter in model[0].dendrites[1].parameters()]
+    [(3,), (3, 4), (3,), (3, 3)]
+    """
+    for key, grown in state_dict.items():
+        path, _, end = key.rpartition(".dendrites.")
+        if end == "grown":
+            main = PAINeuronModule(model.get_submodule(path), path)
+            main.dendrites = Dendrites([Dendrite(main, n, torch.Generator()) for n in range(int(grown))], int(grown))
+            parent, _, child = path.rpartition(".")
+            setattr(model.get_submodule(parent), child, main.unwrap())
+    return model
 
 
 def why_not_growable(layer: nn.Module) -> str | None:

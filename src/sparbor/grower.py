@@ -49,13 +49,14 @@ class Grower:
         keeper: Keeper,
         random: torch.Generator,
         total_steps: int,
+        settled: int,
     ) -> None:
         self.growth = growth
         self.model = model
         self.optimizer = optimizer
         self.total_steps = total_steps
         self.events: list[GrowthEvent] = []
-        self.plateau = Plateau(growth, total_steps)
+        self.plateau = Plateau(growth, total_steps, settled)
         self.finished = False  # something was rolled back: nothing more is grown
         self.grown_at = 0
         self.snapshot: dict[str, Any] | None = None

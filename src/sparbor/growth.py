@@ -23,13 +23,13 @@ class Growth:
         generations: how many are grown, at most.
         at: when each is grown, in shares of the run, ascending. ``None``: a generation is grown when the validation
             score, of which ``perforator.validate(score)`` tells, has not risen by more than ``minimum_gain`` for
-            ``patience`` validations.
+            ``patience`` validations. Scores count once the final sparsity is reached: until then it moves them.
         patience: validations without a gain that make a plateau.
         minimum_gain: what counts as a gain, in the score's own unit.
         trial: validations after a growth at which the latest it is decided whether it stays: if their best score is
             above the best one before by more than ``minimum_gain`` and more than the noise of the scores (see
             :func:`sparbor.plateau.noise`). Else it is rolled back, and nothing more is grown. A growth at a fixed time
-            is on trial only if a score was known before it.
+            is on trial only if a score that counts was known before it.
         training: ``"gradient"``: a new generation learns with everything else. ``"cascade"``: at first it alone
             learns, to have the greatest covariance with the error that its neuron leaves (Fahlman & Lebiere 1990, "The
             Cascade-Correlation Learning Architecture").
@@ -103,11 +103,11 @@ class Growth:
         """For how many steps a new generation learns alone."""
         return max(1, round(self.cascade * total_steps)) if self.training == "cascade" else 0
 
-    def check_fits(self, total_steps: int) -> None:
-        """Refuse a plan that a run of ``total_steps`` has no room for."""
+    def check_fits(self, total_steps: int, settled: int = 0) -> None:
+        """Refuse a plan that a run of ``total_steps``, whose sparsity is reached at ``settled``, has no room for."""
         alone = self.cascade_steps(total_steps)
         if self.at is None:
-            least = self.patience + 1 + alone + self.trial  # with a validation after every step
+            least = settled + self.patience + 1 + alone + self.trial  # with a validation after every step
             if least > total_steps:
                 raise ArgumentError(
                     f"Growth(patience={self.patience}, trial={self.trial}): no plateau can be seen and tried within"

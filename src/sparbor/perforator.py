@@ -65,7 +65,8 @@ def unwrap(model: nn.Module) -> nn.Module:
     """Give the plain model back, in place: dropped weights are zero, masks and hooks are gone.
 
     Works on a model that was perforated, on one whose layers were wrapped by hand, and on copies of both. A layer that
-    has grown dendrites becomes a :class:`sparbor.dendrites.GrownLayer` of plain layers, which computes the same.
+    has grown dendrites becomes a :class:`sparbor.dendrites.GrownLayer` of plain layers, which computes the same;
+    :func:`sparbor.dendrites.regrow` makes one to load its state dict into.
     """
     if not isinstance(model, nn.Module):
         raise ArgumentError(f"model is a {type(model).__name__}: must be a torch.nn.Module")
@@ -90,15 +91,16 @@ class Perforator:
     """
 
     def __init__(self, model: nn.Module, optimizer: Optimizer, recipe: Recipe, total_steps: int) -> None:
+        self.recipe = recipe
         self.timeline = recipe.timeline(total_steps)
         found = survey(model, optimizer, recipe)
         taken, growing = [finding.name for finding in found if finding.taken], list[Finding]()
         if recipe.growth is not None:
-            growing = plan_growth(model, optimizer, recipe, recipe.growth, taken, total_steps)
+            growing = plan_growth(model, optimizer, recipe, recipe.growth, taken)
+            recipe.growth.check_fits(total_steps, self._settled)
         self.findings = found + growing
         self.model = model
         self.optimizer = optimizer
-        self.recipe = recipe
         self.total_steps = total_steps
         self.steps = 0
         self._generator = torch.Generator().manual_seed(recipe.seed)
@@ -249,13 +251,20 @@ class Perforator:
             _replace(self.model, name, module)
         return module
 
+    @property
+    def _settled(self) -> int:
+        """The step from which on the schedule changes the density no more."""
+        return self.timeline.ramp_end if self.recipe.sparsity else 0
+
     def _make_grower(self, growing: list[Finding]) -> Grower | None:
         if self.recipe.growth is None:
             return None
         names = {finding.name for finding in growing if finding.taken}
         layers = [layer for layer in self._wrapped if f"{layer.name}.dendrites" in names]
         random = torch.Generator().manual_seed(self.recipe.seed)  # its own: what SET grows does not depend on it
-        return Grower(self.recipe.growth, self.model, self.optimizer, layers, self, random, self.total_steps)
+        return Grower(
+            self.recipe.growth, self.model, self.optimizer, layers, self, random, self.total_steps, self._settled
+        )
 
     def _divide_budget(self) -> list[Pool]:
         """How the layers share the budget now, which is a share of the wrapped ones' weights whatever has grown."""
@@ -333,12 +342,9 @@ class Perforator:
 
     def _end_trial(self) -> None:
         assert self._grower is not None
-        grown_at = self._grower.grown_at
         if self._grower.end_trial(self.steps):
             self._forget_gradients()
             self._divide_budget()
-            if self.steps >= self.timeline.switch and self.timeline.progress(grown_at) < 1:
-                self._rewire_all(drop=0.0)  # the schedule has gone on meanwhile
 
     def _topology(self, layer: TrainedLayer) -> Topology:
         module = layer.module

@@ -43,15 +43,18 @@ def noise(scores: Sequence[float]) -> float:
 class Plateau:
     """Validation scores of a run: sees when they rise no more, and judges what was grown then.
 
+    Scores count from step ``settled`` on: before it sparsity changes, and the scores with it.
+
     Attributes:
-        scores: all so far but those of a trial that is going on, which are in ``trial``.
+        scores: those that count, but for those of a trial that is going on, which are in ``trial``.
         bar: what the best score of the trial must exceed; ``None`` when nothing is on trial.
         seen: whether a plateau was seen that no growth has answered yet.
     """
 
-    def __init__(self, growth: Growth, total_steps: int) -> None:
+    def __init__(self, growth: Growth, total_steps: int, settled: int = 0) -> None:
         self.growth = growth
         self.total_steps = total_steps
+        self.settled = settled
         self.scores: list[float] = []
         self.trial: list[float] = []
         self.bar: float | None = None
@@ -70,12 +73,12 @@ class Plateau:
         self._steps.append(step)
         if self.bar is not None:
             self.trial.append(score)
-            return
-        self.scores.append(score)
-        if self._reference is None or score > self._reference + self.growth.minimum_gain:
-            self._reference, self._waited = score, 0
-        else:
-            self._waited += 1
+        elif step >= self.settled:
+            self.scores.append(score)
+            if self._reference is None or score > self._reference + self.growth.minimum_gain:
+                self._reference, self._waited = score, 0
+            else:
+                self._waited += 1
         if self.growth.at is None:
             self.seen = self.seen or self._waited >= self.growth.patience
             self._check_pace(step)
@@ -130,13 +133,13 @@ class Plateau:
         if len(self._steps) != 2:
             return
         alone = self.growth.cascade_steps(self.total_steps)
-        possible = 2 + (self.total_steps - step - alone) / self._pace()
+        possible = len(self.scores) + (self.total_steps - max(step, self.settled) - alone) / self._pace()
         needed = self.growth.patience + 1 + self.growth.trial
         if possible < needed:
             raise ArgumentError(
                 f"growth waits for a plateau that cannot come: with a score each {self._pace():.0f} steps a run of"
-                f" total_steps={self.total_steps} has {int(possible)}, patience and trial take {needed}; lower them,"
-                " validate more often, or name times with Growth(at=...)"
+                f" total_steps={self.total_steps} has {int(possible)} when its sparsity is reached, patience and trial"
+                f" take {needed}; lower them, validate more often, or name times with Growth(at=...)"
             )
 
     def state_dict(self) -> dict[str, Any]:

@@ -172,6 +172,8 @@ def _train_epoch(
             f"the {arm.name} model's training loss is {training_loss} in epoch {epoch}: lower the learning rate"
         )
     accuracy = accuracy_percent(arm.model, split.validation)
+    if arm.perforator:
+        arm.perforator.validate(accuracy)
     return Epoch(epoch, training_loss, accuracy, arm.density(), time.perf_counter() - start)
 
 

@@ -8,8 +8,10 @@ import torch
 
 from sparbor.benchmark.models import TASKS, Task
 from sparbor.errors import ArgumentError
+from sparbor.growth import Growth
 from sparbor.modules import check_sparsity
 from sparbor.recipe import LARGEST_SEED, Recipe
+from sparbor.schedule import Schedule
 
 WARMUP_EPOCHS = 2
 
@@ -25,6 +27,7 @@ class Job:
     data_dir: Path | None = None
     device: str = "cpu"
     learning_rate: float = 1e-3
+    dendrites: int = 0
 
     def __post_init__(self) -> None:
         if self.dataset not in TASKS:
@@ -35,6 +38,8 @@ class Job:
             raise ArgumentError(f"seed={self.seed}: must be a whole number from 0 to {LARGEST_SEED - 1}")
         if not 0 < self.learning_rate < math.inf:
             raise ArgumentError(f"learning_rate={self.learning_rate}: must be a positive number")
+        if self.dendrites < 0:
+            raise ArgumentError(f"dendrites={self.dendrites}: must be at least 0, the generations to grow")
         check_sparsity(self.sparsity)
         _check_device(self.device)
 
@@ -46,7 +51,17 @@ class Job:
     def recipe(self) -> Recipe:
         """The task's recipe at the job's sparsity, dense for the first two epochs but never over a third."""
         schedule = replace(self.task.recipe.schedule, warmup=min(WARMUP_EPOCHS / self.epochs, 1 / 3))
-        return replace(self.task.recipe, sparsity=self.sparsity, schedule=schedule)
+        growth = _growth(self.dendrites, schedule) if self.dendrites else self.task.recipe.growth
+        return replace(self.task.recipe, sparsity=self.sparsity, schedule=schedule, growth=growth)
+
+
+def _growth(generations: int, schedule: Schedule) -> Growth:
+    """Evenly spaced from the switch to dendrite mode to where the final sparsity is reached.
+
+    So what is grown goes through the ramp with everything else, and what is worth most is kept.
+    """
+    between = (schedule.ramp_end - schedule.warmup) / generations
+    return Growth(generations, at=tuple(schedule.warmup + between * number for number in range(generations)))
 
 
 def _check_device(device: str) -> None:
