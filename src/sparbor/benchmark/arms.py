@@ -82,8 +82,11 @@ class Arm:
         """Let the optimizer step, and note what that did to the topology."""
         self.optimizer.step()
         self.optimizer.zero_grad()
-        if self.perforator and self.perforator.timeline.rewires(self.perforator.steps):
-            self.changes.append(Change(self.perforator.steps, self.density()))
+        if self.perforator is None:
+            return
+        step, growths = self.perforator.steps, self.perforator.growth_events
+        if self.perforator.timeline.rewires(step) or (growths and growths[-1].step == step):
+            self.changes.append(Change(step, self.density()))
 
 
 def load_split(job: Job) -> Split:
