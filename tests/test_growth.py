@@ -58,7 +58,10 @@ def test_a_recipe_without_growth_is_written_as_before_there_was_any() -> None:
         ({"layers": "fc1"}, r"Growth\(layers='fc1'\): layers must be a tuple of layer names"),
         ({"layers": ()}, r"Growth\(layers=\(\)\)"),
         ({"at": 0.5}, r"Growth\(at=0\.5\): at must be a tuple of shares of the run"),
-        ({"at": (1.0,)}, r"Growth\(at=\(1\.0,\)\): at must be a tuple of shares of the run, each at least 0 and below 1"),
+        (
+            {"at": (1.0,)},
+            r"Growth\(at=\(1\.0,\)\): at must be a tuple of shares of the run, each at least 0 and below 1",
+        ),
         ({"at": (0.3, 0.6)}, r"Growth\(generations=1, at=\(0\.3, 0\.6\)\): at must have one time for each generation"),
         ({"generations": 2, "at": (0.6, 0.3)}, r"Growth\(at=\(0\.6, 0\.3\)\): the times must ascend"),
     ],
@@ -83,8 +86,16 @@ def test_over_a_run() -> None:
     [
         (Growth(patience=8, trial=5), 0, r"no plateau can be seen and tried within total_steps=10, it takes 14; lower"),
         (Growth(patience=1, trial=1), 8, r"within total_steps=10, it takes 11"),
-        (Growth(at=(0.95,), training="cascade", cascade=0.1), 0, r"after step 9 has 1 steps until the run ends, it nee"),
-        (Growth(2, at=(0.5, 0.55)), 0, r"a generation grown after step 5 has 0 steps until the next one, it needs more"),
+        (
+            Growth(at=(0.95,), training="cascade", cascade=0.1),
+            0,
+            r"after step 9 has 1 steps until the run ends, it nee",
+        ),
+        (
+            Growth(2, at=(0.5, 0.55)),
+            0,
+            r"a generation grown after step 5 has 0 steps until the next one, it needs more",
+        ),
     ],
 )
 def test_what_a_run_has_no_room_for(growth: Growth, settled: int, text: str) -> None:

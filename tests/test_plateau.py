@@ -99,7 +99,9 @@ def test_scores_that_come_too_rarely_or_never() -> None:
     growth = Growth(patience=3, trial=3)
     plateau = Plateau(growth, 100)
     plateau.add(1.0, 17)
-    with pytest.raises(ArgumentError, match=r"a score each 17 steps a run of total_steps=100 has 5 when its.*take 7; low"):
+    with pytest.raises(
+        ArgumentError, match=r"a score each 17 steps a run of total_steps=100 has 5 when its.*take 7; low"
+    ):
         plateau.add(1.0, 34)
     plateau = Plateau(growth, 100, settled=60)
     plateau.add(1.0, 10)

@@ -156,12 +156,13 @@ class Grower:
 
     def validate(self, score: float, step: int) -> bool:
         """A validation score has come; whether a trial is to be ended now."""
-        if self.on_trial and step == self.grown_at:  # nothing new has learned: this still is what was before
-            self.plateau.begin_trial(score)
-        elif not self.cascading:  # while it is, the neurons do not hear the new dendrites
-            self.plateau.add(score, step)
-            return self.plateau.decided(step)
-        return False
+        unheard = self.generation > 0 and step <= self.grown_at + self.growth.cascade_steps(self.total_steps)
+        if unheard:  # no neuron has learned to hear what is new: a score says nothing of it
+            if self.on_trial and step == self.grown_at:
+                self.plateau.begin_trial(score)  # but it still is one of what was before
+            return False
+        self.plateau.add(score, step)
+        return self.plateau.decided(step)
 
     def end_trial(self, step: int) -> bool:
         """Keep the generation on trial if its scores say so; whether it was rolled back."""

@@ -79,8 +79,8 @@ class Plateau:
                 self._reference, self._waited = score, 0
             else:
                 self._waited += 1
+            self.seen = self.growth.at is None and self._waited >= self.growth.patience
         if self.growth.at is None:
-            self.seen = self.seen or self._waited >= self.growth.patience
             self._check_pace(step)
 
     def leaves_time(self, step: int) -> bool:
