@@ -14,7 +14,16 @@ import sparbor
 REPOSITORY = Path(__file__).resolve().parent.parent
 SOURCES = sorted(Path(sparbor.__file__).parent.glob("*.py"))
 BY_NAME = {path.stem: path for path in SOURCES}
-LEVEL = {"errors": 0, "matrix": 1, "pattern": 1, "schedule": 1, "distribution": 1, "growth": 1, "cascade": 1} | {
+LEVEL = {
+    "errors": 0,
+    "matrix": 1,
+    "pattern": 1,
+    "schedule": 1,
+    "distribution": 1,
+    "growth": 1,
+    "cascade": 1,
+    "resuming": 1,
+} | {
     "rewire": 2,
     "plateau": 2,
     "modules": 3,
@@ -22,6 +31,7 @@ LEVEL = {"errors": 0, "matrix": 1, "pattern": 1, "schedule": 1, "distribution": 
     "trained_layer": 4,
     "recipe": 4,
     "survey": 5,
+    "allocation": 6,
     "grower": 6,
     "perforator": 7,
 }

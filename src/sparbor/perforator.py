@@ -15,12 +15,12 @@ from sparbor.grower import Grower, GrowthEvent
 from sparbor.modules import Mode, PAINeuronModule, refuse_other_state
 from sparbor.plateau import checked_score
 from sparbor.recipe import Recipe
+from sparbor.resuming import STATE_VERSION, check_same_run
 from sparbor.rewire import Topology, reset_state, rewire
 from sparbor.survey import Finding, plain_name, survey, table
 from sparbor.trained_layer import TrainedLayer
 
 logger = logging.getLogger("sparbor")
-STATE_VERSION = 1
 
 
 def perforate(
@@ -194,21 +194,7 @@ class Perforator:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken; a state of another model, recipe or version is refused."""
-        if not isinstance(state, dict):
-            raise StateError(f"the perforator's state is a {type(state).__name__}: pass what state_dict() gave")
-        if state.get("version") != STATE_VERSION:
-            raise StateError(
-                f"perforator state of version {state.get('version')!r}: this release reads version {STATE_VERSION};"
-                " resume with the release that wrote it"
-            )
-        own = self.state_dict()
-        for part, remedy in (
-            ("layers", "load it into the model it was saved from"),
-            ("recipe", "pass the recipe it was saved with to sparbor.perforate()"),
-            ("total_steps", "pass the total_steps it was saved with to sparbor.perforate()"),
-        ):
-            if state.get(part) != own[part]:
-                raise StateError(f"the state has other {part} ({_difference(state.get(part), own[part])}): {remedy}")
+        check_same_run(state, self.state_dict())
         steps, generator = state.get("steps"), state.get("generator")
         if not isinstance(steps, int) or steps < 0 or not isinstance(generator, Tensor):
             raise StateError(f"the state is damaged: steps={steps!r} and a {type(generator).__name__} as generator")
@@ -366,10 +352,3 @@ def _replace(model: nn.Module, path: str, module: nn.Module) -> None:
 
 def _named_dendritic(model: nn.Module) -> dict[str, PAINeuronModule]:
     return {plain_name(name): part for name, part in model.named_modules() if isinstance(part, PAINeuronModule)}
-
-
-def _difference(theirs: Any, ours: Any) -> str:
-    if not isinstance(theirs, dict) or not isinstance(ours, dict):
-        return f"{theirs!r} where this run has {ours!r}"
-    names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
-    return "; ".join(f"{name}: {theirs.get(name)!r} where this run has {ours.get(name)!r}" for name in names[:3])
