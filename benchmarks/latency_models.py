@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from sparbor import PAINeuronModule, Slots, unwrap
 from sparbor.benchmark.models import cifar10_cnn
 from sparbor.distribution import Distribution, pools
-from sparbor.modules import why_not_wrappable
+from sparbor.layers import why_not_wrappable
 from sparbor.rewire import magnitude_mask
 
 

@@ -15,11 +15,12 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import sparbor
-from sparbor import NM, Growth, PAINeuronModule, Perforator, Recipe, Schedule, Slots, Unstructured
+from sparbor import NM, Growth, PAINeuronModule, Perforator, Recipe, Schedule, Slots, Unstructured, regroup
 from sparbor.benchmark.measure import parameter_counts
 from sparbor.dendrites import Dendrites
 from sparbor.errors import ArgumentError, StateError
 from sparbor.grower import GrowthEvent
+from sparbor.pattern import slot_counts
 
 torch.set_num_threads(1)
 
@@ -135,8 +136,8 @@ def test_what_has_not_grown_is_left_alone(training: Any) -> None:
     for key, value in plain.state_dict().items():
         assert torch.equal(value, state[key])
     train(model, optimizer, 12, 19)
-    later = [key for key in state if "dendrites.1" in key]
-    assert len(later) == 4 * (1 + 2 + 2 * 2 + 1)
+    later = [key for key, _ in model.named_parameters() if "dendrites.1" in key]
+    assert len(later) == 4 * (1 + 2 + 1)
     assert all(torch.equal(first[key], model.state_dict()[key]) for key in later)
     strengths = [dendrite.strength for part in grown_parts(model) for dendrite in list(part)[1:]]
     assert not any(strength in optimizer.state or strength.grad is not None for strength in strengths)
@@ -443,6 +444,34 @@ def test_the_whole_way_to_the_engine_and_back_to_a_plain_model() -> None:
     sparbor.perforate(model, torch.optim.SGD(model.parameters(), 0.1), total_steps=10)
 
 
+def test_dendrites_stand_in_the_order_of_their_neurons() -> None:
+    """Regrouping at the switch reorders what grew before and what grows later; a deployed copy moves all of it."""
+    model, optimizer, perforator = start(Recipe(0.7, schedule=SCHEDULE, growth=Growth(2, at=(0.0, 0.7))))
+    assert all("dendrites" not in name for name in perforator.orders.reasons)
+    train(model, optimizer, TOTAL)
+    arranged = {name for name, module in perforator.modules.items() if module.is_arranged()}
+    assert arranged == {
+        *("0", "0.dendrites.0.inputs", "0.dendrites.1.inputs", "0.dendrites.1.earlier"),
+        *("6", "6.dendrites.0.inputs", "6.dendrites.1.inputs", "6.dendrites.1.earlier"),
+        *("8", "8.dendrites.0.inputs", "8.dendrites.1.inputs"),
+    } - {"0", "0.dendrites.0.inputs", "0.dendrites.1.inputs", "0.dendrites.1.earlier"}
+    first, second = perforator.modules["6.dendrites.0.inputs"], perforator.modules["6.dendrites.1.earlier"]
+    assert torch.equal(first.neuron_order, perforator.modules["6"].neuron_order)
+    assert torch.equal(second.input_order, first.neuron_order)
+    for module in perforator.modules.values():
+        counts = slot_counts(module.to_matrix(module.mask), Slots(), module.groups)
+        neurons = module.outputs_first[0] // module.groups
+        sizes = torch.tensor([len(part) for part in torch.arange(neurons).split(16)] * module.groups)
+        assert (counts * sizes[:, None]).sum() == module.mask.sum(), "whole slots, in that order"
+    x = torch.randn(4, 3, 8, 8)
+    moved = regroup.arranged(model.eval())
+    assert moved is not model
+    torch.testing.assert_close(moved(x), model(x))
+    order = perforator.modules["6"].neuron_order
+    twin = moved[6].dendrites[0]  # type: ignore[union-attr, index]
+    assert torch.equal(twin.strength, model[6].dendrites[0].strength[order])  # type: ignore[union-attr, index]
+
+
 def test_compiled_models_grow() -> None:
     recipe = Recipe(0.7, schedule=SCHEDULE, growth=Growth(at=(0.3,), training="cascade", cascade=0.1))
     model, optimizer, _ = start(recipe)
@@ -509,7 +538,7 @@ def test_what_grows_and_what_does_not_is_listed() -> None:
     assert findings(Growth(at=(0.5,), layers=("0", "[23]")), model) == {
         "0.dendrites": None,
         "2.dendrites": None,
-        "3.dendrites": "a Mine may compute something else than the layer it inherits from",
+        "3.dendrites": "not a Linear, Conv1d/2d/3d or ConvTranspose1d/2d/3d layer itself, but a Mine",
     }
     model = nn.Sequential(nn.Linear(64, 32), nn.Linear(32, 16))
     assert findings(Growth(at=(0.5,), layers=("0",)), model)["1.dendrites"] == "left out by the recipe's growth"
@@ -528,7 +557,7 @@ def test_what_grows_and_what_does_not_is_listed() -> None:
         (
             lambda: nn.Sequential(Mine(64, 32)),
             Recipe(0.5, growth=Growth()),
-            r"growth: no layer can grow dendrites \(0\.dendrites: a Mine may .*\): change Growth\(layers=\.\.\.\)",
+            r"growth: no layer can grow dendrites \(0\.dendrites: not a Linear, .* but a Mine\): change Growth\(layers",
         ),
         (
             lambda: nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 16)),

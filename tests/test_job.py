@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 import torch
 
+import sparbor
 from sparbor import Recipe
 from sparbor.benchmark.job import Job
 from sparbor.benchmark.measure import parameter_counts
 from sparbor.benchmark.models import TASKS
+from sparbor.errors import ArgumentError
 from sparbor.schedule import Schedule
 
 
-@pytest.mark.parametrize(("name", "parameters"), [("mnist", 269_322), ("cifar10", 2_122_186)])
-def test_networks_are_the_missions(name: str, parameters: int) -> None:
+@pytest.mark.parametrize(("name", "parameters"), [("mnist", 269_322), ("cifar10", 2_122_186), ("mnist-vit", 71_946)])
+def test_networks_are_what_they_are_said_to_be(name: str, parameters: int) -> None:
     task = TASKS[name]
     network = task.build()
     assert network(torch.zeros(3, *task.image_shape)).shape == (3, task.classes)
@@ -52,3 +54,24 @@ def test_dendrites_are_grown_from_the_switch_to_the_final_sparsity() -> None:
 @pytest.mark.parametrize(("epochs", "warmup"), [(1, 1 / 3), (6, 1 / 3), (8, 1 / 4)])
 def test_warm_up_is_two_epochs_and_never_over_a_third(epochs: int, warmup: float) -> None:
     assert Job(epochs=epochs).recipe().schedule.warmup == warmup
+
+
+def test_a_job_may_ask_for_another_network_on_its_data_set() -> None:
+    assert Job().task is TASKS["mnist"]
+    job = Job(network="mnist-vit")
+    assert (job.dataset, job.task_name, job.task) == ("mnist", "mnist-vit", TASKS["mnist-vit"])
+    with pytest.raises(ArgumentError, match=r"^dataset='mnist-vit': must be one of 'mnist', 'cifar10'$"):
+        Job(dataset="mnist-vit")
+    with pytest.raises(ArgumentError, match=r"^network='mnist-vit': must be one of 'cifar10', which take cifar10$"):
+        Job(dataset="cifar10", network="mnist-vit")
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_tasks_say_whether_the_engine_runs_them(name: str) -> None:
+    task = TASKS[name]
+    example = torch.zeros(1, *task.image_shape)
+    if task.on_engine:
+        assert sparbor.deploy(task.build(), example).output_shape == (task.classes,)
+    else:
+        with pytest.raises(ArgumentError, match="is an operation the engine does not know"):
+            sparbor.deploy(task.build(), example)

@@ -184,7 +184,14 @@ def test_wrapping_copies_nothing_and_computes_nothing() -> None:
 def test_a_strict_state_dict_carries_mask_and_mode() -> None:
     module = dendritic()
     state = module.state_dict()
-    assert set(state) == {"mask", "dendrite_mode", "main_module.weight", "main_module.bias"}
+    assert set(state) == {
+        "mask",
+        "dendrite_mode",
+        "neuron_order",
+        "input_order",
+        "main_module.weight",
+        "main_module.bias",
+    }
     other = PAINeuronModule(nn.Linear(70, 35), "other")
     other.load_state_dict(state, strict=True)
     assert other.mode == "d"
@@ -352,7 +359,7 @@ def test_unwrap_of_a_bare_module_and_of_a_plain_model() -> None:
         (
             nn.ReLU(),
             {},
-            r"'x' \(ReLU\) cannot become dendritic: not a Linear, Conv1d/2d/3d or ConvTranspose1d/2d/3d layer",
+            r"'x' \(ReLU\) cannot become dendritic: not a Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d or Multi",
         ),
         (nn.Conv2d(32, 32, 3, groups=32), {}, r"'x' \(Conv2d\).*1 outputs in each convolution group, a slot needs 16"),
         (nn.ConvTranspose2d(32, 30, 3, groups=2), {}, r"15 outputs in each convolution group, a slot needs 16"),

@@ -14,26 +14,23 @@ import sparbor
 REPOSITORY = Path(__file__).resolve().parent.parent
 SOURCES = sorted(Path(sparbor.__file__).parent.glob("*.py"))
 BY_NAME = {path.stem: path for path in SOURCES}
-LEVEL = {
-    "errors": 0,
-    "matrix": 1,
-    "pattern": 1,
-    "schedule": 1,
-    "distribution": 1,
+LEVEL = {"errors": 0, "matrix": 1, "pattern": 1, "schedule": 1, "distribution": 1, "layers": 2, "rewire": 2} | {
     "growth": 1,
     "cascade": 1,
     "resuming": 1,
-} | {
-    "rewire": 2,
     "plateau": 2,
-    "modules": 3,
-    "dendrites": 4,
-    "trained_layer": 4,
-    "recipe": 4,
-    "survey": 5,
-    "allocation": 6,
-    "grower": 6,
-    "perforator": 7,
+    "grouping": 2,
+    "wrapping": 3,
+    "modules": 4,
+    "dendrites": 5,
+    "trained_layer": 5,
+    "recipe": 5,
+    "survey": 6,
+    "chains": 6,
+    "regroup": 7,
+    "allocation": 7,
+    "grower": 7,
+    "perforator": 8,
 }
 TRAINING = [name for name in LEVEL if name != "errors"]
 

@@ -42,7 +42,7 @@ def test_taken_and_not_taken() -> None:
         nn.LSTM(4, 4),
         nn.Linear(0, 4),
     )
-    other = "not a Linear, Conv1d/2d/3d or ConvTranspose1d/2d/3d layer"
+    other = "not a Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d or MultiheadAttention layer"
     assert reasons(model) == {
         "0": None,
         "1": None,
@@ -78,7 +78,10 @@ class Rooted(nn.Module):
 
 def test_a_model_with_parameters_of_its_own() -> None:
     model = Rooted()
-    assert reasons(model) == {"": "not a Linear, Conv1d/2d/3d or ConvTranspose1d/2d/3d layer", "head": None}
+    assert reasons(model) == {
+        "": "not a Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d or MultiheadAttention layer",
+        "head": None,
+    }
     sparbor.perforate(model, torch.optim.SGD(model.parameters(), 0.1), total_steps=1)
     assert isinstance(model.head, PAINeuronModule)
     model(torch.randn(2, 4)).sum().backward()
@@ -158,12 +161,22 @@ def test_lazy_layers() -> None:
     assert reasons(model) == {"0": None}
 
 
-def test_attention_is_listed_with_its_projection() -> None:
-    found = reasons(nn.TransformerEncoderLayer(16, 2, 32))
-    assert found["self_attn"] == "not a Linear, Conv1d/2d/3d or ConvTranspose1d/2d/3d layer"
-    assert found["self_attn.out_proj"] is None
-    assert found["linear1"] is None
-    assert "norm1" in found
+def test_attention_is_listed_by_its_projections() -> None:
+    found = look(nn.TransformerEncoderLayer(16, 2, 32))
+    assert found["self_attn.in_proj_weight"] == Finding(
+        "self_attn.in_proj_weight", "MultiheadAttention", 3 * 16 * 17, weight_name="in_proj_weight"
+    )
+    assert found["self_attn.out_proj"].weights == 16 * 17
+    taken = ["self_attn.in_proj_weight", "self_attn.out_proj", "linear1", "linear2"]
+    assert [name for name, finding in found.items() if finding.taken] == taken
+    found = look(nn.ModuleDict({"attn": nn.MultiheadAttention(16, 2, kdim=24, vdim=40)}))
+    assert {name: finding.weights for name, finding in found.items()} == {
+        "attn.q_proj_weight": 16 * 16 + 3 * 16,
+        "attn.k_proj_weight": 16 * 24,
+        "attn.v_proj_weight": 16 * 40,
+        "attn.out_proj": 16 * 17,
+    }
+    assert all(finding.taken and finding.path in ("attn", "attn.out_proj") for finding in found.values())
 
 
 def test_the_table_says_it_all() -> None:
@@ -172,7 +185,8 @@ def test_the_table_says_it_all() -> None:
     assert lines == [
         "layer  kind         parameters  dendritic",
         "0      Linear            1,010  yes",
-        "1      BatchNorm1d          20  no: not a Linear, Conv1d/2d/3d or ConvTranspose1d/2d/3d layer",
+        "1      BatchNorm1d          20  no: not a Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d or MultiheadAttention"
+        " layer",
     ]
 
 

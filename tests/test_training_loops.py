@@ -569,42 +569,6 @@ def test_masks_of_a_copy_whatever_its_layers_are_called() -> None:
         assert same([module.mask for module in _dendritic(duplicate)], masks(perforator))  # type: ignore[arg-type]
 
 
-# Models that read the weights of their layers themselves.
-
-
-def transformer(seed: int = 0) -> nn.Module:
-    torch.manual_seed(seed)
-    layer = nn.TransformerEncoderLayer(32, 2, 48, dropout=0.0, batch_first=True)
-    return nn.Sequential(nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(32, 4))
-
-
-def test_attention() -> None:
-    model = transformer()
-    optimizer = torch.optim.AdamW(model.parameters(), 0.01, weight_decay=0.1)
-    perforator = sparbor.perforate(model, optimizer, RECIPE, total_steps=STEPS)
-    assert "0.layers.1.self_attn.out_proj" in perforator.modules
-    torch.manual_seed(1)
-    for _ in range(STEPS):
-        x = torch.randn(4, 6, 32)
-        model(x).square().mean().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        assert_dropped_are_zero(perforator)
-    assert perforator.density() == pytest.approx(0.2, abs=0.01)
-    model.eval()
-    with torch.no_grad():  # the fast path, where attention and feed-forward weights are read by attribute
-        fast = model(x)
-    torch.testing.assert_close(fast, model(x), rtol=1e-4, atol=1e-5)
-    twin = copy.deepcopy(model).train()
-    optimizer = torch.optim.SGD(twin.parameters(), 0.1, momentum=0.9, weight_decay=0.1)
-    for _ in range(3):
-        (twin(torch.randn(4, 6, 32)) - 1).square().mean().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    output = twin(x)
-    assert torch.equal(sparbor.unwrap(twin)(x), output), "a copy's attention uses no dropped weight either"
-
-
 # torch.compile
 
 

@@ -15,11 +15,12 @@ from sparbor.dendrites import earlier_shape, why_not_growable
 from sparbor.distribution import Pool, pools
 from sparbor.errors import ArgumentError
 from sparbor.growth import Growth
+from sparbor.layers import is_transposed, row_blocks
 from sparbor.matrix import outputs_first
-from sparbor.modules import PAINeuronModule
 from sparbor.pattern import Pattern, Slots
 from sparbor.recipe import Recipe
 from sparbor.survey import Finding, plain_name
+from sparbor.wrapping import plain_layer
 
 Shape = Sequence[int]
 
@@ -32,44 +33,34 @@ def divide(recipe: Recipe, wrapped: Sequence[Shape], grown: Sequence[Shape]) -> 
 
 
 def plan_growth(
-    model: nn.Module, optimizer: Optimizer, recipe: Recipe, growth: Growth, taken: Sequence[str]
+    model: nn.Module, optimizer: Optimizer, recipe: Recipe, growth: Growth, taken: Sequence[Finding]
 ) -> list[Finding]:
-    """For each layer that is ``taken`` whether dendrites may grow on it; raises if they cannot grow as planned."""
+    """For each of the layers ``taken`` whether dendrites may grow on it; raises if they cannot grow as planned."""
     if isinstance(optimizer, torch.optim.LBFGS):
         raise ArgumentError("growth with LBFGS: its history is of all parameters at once; use another optimizer")
-    layers = {name: _plain(model.get_submodule(name)) for name in taken}
-    _refuse_unmatched(growth, list(layers))
+    _refuse_unmatched(growth, [each.name for each in taken])
+    layers = [plain_layer(model.get_submodule(each.path)) for each in taken]
+    shapes = {each.name: _shape(layer, each.weight_name) for each, layer in zip(taken, layers, strict=True)}
     findings = []
-    for name, layer in layers.items():
+    for (name, shape), layer in zip(shapes.items(), layers, strict=True):
         reason = why_not_growable(layer)
         if not any(fnmatchcase(plain_name(name), pattern) for pattern in growth.layers):
             reason = "left out by the recipe's growth"
-        findings.append(Finding(f"{name}.dendrites", "Dendrites", 0 if reason else _parameters(growth, layer), reason))
+        findings.append(Finding(f"{name}.dendrites", "Dendrites", 0 if reason else _parameters(growth, shape), reason))
     if not any(finding.taken for finding in findings):
         reasons = "; ".join(f"{finding.name}: {finding.reason}" for finding in findings)
         raise ArgumentError(f"growth: no layer can grow dendrites ({reasons}): change Growth(layers=...)")
-    growing = {
-        name: _shape(layer) for (name, layer), found in zip(layers.items(), findings, strict=True) if found.taken
-    }
-    _check_room(recipe, growth, [_shape(layer) for layer in layers.values()], growing)
+    growing = {name: shape for (name, shape), found in zip(shapes.items(), findings, strict=True) if found.taken}
+    _check_room(recipe, growth, list(shapes.values()), growing)
     return findings
 
 
-def _plain(layer: nn.Module) -> nn.Module:
-    inner = layer.main_module if isinstance(layer, PAINeuronModule) else layer
-    assert isinstance(inner, nn.Module)
-    return inner
+def _shape(layer: nn.Module, weight: str) -> Shape:
+    return outputs_first(layer.get_parameter(weight).shape, row_blocks(layer, weight), is_transposed(layer))
 
 
-def _shape(layer: nn.Module) -> Shape:
-    weight = layer.weight
-    assert isinstance(weight, torch.Tensor)
-    return outputs_first(weight.shape, int(getattr(layer, "groups", 1)), bool(getattr(layer, "transposed", False)))
-
-
-def _parameters(growth: Growth, layer: nn.Module) -> int:
+def _parameters(growth: Growth, shape: Shape) -> int:
     """Of all generations: weights, those that read earlier generations, offsets and strengths."""
-    shape = _shape(layer)
     earlier = sum(math.prod(earlier_shape(shape, generation)) for generation in range(growth.generations))
     return growth.generations * (math.prod(shape) + 2 * shape[0]) + earlier
 

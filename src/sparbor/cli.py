@@ -39,14 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
     for name, help_text, add_options in COMMANDS:
         add_options(commands.add_parser(name, help=help_text, description=help_text))
-    return _end_cleanly("sparbor", parser.parse_args(arguments))
+    return end_cleanly("sparbor", parser.parse_args(arguments))
 
 
 def benchmark_main(arguments: Sequence[str] | None = None) -> int:
     """``python main.py ...``: the benchmark command by itself."""
     parser = Parser(prog="main.py", description=BENCHMARK_HELP)
     add_benchmark_options(parser)
-    return _end_cleanly("main.py", parser.parse_args(arguments))
+    return end_cleanly("main.py", parser.parse_args(arguments))
 
 
 BENCHMARK_HELP = "Train a dense baseline and a dendritic model side by side and measure both."
@@ -210,7 +210,8 @@ def time_model(options: argparse.Namespace) -> None:
     )
 
 
-def _end_cleanly(program: str, options: argparse.Namespace) -> int:
+def end_cleanly(program: str, options: argparse.Namespace) -> int:
+    """Call ``options.run``; an error is one line on stderr. Returns the exit status."""
     try:
         options.run(options)
         sys.stdout.flush()

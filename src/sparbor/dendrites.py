@@ -10,7 +10,8 @@ from torch.nn.utils import skip_init
 
 from sparbor.cascade import Correlate
 from sparbor.errors import StateError
-from sparbor.modules import WRAPPABLE, PAINeuronModule
+from sparbor.modules import PAINeuronModule
+from sparbor.wrapping import plain_layer
 
 
 class Dendrite(nn.Module):
@@ -40,6 +41,11 @@ class Dendrite(nn.Module):
             axis = excitation.dim() - self.strength.dim()
             excitation = excitation + self.earlier(earlier[0] if len(earlier) == 1 else torch.cat(earlier, axis))
         return torch.tanh(excitation)
+
+    def order_of_earlier(self, neurons: Tensor) -> Tensor:
+        """The order of what ``earlier`` reads when the neurons of every generation are in this one."""
+        count = cast(int, self.earlier.weight.shape[1]) // len(neurons)
+        return torch.cat([neurons + generation * len(neurons) for generation in range(count)])
 
     def layers(self) -> Iterator[PAINeuronModule]:
         """Its sparse layers."""
@@ -78,9 +84,20 @@ class Dendrites(nn.ModuleList):
         self.count = count
         self.grown.fill_(count)
 
+    def arrange(self, neurons: Tensor | None, inputs: Tensor | None) -> None:
+        """Take the order in which the pattern sees the main layer's neurons and inputs."""
+        for dendrite in self.generations():
+            dendrite.inputs.arrange(neurons, inputs)
+            if dendrite.earlier is not None and neurons is not None:
+                dendrite.earlier.arrange(neurons, dendrite.order_of_earlier(neurons))
+
+    def generations(self) -> list[Dendrite]:
+        """All, grown or not."""
+        return [cast(Dendrite, dendrite) for dendrite in self]
+
     def active(self) -> list[Dendrite]:
         """The generations that compute."""
-        return [cast(Dendrite, self[number]) for number in range(self.count)]
+        return self.generations()[: self.count]
 
     def forward(self, y: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """What the neurons give, ``y``, with what their dendrites make of the same input."""
@@ -99,8 +116,7 @@ class Dendrites(nn.ModuleList):
 
     def unwrap(self, layer: nn.Module) -> nn.Module:
         """The plain ``layer``; with dendrites that have grown, made of plain layers too, a :class:`GrownLayer`."""
-        for dendrite in self:
-            assert isinstance(dendrite, Dendrite)
+        for dendrite in self.generations():
             dendrite.inputs = dendrite.inputs.unwrap()
             if dendrite.earlier is not None:
                 dendrite.earlier = dendrite.earlier.unwrap()
@@ -149,8 +165,8 @@ def regrow(model: nn.Module, state_dict: Mapping[str, Tensor]) -> nn.Module:
 
 def why_not_growable(layer: nn.Module) -> str | None:
     """The reason why no dendrites can grow on a layer that can be wrapped, or ``None``."""
-    if type(layer) not in WRAPPABLE:
-        return f"a {type(layer).__name__} may compute something else than the layer it inherits from"
+    if type(layer) not in _GROWABLE:
+        return f"not a Linear, Conv1d/2d/3d or ConvTranspose1d/2d/3d layer itself, but a {type(layer).__name__}"
     return None
 
 
@@ -160,14 +176,18 @@ def earlier_shape(main: Sequence[int], generation: int) -> tuple[int, ...]:
     return (outputs, generation * outputs, *[1] * len(kernel))
 
 
+def parts_of_dendrites(model: nn.Module) -> set[int]:
+    """The ids of all modules within dendrites, grown or not."""
+    return {id(part) for each in model.modules() if isinstance(each, Dendrites) for part in each.modules()}
+
+
 def ungrown_parameters(model: nn.Module) -> set[int]:
     """The ids of parameters that belong to generations which have not grown: they count nowhere."""
     return {
         id(parameter)
         for part in model.modules()
         if isinstance(part, Dendrites)
-        for number, dendrite in enumerate(part)
-        if number >= part.count
+        for dendrite in part.generations()[part.count :]
         for parameter in dendrite.parameters()
     }
 
@@ -186,7 +206,7 @@ def _detached(value: Any) -> Any:
 
 def _like(main: PAINeuronModule, random: torch.Generator) -> nn.Module:
     """A new layer of the same kind, geometry, type and device, with a bias and weights of its own."""
-    layer, settings = main.main_module, _place(main)
+    layer, settings = plain_layer(main), _place(main)
     names = ("in_features", "out_features") if isinstance(layer, nn.Linear) else _GEOMETRY
     settings |= {name: getattr(layer, name) for name in names}
     if getattr(layer, "transposed", False):
@@ -216,6 +236,12 @@ def _initialised(layer: nn.Module, fan_in: int, random: torch.Generator) -> nn.M
     return layer
 
 
+# A subclass may compute something else than the layer that it inherits from.
+_GROWABLE = (
+    nn.Linear,
+    *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
+    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
+)
 _GEOMETRY = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
 # By the dimensions of the planes: the layer, and its kernel size.
 _POINTWISE: dict[int, tuple[type[nn.Module], tuple[int, ...]]] = {

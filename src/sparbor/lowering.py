@@ -18,6 +18,7 @@ from sparbor.modules import PAINeuronModule
 from sparbor.operators import OPERATORS
 from sparbor.packing import Precision
 from sparbor.parity import Answers
+from sparbor.regroup import arranged
 from sparbor.runtime import Runtime, choose_kernel_set
 from sparbor.tracing import trace
 
@@ -55,7 +56,8 @@ def deploy(
     _check_byte_input(byte_input, example)
     model = _checked_model(model)
     with _evaluating(model):
-        lowered = Graph(trace(model, example), _kept_masks(model), OPERATORS).lower()
+        moved = arranged(model)
+        lowered = Graph(trace(moved, example), _kept_masks(moved), OPERATORS).lower()
         answers = Answers(model, example, byte_input)
 
         def runtime(precision: Precision) -> Runtime:
@@ -135,7 +137,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 def _kept_masks(model: nn.Module) -> dict[str, Tensor]:
     """By the weight's name, the masks that no forward pass multiplies by: a perforator keeps those weights zero."""
     return {
-        f"{path}.main_module.weight".removeprefix("."): module.mask
+        f"{path}.{module.weight_path}".removeprefix("."): module.mask
         for path, module in model.named_modules(remove_duplicate=False)
         if isinstance(module, PAINeuronModule) and module.kept
     }

@@ -7,17 +7,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 
-from sparbor.errors import ArgumentError, StateError
+from sparbor.errors import ArgumentError
+from sparbor.layers import is_transposed, parameters_with, row_blocks, weight_names, why_not_wrappable
 from sparbor.matrix import from_matrix, outputs_first, to_matrix
 from sparbor.pattern import Pattern, Slots
 from sparbor.rewire import magnitude_mask
+from sparbor.wrapping import Wrapper, plain_layer, refuse_other_state, wrappers
 
 Mode = Literal["n", "d"]
-WRAPPABLE = (
-    nn.Linear,
-    *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
-    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
-)
 
 
 class Keeper(Protocol):
@@ -33,25 +30,31 @@ class Keeper(Protocol):
         """Stop keeping."""
 
 
-class PAINeuronModule(nn.Module):
+class PAINeuronModule(Wrapper):
     """A layer that is dense in neuron mode ``'n'`` and keeps only its active synapses in dendrite mode ``'d'``.
 
     ``y = main_module(x)`` with the weight ``W * mask``. The mask is a buffer of the weight's shape, all true in neuron
-    mode; the state dict carries it with the mode. Attributes of ``main_module`` (``weight``, ``in_features``, ...) can
-    be read from here.
+    mode; the state dict carries it with the mode, and with the order in which the pattern sees neurons and inputs.
+    Attributes of ``main_module`` (``weight``, ``in_features``, ...) can be read from here.
+
+    Attention keeps its query, key and value projections in one weight, or in three; then a module around a module
+    masks each of them. Its output projection is a layer of its own, which is wrapped within it.
 
     By itself the module multiplies by the mask in every forward pass, so it is right under any optimizer and as a
     copy. :func:`sparbor.perforate` makes that cheap: dropped weights are then really zero and nothing is multiplied.
     The gradient of dropped weights is zero in any case.
 
     Args:
-        main_module: a Linear, Conv1d/2d/3d or ConvTranspose1d/2d/3d layer; it is not copied.
+        main_module: a Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d or MultiheadAttention layer; it is not copied.
+            If a ``PAINeuronModule`` masks another weight of that layer, pass this module.
         name: what reports and errors call this layer.
         sparsity: the share of weights that ``set_mode('d')`` drops when called by hand, in [0, 1).
         pattern: which weights are kept together.
+        weight_name: which of the layer's weights is masked, its first if ``None``: ``"weight"``, for attention
+            ``"in_proj_weight"``, or ``"q_proj_weight"``, ``"k_proj_weight"`` and ``"v_proj_weight"``.
 
     Raises:
-        ArgumentError: the layer is of another kind, or the pattern does not fit it.
+        ArgumentError: the layer is of another kind, the pattern does not fit it, or it has no such weight to mask.
 
     >>> import torch
     >>> layer = PAINeuronModule(torch.nn.Linear(64, 32), "hidden", sparsity=0.75)
@@ -62,36 +65,45 @@ class PAINeuronModule(nn.Module):
 
     mask: Tensor
     dendrite_mode: Tensor
+    neuron_order: Tensor
+    input_order: Tensor
 
     def __init__(
-        self, main_module: nn.Module, name: str = "", *, sparsity: float = 0.9, pattern: Pattern | None = None
+        self,
+        main_module: nn.Module,
+        name: str = "",
+        *,
+        sparsity: float = 0.9,
+        pattern: Pattern | None = None,
+        weight_name: str | None = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.sparsity = check_sparsity(sparsity)
         self.pattern: Pattern = Slots() if pattern is None else pattern
-        refusal = why_not_wrappable(main_module, self.pattern)
+        layer = plain_layer(main_module)
+        refusal = why_not_wrappable(layer, self.pattern, weight_name)
+        if refusal is None and any(weight_name in (None, inner.weight_name) for inner in wrappers(main_module)):
+            refusal = "it already is; name another of its weights, if it has one, as weight_name"
         if refusal:
-            raise ArgumentError(f"layer {name!r} ({type(main_module).__name__}) cannot become dendritic: {refusal}")
-        self.main_module = main_module
-        weight = self.weight
+            raise ArgumentError(f"layer {name!r} ({type(layer).__name__}) cannot become dendritic: {refusal}")
+        self.weight_name = weight_name or weight_names(layer)[0]
+        weight = getattr(main_module, self.weight_name)
         self.register_buffer("mask", torch.ones_like(weight, dtype=torch.bool))
         self.register_buffer("dendrite_mode", torch.zeros((), dtype=torch.bool, device=weight.device))
         self.dendrites: Any = None  # the Dendrites that a perforator lets grow here
+        outputs, fan_in = to_matrix(weight, getattr(layer, "groups", 1), is_transposed(layer)).shape
+        self.register_buffer("neuron_order", torch.arange(outputs, device=weight.device))
+        self.register_buffer("input_order", torch.arange(fan_in, device=weight.device))
+        self.main_module = main_module  # not before the buffers: its own of these names would count as theirs
         self._keeper: Keeper | None = None
         self._multiplier: Tensor | None = None
         self._gradient_hook: RemovableHandle | None = None
+        self._forward_hook: RemovableHandle | None = None
         self._hook_gradient()
+        self._hook_forward()
         self.register_load_state_dict_pre_hook(refuse_other_state)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_post_hook(_after_load)  # type: ignore[no-untyped-call]
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name == "main_module":
-                raise
-            return getattr(self.main_module, name)
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles have no keeper: they mask their weights themselves."""
@@ -101,19 +113,15 @@ class PAINeuronModule(nn.Module):
         """Hooks on tensors are not copied with them."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._hook_gradient()
+        self._hook_forward()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The layer's output, from its active weights alone, and what its grown dendrites add."""
         if self._keeper is not None:
             y = self.main_module(*args, **kwargs)
         else:
-            y = functional_call(self.main_module, {"weight": self.weight * self.mask}, args, kwargs)
+            y = functional_call(self.main_module, self._masked_weights(), args, kwargs)
         return y if self.dendrites is None else self.dendrites(y, *args, **kwargs)
-
-    @property
-    def weight(self) -> nn.Parameter:
-        """The layer's weight, dropped ones included."""
-        return cast(nn.Parameter, self.main_module.weight)
 
     @property
     def kept(self) -> bool:
@@ -124,23 +132,32 @@ class PAINeuronModule(nn.Module):
         """From now on ``keeper`` sees to it that dropped weights are zero in every forward pass."""
         self._keeper = keeper
         self._hook_gradient()
+        if self._forward_hook is not None:
+            self._forward_hook.remove()
+            self._forward_hook = None
 
     def release(self) -> None:
         """End :meth:`keep`, and tell the keeper, who then lets all of its layers go."""
         keeper, self._keeper = self._keeper, None
+        self._hook_forward()
         if keeper is not None:
             keeper.detach()
 
     def unwrap(self) -> nn.Module:
-        """The layer as it was, with zeros for its dropped weights; with its dendrites if some have grown."""
+        """The layer as it was, with zeros for its dropped weights, or with its dendrites, if some have grown.
+
+        Layers within it stay as they are.
+        """
         self.release()
         if self._gradient_hook is not None:
             self._gradient_hook.remove()
             self._gradient_hook = None
         with torch.no_grad():
             self.weight.masked_fill_(~self.mask, 0)
-        grown: nn.Module | None = self.dendrites and self.dendrites.unwrap(self.main_module)
-        return grown or self.main_module
+        inner = self.main_module
+        layer = inner.unwrap() if isinstance(inner, PAINeuronModule) else inner
+        grown: nn.Module = layer if self.dendrites is None else self.dendrites.unwrap(layer)
+        return grown
 
     @property
     def mode(self) -> Mode:
@@ -194,6 +211,20 @@ class PAINeuronModule(nn.Module):
             hook = self.weight.register_hook(self._mask_gradient)  # type: ignore[no-untyped-call]
             self._gradient_hook = cast(RemovableHandle, hook)
 
+    def _hook_forward(self) -> None:
+        # A Transformer's encoder layer that evaluates reads the weights of its layers and calls none of them, but not
+        # if one has a hook: then this module's forward is called, where weights that nobody keeps at zero are masked.
+        if self._forward_hook is None and self._keeper is None:
+            self._forward_hook = self.register_forward_pre_hook(_do_nothing)
+
+    def _masked_weights(self) -> dict[str, Tensor]:
+        """By their names in ``main_module``; attention reads the weight of the projection within it itself."""
+        masked = {self.weight_path: self.weight * self.mask}
+        for path, module in self.main_module.named_modules(prefix="main_module"):
+            if isinstance(module, PAINeuronModule):
+                masked[f"{path}.{module.weight_path}"] = module.weight * module.mask
+        return {path.removeprefix("main_module."): weight for path, weight in masked.items()}
+
     def _mask_gradient(self, gradient: Tensor) -> Tensor | None:
         if self.mode == "n":
             return None
@@ -211,38 +242,57 @@ class PAINeuronModule(nn.Module):
 
     @property
     def groups(self) -> int:
-        """Convolution groups; 1 for a linear layer."""
-        return int(getattr(self.main_module, "groups", 1))
+        """Blocks of neurons that no slot spans: convolution groups, attention's query, key and value, or 1."""
+        return row_blocks(plain_layer(self), self.weight_name)
 
     @property
     def outputs_first(self) -> tuple[int, ...]:
         """The weight's shape with the neurons in front: ``(outputs, inputs / groups, *kernel)``."""
         return outputs_first(self.mask.shape, self.groups, self._transposed)
 
+    def arrange(self, neurons: Tensor | None = None, inputs: Tensor | None = None) -> None:
+        """From now on the pattern sees the layer's neurons, or the inputs of each, in this order; weights stay."""
+        for order, given in ((self.neuron_order, neurons), (self.input_order, inputs)):
+            if given is not None:
+                if not torch.equal(given.sort().values, torch.arange(len(order), device=given.device)):
+                    raise ArgumentError(
+                        f"an order of layer {self.name!r} has shape {tuple(given.shape)}: it must hold each of the"
+                        f" numbers 0 to {len(order) - 1} once"
+                    )
+                order.copy_(given)
+        if self.dendrites is not None:
+            self.dendrites.arrange(neurons, inputs)
+
+    def is_arranged(self) -> bool:
+        """Whether the pattern sees neurons or inputs in another order than the weight has them."""
+        orders = (self.neuron_order, self.input_order)
+        return any(not torch.equal(order, torch.arange(len(order), device=order.device)) for order in orders)
+
     def to_matrix(self, values: Tensor) -> Tensor:
-        """Values of the weight's shape (its mask, its gradient) as ``(outputs, fan_in)``."""
-        return to_matrix(values, self.groups, self._transposed)
+        """Values of the weight's shape (its mask, its gradient) as patterns see them, ``(outputs, fan_in)``."""
+        return to_matrix(values, self.groups, self._transposed)[self.neuron_order][:, self.input_order]
 
     def from_matrix(self, matrix: Tensor) -> Tensor:
-        """A matrix ``(outputs, fan_in)`` as values of the weight's shape."""
-        return from_matrix(matrix, self.mask.shape, self.groups, self._transposed)
+        """A matrix ``(outputs, fan_in)`` as patterns see it as values of the weight's shape."""
+        rows = matrix[self.neuron_order.argsort()][:, self.input_order.argsort()]
+        return from_matrix(rows, self.mask.shape, self.groups, self._transposed)
 
     def weight_matrix(self) -> Tensor:
-        """The weight as ``(outputs, fan_in)``."""
+        """The weight as patterns see it, ``(outputs, fan_in)``."""
         return self.to_matrix(self.weight.detach())
 
     @property
     def _transposed(self) -> bool:
-        return _is_transposed(self.main_module)
+        return is_transposed(self.main_module)
 
     def active_weights(self) -> int:
         """How many weights the mask keeps."""
         return int(self.mask.sum())
 
     def active_parameters(self) -> int:
-        """Active weights and all other parameters of the layer (its bias)."""
+        """Active weights and all other parameters of the layer (its bias); those count with its first weight."""
         dropped = self.mask.numel() - self.active_weights()
-        return sum(parameter.numel() for parameter in self.main_module.parameters()) - dropped
+        return sum(p.numel() for p in parameters_with(plain_layer(self), self.weight_name)) - dropped
 
     def active_zeros(self) -> int:
         """Active weights that happen to be zero."""
@@ -266,38 +316,8 @@ def check_sparsity(sparsity: float) -> float:
     return sparsity
 
 
-def why_not_wrappable(layer: nn.Module, pattern: Pattern) -> str | None:
-    """The reason why ``layer`` cannot become dendritic, or ``None`` if it can."""
-    if not isinstance(layer, WRAPPABLE):
-        return "not a Linear, Conv1d/2d/3d or ConvTranspose1d/2d/3d layer"
-    weight = layer._parameters.get("weight")
-    if weight is None:
-        return "its weight is computed from other parameters (a parametrization)"
-    if isinstance(weight, nn.UninitializedParameter):
-        return "its shape is not known yet; run one batch through the model first"
-    if weight.numel() == 0:
-        return "it has no weights"
-    groups = getattr(layer, "groups", 1)
-    return pattern.refuses(outputs_first(weight.shape, groups, _is_transposed(layer))[0], groups)
-
-
-def _is_transposed(layer: nn.Module) -> bool:
-    return bool(getattr(layer, "transposed", False))
-
-
-def refuse_other_state(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Before anything is loaded: a state dict without this model's masks is refused as a whole."""
-    for path, layer in module.named_modules():
-        if not isinstance(layer, PAINeuronModule):
-            continue
-        at = f"{prefix}{path}." if path else prefix
-        if f"{at}mask" in state_dict:
-            continue
-        if f"{at}weight" in state_dict:
-            raise StateError(
-                f"the state dict holds a dense layer {at[:-1]!r}, the model a dendritic one:"
-                " load a dense checkpoint before sparbor.perforate(), or into sparbor.unwrap(model)"
-            )
+def _do_nothing(*_: object) -> None:
+    """A hook that only has to be there."""
 
 
 def _after_load(module: nn.Module, _: Any) -> None:

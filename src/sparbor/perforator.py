@@ -8,17 +8,22 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparbor.allocation import divide, plan_growth
-from sparbor.dendrites import Dendrites
+from sparbor.chains import Chains, chains
+from sparbor.dendrites import Dendrites, parts_of_dendrites
 from sparbor.distribution import Pool
 from sparbor.errors import ArgumentError, StateError
 from sparbor.grower import Grower, GrowthEvent
-from sparbor.modules import Mode, PAINeuronModule, refuse_other_state
+from sparbor.layers import name_of_weight
+from sparbor.modules import Mode, PAINeuronModule
+from sparbor.pattern import Slots
 from sparbor.plateau import checked_score
 from sparbor.recipe import Recipe
+from sparbor.regroup import regroup
 from sparbor.resuming import STATE_VERSION, check_same_run
 from sparbor.rewire import Topology, reset_state, rewire
 from sparbor.survey import Finding, plain_name, survey, table
 from sparbor.trained_layer import TrainedLayer
+from sparbor.wrapping import places, plain_layer, refuse_other_state, wrappers
 
 logger = logging.getLogger("sparbor")
 
@@ -33,7 +38,7 @@ def perforate(
     their identity. ``print(perforator)`` shows what was wrapped, what was not, and why.
 
     Args:
-        model: any module with Linear, Conv1d/2d/3d or ConvTranspose1d/2d/3d layers.
+        model: any module with Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d or MultiheadAttention layers.
         optimizer: any ``torch.optim.Optimizer`` that holds the model's parameters.
         recipe: how sparse, and how it gets there; ``Recipe()`` if ``None``.
         total_steps: how many optimizer steps the run will take; later steps keep the last masks.
@@ -71,11 +76,10 @@ def unwrap(model: nn.Module) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise ArgumentError(f"model is a {type(model).__name__}: must be a torch.nn.Module")
     if isinstance(model, PAINeuronModule):
-        return model.unwrap()
-    wrapped = [pair for pair in model.named_modules(remove_duplicate=False) if isinstance(pair[1], PAINeuronModule)]
-    grown = {id(part) for _, module in wrapped if module.dendrites for part in module.dendrites.modules()}
-    for path, module in wrapped:
-        if id(module) not in grown:  # those go with the layer they grew on
+        model = model.unwrap()
+    grown = parts_of_dendrites(model)  # which go with the layers that they grew on
+    for _, path, module in list(places(model)):
+        if isinstance(module, PAINeuronModule) and id(module) not in grown:
             _replace(model, path, module.unwrap())
     return model
 
@@ -88,13 +92,15 @@ class Perforator:
         steps: optimizer steps done so far; steps that a ``GradScaler`` skipped do not count.
         findings: every layer with parameters: taken or not, and why.
         modules: the wrapped layers by name.
+        orders: which layers' neurons are put in another order at the switch to dendrite mode, so that those of a group
+            agree, and why those of others are not.
     """
 
     def __init__(self, model: nn.Module, optimizer: Optimizer, recipe: Recipe, total_steps: int) -> None:
         self.recipe = recipe
         self.timeline = recipe.timeline(total_steps)
         found = survey(model, optimizer, recipe)
-        taken, growing = [finding.name for finding in found if finding.taken], list[Finding]()
+        taken, growing = [finding for finding in found if finding.taken], list[Finding]()
         if recipe.growth is not None:
             growing = plan_growth(model, optimizer, recipe, recipe.growth, taken)
             recipe.growth.check_fits(total_steps, self._settled)
@@ -104,9 +110,10 @@ class Perforator:
         self.total_steps = total_steps
         self.steps = 0
         self._generator = torch.Generator().manual_seed(recipe.seed)
-        self._wrapped = [TrainedLayer(name, self._wrap(name)) for name in taken]
+        self._wrapped = [TrainedLayer(finding.name, self._wrap(finding)) for finding in taken]
         self._grower = self._make_grower(growing)
         self._divide_budget()
+        self.orders = chains(model) if isinstance(recipe.pattern, Slots) else Chains()
         self._stepping = False
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_step),
@@ -122,7 +129,8 @@ class Perforator:
         self._follow_schedule()
 
     def __str__(self) -> str:
-        return table(self.findings)
+        kept = [f"the neurons of {name} stay in order: {why}" for name, why in self.orders.reasons.items()]
+        return "\n".join([table(self.findings), *kept])
 
     @property
     def modules(self) -> dict[str, PAINeuronModule]:
@@ -227,14 +235,16 @@ class Perforator:
         """Called by a module whose mask has changed: what was born or died starts afresh in the optimizer."""
         reset_state(self.optimizer, module.weight, changed)
 
-    def _wrap(self, name: str) -> PAINeuronModule:
-        layer = self.model.get_submodule(name)
-        module = layer if isinstance(layer, PAINeuronModule) else PAINeuronModule(layer, name)
-        module.train(layer.training)
+    def _wrap(self, finding: Finding) -> PAINeuronModule:
+        layer = self.model.get_submodule(finding.path)
+        by_hand = (each for each in wrappers(layer) if each.weight_name == finding.weight_name)
+        module = next(by_hand, None)
+        if not isinstance(module, PAINeuronModule):
+            module = PAINeuronModule(layer, finding.name, weight_name=finding.weight_name)
+            module.training = layer.training
+            _replace(self.model, finding.path, module)
         module.pattern = self.recipe.pattern
         module.keep(self)
-        if module is not layer:
-            _replace(self.model, name, module)
         return module
 
     @property
@@ -284,6 +294,8 @@ class Perforator:
         self._follow_schedule()
 
     def _follow_schedule(self) -> None:
+        if self.steps == self.timeline.switch:
+            regroup(self.orders.found)
         if self._grower and self._grower.follow(self.steps):
             self._grow(self._grower)
         if self.timeline.rewires(self.steps):
@@ -345,10 +357,15 @@ class Perforator:
             layer.dense_gradient = None
 
 
-def _replace(model: nn.Module, path: str, module: nn.Module) -> None:
-    parent, _, child = path.rpartition(".")
-    setattr(model.get_submodule(parent), child, module)
+def _replace(model: nn.Module, plain_path: str, module: nn.Module) -> None:
+    parent, _, child = plain_path.rpartition(".")
+    setattr(plain_layer(model.get_submodule(parent)), child, module)  # a dendritic parent only hands on its attributes
 
 
 def _named_dendritic(model: nn.Module) -> dict[str, PAINeuronModule]:
-    return {plain_name(name): part for name, part in model.named_modules() if isinstance(part, PAINeuronModule)}
+    """The wrapped layers by the names that findings have."""
+    return {
+        plain_name(name_of_weight(place.plain_path, place.module.weight_name)): place.module
+        for place in places(model)
+        if isinstance(place.module, PAINeuronModule)
+    }

@@ -9,23 +9,54 @@ from torch import nn
 from torch.optim import Optimizer
 
 from sparbor.errors import ArgumentError
-from sparbor.modules import WRAPPABLE, PAINeuronModule, why_not_wrappable
+from sparbor.layers import name_of_weight, parameters_with, weight_names, why_not_wrappable
+from sparbor.modules import PAINeuronModule
 from sparbor.recipe import Recipe
+from sparbor.wrapping import places, plain_layer, wrappers
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One layer with parameters of its own: whether it is taken, and if not, ``reason`` says why."""
+    """One layer with parameters of its own: whether it is taken, and if not, ``reason`` says why.
+
+    Attention's projections are listed by themselves, as ``"self_attn.in_proj_weight"``.
+    """
 
     name: str
     kind: str
     weights: int
     reason: str | None = None
+    weight_name: str = "weight"
 
     @property
     def taken(self) -> bool:
         """Whether the layer becomes dendritic."""
         return self.reason is None
+
+    @property
+    def path(self) -> str:
+        """Where the layer stands in the model."""
+        return self.name if self.weight_name == "weight" else self.name.rpartition(".")[0]
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A layer and one of its weights, or a layer that has none to mask."""
+
+    path: str
+    layer: nn.Module
+    weight: str | None
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return name_of_weight(self.path, self.weight or "weight")
+
+    @property
+    def parameters(self) -> int:
+        """How many count with the weight; those of a lazy layer are not known yet and do not count."""
+        counted = parameters_with(self.layer, self.weight, recurse=False)
+        return sum(p.numel() for p in counted if not isinstance(p, nn.UninitializedParameter))
 
 
 def survey(model: nn.Module, optimizer: Optimizer, recipe: Recipe) -> list[Finding]:
@@ -34,10 +65,16 @@ def survey(model: nn.Module, optimizer: Optimizer, recipe: Recipe) -> list[Findi
     _refuse_unmatched(model, recipe.exclude)
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     uses = _uses_of_parameters(model)
-    findings = []
-    for name, layer in _layers(model):
-        reason = _reason_against(name, layer, recipe, uses, held)
-        findings.append(Finding(name, _kind(layer), _parameters(layer), reason))
+    findings = [
+        Finding(
+            candidate.name,
+            type(candidate.layer).__name__,
+            candidate.parameters,
+            _reason_against(candidate, recipe, uses, held),
+            candidate.weight or "weight",
+        )
+        for candidate in _candidates(model)
+    ]
     _refuse_nothing_to_do(model, findings)
     return findings
 
@@ -55,41 +92,31 @@ def plain_name(name: str) -> str:
     return name.replace("_orig_mod.", "")
 
 
-def _layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Every module that owns parameters or computes its weight from others', and every wrapped layer once."""
-    found: list[tuple[str, nn.Module]] = []
-    wrapped: set[int] = set()
-    for name, module in model.named_modules():
-        if isinstance(module, PAINeuronModule):
-            wrapped.add(id(module.main_module))
-            found.append((name, module))
-        elif id(module) not in wrapped and (
-            isinstance(module, WRAPPABLE) or next(_own_parameters(module), None) is not None
-        ):
-            found.append((name, module))
-    return found
+def _candidates(model: nn.Module) -> Iterator[_Candidate]:
+    """Every module that owns parameters or computes its weights from others', and every wrapped layer once."""
+    seen: set[int] = set()
+    for _, path, module in places(model):
+        if id(module) in seen:
+            continue
+        layer = plain_layer(module)
+        seen |= {id(layer), *map(id, wrappers(module))}
+        names = weight_names(layer)
+        if not names and next(_own_parameters(layer), None) is None:
+            continue
+        yield from (_Candidate(path, layer, name) for name in names or [None])
 
 
 def _own_parameters(module: nn.Module) -> Iterator[nn.Parameter]:
     return (parameter for parameter in module._parameters.values() if parameter is not None)
 
 
-def _parameters(layer: nn.Module) -> int:
-    """How many parameters a layer has of its own; those of a lazy layer are not known yet and do not count."""
-    inner = layer.main_module if isinstance(layer, PAINeuronModule) else layer
-    assert isinstance(inner, nn.Module)
-    return sum(p.numel() for p in _own_parameters(inner) if not isinstance(p, nn.UninitializedParameter))
-
-
-def _reason_against(name: str, layer: nn.Module, recipe: Recipe, uses: Counter[int], held: set[int]) -> str | None:
-    inner = layer.main_module if isinstance(layer, PAINeuronModule) else layer
-    assert isinstance(inner, nn.Module)
-    if any(fnmatchcase(plain_name(name), pattern) for pattern in recipe.exclude):
+def _reason_against(candidate: _Candidate, recipe: Recipe, uses: Counter[int], held: set[int]) -> str | None:
+    if any(fnmatchcase(plain_name(candidate.name), pattern) for pattern in recipe.exclude):
         return "excluded by the recipe"
-    refusal = why_not_wrappable(inner, recipe.pattern)
+    refusal = why_not_wrappable(candidate.layer, recipe.pattern, candidate.weight)
     if refusal:
         return refusal
-    weight = inner.weight
+    weight = candidate.layer.get_parameter(candidate.weight or "weight")
     if uses[id(weight)] > 1:
         return "its weight is tied: another layer uses it too"
     if not weight.requires_grad:
@@ -117,7 +144,7 @@ def _refuse_perforated(model: nn.Module) -> None:
 
 
 def _refuse_unmatched(model: nn.Module, exclude: Sequence[str]) -> None:
-    names = [plain_name(name) for name, _ in _layers(model)]
+    names = [plain_name(candidate.name) for candidate in _candidates(model)]
     for pattern in exclude:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise ArgumentError(f"exclude={pattern!r}: matches no layer; the model has {', '.join(names) or 'none'}")
@@ -125,7 +152,7 @@ def _refuse_unmatched(model: nn.Module, exclude: Sequence[str]) -> None:
 
 def _refuse_nothing_to_do(model: nn.Module, findings: Sequence[Finding]) -> None:
     taken = [finding for finding in findings if finding.taken]
-    if taken and taken[0].name == "":
+    if taken and taken[0].path == "":
         raise ArgumentError(
             f"the model is itself a {taken[0].kind} layer, which cannot be replaced in place:"
             " pass torch.nn.Sequential(layer)"
@@ -141,7 +168,3 @@ def _refuse_nothing_to_do(model: nn.Module, findings: Sequence[Finding]) -> None
     raise ArgumentError(
         f"{type(model).__name__} has no layer that can become dendritic: {reasons or 'it has no parameters'}"
     )
-
-
-def _kind(layer: nn.Module) -> str:
-    return type(layer.main_module if isinstance(layer, PAINeuronModule) else layer).__name__

@@ -61,7 +61,7 @@ def run(job: Job, watcher: Watcher, keep: Callable[[dict[str, Any]], None]) -> t
         metrics[arm.name]["test_accuracy_percent"] = accuracy_percent(arm.model, split.test)
         metrics[arm.name].update(measure.parameter_counts(arm.model))
     image = split.test.images[:1].cpu()
-    results = contest.hold(job.dataset, {arm.name: arm.model.cpu() for arm in arms}, image)
+    results = contest.hold(job.task_name, {arm.name: arm.model.cpu() for arm in arms}, image)
     for arm in arms:
         metrics[arm.name]["runtimes"] = results.figures[arm.name]
     metrics["not_measured"] = results.not_measured

@@ -18,7 +18,7 @@ WARMUP_EPOCHS = 2
 
 @dataclass(frozen=True)
 class Job:
-    """What the user asks for."""
+    """What the user asks for. ``network`` is one of ``TASKS`` on this data set; ``None`` is the mission's."""
 
     dataset: str = "mnist"
     epochs: int = 6
@@ -27,11 +27,18 @@ class Job:
     data_dir: Path | None = None
     device: str = "cpu"
     learning_rate: float = 1e-3
+    network: str | None = None
     dendrites: int = 0
 
     def __post_init__(self) -> None:
-        if self.dataset not in TASKS:
-            raise ArgumentError(f"dataset={self.dataset!r}: must be one of {', '.join(map(repr, TASKS))}")
+        networks = [name for name, task in TASKS.items() if task.dataset == self.dataset]
+        if not networks:
+            datasets = dict.fromkeys(task.dataset for task in TASKS.values())
+            raise ArgumentError(f"dataset={self.dataset!r}: must be one of {', '.join(map(repr, datasets))}")
+        if self.task_name not in networks:
+            raise ArgumentError(
+                f"network={self.network!r}: must be one of {', '.join(map(repr, networks))}, which take {self.dataset}"
+            )
         if self.epochs < 1:
             raise ArgumentError(f"epochs={self.epochs}: must be at least 1")
         if not 0 <= self.seed < LARGEST_SEED:
@@ -44,9 +51,14 @@ class Job:
         _check_device(self.device)
 
     @property
+    def task_name(self) -> str:
+        """The network's name; that of the mission's is the data set's."""
+        return self.network or self.dataset
+
+    @property
     def task(self) -> Task:
-        """The network of the data set."""
-        return TASKS[self.dataset]
+        """The network and its data set."""
+        return TASKS[self.task_name]
 
     def recipe(self) -> Recipe:
         """The task's recipe at the job's sparsity, dense for the first two epochs but never over a third."""

@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from sparbor.benchmark.timing import Latency, sample, take_turns
-from sparbor.dendrites import ungrown_parameters
+from sparbor.dendrites import parts_of_dendrites, ungrown_parameters
 from sparbor.errors import SparborError
 from sparbor.modules import PAINeuronModule
 
@@ -65,7 +65,7 @@ def parameter_counts(model: nn.Module) -> dict[str, Any]:
     ungrown = ungrown_parameters(model)
     parameters = [parameter for parameter in model.parameters() if id(parameter) not in ungrown]
     dendritic = [m for m in model.modules() if isinstance(m, PAINeuronModule) and id(m.weight) not in ungrown]
-    grown = {id(part) for module in dendritic if module.dendrites for part in module.dendrites.modules()}
+    grown = parts_of_dendrites(model)
     total = sum(parameter.numel() for parameter in parameters)
     weights = sum(module.mask.numel() for module in dendritic)
     weights_grown_on = sum(module.mask.numel() for module in dendritic if id(module) not in grown)

@@ -1,8 +1,8 @@
-"""The networks of the mission's benchmark, and how their images are normalised."""
+"""The networks of the benchmark, the mission's and a small transformer, and how their images are normalised."""
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -13,18 +13,20 @@ from sparbor.recipe import Recipe
 
 @dataclass(frozen=True)
 class Task:
-    """A data set of the benchmark with its network.
+    """A network of the benchmark with its data set.
 
-    ``mean`` and ``deviation`` are of each channel of its training images in [0, 1]. ``recipe`` holds what the network
-    is trained with beside the job's sparsity and warm-up.
+    ``mean`` and ``deviation`` are of each channel of the training images in [0, 1]. ``recipe`` holds what the network
+    is trained with beside the job's sparsity and warm-up. ``on_engine`` says whether the engine runs the network.
     """
 
     build: Callable[[], nn.Module]
+    dataset: str
     image_shape: tuple[int, ...]
     classes: int
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
     recipe: Recipe = field(default_factory=Recipe)
+    on_engine: bool = True
 
     @property
     def byte_input(self) -> ByteInput:
@@ -69,10 +71,39 @@ def cifar10_cnn() -> nn.Sequential:
     )
 
 
+class PatchTransformer(nn.Module):
+    """A small vision transformer (Dosovitskiy et al. 2021) for images ``(batch, 28, 28)``; gives ``(batch, 10)``.
+
+    Sixteen patches of 7x7 pixels, 64 numbers each with a learnt position; two pre-norm encoder layers of four heads
+    and 128 hidden neurons; the mean of the patches is classified.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(1, 64, kernel_size=7, stride=7)
+        self.position = nn.Parameter(torch.randn(16, 64) * 0.02)
+        self.layers = nn.Sequential(
+            *(
+                nn.TransformerEncoderLayer(64, 4, 128, 0.0, activation="gelu", batch_first=True, norm_first=True)
+                for _ in range(2)
+            )
+        )
+        self.norm = nn.LayerNorm(64)
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Scores of the ten classes."""
+        patches = self.embed(images.unsqueeze(1)).flatten(2).transpose(1, 2) + self.position
+        scores: Tensor = self.head(self.norm(self.layers(patches)).mean(dim=1))
+        return scores
+
+
+MNIST = Task(mnist_mlp, "mnist", image_shape=(28, 28), classes=10, mean=(0.1307,), deviation=(0.3081,))
 TASKS = {
-    "mnist": Task(mnist_mlp, image_shape=(28, 28), classes=10, mean=(0.1307,), deviation=(0.3081,)),
+    "mnist": MNIST,
     "cifar10": Task(
         cifar10_cnn,
+        "cifar10",
         image_shape=(3, 32, 32),
         classes=10,
         mean=(0.4914, 0.4822, 0.4465),
@@ -80,4 +111,5 @@ TASKS = {
         # Chosen on validation images: the first convolution has 27 weights a neuron, and cannot spare nine of ten.
         recipe=Recipe(distribution="erk"),
     ),
+    "mnist-vit": replace(MNIST, build=PatchTransformer, on_engine=False),
 }
