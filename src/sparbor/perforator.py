@@ -134,7 +134,7 @@ class Perforator:
 
     @property
     def modules(self) -> dict[str, PAINeuronModule]:
-        """The wrapped layers by name."""
+        """The wrapped layers by name, and those of dendrites that have grown (``"fc1.dendrites.0.inputs"``)."""
         return {layer.name: layer.module for layer in self._layers}
 
     @property
