@@ -211,6 +211,39 @@ def test_a_budget_in_place_of_a_sparsity(small_mnist: Path, tmp_path: Path, capf
     assert 36 < stored <= metrics["dendritic"]["cost"]
 
 
+def test_grown_dendrites_are_trained_measured_marked_and_deployed(
+    small_mnist: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    options = ["--epochs", "2", "--dendrites", "2", "--data-dir", str(small_mnist), "--out", str(tmp_path)]
+    assert benchmark_main(options) == 0
+    printed = capsys.readouterr().out
+    metrics = read_metrics(tmp_path)
+    growth = metrics["dendritic"]["growth"]
+    assert [(event["generation"], event["what"]) for event in growth] == [(0, "grown"), (1, "grown")]
+    assert [event["step"] for event in growth] == [6, 9]  # of 20: at the switch, and halfway to the final sparsity
+    assert metrics["baseline"]["growth"] == []
+    assert sparbor.Recipe.from_dict(metrics["recipe"]).growth == sparbor.Growth(2, at=(1 / 3, 1 / 3 + 0.8 / 6))
+    documented = (REPOSITORY / "docs" / "metrics.md").read_text()
+    assert all(f"`{name}`" in documented for name in growth[0])
+
+    layers = {layer["name"]: layer for layer in metrics["dendritic"]["layers"]}
+    assert "fc1.dendrites.1.earlier" in layers
+    assert len(layers) == 3 * (1 + 1 + 2)
+    assert sum(layer["active_weights"] for layer in layers.values()) == pytest.approx(0.1 * 268_800, abs=16 * 12)
+    assert metrics["dendritic"]["sparsity"] == pytest.approx(0.9, abs=0.001)
+    parameters = sum(layer["weights"] for layer in layers.values()) + 522 * (1 + 2 * 2)
+    assert metrics["dendritic"]["total_parameters"] == parameters
+    assert [layer["name"] for layer in metrics["deployed"]["layers"]] == list(layers)
+    assert all(name in printed for name in layers)
+    assert main(["inspect", str(tmp_path / "model.safetensors")]) == 0
+    assert all(name in capsys.readouterr().out for name in ["fc1.dendrites.0.inputs"])
+    with Image.open(tmp_path / "PAI.png") as plot:
+        colours = plot.convert("RGB").getcolors(maxcolors=1 << 20)
+    assert colours is not None
+    assert (44, 160, 44) in {colour for _, colour in colours}, "growths are marked in green"
+
+
 @pytest.fixture
 def older_results(tmp_path: Path) -> Path:
     out = tmp_path / "PAI"
@@ -247,6 +280,11 @@ def check_older_results(out: Path, *also: str) -> None:
         (["--device", "cuda:99"], r"device='cuda:99': this machine has \d+ CUDA devices; use 'cpu'"),
         (["--device", "meta"], r"device='meta': must be 'cpu' or 'cuda'"),
         (["--learning-rate", "0"], r"learning_rate=0.0: must be a positive number"),
+        (["--dendrites", "-1"], r"dendrites=-1: must be at least 0, the generations to grow"),
+        (
+            ["--dendrites", "2", "--sparsity", "0.999"],
+            r"growth: each dendrite of layer 'fc3' would have \d.\d active we",
+        ),
         (["--seed", "-1"], r"seed=-1: must be a whole number from 0 to"),
         (["--seed", "99999999999999999999"], r"seed=99999999999999999999: must be a whole number from 0 to"),
         (

@@ -53,6 +53,14 @@ def test_a_budget_takes_the_place_of_sparsity_and_distribution() -> None:
         Job(sparsity=0.9, budget=budget)
 
 
+def test_dendrites_are_grown_from_the_switch_to_the_final_sparsity() -> None:
+    recipe = Job(dendrites=2, epochs=10).recipe()
+    assert recipe.growth is not None
+    assert recipe.growth.generations == 2
+    assert recipe.growth.at == pytest.approx((0.2, 0.4))
+    assert Job(epochs=10).recipe().growth is None
+
+
 @pytest.mark.parametrize(("epochs", "warmup"), [(1, 1 / 3), (6, 1 / 3), (8, 1 / 4)])
 def test_warm_up_is_two_epochs_and_never_over_a_third(epochs: int, warmup: float) -> None:
     assert Job(epochs=epochs).recipe().schedule.warmup == warmup

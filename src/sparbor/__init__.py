@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sparbor.byte_input import ByteInput as ByteInput
     from sparbor.calibration import calibrated as calibrated
     from sparbor.errors import SparborError as SparborError
+    from sparbor.growth import Growth as Growth
     from sparbor.lowering import deploy as deploy
     from sparbor.modules import PAINeuronModule as PAINeuronModule
     from sparbor.pattern import NM as NM
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 _HOME = {
     "Budget": "budget",
     "ByteInput": "byte_input",
+    "Growth": "growth",
     "NM": "pattern",
     "PAINeuronModule": "modules",
     "Perforator": "perforator",
@@ -49,6 +51,7 @@ __all__ = [
     "NM",
     "Budget",
     "ByteInput",
+    "Growth",
     "PAINeuronModule",
     "Perforator",
     "Recipe",

@@ -11,6 +11,7 @@ from typing import cast
 
 from torch import fx, nn
 
+from sparbor.dendrites import parts_of_dendrites
 from sparbor.layers import weight_names
 from sparbor.modules import PAINeuronModule
 from sparbor.wrapping import places, plain_layer
@@ -56,7 +57,8 @@ class Chains:
 def chains(model: nn.Module) -> Chains:
     """Trace ``model`` and follow what each dendritic layer computes to the layers that read it."""
     model = getattr(model, "_orig_mod", model)
-    layers = [place for place in places(model) if isinstance(place.module, PAINeuronModule)]
+    grown = parts_of_dendrites(model)  # which stand in the order of the layers that they grow on
+    layers = [p for p in places(model) if isinstance(p.module, PAINeuronModule) and id(p.module) not in grown]
     try:
         graph = _Tracer().trace(model)
     except Exception as error:  # user code that cannot be traced raises whatever it likes
@@ -74,6 +76,7 @@ def chains(model: nn.Module) -> Chains:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """A dendritic layer is one node, whatever is within it."""
         return isinstance(m, PAINeuronModule) or super().is_leaf_module(m, module_qualified_name)
 
 
@@ -101,6 +104,7 @@ class _Walk:
         return next(calls, len(self.nodes))
 
     def chain(self, name: str, layer: PAINeuronModule) -> Chain:
+        """The chain that begins with the ``layer`` called ``name``; raises if its order has to stay."""
         node = self._only_call(name)
         if layer.groups > 1:
             raise _OrderMattersError("a grouped convolution")

@@ -63,6 +63,7 @@ def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
     limits.add_argument("--latency-us", type=float, help="budget of one image on this machine, in place of --sparsity")
     parser.add_argument("--seed", type=int, default=0, help="of initial weights and batches (default: 0)")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="of Adam, constant (default: 0.001)")
+    parser.add_argument("--dendrites", type=int, default=0, help="generations of dendrites to grow (default: 0)")
     parser.add_argument(
         "--data-dir", type=Path, help="directory or archive with the data set (default: find or fetch it)"
     )
@@ -125,6 +126,7 @@ def run_benchmark(options: argparse.Namespace) -> None:
         device=options.device,
         learning_rate=options.learning_rate,
         budget=Budget(**limits) if limits else None,
+        dendrites=options.dendrites,
     )
     choose_kernel_set()  # the model is deployed in the end: a missing engine should not wait for the training
     report.prepare(options.out)

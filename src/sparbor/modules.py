@@ -91,6 +91,7 @@ class PAINeuronModule(Wrapper):
         weight = getattr(main_module, self.weight_name)
         self.register_buffer("mask", torch.ones_like(weight, dtype=torch.bool))
         self.register_buffer("dendrite_mode", torch.zeros((), dtype=torch.bool, device=weight.device))
+        self.dendrites: Any = None  # the Dendrites that a perforator lets grow here
         outputs, fan_in = to_matrix(weight, getattr(layer, "groups", 1), is_transposed(layer)).shape
         self.register_buffer("neuron_order", torch.arange(outputs, device=weight.device))
         self.register_buffer("input_order", torch.arange(fan_in, device=weight.device))
@@ -115,10 +116,12 @@ class PAINeuronModule(Wrapper):
         self._hook_forward()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The layer's output, from its active weights alone."""
+        """The layer's output, from its active weights alone, and what its grown dendrites add."""
         if self._keeper is not None:
-            return self.main_module(*args, **kwargs)
-        return functional_call(self.main_module, self._masked_weights(), args, kwargs)
+            y = self.main_module(*args, **kwargs)
+        else:
+            y = functional_call(self.main_module, self._masked_weights(), args, kwargs)
+        return y if self.dendrites is None else self.dendrites(y, *args, **kwargs)
 
     @property
     def kept(self) -> bool:
@@ -141,7 +144,10 @@ class PAINeuronModule(Wrapper):
             keeper.detach()
 
     def unwrap(self) -> nn.Module:
-        """The layer as it was, with zeros for its dropped weights; layers within it stay as they are."""
+        """The layer as it was, with zeros for its dropped weights, or with its dendrites, if some have grown.
+
+        Layers within it stay as they are.
+        """
         self.release()
         if self._gradient_hook is not None:
             self._gradient_hook.remove()
@@ -149,7 +155,9 @@ class PAINeuronModule(Wrapper):
         with torch.no_grad():
             self.weight.masked_fill_(~self.mask, 0)
         inner = self.main_module
-        return inner.unwrap() if isinstance(inner, PAINeuronModule) else inner
+        layer = inner.unwrap() if isinstance(inner, PAINeuronModule) else inner
+        grown: nn.Module = layer if self.dendrites is None else self.dendrites.unwrap(layer)
+        return grown
 
     @property
     def mode(self) -> Mode:
@@ -252,6 +260,8 @@ class PAINeuronModule(Wrapper):
                         f" numbers 0 to {len(order) - 1} once"
                     )
                 order.copy_(given)
+        if self.dendrites is not None:
+            self.dendrites.arrange(neurons, inputs)
 
     def is_arranged(self) -> bool:
         """Whether the pattern sees neurons or inputs in another order than the weight has them."""

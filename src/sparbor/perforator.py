@@ -1,28 +1,32 @@
 """The front door of training: wraps a model's layers and runs a recipe through the optimizer's hooks."""
 
 import logging
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from sparbor.allocation import divide, plan_growth
 from sparbor.chains import Chains, chains
-from sparbor.distribution import Pool, pools
+from sparbor.dendrites import Dendrites, parts_of_dendrites
+from sparbor.distribution import Pool
 from sparbor.errors import ArgumentError, StateError
+from sparbor.grower import Grower, GrowthEvent
 from sparbor.layers import name_of_weight
 from sparbor.modules import Mode, PAINeuronModule
 from sparbor.pattern import Slots
+from sparbor.plateau import checked_score
 from sparbor.recipe import Recipe
 from sparbor.regroup import regroup
+from sparbor.resuming import STATE_VERSION, check_same_run
 from sparbor.rewire import Topology, reset_state, rewire
 from sparbor.spending import Spending
 from sparbor.survey import Finding, plain_name, survey, table
+from sparbor.trained_layer import TrainedLayer
 from sparbor.wrapping import places, plain_layer, refuse_other_state, wrappers
 
 logger = logging.getLogger("sparbor")
-STATE_VERSION = 1
 
 
 def perforate(
@@ -66,40 +70,19 @@ def perforate(
 def unwrap(model: nn.Module) -> nn.Module:
     """Give the plain model back, in place: dropped weights are zero, masks and hooks are gone.
 
-    Works on a model that was perforated, on one whose layers were wrapped by hand, and on copies of both.
+    Works on a model that was perforated, on one whose layers were wrapped by hand, and on copies of both. A layer that
+    has grown dendrites becomes a :class:`sparbor.dendrites.GrownLayer` of plain layers, which computes the same;
+    :func:`sparbor.dendrites.regrow` makes one to load its state dict into.
     """
     if not isinstance(model, nn.Module):
         raise ArgumentError(f"model is a {type(model).__name__}: must be a torch.nn.Module")
     if isinstance(model, PAINeuronModule):
         model = model.unwrap()
+    grown = parts_of_dendrites(model)  # which go with the layers that they grew on
     for _, path, module in list(places(model)):
-        if isinstance(module, PAINeuronModule):
+        if isinstance(module, PAINeuronModule) and id(module) not in grown:
             _replace(model, path, module.unwrap())
     return model
-
-
-@dataclass
-class _Layer:
-    """One wrapped layer and, on the step before a growth, the dense gradient that its backward passes add up to."""
-
-    name: str
-    module: PAINeuronModule
-    dense_gradient: Tensor | None = None
-
-    def add_gradient(self, gradient: Tensor) -> None:
-        """What a backward pass brings, before it is masked."""
-        if self.dense_gradient is None or self._was_cleared(self.dense_gradient):
-            self.dense_gradient = gradient.detach().clone()
-        else:
-            self.dense_gradient += gradient.detach()
-
-    def _was_cleared(self, dense_gradient: Tensor) -> bool:
-        """Whether what came so far belonged to a step that was taken back, as GradScaler does."""
-        accumulated = self.module.weight.grad
-        # Zeros say so only if there was something else before: no active weight may have had a gradient.
-        return accumulated is None or (
-            not bool(accumulated.any()) and bool((dense_gradient * self.module.multiplier()).any())
-        )
 
 
 class Perforator:
@@ -115,24 +98,27 @@ class Perforator:
     """
 
     def __init__(self, model: nn.Module, optimizer: Optimizer, recipe: Recipe, total_steps: int) -> None:
+        self.recipe = recipe
         self.timeline = recipe.timeline(total_steps)
-        self.findings: list[Finding] = survey(model, optimizer, recipe)
-        self._spending = Spending.of(model, recipe, self.findings)
+        found = survey(model, optimizer, recipe)
+        self._spending = Spending.of(model, recipe, found)
+        taken, growing = [finding for finding in found if finding.taken], list[Finding]()
+        if recipe.growth is not None:
+            growing = plan_growth(model, optimizer, recipe, recipe.growth, taken)
+            recipe.growth.check_fits(total_steps, self._settled)
+        self.findings = found + growing
         self.model = model
         self.optimizer = optimizer
-        self.recipe = recipe
         self.total_steps = total_steps
         self.steps = 0
         self._generator = torch.Generator().manual_seed(recipe.seed)
-        self._layers = [_Layer(f.name, self._wrap(f)) for f in self.findings if f.taken]
-        self._pools: list[Pool] = self._divided()
-        for pool in self._pools:
-            for index in pool.layers:
-                self._layers[index].module.sparsity = 1 - pool.density
+        self._wrapped = [TrainedLayer(finding.name, self._wrap(finding)) for finding in taken]
+        self._grower = self._make_grower(growing)
+        self._divide_budget()
         self.orders = chains(model) if isinstance(recipe.pattern, Slots) else Chains()
         self._stepping = False
         self._hooks = [
-            optimizer.register_step_pre_hook(lambda *_: self._before_step()),
+            optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(lambda *_: self._after_step()),
         ]
         # Whatever part of the model is loaded, a state dict is refused before the first of its layers is changed.
@@ -150,13 +136,38 @@ class Perforator:
 
     @property
     def modules(self) -> dict[str, PAINeuronModule]:
-        """The wrapped layers by name."""
+        """The wrapped layers by name, and those of dendrites that have grown (``"fc1.dendrites.0.inputs"``)."""
         return {layer.name: layer.module for layer in self._layers}
 
+    @property
+    def _layers(self) -> list[TrainedLayer]:
+        """The wrapped layers, and those of the dendrites that have grown."""
+        return self._wrapped + (self._grower.layers if self._grower else [])
+
+    @property
+    def growth_events(self) -> list[GrowthEvent]:
+        """When dendrites were grown, kept and rolled back, in order."""
+        return list(self._grower.events) if self._grower else []
+
     def density(self) -> float:
-        """Active weights over all weights of the wrapped layers, counted from the masks."""
+        """Active weights over all weights of the wrapped layers, counted from the masks.
+
+        The synapses of grown dendrites are active weights; all the weights that they might have are not counted.
+        """
         active = sum(layer.module.active_weights() for layer in self._layers)
-        return active / sum(layer.module.mask.numel() for layer in self._layers)
+        return active / sum(layer.module.mask.numel() for layer in self._wrapped)
+
+    def validate(self, score: float) -> None:
+        """Tell of a validation score, the higher the better, between two steps: growth on plateaus goes by it.
+
+        A generation of dendrites that is on trial is kept or rolled back here. A recipe without growth needs no scores.
+
+        Raises:
+            ArgumentError: the score is no finite number, or scores come too rarely for a plateau to be seen.
+        """
+        score = checked_score(score)
+        if self._grower is not None and self._grower.validate(score, self.steps):
+            self._end_trial()
 
     def cost(self) -> float:
         """What the model costs with its present masks, in the unit of the recipe's budget; see :class:`Budget`."""
@@ -179,6 +190,10 @@ class Perforator:
             if name not in copies:
                 raise ArgumentError(f"the copy has no dendritic layer {name!r}: pass a copy of the perforated model")
             copies[name].set_mask(layer.module.mask, layer.module.mode)
+            if isinstance(own := layer.module.dendrites, Dendrites):
+                grown = copies[name].dendrites
+                assert isinstance(grown, Dendrites)  # a copy of ours
+                grown.grow_to(own.count)
         return copy
 
     def state_dict(self) -> dict[str, Any]:
@@ -189,26 +204,13 @@ class Perforator:
             "total_steps": self.total_steps,
             "steps": self.steps,
             "generator": self._generator.get_state(),
-            "layers": {plain_name(layer.name): list(layer.module.mask.shape) for layer in self._layers},
+            "layers": {plain_name(layer.name): list(layer.module.mask.shape) for layer in self._wrapped},
+            **({"growth": self._grower.state_dict()} if self._grower else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken; a state of another model, recipe or version is refused."""
-        if not isinstance(state, dict):
-            raise StateError(f"the perforator's state is a {type(state).__name__}: pass what state_dict() gave")
-        if state.get("version") != STATE_VERSION:
-            raise StateError(
-                f"perforator state of version {state.get('version')!r}: this release reads version {STATE_VERSION};"
-                " resume with the release that wrote it"
-            )
-        own = self.state_dict()
-        for part, remedy in (
-            ("layers", "load it into the model it was saved from"),
-            ("recipe", "pass the recipe it was saved with to sparbor.perforate()"),
-            ("total_steps", "pass the total_steps it was saved with to sparbor.perforate()"),
-        ):
-            if state.get(part) != own[part]:
-                raise StateError(f"the state has other {part} ({_difference(state.get(part), own[part])}): {remedy}")
+        check_same_run(state, self.state_dict())
         steps, generator = state.get("steps"), state.get("generator")
         if not isinstance(steps, int) or steps < 0 or not isinstance(generator, Tensor):
             raise StateError(f"the state is damaged: steps={steps!r} and a {type(generator).__name__} as generator")
@@ -216,6 +218,8 @@ class Perforator:
             self._generator.set_state(generator.cpu())
         except (RuntimeError, TypeError) as error:
             raise StateError(f"the state's generator cannot be restored ({error}): it is damaged") from error
+        if self._grower:
+            self._grower.load_state_dict(state.get("growth"))
         self.steps = steps
         self._forget_gradients()
 
@@ -225,12 +229,14 @@ class Perforator:
         for hook in hooks:
             hook.remove()
         if hooks:  # every layer that is released calls this again
-            for layer in self._layers:
+            for layer in self._wrapped:
                 layer.module.release()
+            if self._grower:
+                self._grower.release()
 
     def gradient_came(self, module: PAINeuronModule, gradient: Tensor) -> None:
         """Called by a module in dendrite mode on a backward pass: growth needs the gradient of inactive weights."""
-        if self._growth_is_next():
+        if self._topology_changes_by_gradient():
             next(layer for layer in self._layers if layer.module is module).add_gradient(gradient)
 
     def mask_changed(self, module: PAINeuronModule, changed: Tensor) -> None:
@@ -249,12 +255,38 @@ class Perforator:
         module.keep(self)
         return module
 
-    def _growth_is_next(self) -> bool:
-        step = self.steps + 1
-        return self.recipe.method == "rigl" and self.timeline.rewires(step) and self.timeline.drop(step) > 0
+    @property
+    def _settled(self) -> int:
+        """The step from which on the schedule changes the density no more."""
+        return self.timeline.ramp_end if self.recipe.sparsity else 0
 
-    def _before_step(self) -> None:
+    def _make_grower(self, growing: list[Finding]) -> Grower | None:
+        if self.recipe.growth is None:
+            return None
+        names = {finding.name for finding in growing if finding.taken}
+        layers = [layer for layer in self._wrapped if f"{layer.name}.dendrites" in names]
+        random = torch.Generator().manual_seed(self.recipe.seed)  # its own: what SET grows does not depend on it
+        return Grower(
+            self.recipe.growth, self.model, self.optimizer, layers, self, random, self.total_steps, self._settled
+        )
+
+    def _divide_budget(self) -> list[Pool]:
+        """How the layers share the budget now, which is a share of the wrapped ones' weights whatever has grown."""
+        divided = self._divided()
+        for pool in divided:
+            for index in pool.layers:
+                self._layers[index].module.sparsity = 1 - pool.density
+        return divided
+
+    def _topology_changes_by_gradient(self) -> bool:
+        """Whether something grows after the step that comes now, where the dense gradient is largest."""
+        step = self.steps + 1
+        rewires = self.recipe.method == "rigl" and self.timeline.rewires(step) and self.timeline.drop(step) > 0
+        return rewires or (self._grower is not None and self._grower.is_due(step))
+
+    def _before_step(self, _: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
         self._stepping = True
+        return self._grower.before_step(args, kwargs) if self._grower else None
 
     def _after_step(self) -> None:
         found_inf = getattr(self.optimizer, "found_inf", None)  # a fused optimizer that GradScaler made skip its step
@@ -269,42 +301,74 @@ class Perforator:
         self._follow_schedule()
 
     def _follow_schedule(self) -> None:
-        if not self.timeline.rewires(self.steps):
-            return
         if self.steps == self.timeline.switch:
             regroup(self.orders.found)
-        layers = [self._topology(layer, self._growth(layer)) for layer in self._layers]
-        for members, budget in self._budgets(layers):
-            self._rewire(members, [layers[index] for index in members], budget)
+        if self._grower and self._grower.follow(self.steps):
+            self._grow(self._grower)
+        if self.timeline.rewires(self.steps):
+            # While dendrites learn alone nothing else is exchanged: what is new could not learn.
+            cascading = self._grower is not None and self._grower.cascading
+            self._rewire_all(0.0 if cascading else self.timeline.drop(self.steps))
+            logger.debug("step %d: density %.4f", self.steps, self.density())
+        elif not (self._grower and self._grower.grown_at == self.steps):
+            return
         self._forget_gradients()
-        logger.debug("step %d: density %.4f", self.steps, self.density())
 
     def _divided(self) -> list[Pool]:
         if self._spending is not None:
             return self._spending.pools([self._topology(layer) for layer in self._layers])
-        assert self.recipe.sparsity is not None  # a recipe without a budget has one
         shapes = [layer.module.outputs_first for layer in self._layers]
-        return pools(self.recipe.distribution, shapes, 1 - self.recipe.sparsity)
+        return divide(self.recipe, shapes[: len(self._wrapped)], shapes[len(self._wrapped) :])
 
-    def _budgets(self, layers: list[Topology]) -> list[tuple[tuple[int, ...], int]]:
-        """Which layers share how many active weights or slots after this step."""
-        progress = self.timeline.progress(self.steps)
+    def _rewire_all(self, drop: float) -> None:
+        layers, progress = self._layers, self.timeline.progress(self.steps)
         if self._spending is not None:
-            return [((index,), budget) for index, budget in enumerate(self._spending.budgets(layers, progress))]
-        return [(pool.layers, pool.budget(progress)) for pool in self._pools]
+            seen = [self._topology(layer) for layer in layers]
+            for layer, slots in zip(layers, self._spending.budgets(seen, progress), strict=True):
+                self._rewire([layer], slots, drop)
+            return
+        for pool in self._divide_budget():
+            self._rewire([layers[index] for index in pool.layers], pool.budget(progress), drop)
 
-    def _rewire(self, members: tuple[int, ...], layers: list[Topology], budget: int) -> None:
-        masks = rewire(layers, self.recipe.pattern, budget, self.timeline.drop(self.steps))
-        for index, mask in zip(members, masks, strict=True):
-            module = self._layers[index].module
-            module.set_mask(module.from_matrix(mask), "d")
+    def _rewire(self, layers: list[TrainedLayer], budget: int, drop: float) -> None:
+        seen = [self._topology(layer, self._growth(layer)) for layer in layers]
+        masks = rewire(seen, self.recipe.pattern, budget, drop)
+        for layer, mask in zip(layers, masks, strict=True):
+            layer.module.set_mask(layer.module.from_matrix(mask), "d")
 
-    def _topology(self, layer: _Layer, growth: Tensor | None = None) -> Topology:
+    def _grow(self, grower: Grower) -> None:
+        """Grow a generation; in dendrite mode the others make room for it, so that the budget is kept."""
+        if grower.on_trial:
+            self._end_trial()
+        if not grower.is_due(self.steps):
+            return
+        newborn = grower.grow(self.steps)
+        divided, layers, progress = self._divide_budget(), self._layers, self.timeline.progress(self.steps)
+        if self.steps < self.timeline.switch:
+            return
+        for pool in divided:
+            members, budget = [layers[index] for index in pool.layers], pool.budget(progress)
+            older = [layer for layer in members if layer not in newborn]
+            for layer in members:
+                if layer in newborn:
+                    share = round(pool.budget(progress) * layer.module.mask.numel() / pool.weights)
+                    grower.choose_synapses(layer, self.recipe.pattern, share, self._generator)
+                    budget -= layer.module.active_weights()
+            if older:
+                self._rewire(older, budget, drop=0.0)
+
+    def _end_trial(self) -> None:
+        assert self._grower is not None
+        if self._grower.end_trial(self.steps):
+            self._forget_gradients()
+            self._divide_budget()
+
+    def _topology(self, layer: TrainedLayer, growth: Tensor | None = None) -> Topology:
         module = layer.module
         in_slots = self.recipe.budget is not None and self.recipe.budget.counts_slots
         return Topology(module.weight_matrix(), module.to_matrix(module.mask), growth, module.groups, in_slots)
 
-    def _growth(self, layer: _Layer) -> Tensor | None:
+    def _growth(self, layer: TrainedLayer) -> Tensor | None:
         module = layer.module
         if self.recipe.method == "set" and module.weight.requires_grad:
             at_random = torch.rand(module.mask.shape, generator=self._generator).to(module.mask.device)
@@ -328,10 +392,3 @@ def _named_dendritic(model: nn.Module) -> dict[str, PAINeuronModule]:
         for place in places(model)
         if isinstance(place.module, PAINeuronModule)
     }
-
-
-def _difference(theirs: Any, ours: Any) -> str:
-    if not isinstance(theirs, dict) or not isinstance(ours, dict):
-        return f"{theirs!r} where this run has {ours!r}"
-    names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
-    return "; ".join(f"{name}: {theirs.get(name)!r} where this run has {ours.get(name)!r}" for name in names[:3])

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from sparbor.budget import Budget
 from sparbor.distribution import DISTRIBUTIONS, Distribution
 from sparbor.errors import ArgumentError, StateError
+from sparbor.growth import Growth
 from sparbor.modules import check_sparsity
 from sparbor.pattern import NM, Pattern, Slots, Unstructured
 from sparbor.schedule import Schedule, Timeline
@@ -39,9 +40,10 @@ class Recipe:
             ``"global"`` (the scores of all layers compete).
         schedule: when; see :class:`Schedule`.
         exclude: names of layers to leave dense; ``*`` and ``?`` match as in file names.
-        seed: of the random growth of ``"set"``.
+        seed: of the random growth of ``"set"``, and of new dendrites.
         budget: in place of ``sparsity`` and ``distribution``, what the model may cost in the end; see :class:`Budget`
             and :func:`sparbor.calibrated`.
+        growth: when dendrites are grown, and which; ``None``: none are. See :class:`Growth`.
 
     >>> recipe = Recipe(sparsity=0.9, pattern=Unstructured(), distribution="erk")
     >>> Recipe.from_json(recipe.to_json()) == recipe
@@ -56,6 +58,7 @@ class Recipe:
     exclude: tuple[str, ...] = ()
     seed: int = 0
     budget: Budget | None = None
+    growth: Growth | None = None
 
     def __post_init__(self) -> None:
         if self.budget is not None:
@@ -76,6 +79,8 @@ class Recipe:
             raise ArgumentError(f"schedule={self.schedule!r}: must be a Schedule(...)")
         if not isinstance(self.seed, int) or not 0 <= self.seed < LARGEST_SEED:
             raise ArgumentError(f"seed={self.seed!r}: must be a whole number from 0 to {LARGEST_SEED - 1}")
+        if self.growth is not None and not isinstance(self.growth, Growth):
+            raise ArgumentError(f"growth={self.growth!r}: must be a Growth(...), or None")
         if isinstance(self.pattern, NM):
             self._check_quota(self.pattern)
 
@@ -90,6 +95,11 @@ class Recipe:
         if self.distribution != "uniform":
             raise ArgumentError(
                 f"distribution={self.distribution!r}: a budget divides itself among the layers; leave it out"
+            )
+        if self.growth is not None:
+            raise ArgumentError(
+                f"growth and Budget({budget.unit}={budget.limit:g}): what dendrites would cost is not known; give a"
+                " sparsity in place of the budget, or leave out growth"
             )
         if isinstance(self.pattern, NM) or (budget.counts_slots and self.pattern != Slots()):
             wanted = "Slots()" if budget.counts_slots else "Slots(...) or Unstructured()"
@@ -116,17 +126,13 @@ class Recipe:
         return timeline
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
+        """Plain data, for JSON, with the parts that there are of ``budget`` and ``growth``."""
         kind = next(name for name, pattern in PATTERNS.items() if isinstance(self.pattern, pattern))
         pattern = {"kind": kind, **dataclasses.asdict(self.pattern)}
-        described = {
-            "version": VERSION,
-            **dataclasses.asdict(self),
-            "pattern": pattern,
-            "exclude": list(self.exclude),
-        }
-        del described["budget"]
-        return described if self.budget is None else {**described, "budget": self.budget.to_dict()}
+        fields = {**dataclasses.asdict(self), "pattern": pattern, "exclude": list(self.exclude)}
+        parts = {"budget": self.budget, "growth": self.growth}
+        described = {name: part.to_dict() for name, part in parts.items() if part is not None}
+        return {"version": VERSION, **{name: fields[name] for name in fields if name not in parts}, **described}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Recipe":
@@ -137,8 +143,8 @@ class Recipe:
                 f"recipe version {version!r}: this release of Sparbor reads version {VERSION};"
                 " use the release that wrote it"
             )
-        fields = {name: value for name, value in data.items() if name != "version"}
-        unlike = {part.name for part in dataclasses.fields(cls)} ^ {*fields, "budget"}
+        fields = {"budget": None, "growth": None, **{name: value for name, value in data.items() if name != "version"}}
+        unlike = {part.name for part in dataclasses.fields(cls)} ^ set(fields)
         if unlike:
             raise StateError(_not_a_recipe(f"missing or unknown are {', '.join(sorted(unlike))}"))
         try:
@@ -146,9 +152,12 @@ class Recipe:
             kind = pattern.pop("kind", None)
             if kind not in PATTERNS:
                 raise StateError(_not_a_recipe(f"it has no pattern of kind {kind!r}"))
-            schedule = Schedule(**fields.pop("schedule"))
-            budget = Budget.from_dict(fields.pop("budget")) if "budget" in fields else None
-            return cls(pattern=PATTERNS[kind](**pattern), schedule=schedule, budget=budget, **fields)
+            fields["schedule"] = Schedule(**fields["schedule"])
+            if fields["budget"] is not None:
+                fields["budget"] = Budget.from_dict(fields["budget"])
+            if fields["growth"] is not None:
+                fields["growth"] = Growth(**fields["growth"])
+            return cls(pattern=PATTERNS[kind](**pattern), **fields)
         except ArgumentError:
             raise
         except (KeyError, TypeError, ValueError) as error:

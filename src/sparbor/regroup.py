@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sparbor.chains import Chain, chains
+from sparbor.dendrites import Dendrite, Dendrites
 from sparbor.grouping import best_order
 from sparbor.layers import is_transposed
 from sparbor.matrix import from_matrix, to_matrix
@@ -59,12 +60,24 @@ def arranged(model: nn.Module) -> nn.Module:
 @torch.no_grad()
 def _move(chain: Chain, order: Tensor) -> None:
     _move_weights(chain.layer, rows=order)
+    for dendrite in _dendrites(chain.layer):
+        _move_weights(dendrite.inputs, rows=order)
+        dendrite.strength.copy_(dendrite.strength[order])
+        if dendrite.earlier is not None:
+            _move_weights(dendrite.earlier, rows=order, columns=dendrite.order_of_earlier(order))
     for norm in chain.norms:
         for values in (*norm.parameters(), *norm.buffers()):
             if values.shape == order.shape:
                 values.copy_(values[order])
     for reader in chain.readers:
-        _move_weights(reader, columns=input_order(reader, order))
+        for part in (reader, *(dendrite.inputs for dendrite in _dendrites(reader))):
+            _move_weights(part, columns=input_order(reader, order))
+
+
+def _dendrites(module: nn.Module) -> list[Dendrite]:
+    """Those that a layer may have, grown or not."""
+    dendrites = module.dendrites if isinstance(module, PAINeuronModule) else None
+    return dendrites.generations() if isinstance(dendrites, Dendrites) else []
 
 
 def _move_weights(module: nn.Module, rows: Tensor | None = None, columns: Tensor | None = None) -> None:

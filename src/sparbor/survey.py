@@ -136,7 +136,7 @@ def _uses_of_parameters(model: nn.Module) -> Counter[int]:
 
 def _refuse_perforated(model: nn.Module) -> None:
     for name, module in model.named_modules():
-        if isinstance(module, PAINeuronModule) and (module.mode == "d" or module.kept):
+        if isinstance(module, PAINeuronModule) and (module.mode == "d" or module.kept or module.dendrites is not None):
             raise ArgumentError(
                 f"the model is already perforated (layer {name!r}): a model is perforated once;"
                 " sparbor.unwrap(model) first, to start anew"

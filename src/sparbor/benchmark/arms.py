@@ -83,8 +83,11 @@ class Arm:
         """Let the optimizer step, and note what that did to the topology."""
         self.optimizer.step()
         self.optimizer.zero_grad()
-        if self.perforator and self.perforator.timeline.rewires(self.perforator.steps):
-            self.changes.append(Change(self.perforator.steps, self.density()))
+        if self.perforator is None:
+            return
+        step, growths = self.perforator.steps, self.perforator.growth_events
+        if self.perforator.timeline.rewires(step) or (growths and growths[-1].step == step):
+            self.changes.append(Change(step, self.density()))
 
 
 def load_split(job: Job) -> Split:
@@ -175,6 +178,8 @@ def _train_epoch(
             f"the {arm.name} model's training loss is {training_loss} in epoch {epoch}: lower the learning rate"
         )
     accuracy = accuracy_percent(arm.model, split.validation)
+    if arm.perforator:
+        arm.perforator.validate(accuracy)
     return Epoch(epoch, training_loss, accuracy, arm.density(), time.perf_counter() - start)
 
 

@@ -9,7 +9,9 @@ import torch
 from sparbor.benchmark.models import TASKS, Task
 from sparbor.budget import Budget
 from sparbor.errors import ArgumentError
+from sparbor.growth import Growth
 from sparbor.recipe import LARGEST_SEED, Recipe
+from sparbor.schedule import Schedule
 
 WARMUP_EPOCHS = 2
 
@@ -27,6 +29,7 @@ class Job:
     learning_rate: float = 1e-3
     network: str | None = None
     budget: Budget | None = None
+    dendrites: int = 0
 
     def __post_init__(self) -> None:
         networks = [name for name, task in TASKS.items() if task.dataset == self.dataset]
@@ -43,6 +46,8 @@ class Job:
             raise ArgumentError(f"seed={self.seed}: must be a whole number from 0 to {LARGEST_SEED - 1}")
         if not 0 < self.learning_rate < math.inf:
             raise ArgumentError(f"learning_rate={self.learning_rate}: must be a positive number")
+        if self.dendrites < 0:
+            raise ArgumentError(f"dendrites={self.dendrites}: must be at least 0, the generations to grow")
         self.recipe()  # which checks the sparsity or the budget
         _check_device(self.device)
 
@@ -59,11 +64,20 @@ class Job:
     def recipe(self) -> Recipe:
         """The task's recipe at the job's sparsity or budget, dense for the first two epochs but never over a third."""
         schedule = replace(self.task.recipe.schedule, warmup=min(WARMUP_EPOCHS / self.epochs, 1 / 3))
-        if self.budget is None:
-            return replace(self.task.recipe, sparsity=self.sparsity, schedule=schedule)
-        return replace(
-            self.task.recipe, sparsity=self.sparsity, distribution="uniform", budget=self.budget, schedule=schedule
-        )
+        growth = _growth(self.dendrites, schedule) if self.dendrites else self.task.recipe.growth
+        asked = {"sparsity": self.sparsity, "schedule": schedule, "growth": growth}
+        if self.budget is not None:
+            asked |= {"distribution": "uniform", "budget": self.budget}
+        return replace(self.task.recipe, **asked)
+
+
+def _growth(generations: int, schedule: Schedule) -> Growth:
+    """Evenly spaced from the switch to dendrite mode to where the final sparsity is reached.
+
+    So what is grown goes through the ramp with everything else, and what is worth most is kept.
+    """
+    between = (schedule.ramp_end - schedule.warmup) / generations
+    return Growth(generations, at=tuple(schedule.warmup + between * number for number in range(generations)))
 
 
 def _check_device(device: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from sparbor.benchmark.timing import Latency, sample, take_turns
+from sparbor.dendrites import parts_of_dendrites, ungrown_parameters
 from sparbor.errors import SparborError
 from sparbor.modules import PAINeuronModule
 
@@ -57,18 +58,24 @@ def memory_of(command: list[str]) -> Memory | None:
 def parameter_counts(model: nn.Module) -> dict[str, Any]:
     """Total and active parameters (biases included), counted from the weights and masks themselves.
 
-    ``sparsity`` is over the weights of the dendritic layers; ``None`` where there are none.
+    ``sparsity`` is over the weights of the dendritic layers; ``None`` where there are none. Dendrites that have grown
+    are layers of their own; their synapses count as active weights of the layers that they grew on. What has not
+    grown counts nowhere.
     """
-    dendritic = [module for module in model.modules() if isinstance(module, PAINeuronModule)]
-    total = sum(parameter.numel() for parameter in model.parameters())
+    ungrown = ungrown_parameters(model)
+    parameters = [parameter for parameter in model.parameters() if id(parameter) not in ungrown]
+    dendritic = [m for m in model.modules() if isinstance(m, PAINeuronModule) and id(m.weight) not in ungrown]
+    grown = parts_of_dendrites(model)
+    total = sum(parameter.numel() for parameter in parameters)
     weights = sum(module.mask.numel() for module in dendritic)
+    weights_grown_on = sum(module.mask.numel() for module in dendritic if id(module) not in grown)
     active = sum(module.active_weights() for module in dendritic)
     return {
         "total_parameters": total,
         "active_parameters": total - (weights - active),
         "active_zeros": sum(module.active_zeros() for module in dendritic),
-        "weight_bytes": sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()),
-        "sparsity": 1 - active / weights if weights else None,
+        "weight_bytes": sum(parameter.numel() * parameter.element_size() for parameter in parameters),
+        "sparsity": 1 - active / weights_grown_on if weights else None,
         "layers": [
             {
                 "name": module.name,

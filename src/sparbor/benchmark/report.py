@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from rich.table import Table
@@ -106,7 +107,7 @@ def plot(file: Path, metrics: dict[str, Any]) -> None:
     changes.append({"step": training["epochs"] * training["steps_an_epoch"], "density": changes[-1]["density"]})
     at = [change["step"] / training["steps_an_epoch"] for change in changes]
     density.step(at, [100 * change["density"] for change in changes], where="post", color="tab:blue")
-    density.set_ylim(0, 105)
+    density.set_ylim(0, 105 * max(1.0, *(change["density"] for change in changes)))  # new dendrites may add to all
     density.set_ylabel("dendritic model's\nactive weights (%)")
     density.set_xlabel("epochs trained")
     density.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -114,6 +115,7 @@ def plot(file: Path, metrics: dict[str, Any]) -> None:
     for panel in (accuracy, density):
         switch = training["switch_step"] / training["steps_an_epoch"]
         panel.axvline(switch, color="tab:red", linestyle=":", label="switch to dendrite mode")
+        _mark_growth(panel, metrics)
         panel.grid(alpha=0.3)
     accuracy.legend(loc="best")
     accuracy.set_title(
@@ -123,6 +125,18 @@ def plot(file: Path, metrics: dict[str, Any]) -> None:
         + ("" if metrics["data"]["official"] else f"\n({metrics['data']['description']})")
     )
     figure.savefig(file, dpi=150)
+
+
+def _mark_growth(panel: Axes, metrics: dict[str, Any]) -> None:
+    """A line for each growth of dendrites, and one for each that was taken back."""
+    styles = {"grown": ("tab:green", "--"), "rolled back": ("tab:orange", "-.")}
+    for event in metrics["dendritic"]["growth"]:
+        if event["what"] in styles:
+            colour, line = styles[event["what"]]
+            label = f"dendrites {event['generation'] + 1} {event['what']}"
+            panel.axvline(
+                event["step"] / metrics["training"]["steps_an_epoch"], color=colour, linestyle=line, label=label
+            )
 
 
 def table(metrics: dict[str, Any]) -> Table:

@@ -55,15 +55,19 @@ def _store_torch(model: "nn.Module", task: str, example: "Tensor", file: Path) -
 
 def _import_torch() -> Prepare:
     import torch
+    from safetensors import safe_open
     from safetensors.torch import load_model
 
     from sparbor.benchmark.models import TASKS
+    from sparbor.dendrites import regrow
 
     torch.set_num_threads(1)
 
     def prepare(file: Path, task: str, image: Image) -> Callable[[], object]:
         model = TASKS[task].build().eval().requires_grad_(False)
-        load_model(model, file)
+        with safe_open(file, "pt") as stored:
+            grown = {name: stored.get_tensor(name) for name in stored.keys() if name.endswith(".grown")}  # noqa: SIM118
+        load_model(regrow(model, grown), file)
         x = torch.from_numpy(image)
         return lambda: model(x)
 

@@ -1,0 +1,32 @@
+"""Whether a perforator's state is of the run that goes on with it."""
+
+from typing import Any
+
+from sparbor.errors import StateError
+
+STATE_VERSION = 1
+
+
+def check_same_run(state: Any, own: dict[str, Any]) -> None:
+    """Refuse a ``state`` of another version, model, recipe or length than the run whose state is ``own``."""
+    if not isinstance(state, dict):
+        raise StateError(f"the perforator's state is a {type(state).__name__}: pass what state_dict() gave")
+    if state.get("version") != STATE_VERSION:
+        raise StateError(
+            f"perforator state of version {state.get('version')!r}: this release reads version {STATE_VERSION};"
+            " resume with the release that wrote it"
+        )
+    for part, remedy in (
+        ("layers", "load it into the model it was saved from"),
+        ("recipe", "pass the recipe it was saved with to sparbor.perforate()"),
+        ("total_steps", "pass the total_steps it was saved with to sparbor.perforate()"),
+    ):
+        if state.get(part) != own[part]:
+            raise StateError(f"the state has other {part} ({_difference(state.get(part), own[part])}): {remedy}")
+
+
+def _difference(theirs: Any, ours: Any) -> str:
+    if not isinstance(theirs, dict) or not isinstance(ours, dict):
+        return f"{theirs!r} where this run has {ours!r}"
+    names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
+    return "; ".join(f"{name}: {theirs.get(name)!r} where this run has {ours.get(name)!r}" for name in names[:3])
