@@ -64,11 +64,14 @@ class Job:
     def recipe(self) -> Recipe:
         """The task's recipe at the job's sparsity or budget, dense for the first two epochs but never over a third."""
         schedule = replace(self.task.recipe.schedule, warmup=min(WARMUP_EPOCHS / self.epochs, 1 / 3))
-        growth = _growth(self.dendrites, schedule) if self.dendrites else self.task.recipe.growth
-        asked = {"sparsity": self.sparsity, "schedule": schedule, "growth": growth}
-        if self.budget is not None:
-            asked |= {"distribution": "uniform", "budget": self.budget}
-        return replace(self.task.recipe, **asked)
+        return replace(
+            self.task.recipe,
+            sparsity=self.sparsity,
+            distribution=self.task.recipe.distribution if self.budget is None else "uniform",
+            budget=self.budget,
+            schedule=schedule,
+            growth=_growth(self.dendrites, schedule) if self.dendrites else self.task.recipe.growth,
+        )
 
 
 def _growth(generations: int, schedule: Schedule) -> Growth:
