@@ -1,6 +1,7 @@
 """The front door of training: wraps a model's layers and runs a recipe through the optimizer's hooks."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -274,7 +275,11 @@ class Perforator:
 
     def _divide_budget(self) -> list[Pool]:
         """How the layers share the budget now, which is a share of the wrapped ones' weights whatever has grown."""
-        divided = self._divided()
+        if self._spending is not None:
+            divided = self._spending.pools([self._topology(layer) for layer in self._layers])
+        else:
+            shapes = [layer.module.outputs_first for layer in self._layers]
+            divided = divide(self.recipe, shapes[: len(self._wrapped)], shapes[len(self._wrapped) :])
         for pool in divided:
             for index in pool.layers:
                 self._layers[index].module.sparsity = 1 - pool.density
@@ -310,35 +315,32 @@ class Perforator:
         if self._grower and self._grower.follow(self.steps):
             self._grow(self._grower)
         if self.timeline.rewires(self.steps):
-            # While dendrites learn alone nothing else is exchanged: what is new could not learn.
-            cascading = self._grower is not None and self._grower.cascading
-            self._rewire_all(0.0 if cascading else self.timeline.drop(self.steps))
+            self._rewire_all()
             logger.debug("step %d: density %.4f", self.steps, self.density())
         elif not (self._grower and self._grower.grown_at == self.steps):
             return
         self._forget_gradients()
 
-    def _divided(self) -> list[Pool]:
-        if self._spending is not None:
-            return self._spending.pools([self._topology(layer) for layer in self._layers])
-        shapes = [layer.module.outputs_first for layer in self._layers]
-        return divide(self.recipe, shapes[: len(self._wrapped)], shapes[len(self._wrapped) :])
+    def _rewire_all(self) -> None:
+        # While dendrites learn alone nothing else is exchanged: what is new could not learn.
+        cascading = self._grower is not None and self._grower.cascading
+        drop = 0.0 if cascading else self.timeline.drop(self.steps)
+        layers = [self._topology(layer, self._growth(layer)) for layer in self._layers]
+        for members, budget in self._budgets(layers):
+            self._rewire(members, [layers[index] for index in members], budget, drop)
 
-    def _rewire_all(self, drop: float) -> None:
-        layers, progress = self._layers, self.timeline.progress(self.steps)
+    def _budgets(self, layers: list[Topology]) -> list[tuple[tuple[int, ...], int]]:
+        """Which layers share how many active weights or slots after this step."""
+        progress = self.timeline.progress(self.steps)
         if self._spending is not None:
-            seen = [self._topology(layer) for layer in layers]
-            for layer, slots in zip(layers, self._spending.budgets(seen, progress), strict=True):
-                self._rewire([layer], slots, drop)
-            return
-        for pool in self._divide_budget():
-            self._rewire([layers[index] for index in pool.layers], pool.budget(progress), drop)
+            return [((index,), budget) for index, budget in enumerate(self._spending.budgets(layers, progress))]
+        return [(pool.layers, pool.budget(progress)) for pool in self._divide_budget()]
 
-    def _rewire(self, layers: list[TrainedLayer], budget: int, drop: float) -> None:
-        seen = [self._topology(layer, self._growth(layer)) for layer in layers]
-        masks = rewire(seen, self.recipe.pattern, budget, drop)
-        for layer, mask in zip(layers, masks, strict=True):
-            layer.module.set_mask(layer.module.from_matrix(mask), "d")
+    def _rewire(self, members: Sequence[int], layers: list[Topology], budget: int, drop: float) -> None:
+        masks = rewire(layers, self.recipe.pattern, budget, drop)
+        for index, mask in zip(members, masks, strict=True):
+            module = self._layers[index].module
+            module.set_mask(module.from_matrix(mask), "d")
 
     def _grow(self, grower: Grower) -> None:
         """Grow a generation; in dendrite mode the others make room for it, so that the budget is kept."""
@@ -347,19 +349,17 @@ class Perforator:
         if not grower.is_due(self.steps):
             return
         newborn = grower.grow(self.steps)
-        divided, layers, progress = self._divide_budget(), self._layers, self.timeline.progress(self.steps)
+        layers, divided = self._layers, self._divide_budget()
         if self.steps < self.timeline.switch:
             return
         for pool in divided:
-            members, budget = [layers[index] for index in pool.layers], pool.budget(progress)
-            older = [layer for layer in members if layer not in newborn]
-            for layer in members:
-                if layer in newborn:
-                    share = round(pool.budget(progress) * layer.module.mask.numel() / pool.weights)
-                    grower.choose_synapses(layer, self.recipe.pattern, share, self._generator)
-                    budget -= layer.module.active_weights()
-            if older:
-                self._rewire(older, budget, drop=0.0)
+            whole = left = pool.budget(self.timeline.progress(self.steps))
+            for layer in (layers[index] for index in pool.layers if layers[index] in newborn):
+                share = round(whole * layer.module.mask.numel() / pool.weights)
+                grower.choose_synapses(layer, self.recipe.pattern, share, self._generator)
+                left -= layer.module.active_weights()
+            if older := [index for index in pool.layers if layers[index] not in newborn]:
+                self._rewire(older, [self._topology(layers[index]) for index in older], left, drop=0.0)
 
     def _end_trial(self) -> None:
         assert self._grower is not None

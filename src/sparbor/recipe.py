@@ -37,7 +37,7 @@ class Recipe:
             to dendrite mode, and never changes its mask.
         pattern: which weights are kept together: ``Slots()``, ``NM(n, m)`` or ``Unstructured()``.
         distribution: ``"uniform"`` (every layer has this sparsity), ``"erk"`` (small layers are denser) or
-            ``"global"`` (the scores of all layers compete). ``None``: global, but uniform with ``NM``.
+            ``"global"`` (the scores of all layers compete). ``None``: erk, but uniform with ``NM``.
         schedule: when; see :class:`Schedule`.
         exclude: names of layers to leave dense; ``*`` and ``?`` match as in file names.
         seed: of the random growth of ``"set"``, and of new dendrites.
@@ -74,7 +74,7 @@ class Recipe:
         if self.distribution is not None:
             _check_choice("distribution", self.distribution, DISTRIBUTIONS)
         elif self.budget is None:
-            object.__setattr__(self, "distribution", "uniform" if isinstance(self.pattern, NM) else "global")
+            object.__setattr__(self, "distribution", "uniform" if isinstance(self.pattern, NM) else "erk")
         if not isinstance(self.pattern, tuple(PATTERNS.values())):
             raise ArgumentError(f"pattern={self.pattern!r}: must be Slots(...), NM(n, m) or Unstructured()")
         if isinstance(self.exclude, str) or not all(isinstance(name, str) for name in _listed(self.exclude)):

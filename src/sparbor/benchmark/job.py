@@ -64,14 +64,13 @@ class Job:
     def recipe(self) -> Recipe:
         """The task's recipe at the job's sparsity or budget, dense for the first two epochs but never over a third."""
         schedule = replace(self.task.recipe.schedule, warmup=min(WARMUP_EPOCHS / self.epochs, 1 / 3))
-        growth = _growth(self.dendrites, schedule) if self.dendrites else self.task.recipe.growth
         return replace(
             self.task.recipe,
             sparsity=self.sparsity,
             distribution=self.task.recipe.distribution if self.budget is None else None,
-            schedule=schedule,
             budget=self.budget,
-            growth=growth,
+            schedule=schedule,
+            growth=_growth(self.dendrites, schedule) if self.dendrites else self.task.recipe.growth,
         )
 
 
