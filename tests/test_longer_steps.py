@@ -24,7 +24,7 @@ def moved(exponent: float, sparsity: float, mode: str = "d") -> tuple[torch.Tens
     steps = LongerSteps(exponent)
     steps.before_step([layer])
     with torch.no_grad():
-        layer.weight -= 1
+        layer.weight.sub_(1)
     steps.after_step()
     layer.apply_mask()
     return layer.weight.detach() - before, layer
@@ -52,7 +52,7 @@ def test_a_step_within_a_step_counts_once() -> None:
     for _ in range(2):
         steps.before_step([layer])
     with torch.no_grad():
-        layer.weight -= 1
+        layer.weight.sub_(1)
     for _ in range(2):
         steps.after_step()
     change = (layer.weight.detach() - before)[layer.mask]

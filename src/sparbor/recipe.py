@@ -151,7 +151,8 @@ class Recipe:
                 f"recipe version {version!r}: this release of Sparbor reads version {VERSION};"
                 " use the release that wrote it"
             )
-        fields = {"budget": None, "growth": None, **{name: value for name, value in data.items() if name != "version"}}
+        absent = {"budget": None, "growth": None, "step_exponent": 0.0}  # what older releases did is what they meant
+        fields = {**absent, **{name: value for name, value in data.items() if name != "version"}}
         unlike = {part.name for part in dataclasses.fields(cls)} ^ set(fields)
         if unlike:
             raise StateError(_not_a_recipe(f"missing or unknown are {', '.join(sorted(unlike))}"))
