@@ -10,6 +10,15 @@ from sparbor.benchmark import environment
 from sparbor.files import write_file
 
 
+def command_line() -> str:
+    """The one that runs; where its data lies on this machine is nobody's business."""
+    words = list(sys.argv)
+    for index, word in enumerate(words[:-1]):
+        if word in ("--data-dir", "--scratch"):
+            words[index + 1] = "DIR"
+    return shlex.join(["python", *words])
+
+
 class ResultsFile:
     """Rows of measurements. An existing file is continued if it is of the same commit, software and machine.
 
@@ -48,6 +57,5 @@ class ResultsFile:
         self.rows += rows
         if self.path is None:
             return
-        command = shlex.join(["python", *sys.argv])
-        contents = {"environment": self.environment, "command": command, **self.notes, "rows": self.rows}
+        contents = {"environment": self.environment, "command": command_line(), **self.notes, "rows": self.rows}
         write_file(self.path, (json.dumps(contents, indent=1) + "\n").encode())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,50 +19,62 @@ def run(script: str, *options: str, **environment: str) -> subprocess.CompletedP
 
 def test_accuracy_pairs_seeds_and_continues(small_mnist: Path, tmp_path: Path) -> None:
     file = tmp_path / "accuracy.json"
-    options = ["--epochs", "1", "--data-dir", str(small_mnist), "--json", str(file)]
-    first = run("accuracy.py", *options, "--sparsity", "0.5", "0.9", "--seeds", "1")
+    options = ["--epochs", "1", "--data-dir", str(small_mnist), "--json", str(file), "--scratch", str(tmp_path)]
+    first = run("accuracy.py", *options, "--sparsity", "0.5", "0.9", "--seeds", "1", COLUMNS="200")
     assert first.returncode == 0, first.stderr
     rows = json.loads(file.read_text())["rows"]
-    assert [(row["arm"], row["sparsity"], row["seed"]) for row in rows] == [
+    dense, half, tenth = sorted(rows, key=lambda row: row["sparsity"])
+    assert [(row["arm"], row["sparsity"], row["seed"]) for row in (dense, half, tenth)] == [
         ("dense", 0.0, 0),
         ("slots", 0.5, 0),
         ("slots", 0.9, 0),
     ]
-    assert rows[2]["active_parameters"] < rows[1]["active_parameters"] < rows[0]["active_parameters"] == 269_322
-    assert "slots 90%" in first.stdout
-    assert rows[0]["engine_test_accuracy"] is None
-    assert abs(rows[2]["engine_test_accuracy"] - rows[2]["test_accuracy"]) < 2  # of 300 images
+    assert tenth["active_parameters"] < half["active_parameters"] < dense["active_parameters"] == 269_322
+    assert "3 of 3 cells to train" in first.stdout
+    assert re.search(r"slots +│ 90 % +│ 27,4\d\d", first.stdout)
+    assert all(abs(row["engine_test_accuracy"] - row["test_accuracy"]) < 2 for row in rows)  # of 300 images
+    assert str(small_mnist) not in file.read_text()
 
     second = run("accuracy.py", *options, "--sparsity", "0.9", "--seeds", "2")
     assert second.returncode == 0, second.stderr
+    assert "2 of 4 cells to train" in second.stdout
     continued = json.loads(file.read_text())["rows"]
     assert continued[:3] == rows
-    assert [(row["arm"], row["sparsity"], row["seed"]) for row in continued[3:]] == [
+    assert {(row["arm"], row["sparsity"], row["seed"]) for row in continued[3:]} == {
         ("dense", 0.0, 1),
         ("slots", 0.9, 1),
-    ]
+    }
 
 
-def test_accuracy_compares_distributions_on_cifar10(small_cifar10: Path, tmp_path: Path) -> None:
+def test_accuracy_on_cifar10_says_which_data_it_was(small_cifar10: Path, tmp_path: Path) -> None:
     file = tmp_path / "accuracy.json"
     options = ["--dataset", "cifar10", "--data-dir", str(small_cifar10), "--epochs", "1", "--seeds", "1"]
-    options += ["--distribution", "uniform", "erk", "--json", str(file)]
+    options += ["--arms", "dense", "slots", "slots-uniform", "--json", str(file), "--scratch", str(tmp_path)]
     result = run("accuracy.py", *options, XDG_CACHE_HOME=str(tmp_path), COLUMNS="200")
     assert result.returncode == 0, result.stderr
     assert "Data: PNG image folder, not the official CIFAR-10." in result.stdout
-    assert "slots 90%, erk" in result.stdout
-    dense, uniform, erk = json.loads(file.read_text())["rows"]
-    assert [row["distribution"] for row in (dense, uniform, erk)] == [None, "uniform", "erk"]
-    assert all(row["data"] == "PNG image folder, not the official CIFAR-10" for row in (dense, uniform, erk))
-    assert abs(uniform["active_parameters"] - erk["active_parameters"]) < 4 * 16
+    rows = {row["arm"]: row for row in json.loads(file.read_text())["rows"]}
+    assert [rows[arm]["distribution"] for arm in ("dense", "slots", "slots-uniform")] == [None, "erk", "uniform"]
+    assert all(row["data"] == "PNG image folder, not the official CIFAR-10" for row in rows.values())
+    assert abs(rows["slots"]["active_parameters"] - rows["slots-uniform"]["active_parameters"]) < 4 * 16
 
 
-def test_results_of_another_machine_are_not_mixed_in(small_mnist: Path, tmp_path: Path) -> None:
+def test_a_cell_that_fails_is_named_and_the_others_go_on(small_mnist: Path, tmp_path: Path) -> None:
+    file = tmp_path / "accuracy.json"
+    options = ["--epochs", "1", "--data-dir", str(small_mnist), "--json", str(file), "--scratch", str(tmp_path)]
+    result = run("accuracy.py", *options, "--arms", "nm", "slots", "--sparsity", "1.5", "0.9", "--seeds", "1")
+    assert result.returncode == 1
+    assert "slots 150 %, constant, 1 epochs, seed 0: failed, ArgumentError: sparsity=1.5: must be" in result.stdout
+    assert "1 cells failed" in result.stderr
+    assert {row["arm"] for row in json.loads(file.read_text())["rows"]} == {"nm", "slots"}
+
+
+def test_a_file_of_another_kind_is_not_continued(small_mnist: Path, tmp_path: Path) -> None:
     file = tmp_path / "accuracy.json"
     file.write_text(json.dumps({"environment": {"cpu": "another"}, "command": "", "rows": []}))
     result = run("accuracy.py", "--data-dir", str(small_mnist), "--json", str(file))
     assert result.returncode == 1
-    assert "was measured in another environment" in result.stderr
+    assert "is not a file of this study" in result.stderr
     assert json.loads(file.read_text())["environment"] == {"cpu": "another"}
 
 

@@ -14,7 +14,7 @@ from sparbor import data
 from sparbor.benchmark.job import Job
 from sparbor.benchmark.models import Task
 from sparbor.calibration import calibrated
-from sparbor.errors import DataError, TrainingError
+from sparbor.errors import ArgumentError, DataError, TrainingError
 from sparbor.perforator import Perforator, perforate
 from sparbor.recipe import Recipe
 
@@ -72,8 +72,13 @@ class Arm:
     model: nn.Module
     optimizer: torch.optim.Optimizer
     perforator: Perforator | None = None
+    steps: int = 0
+    """Optimizer steps done."""
     epochs: list[Epoch] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
+    loss_sum: Tensor = field(default_factory=lambda: torch.zeros(()))
+    seconds: float = 0.0
+    """The loss and the time of the steps since the last finished epoch."""
 
     def density(self) -> float:
         """Active over all weights; 1 for a dense arm."""
@@ -83,6 +88,7 @@ class Arm:
         """Let the optimizer step, and note what that did to the topology."""
         self.optimizer.step()
         self.optimizer.zero_grad()
+        self.steps += 1
         if self.perforator is None:
             return
         step, growths = self.perforator.steps, self.perforator.growth_events
@@ -102,7 +108,7 @@ def load_split(job: Job) -> Split:
         return Part(job.task.normalise(images).to(job.device), labels.to(job.device))
 
     return Split(
-        training=part(images[:training], labels[:training]),
+        training=part(_channels_last(images[:training]), labels[:training]),
         validation=part(images[training:], labels[training:]),
         test=part(test_images, torch.from_numpy(dataset.test_labels)),
         test_bytes=test_images,
@@ -110,6 +116,11 @@ def load_split(job: Job) -> Split:
         description=dataset.description,
         official=dataset.official,
     )
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    """The same images in the memory order in which convolutions and pools train faster."""
+    return images.contiguous(memory_format=torch.channels_last) if images.dim() == 4 else images
 
 
 def _check_fit(dataset: data.Dataset, task: Task) -> None:
@@ -130,49 +141,104 @@ def steps_an_epoch(split: Split) -> int:
     return math.ceil(len(split.training.labels) / BATCH)
 
 
+def new_arm(name: str, build: Callable[[], nn.Module], job: Job) -> Arm:
+    """A dense arm before its first step; the job's seed decides its initial weights."""
+    torch.manual_seed(job.seed)
+    model = build().to(job.device)
+    # Fused: the default implementation takes square roots, of which torch's are five times slower for zeros.
+    optimizer = torch.optim.Adam(model.parameters(), lr=job.learning_rate, fused=True)
+    return Arm(name, model, optimizer, loss_sum=torch.zeros((), device=job.device))
+
+
+def branch(trunk: Arm, name: str, recipe: Recipe | None, total_steps: int) -> Arm:
+    """An arm that goes on from a copy of a dense one, bit for bit as if it had been perforated at its first step.
+
+    Up to the switch to dendrite mode a recipe changes nothing, so arms of one seed can share these steps. A trunk that
+    is at its first step will do for any recipe, another one has to be before the recipe's switch.
+    """
+    arm = copy.deepcopy(trunk)
+    arm.name = name
+    if recipe is None:
+        return arm
+    arm.perforator = perforate(arm.model, arm.optimizer, recipe, total_steps=total_steps)
+    if arm.steps:
+        if arm.steps >= arm.perforator.timeline.switch:
+            raise ArgumentError(
+                f"trunk.steps={arm.steps}: must be before step {arm.perforator.timeline.switch}, at which the recipe of"
+                f" {name!r} switches to dendrite mode; branch off earlier"
+            )
+        arm.perforator.load_state_dict({**arm.perforator.state_dict(), "steps": arm.steps})
+    return arm
+
+
 def make_arms(job: Job, split: Split, recipes: Mapping[str, Recipe | None]) -> list[Arm]:
     """Arms with the same initial weights; those with a recipe are perforated, their budgets calibrated if need be."""
-    torch.manual_seed(job.seed)
-    initial = job.task.build().to(job.device)
+    initial = new_arm("initial", job.task.build, job)
+    total_steps = job.epochs * steps_an_epoch(split)
     arms = []
     for name, recipe in recipes.items():
-        model = copy.deepcopy(initial)
-        # Fused: the default implementation takes square roots, of which torch's are five times slower for zeros.
-        optimizer = torch.optim.Adam(model.parameters(), lr=job.learning_rate, fused=True)
-        total_steps = job.epochs * steps_an_epoch(split)
         if recipe and recipe.budget and recipe.budget.costs is None:
-            recipe = calibrated(recipe, copy.deepcopy(initial).cpu(), split.training.images[:1].cpu())
-        perforator = perforate(model, optimizer, recipe, total_steps=total_steps) if recipe else None
-        arms.append(Arm(name, model, optimizer, perforator))
+            image = split.training.images[:1].cpu().contiguous()
+            recipe = calibrated(recipe, copy.deepcopy(initial.model).cpu(), image)
+        arms.append(branch(initial, name, recipe, total_steps))
     return arms
 
 
 def train(
-    arms: Sequence[Arm], split: Split, job: Job, on_step: Callable[[Arm], None] = lambda arm: None
+    arms: Sequence[Arm],
+    split: Split,
+    job: Job,
+    on_step: Callable[[Arm], None] = lambda arm: None,
+    until: int | None = None,
 ) -> Iterator[int]:
-    """Train all arms on the same batches, an epoch of each in turn; yields each epoch that all have finished."""
+    """Train all arms on the same batches, an epoch of each in turn; yields each epoch that all have finished.
+
+    Each arm goes on from the step it is at, up to ``until`` steps (by default, to the end of the job).
+    """
     order = torch.Generator().manual_seed(job.seed)
+    until = job.epochs * steps_an_epoch(split) if until is None else until
     for epoch in range(job.epochs):
         shuffled = torch.randperm(len(split.training.labels), generator=order).to(job.device)
         batches = torch.split(shuffled, BATCH)
         for arm in arms:
-            arm.epochs.append(_train_epoch(arm, epoch, split, batches, on_step))
-        yield epoch
+            _train_epoch(arm, epoch, split, batches, job, on_step, until)
+        if all(len(arm.epochs) > epoch for arm in arms):
+            yield epoch
 
 
 def _train_epoch(
-    arm: Arm, epoch: int, split: Split, batches: Sequence[Tensor], on_step: Callable[[Arm], None]
-) -> Epoch:
+    arm: Arm,
+    epoch: int,
+    split: Split,
+    batches: Sequence[Tensor],
+    job: Job,
+    on_step: Callable[[Arm], None],
+    until: int,
+) -> None:
+    """What ``arm`` has not done yet of an epoch, but no step beyond ``until``."""
+    first, total_steps = epoch * len(batches), job.epochs * len(batches)
+    todo = batches[max(0, arm.steps - first) : max(0, until - first)]
+    if not todo:
+        return
     start = time.perf_counter()
-    loss_sum = torch.zeros((), device=split.training.images.device)
     arm.model.train()
-    for batch in batches:
+    for batch in todo:
+        for group in arm.optimizer.param_groups:
+            group["lr"] = job.learning_rate_at(arm.steps / total_steps)
         loss = F.cross_entropy(arm.model(split.training.images[batch]), split.training.labels[batch])
         loss.backward()  # type: ignore[no-untyped-call]
         arm.step()
-        loss_sum += loss.detach()
+        arm.loss_sum += loss.detach()
         on_step(arm)
-    training_loss = loss_sum.item() / len(batches)
+    if arm.steps == first + len(batches):
+        arm.epochs.append(_finished(arm, epoch, split, len(batches), start))
+        arm.loss_sum, arm.seconds = torch.zeros_like(arm.loss_sum), 0.0
+    else:
+        arm.seconds += time.perf_counter() - start
+
+
+def _finished(arm: Arm, epoch: int, split: Split, steps: int, start: float) -> Epoch:
+    training_loss = arm.loss_sum.item() / steps
     if not math.isfinite(training_loss):
         raise TrainingError(
             f"the {arm.name} model's training loss is {training_loss} in epoch {epoch}: lower the learning rate"
@@ -180,7 +246,7 @@ def _train_epoch(
     accuracy = accuracy_percent(arm.model, split.validation)
     if arm.perforator:
         arm.perforator.validate(accuracy)
-    return Epoch(epoch, training_loss, accuracy, arm.density(), time.perf_counter() - start)
+    return Epoch(epoch, training_loss, accuracy, arm.density(), arm.seconds + time.perf_counter() - start)
 
 
 def accuracy_percent(model: nn.Module, part: Part) -> float:

@@ -96,6 +96,7 @@ def progress_metrics(job: Job, split: Split, arms: Sequence[Arm]) -> dict[str, A
             "batch": BATCH,
             "optimizer": "Adam",
             "learning_rate": job.learning_rate,
+            "learning_rate_schedule": job.learning_rate_schedule,
             "steps_an_epoch": steps_an_epoch(split),
             "switch_step": timelines[0].switch,
         },

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -14,6 +15,8 @@ from sparbor.recipe import LARGEST_SEED, Recipe
 from sparbor.schedule import Schedule
 
 WARMUP_EPOCHS = 2
+LearningRateSchedule = Literal["constant", "cosine"]
+LEARNING_RATE_SCHEDULES: tuple[LearningRateSchedule, ...] = ("constant", "cosine")
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Job:
     network: str | None = None
     budget: Budget | None = None
     dendrites: int = 0
+    learning_rate_schedule: LearningRateSchedule = "constant"
 
     def __post_init__(self) -> None:
         networks = [name for name, task in TASKS.items() if task.dataset == self.dataset]
@@ -48,6 +52,11 @@ class Job:
             raise ArgumentError(f"learning_rate={self.learning_rate}: must be a positive number")
         if self.dendrites < 0:
             raise ArgumentError(f"dendrites={self.dendrites}: must be at least 0, the generations to grow")
+        if self.learning_rate_schedule not in LEARNING_RATE_SCHEDULES:
+            raise ArgumentError(
+                f"learning_rate_schedule={self.learning_rate_schedule!r}: must be one of"
+                f" {', '.join(map(repr, LEARNING_RATE_SCHEDULES))}"
+            )
         self.recipe()  # which checks the sparsity or the budget
         _check_device(self.device)
 
@@ -60,6 +69,12 @@ class Job:
     def task(self) -> Task:
         """The network and its data set."""
         return TASKS[self.task_name]
+
+    def learning_rate_at(self, share: float) -> float:
+        """The rate of the step before which ``share`` of all steps is done; a cosine falls to zero at the end."""
+        if self.learning_rate_schedule == "cosine":
+            return self.learning_rate / 2 * (1 + math.cos(math.pi * share))
+        return self.learning_rate
 
     def recipe(self) -> Recipe:
         """The task's recipe at the job's sparsity or budget, dense for the first two epochs but never over a third."""

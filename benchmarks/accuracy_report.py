@@ -1,0 +1,178 @@
+"""Makes docs/results.md and its plots from the rows of the accuracy study: ``python benchmarks/accuracy_report.py``.
+
+Rows with other settings than today's are left out, and counted. Nothing is trained or timed here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from accuracy_plans import PLANS
+from accuracy_plots import plot_latency, plot_synapses
+from accuracy_rows import Cell, Row, StudyFile, cell_of
+from accuracy_statistics import Paired, paired
+from accuracy_tables import HEADINGS, Group, Line, cells, groups, lines, percent, points_apart, seeds
+
+from sparbor.files import write_file
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+STUDY_FILES = {"mnist": "study-mnist.json", "cifar10": "study-cifar10.json", "mnist-vit": "study-mnist-vit.json"}
+LATENCIES = "study-latency.json"
+NAMES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "mnist-vit": "MNIST, vision transformer"}
+RIVALS = ("unstructured", "nm", "magnitude", "static-random", "small-dense")
+
+INTRODUCTION = """# Results of the accuracy study
+
+Made by `python benchmarks/accuracy_report.py` from [the rows](../benchmarks/results); do not edit it by hand.
+
+All arms of a seed start from the same weights, see the same batches for the same number of epochs, and use Adam with
+batches of 128. The constant learning rate is the mission's, 0.001; the cosine falls from there to zero, step by step,
+for every arm.
+
+- `dense-half-rate`, `dense-double-rate`: dense, at half and twice the learning rate.
+- `small-dense`: the same network with narrower hidden layers. They are scaled by the one factor with which the
+  parameters are nearest to the active ones of `slots`.
+- `slots`: the product's default recipe for the task. The other sparse arms are that recipe with one thing changed:
+- `unstructured`: RigL, every weight by itself. `magnitude`: so too, but gradual magnitude pruning, without growth.
+- `static-random`: slots drawn by lot, as many in each layer, fixed from the first step on.
+- `nm`: rigid 3:32, which is 90.62 % in every layer but CIFAR-10's first convolution, which stays dense.
+- `slots-uniform`: the same sparsity in every layer.
+- `perforatedai`: PerforatedAI 3.2.9, dense, with dendrites added after every second epoch; its active parameters are
+  those that outputs depend on. It cannot be deployed.
+
+The validation set is the last tenth of the training set. Settings are chosen on it; the test set is read once, with the
+last weights. Test accuracy is mean ± sample standard deviation over seeds. A paired difference is the mean over the
+seeds that both arms have, with its two-sided 95 % interval (Student's t). Remaining error reduction is that of mean
+test errors, against the dense arm of the same seeds. Fewer than five seeds are marked "few"; an empty line is planned
+and not measured.
+"""
+
+
+def report(results: Sequence[StudyFile], latencies: list[Row], folder: Path) -> str:
+    """The text of results.md; its plots are written into ``folder``."""
+    rows = [row for file in results for row in file.current()]
+    stale = sum(len(file.stale()) for file in results)
+    planned = [cell for plan in PLANS.values() for cell in plan()]
+    times = times_of(rows, latencies)
+    parts = [INTRODUCTION]
+    for group in groups(rows):
+        parts += [section(group, lines(rows, group, planned), times, folder)]
+    parts += [deployed(rows), sources(results)]
+    if stale:
+        parts += [f"{stale} rows were measured with other settings than today's and are left out.\n"]
+    return "\n".join(parts)
+
+
+def section(group: Group, table: list[Line], times: dict[Cell, float], folder: Path) -> str:
+    """One data set, schedule and number of epochs."""
+    name = f"{NAMES.get(group.dataset, group.dataset)}, {group.epochs} epochs, {group.schedule} learning rate"
+    measured = [line for line in table if line.rows]
+    data = ", ".join(sorted({row["data"] for line in measured for row in line.rows}))
+    parts = [f"## {name}\n", f"Data: {data}.\n"]
+    latency = {id(line): latency_of(line, times) for line in measured}
+    parts.append(markdown((*HEADINGS, "one image (µs)"), [(*cells(line), latency.get(id(line), "")) for line in table]))
+    gaps = list(gap_lines(measured))
+    if gaps:
+        parts.append(
+            "`slots` against the other arms, on the same seeds. Each of the two bounds is a one-sided 95 % one:\n"
+        )
+        parts.append(markdown(("slots minus", "sparsity", "mean", "deviation", "95 % bounds", "seeds"), gaps))
+    stem = f"{group.dataset}-{group.schedule}-{group.epochs}"
+    if plot_synapses(measured, name, folder / f"accuracy-synapses-{stem}.svg"):
+        parts.append(f"![Accuracy against synapses](accuracy-synapses-{stem}.svg)\n")
+    if plot_latency(measured, times, name, folder / f"accuracy-latency-{stem}.svg"):
+        parts.append(f"![Accuracy against latency](accuracy-latency-{stem}.svg)\n")
+    return "\n".join(parts)
+
+
+def gap_lines(table: list[Line]) -> Iterator[tuple[str, ...]]:
+    """``slots`` minus each other arm of its sparsity."""
+    ours = {line.sparsity: line for line in table if line.arm == "slots"}
+    for line in table:
+        if line.arm in RIVALS and line.sparsity in ours:
+            gap = paired(ours[line.sparsity].tests, line.tests)
+            if gap is not None:
+                yield (line.arm, percent(line.sparsity), f"{gap.mean:+.2f}", *bounds(gap), seeds(gap.seeds))
+
+
+def bounds(gap: Paired) -> tuple[str, str]:
+    """Deviation over seeds, and both one-sided bounds."""
+    if gap.deviation is None:
+        return "", ""
+    return f"{gap.deviation:.2f}", f"{gap.lower:+.2f}, {gap.upper:+.2f}"
+
+
+def times_of(rows: list[Row], latencies: list[Row]) -> dict[Cell, float]:
+    """Median microseconds by cell, where the model that was timed is the one whose accuracy the row holds."""
+    accuracies = {cell_of(row): row["test_accuracy"] for row in rows}
+    return {
+        cell_of(row): row["latency_us_median"]
+        for row in latencies
+        if accuracies.get(cell_of(row)) == row["test_accuracy"]
+    }
+
+
+def latency_of(line: Line, times: dict[Cell, float]) -> str:
+    """The mean over the seeds that were timed."""
+    timed = [times[cell_of(row)] for row in line.rows if cell_of(row) in times]
+    return f"{mean(timed):.3g}" if timed else ""
+
+
+def deployed(rows: list[Row]) -> str:
+    """What the engine's rounding does to accuracy."""
+    if not rows:
+        return "Nothing has been measured yet.\n"
+    return (
+        "## On the engine\n\n"
+        "The models were deployed with 16-bit synapses; over the whole test set the engine's accuracy is within"
+        f" {max(map(points_apart, rows)):.3f} points of PyTorch's.\n"
+        "Latencies are medians of one call with one image on one thread, in the mean over seeds; all models took turns"
+        f" in one run ([rows](../benchmarks/results/{LATENCIES})).\n"
+    )
+
+
+def sources(results: Sequence[StudyFile]) -> str:
+    """Machines and commits."""
+    parts = ["## Where it was measured\n"]
+    machines = {name: description for file in results for name, description in file.environments.items()}
+    for machine, about in machines.items():
+        rows = [row for file in results for row in file.current() if row["environment"] == machine]
+        commits = ", ".join(dict.fromkeys(str(row["commit"]) for row in rows))
+        software = ", ".join(
+            f"{package} {about[package]}" for package in ("python", "torch", "numpy") if package in about
+        )
+        if rows:
+            parts.append(f"- {len(rows)} rows: {about['cpu']}, {about['cores']} cores; {software}; commits {commits}")
+    return "\n".join(parts) + "\n"
+
+
+def markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table."""
+    lines_ = [headings, ["---"] * len(headings), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines_)
+
+
+def main() -> None:
+    """Read the files that are there, write the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=REPOSITORY / "benchmarks" / "results")
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "docs", help="folder for results.md and its plots")
+    options = parser.parse_args()
+    files = [options.results / name for name in STUDY_FILES.values() if (options.results / name).exists()]
+    if not files:
+        sys.exit(f"{options.results} holds none of {', '.join(STUDY_FILES.values())}: run benchmarks/accuracy.py first")
+    timed = options.results / LATENCIES
+    latencies: list[dict[str, Any]] = json.loads(timed.read_text())["rows"] if timed.exists() else []
+    options.out.mkdir(parents=True, exist_ok=True)
+    text = report([StudyFile(file) for file in files], latencies, options.out)
+    write_file(options.out / "results.md", text.encode())
+
+
+if __name__ == "__main__":
+    main()
