@@ -151,7 +151,7 @@ def test_budgets_are_kept(name: str, pattern: Pattern, distribution: Any) -> Non
 @pytest.mark.parametrize("optimizer_name", OPTIMIZERS)
 @pytest.mark.parametrize("name", MODELS)
 def test_invariants(name: str, optimizer_name: str, method: Any) -> None:
-    recipe = Recipe(0.8, method=method, schedule=Schedule(interval=3))
+    recipe = Recipe(0.8, method=method, distribution="uniform", schedule=Schedule(interval=3, drop_fraction=0.3))
     model, optimizer, perforator = begin(name, OPTIMIZERS[optimizer_name], recipe)
     parameters = list(model.parameters())
     born = dict.fromkeys(perforator.modules, 0)

@@ -40,13 +40,14 @@ def test_a_task_may_have_its_own_recipe(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(TASKS, "cifar10", replace(TASKS["cifar10"], recipe=recipe))
     made = Job(dataset="cifar10", sparsity=0.8, epochs=10).recipe()
     assert made == replace(recipe, sparsity=0.8, schedule=Schedule(warmup=0.2, ramp_end=0.7))
-    assert Job(sparsity=0.8, epochs=10).recipe() == Recipe(sparsity=0.8, schedule=Schedule(warmup=0.2))
+    mnist = Recipe(sparsity=0.8, method="magnitude", distribution="global", schedule=Schedule(warmup=0.2))
+    assert Job(sparsity=0.8, epochs=10).recipe() == mnist
 
 
 def test_a_budget_takes_the_place_of_sparsity_and_distribution() -> None:
     budget = Budget(multiply_adds=1e6)
     made = Job(dataset="cifar10", budget=budget).recipe()
-    assert (made.sparsity, made.distribution, made.budget) == (None, "uniform", budget)
+    assert (made.sparsity, made.distribution, made.budget) == (None, None, budget)
     assert made.schedule == Job(dataset="cifar10").recipe().schedule
     assert Job(dataset="cifar10").recipe().sparsity == 0.9
     with pytest.raises(ArgumentError, match=r"sparsity=0.9 and Budget\(multiply_adds=1e\+06\): give one of them"):

@@ -195,7 +195,7 @@ def test_a_transposed_convolution_grows_where_its_own_gradient_is_largest() -> N
 @pytest.mark.parametrize("total_steps", [1, 2, 3, 4, 5, 7])
 @pytest.mark.parametrize("method", ["rigl", "set", "magnitude", "static"])
 def test_short_runs_reach_their_sparsity(total_steps: int, method: Any) -> None:
-    recipe = Recipe(0.9, method)
+    recipe = Recipe(0.9, method, distribution="uniform")
     model, optimizer, perforator = start(recipe, total_steps)
     train(model, optimizer, total_steps)
     assert all(module.mode == "d" for module in perforator.modules.values())
@@ -349,7 +349,8 @@ def test_layers_wrapped_by_hand_are_taken_over() -> None:
     mine = PAINeuronModule(layer, "mine", sparsity=0.5)
     model = nn.Sequential(mine, nn.ReLU(), nn.Linear(32, 16))
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
-    perforator = sparbor.perforate(model, optimizer, Recipe(0.9), total_steps=10)
+    recipe = Recipe(0.9, distribution="uniform")
+    perforator = sparbor.perforate(model, optimizer, recipe, total_steps=10)
     assert model[0] is mine
     for _ in range(10):
         model(torch.randn(4, 64)).square().mean().backward()
@@ -396,7 +397,7 @@ def test_switching_by_hand() -> None:
 
 
 def test_a_mask_set_by_hand_that_is_too_sparse_is_filled_by_growth() -> None:
-    model, optimizer, perforator = start(Recipe(0.8, schedule=Schedule(interval=1)), 40)
+    model, optimizer, perforator = start(Recipe(0.8, distribution="uniform", schedule=Schedule(interval=1)), 40)
     train(model, optimizer, 25)
     module = perforator.modules["6"]
     module.set_mask(torch.zeros_like(module.mask))

@@ -29,7 +29,8 @@ def divide(recipe: Recipe, wrapped: Sequence[Shape], grown: Sequence[Shape]) -> 
     """How layers of these shapes, neurons first, share the budget; the indices of pools count on over both."""
     weights = sum(map(math.prod, wrapped))
     everything = weights + sum(map(math.prod, grown))
-    assert recipe.sparsity is not None  # a recipe without a budget of costs has one
+    assert recipe.sparsity is not None  # a recipe without a budget of costs has both
+    assert recipe.distribution is not None
     return pools(recipe.distribution, [*wrapped, *grown], (1 - recipe.sparsity) * weights / everything)
 
 

@@ -15,6 +15,7 @@ from sparbor.distribution import Pool
 from sparbor.errors import ArgumentError, StateError
 from sparbor.grower import Grower, GrowthEvent
 from sparbor.layers import name_of_weight
+from sparbor.longer_steps import LongerSteps
 from sparbor.modules import Mode, PAINeuronModule
 from sparbor.pattern import Slots
 from sparbor.plateau import checked_score
@@ -117,6 +118,7 @@ class Perforator:
         self._grower = self._make_grower(growing)
         self._divide_budget()
         self.orders = chains(model) if isinstance(recipe.pattern, Slots) else Chains()
+        self._longer_steps = LongerSteps(recipe.step_exponent)
         self._stepping = False
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_step),
@@ -291,9 +293,11 @@ class Perforator:
 
     def _before_step(self, _: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
         self._stepping = True
+        self._longer_steps.before_step(self.modules.values())
         return self._grower.before_step(args, kwargs) if self._grower else None
 
     def _after_step(self) -> None:
+        self._longer_steps.after_step()
         found_inf = getattr(self.optimizer, "found_inf", None)  # a fused optimizer that GradScaler made skip its step
         if found_inf is not None and found_inf.item():
             return

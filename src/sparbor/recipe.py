@@ -37,10 +37,12 @@ class Recipe:
             to dendrite mode, and never changes its mask.
         pattern: which weights are kept together: ``Slots()``, ``NM(n, m)`` or ``Unstructured()``.
         distribution: ``"uniform"`` (every layer has this sparsity), ``"erk"`` (small layers are denser) or
-            ``"global"`` (the scores of all layers compete).
+            ``"global"`` (the scores of all layers compete). ``None``: erk, but uniform with ``NM``.
         schedule: when; see :class:`Schedule`.
         exclude: names of layers to leave dense; ``*`` and ``?`` match as in file names.
         seed: of the random growth of ``"set"``, and of new dendrites.
+        step_exponent: where a layer has the density d, each optimizer step moves its weights ``d ** -step_exponent``
+            times as far; 0 leaves steps as they are. See :mod:`sparbor.longer_steps`.
         budget: in place of ``sparsity`` and ``distribution``, what the model may cost in the end; see :class:`Budget`
             and :func:`sparbor.calibrated`.
         growth: when dendrites are grown, and which; ``None``: none are. See :class:`Growth`.
@@ -53,10 +55,11 @@ class Recipe:
     sparsity: float | None = None
     method: Method = "rigl"
     pattern: Pattern = field(default_factory=Slots)
-    distribution: Distribution = "uniform"
+    distribution: Distribution | None = None
     schedule: Schedule = field(default_factory=Schedule)
     exclude: tuple[str, ...] = ()
     seed: int = 0
+    step_exponent: float = 0.5
     budget: Budget | None = None
     growth: Growth | None = None
 
@@ -68,7 +71,10 @@ class Recipe:
         else:
             check_sparsity(self.sparsity)
         _check_choice("method", self.method, METHODS)
-        _check_choice("distribution", self.distribution, DISTRIBUTIONS)
+        if self.distribution is not None:
+            _check_choice("distribution", self.distribution, DISTRIBUTIONS)
+        elif self.budget is None:
+            object.__setattr__(self, "distribution", "uniform" if isinstance(self.pattern, NM) else "erk")
         if not isinstance(self.pattern, tuple(PATTERNS.values())):
             raise ArgumentError(f"pattern={self.pattern!r}: must be Slots(...), NM(n, m) or Unstructured()")
         if isinstance(self.exclude, str) or not all(isinstance(name, str) for name in _listed(self.exclude)):
@@ -81,6 +87,8 @@ class Recipe:
             raise ArgumentError(f"seed={self.seed!r}: must be a whole number from 0 to {LARGEST_SEED - 1}")
         if self.growth is not None and not isinstance(self.growth, Growth):
             raise ArgumentError(f"growth={self.growth!r}: must be a Growth(...), or None")
+        if not isinstance(self.step_exponent, (int, float)) or not 0 <= self.step_exponent <= 1:
+            raise ArgumentError(f"step_exponent={self.step_exponent!r}: must lie between 0 and 1")
         if isinstance(self.pattern, NM):
             self._check_quota(self.pattern)
 
@@ -92,7 +100,7 @@ class Recipe:
                 f"sparsity={self.sparsity!r} and Budget({budget.unit}={budget.limit:g}): give one of them,"
                 " and sparsity=None where there is a budget"
             )
-        if self.distribution != "uniform":
+        if self.distribution is not None:
             raise ArgumentError(
                 f"distribution={self.distribution!r}: a budget divides itself among the layers; leave it out"
             )
@@ -143,7 +151,8 @@ class Recipe:
                 f"recipe version {version!r}: this release of Sparbor reads version {VERSION};"
                 " use the release that wrote it"
             )
-        fields = {"budget": None, "growth": None, **{name: value for name, value in data.items() if name != "version"}}
+        absent = {"budget": None, "growth": None, "step_exponent": 0.0}  # what older releases did is what they meant
+        fields = {**absent, **{name: value for name, value in data.items() if name != "version"}}
         unlike = {part.name for part in dataclasses.fields(cls)} ^ set(fields)
         if unlike:
             raise StateError(_not_a_recipe(f"missing or unknown are {', '.join(sorted(unlike))}"))

@@ -25,7 +25,7 @@ class Schedule:
     ramp_end: float = 0.6
     rewire_end: float = 0.85
     interval: int | None = None
-    drop_fraction: float = 0.3
+    drop_fraction: float = 0.1
 
     def __post_init__(self) -> None:
         for name, low, high in (

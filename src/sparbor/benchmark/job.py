@@ -67,7 +67,7 @@ class Job:
         return replace(
             self.task.recipe,
             sparsity=self.sparsity,
-            distribution=self.task.recipe.distribution if self.budget is None else "uniform",
+            distribution=self.task.recipe.distribution if self.budget is None else None,
             budget=self.budget,
             schedule=schedule,
             growth=_growth(self.dendrites, schedule) if self.dendrites else self.task.recipe.growth,

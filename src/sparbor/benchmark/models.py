@@ -98,7 +98,15 @@ class PatchTransformer(nn.Module):
         return scores
 
 
-MNIST = Task(mnist_mlp, "mnist", image_shape=(28, 28), classes=10, mean=(0.1307,), deviation=(0.3081,))
+MNIST = Task(
+    mnist_mlp,
+    "mnist",
+    image_shape=(28, 28),
+    classes=10,
+    mean=(0.1307,),
+    deviation=(0.3081,),
+    recipe=Recipe(method="magnitude", distribution="global"),  # chosen on validation images
+)
 TASKS = {
     "mnist": MNIST,
     "cifar10": Task(
@@ -111,5 +119,5 @@ TASKS = {
         # Chosen on validation images: the first convolution has 27 weights a neuron, and cannot spare nine of ten.
         recipe=Recipe(distribution="erk"),
     ),
-    "mnist-vit": replace(MNIST, build=PatchTransformer, on_engine=False),
+    "mnist-vit": replace(MNIST, build=PatchTransformer, on_engine=False, recipe=Recipe()),
 }

@@ -1,0 +1,86 @@
+"""Longer steps of sparse layers: how much longer, of which layers, and how often a step counts."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+import sparbor
+from sparbor.errors import ArgumentError
+from sparbor.longer_steps import LongerSteps
+from sparbor.modules import PAINeuronModule
+from sparbor.recipe import Recipe
+from sparbor.schedule import Schedule
+
+torch.set_num_threads(1)
+
+
+def moved(exponent: float, sparsity: float, mode: str = "d") -> tuple[torch.Tensor, PAINeuronModule]:
+    """What a step of -1 for each weight comes to."""
+    layer = PAINeuronModule(nn.Linear(64, 32), "hidden", sparsity=sparsity)
+    layer.set_mode(mode)  # type: ignore[arg-type]
+    before = layer.weight.detach().clone()
+    steps = LongerSteps(exponent)
+    steps.before_step([layer])
+    with torch.no_grad():
+        layer.weight.sub_(1)
+    steps.after_step()
+    layer.apply_mask()
+    return layer.weight.detach() - before, layer
+
+
+@pytest.mark.parametrize(
+    ("exponent", "sparsity", "factor"), [(0.5, 0.75, 2), (1, 0.75, 4), (0.5, 0.0, 1), (0, 0.75, 1)]
+)
+def test_a_step_is_longer_by_a_power_of_the_density(exponent: float, sparsity: float, factor: float) -> None:
+    change, layer = moved(exponent, sparsity)
+    torch.testing.assert_close(change[layer.mask], torch.full_like(change[layer.mask], -factor))
+    assert not change[~layer.mask].any()
+
+
+def test_in_neuron_mode_steps_are_as_they_were() -> None:
+    change, _ = moved(1, 0.75, mode="n")
+    torch.testing.assert_close(change, torch.full_like(change, -1))
+
+
+def test_a_step_within_a_step_counts_once() -> None:
+    layer = PAINeuronModule(nn.Linear(64, 32), "hidden", sparsity=0.75)
+    layer.set_mode("d")
+    before = layer.weight.detach().clone()
+    steps = LongerSteps(0.5)
+    for _ in range(2):
+        steps.before_step([layer])
+    with torch.no_grad():
+        layer.weight.sub_(1)
+    for _ in range(2):
+        steps.after_step()
+    change = (layer.weight.detach() - before)[layer.mask]
+    torch.testing.assert_close(change, torch.full_like(change, -2))
+
+
+def test_training_takes_longer_steps_from_the_switch_on() -> None:
+    """SGD by hand: the masked gradient, times the learning rate, times the density to the power of -1/2."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 16))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recipe = Recipe(0.75, "static", schedule=Schedule(warmup=0), distribution="uniform")
+    perforator = sparbor.perforate(model, optimizer, recipe, total_steps=3)
+    x = torch.randn(8, 64)
+    for _ in range(3):
+        model(x).square().sum().backward()
+        layers = list(perforator.modules.values())
+        expected = [
+            layer.weight - 0.1 / math.sqrt(1 - layer.get_sparsity()) * layer.weight.grad * layer.mask
+            for layer in layers
+        ]
+        optimizer.step()
+        optimizer.zero_grad()
+        for layer, weight in zip(layers, expected, strict=True):
+            torch.testing.assert_close(layer.weight, weight)
+
+
+@pytest.mark.parametrize("exponent", [-0.1, 1.1, "0.5", None])
+def test_other_exponents_are_refused(exponent: float) -> None:
+    with pytest.raises(ArgumentError, match=r"step_exponent=.*: must lie between 0 and 1"):
+        Recipe(step_exponent=exponent)
