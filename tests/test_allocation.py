@@ -73,7 +73,7 @@ def test_what_grows_and_what_does_not_is_listed() -> None:
         ),
         (
             lambda: nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 16)),
-            Recipe(0.98, growth=Growth(2)),
+            Recipe(0.98, distribution="uniform", growth=Growth(2)),
             r"each dendrite of layer '1' would have 5\.\d active weights, less than one slot of 16: lower the sp",
         ),
         (

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparbor import Growth, Recipe
+from sparbor import Budget, Growth, Recipe
 from sparbor.errors import ArgumentError, StateError
 
 
@@ -39,6 +39,10 @@ def test_a_recipe_without_growth_is_written_as_before_there_was_any() -> None:
     data["growth"]["colour"] = "green"
     with pytest.raises(StateError, match=r"not a recipe of version 1: .*unexpected keyword argument 'colour'"):
         Recipe.from_dict(data)
+    with pytest.raises(
+        ArgumentError, match=r"growth and Budget\(kilobytes=40\): what dendrites would cost is not known"
+    ):
+        Recipe(growth=Growth(), budget=Budget(kilobytes=40))
     with pytest.raises(ArgumentError, match=r"growth=3: must be a Growth\(\.\.\.\), or None"):
         Recipe(growth=3)  # type: ignore[arg-type]
 
