@@ -121,9 +121,9 @@ def recipes(job: Job, tables: Tables, warm: nn.Module) -> dict[str, Recipe]:
     latency_us = latency_of(tables, layers, erk_densities(shapes, 1 - SPARSITY))
     limits = {"multiply_adds": equal_multiply_adds(tables, warm, latency_us), "latency_us": latency_us}
     budgets = {unit: sparbor.Budget(**{unit: limit}, costs=tables[unit]) for unit, limit in limits.items()}
-    plain = {"sparsity": None, "distribution": "uniform"}
+    plain = {"sparsity": None, "distribution": None, "method": "rigl"}
     return {
-        "erk": replace(job.recipe(), sparsity=SPARSITY, distribution="erk"),
+        "erk": replace(job.recipe(), sparsity=SPARSITY, distribution="erk", method="rigl"),
         **{unit: replace(job.recipe(), **plain, budget=budget) for unit, budget in budgets.items()},
     }
 

@@ -60,8 +60,7 @@ def test_one_epoch_of_real_mnist_learns_and_reaches_its_sparsity(finished_run: t
         assert metrics[arm]["test_accuracy_percent"] > 93
         assert len(metrics[arm]["epochs"]) == 1
     dropped = sum(layer["weights"] - layer["active_weights"] for layer in metrics["dendritic"]["layers"])
-    for layer in metrics["dendritic"]["layers"]:
-        assert abs(layer["active_weights"] - 0.1 * layer["weights"]) < 16
+    assert sum(layer["active_weights"] for layer in metrics["dendritic"]["layers"]) == pytest.approx(26_880, abs=16)
     assert metrics["dendritic"]["total_parameters"] - metrics["dendritic"]["active_parameters"] == dropped
     assert metrics["baseline"]["active_parameters"] == metrics["baseline"]["total_parameters"] == 269_322
     assert metrics["baseline"]["sparsity"] is None
@@ -190,8 +189,8 @@ def test_two_epochs_reach_their_sparsity_and_the_same_seed_the_same_result(small
         options = ["--epochs", "2", "--sparsity", "0.8", "--seed", "3", "--data-dir", str(small_mnist)]
         assert benchmark_main([*options, "--out", str(tmp_path / name)]) == 0
         runs.append((read_metrics(tmp_path / name), (tmp_path / name / "model.safetensors").read_bytes()))
-    for layer in runs[0][0]["dendritic"]["layers"]:
-        assert abs(layer["active_weights"] - 0.2 * layer["weights"]) < 16
+    layers = runs[0][0]["dendritic"]["layers"]
+    assert sum(layer["active_weights"] for layer in layers) == pytest.approx(0.2 * 268_800, abs=16)
     assert not runs[0][0]["data"]["official"]
     assert runs[0][1] == runs[1][1]
 

@@ -83,6 +83,8 @@ class Job:
             self.task.recipe,
             sparsity=self.sparsity,
             distribution=self.task.recipe.distribution if self.budget is None else None,
+            # A budget moves between layers while the model trains: those that gain must be able to grow.
+            method=self.task.recipe.method if self.budget is None else "rigl",
             budget=self.budget,
             schedule=schedule,
             growth=_growth(self.dendrites, schedule) if self.dendrites else self.task.recipe.growth,
