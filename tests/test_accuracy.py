@@ -2,6 +2,7 @@
 
 import copy
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,8 @@ def test_a_cosine_falls_to_zero_step_by_step(split: Split) -> None:
 def arm_before_training(name: str, dataset: str, split: Split, sparsity: float = 0.9, seed: int = 0) -> tuple[Arm, Job]:
     only = ARMS[name].sparsity
     cell = Cell(dataset, name, sparsity if only is None else only, "constant", epochs=3, seed=seed)
-    return accuracy_run.start(cell, cell.job(), split, Path("unused")), cell.job()
+    with tempfile.TemporaryDirectory() as scratch:
+        return accuracy_run.start(cell, cell.job(), split, Path(scratch)), cell.job()
 
 
 @pytest.mark.parametrize(("dataset", "sparsity"), [("mnist", 0.5), ("mnist", 0.9), ("cifar10", 0.9), ("cifar10", 0.95)])
@@ -148,6 +150,9 @@ def test_a_static_random_arm_keeps_its_mask_and_starts_from_the_dense_arms_weigh
     for (name, module), layer in zip(arm.perforator.modules.items(), (1, 3, 5), strict=True):
         weight = dense.model[layer].weight.detach()  # type: ignore[index]
         assert torch.equal(module.weight, weight * module.mask)
+        if name == "fc3":  # ERK leaves it dense
+            assert module.mask.all()
+            continue
         kept, dropped = (float(weight[mask].abs().mean()) for mask in (module.mask, ~module.mask))
         assert kept == pytest.approx(dropped, rel=0.15), f"{name} went by magnitude"
         ranks = (slot_counts(module.to_matrix(module.mask), Slots()) * 16).sum()
@@ -166,7 +171,10 @@ def test_sparse_arms_differ_from_slots_in_what_they_are_called_after() -> None:
     recipes = {name: definition.recipe(job) for name, definition in ARMS.items() if definition.recipe}
     assert recipes["slots"] == slots
     assert recipes["unstructured"] == replace(slots, pattern=Unstructured())
-    assert recipes["magnitude"] == replace(slots, pattern=Unstructured(), method="magnitude")
+    published = {"pattern": Unstructured(), "step_exponent": 0}
+    assert recipes["magnitude"] == replace(slots, method="magnitude", distribution="uniform", **published)
+    rewired_more = replace(slots.schedule, drop_fraction=0.3)
+    assert recipes["rigl"] == replace(slots, method="rigl", distribution="erk", schedule=rewired_more, **published)
     assert recipes["nm"] == replace(slots, pattern=NM(3, 32), distribution="uniform", exclude=("conv1",))
     assert recipes["slots-uniform"] == replace(slots, distribution="uniform")
 
@@ -263,10 +271,10 @@ def test_rows_on_other_data_are_not_mixed_in(tmp_path: Path) -> None:
 def test_a_field_that_recipes_have_gained_need_not_make_rows_stale(monkeypatch: pytest.MonkeyPatch) -> None:
     old = row()
     recipe = json.loads(old["recipe"])
-    del recipe["schedule"]["drop_fraction"]
+    drop = recipe["schedule"].pop("drop_fraction")
     old["recipe"] = json.dumps({**recipe, "version": 0})
     assert not is_current(old)
-    monkeypatch.setattr(accuracy_rows, "FIELDS_ADDED_TO_RECIPES", {"schedule.drop_fraction": 0.3})
+    monkeypatch.setattr(accuracy_rows, "FIELDS_ADDED_TO_RECIPES", {"schedule.drop_fraction": drop})
     assert is_current(old)
 
 
@@ -287,7 +295,11 @@ def test_plans_hold_what_the_issue_asks_for() -> None:
             for sparsity in (0.5, 0.7, 0.8, 0.9, 0.95, 0.98):
                 assert Cell("mnist", arm, sparsity, schedule, 6, 4) in cells
     cells = list(PLANS["cifar10"]())
-    assert {cell.arm for cell in cells if (cell.epochs, cell.schedule) == (6, "constant")} == {*MAIN, *CONTROLS}
+    assert {cell.arm for cell in cells if (cell.epochs, cell.schedule) == (6, "constant")} == {
+        *MAIN,
+        *CONTROLS,
+        "slots-grown",
+    }
     assert Cell("cifar10", "slots", 0.9, "constant", 15, 4) in cells
 
 
