@@ -58,15 +58,14 @@ def spending(tables: Tables, unit: str, limit: float) -> Spending:
 
 def layers_of(model: nn.Module, unit: str) -> list[Topology]:
     """The network's layers as rewiring sees them, with the masks that they have."""
-    found = [
-        (layer, layer.mask)
-        if isinstance(layer, sparbor.PAINeuronModule)
-        else (layer, torch.ones_like(layer.weight) > 0)
-        for layer in model.children()
-        if weight_names(plain_layer(layer))
-    ]
     in_slots = unit != "multiply_adds"
-    return [Topology(layer.weight.detach().flatten(1), mask.flatten(1), None, 1, in_slots) for layer, mask in found]
+    layers = [layer for layer in model.children() if weight_names(plain_layer(layer))]
+    return [
+        Topology(layer.weight_matrix(), layer.to_matrix(layer.mask), None, 1, in_slots)
+        if isinstance(layer, sparbor.PAINeuronModule)
+        else Topology(layer.weight.detach().flatten(1), torch.ones_like(layer.weight.flatten(1)) > 0, None, 1, in_slots)
+        for layer in layers
+    ]
 
 
 def cost(tables: Tables, unit: str, model: nn.Module) -> float:
