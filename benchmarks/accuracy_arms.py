@@ -113,12 +113,17 @@ def rewired_slots(job: Job) -> Recipe:
 
 def slots_with_plain_steps(job: Job) -> Recipe:
     """Steps as the optimizer takes them."""
-    return replace(job.recipe(), step_exponent=0)
+    return replace(job.recipe(), step_exponent=0.0)
+
+
+def slots_with_longer_steps(job: Job) -> Recipe:
+    """Steps longer by the root of the density."""
+    return replace(job.recipe(), step_exponent=0.5)
 
 
 def slots_with_full_steps(job: Job) -> Recipe:
     """Steps as long as maximal update parameterization has them."""
-    return replace(job.recipe(), step_exponent=1)
+    return replace(job.recipe(), step_exponent=1.0)
 
 
 def grown_slots(job: Job) -> Recipe:
@@ -161,6 +166,7 @@ ARMS = {
     "slots-erk": ArmDefinition(recipe=erk_slots),
     "slots-rigl": ArmDefinition(recipe=rewired_slots),
     "slots-plain-steps": ArmDefinition(recipe=slots_with_plain_steps),
+    "slots-longer-steps": ArmDefinition(recipe=slots_with_longer_steps),
     "slots-full-steps": ArmDefinition(recipe=slots_with_full_steps),
     "slots-in-order": ArmDefinition(recipe=Job.recipe, prepare=keep_order),
     "slots-grown": ArmDefinition(recipe=grown_slots),
