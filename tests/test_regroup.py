@@ -139,6 +139,28 @@ def test_the_order_travels_with_the_state_dict() -> None:
     assert layers_of(other)[1].is_arranged()
 
 
+def test_a_copy_from_before_the_switch_gets_the_order_with_the_masks() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(96, 64), nn.ReLU(), nn.Linear(64, 16))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    perforator = sparbor.perforate(model, optimizer, Recipe(sparsity=0.8), total_steps=12)
+    average = copy.deepcopy(model)
+    for _ in range(12):
+        model(torch.randn(64, 96)).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        with torch.no_grad():
+            for mean, now in zip(average.parameters(), model.parameters(), strict=True):
+                mean.lerp_(now, 0.5)
+    perforator.mask_copy(average)
+    x = torch.randn(5, 96)
+    runtime = sparbor.deploy(average, x[:1], precision="f32")
+    assert [layer.bytes for layer in runtime.describe()] == [
+        layer.bytes for layer in sparbor.deploy(model, x[:1], precision="f32").describe()
+    ]
+    torch.testing.assert_close(runtime(x), average(x), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("order", [torch.arange(31), torch.zeros(32, dtype=torch.long)])
 def test_what_is_not_an_order_is_refused(order: Tensor) -> None:
     layer = PAINeuronModule(nn.Linear(8, 32), "hidden")

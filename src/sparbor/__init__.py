@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from sparbor.pattern import Unstructured as Unstructured
     from sparbor.perforator import Perforator as Perforator
     from sparbor.perforator import perforate as perforate
-    from sparbor.perforator import unwrap as unwrap
     from sparbor.recipe import Recipe as Recipe
     from sparbor.runtime import Runtime as Runtime
     from sparbor.runtime import load as load
     from sparbor.schedule import Schedule as Schedule
+    from sparbor.unwrapping import unwrap as unwrap
 
 __version__ = "0.1.0"
 
@@ -44,7 +44,7 @@ _HOME = {
     "deploy": "lowering",
     "load": "runtime",
     "perforate": "perforator",
-    "unwrap": "perforator",
+    "unwrap": "unwrapping",
 }
 
 __all__ = [

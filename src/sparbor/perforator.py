@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from sparbor.allocation import divide, plan_growth
 from sparbor.chains import Chains, chains
-from sparbor.dendrites import Dendrites, parts_of_dendrites
+from sparbor.dendrites import Dendrites
 from sparbor.distribution import Pool
 from sparbor.errors import ArgumentError, StateError
 from sparbor.grower import Grower, GrowthEvent
@@ -26,7 +26,7 @@ from sparbor.rewire import Topology, reset_state, rewire
 from sparbor.spending import Spending
 from sparbor.survey import Finding, plain_name, survey, table
 from sparbor.trained_layer import TrainedLayer
-from sparbor.wrapping import places, plain_layer, refuse_other_state, wrappers
+from sparbor.wrapping import places, refuse_other_state, replace_part, wrappers
 
 logger = logging.getLogger("sparbor")
 
@@ -67,24 +67,6 @@ def perforate(
     if recipe is not None and not isinstance(recipe, Recipe):
         raise ArgumentError(f"recipe is a {type(recipe).__name__}: must be a sparbor.Recipe, or None for the defaults")
     return Perforator(model, optimizer, Recipe() if recipe is None else recipe, total_steps)
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """Give the plain model back, in place: dropped weights are zero, masks and hooks are gone.
-
-    Works on a model that was perforated, on one whose layers were wrapped by hand, and on copies of both. A layer that
-    has grown dendrites becomes a :class:`sparbor.dendrites.GrownLayer` of plain layers, which computes the same;
-    :func:`sparbor.dendrites.regrow` makes one to load its state dict into.
-    """
-    if not isinstance(model, nn.Module):
-        raise ArgumentError(f"model is a {type(model).__name__}: must be a torch.nn.Module")
-    if isinstance(model, PAINeuronModule):
-        model = model.unwrap()
-    grown = parts_of_dendrites(model)  # which go with the layers that they grew on
-    for _, path, module in list(places(model)):
-        if isinstance(module, PAINeuronModule) and id(module) not in grown:
-            _replace(model, path, module.unwrap())
-    return model
 
 
 class Perforator:
@@ -184,7 +166,7 @@ class Perforator:
             layer.module.set_mode(mode)
 
     def mask_copy(self, copy: nn.Module) -> nn.Module:
-        """Give a copy of the model (an average of its weights, say) the masks as they are now; returns the copy."""
+        """Give a copy of the model (an average of its weights, say) the masks and orders as they are now; returns it."""
         copies = _named_dendritic(copy)
         names = [plain_name(layer.name) for layer in self._layers]
         if not all(name in copies for name in names):
@@ -193,6 +175,7 @@ class Perforator:
             if name not in copies:
                 raise ArgumentError(f"the copy has no dendritic layer {name!r}: pass a copy of the perforated model")
             copies[name].set_mask(layer.module.mask, layer.module.mode)
+            copies[name].arrange(layer.module.neuron_order, layer.module.input_order)
             if isinstance(own := layer.module.dendrites, Dendrites):
                 grown = copies[name].dendrites
                 assert isinstance(grown, Dendrites)  # a copy of ours
@@ -253,7 +236,7 @@ class Perforator:
         if not isinstance(module, PAINeuronModule):
             module = PAINeuronModule(layer, finding.name, weight_name=finding.weight_name)
             module.training = layer.training
-            _replace(self.model, finding.path, module)
+            replace_part(self.model, finding.path, module)
         module.pattern = self.recipe.pattern
         module.keep(self)
         return module
@@ -382,11 +365,6 @@ class Perforator:
     def _forget_gradients(self) -> None:
         for layer in self._layers:
             layer.dense_gradient = None
-
-
-def _replace(model: nn.Module, plain_path: str, module: nn.Module) -> None:
-    parent, _, child = plain_path.rpartition(".")
-    setattr(plain_layer(model.get_submodule(parent)), child, module)  # a dendritic parent only hands on its attributes
 
 
 def _named_dendritic(model: nn.Module) -> dict[str, PAINeuronModule]:

@@ -70,6 +70,12 @@ def places(model: nn.Module) -> Iterator[Place]:
         yield Place(path, ".".join(kept), module)
 
 
+def replace_part(model: nn.Module, plain_path: str, module: nn.Module) -> None:
+    """Put ``module`` where the plain model has ``plain_path``."""
+    parent, _, child = plain_path.rpartition(".")
+    setattr(plain_layer(model.get_submodule(parent)), child, module)  # a dendritic parent only hands on its attributes
+
+
 def refuse_other_state(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
     """Before anything is loaded: a state dict without this model's masks is refused as a whole."""
     for path, plain_path, layer in places(module):

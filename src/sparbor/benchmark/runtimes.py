@@ -42,7 +42,7 @@ class Contestant:
 
 def _plain(model: "nn.Module") -> "nn.Module":
     """What a user of another runtime has: the weights with their zeros, and no masks."""
-    from sparbor.perforator import unwrap
+    from sparbor.unwrapping import unwrap
 
     return unwrap(copy.deepcopy(model))
 
