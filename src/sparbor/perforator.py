@@ -166,7 +166,7 @@ class Perforator:
             layer.module.set_mode(mode)
 
     def mask_copy(self, copy: nn.Module) -> nn.Module:
-        """Give a copy of the model (an average of its weights, say) the masks and orders as they are now; returns it."""
+        """Give a copy of the model (an average of its weights, say) the masks and orders as they are; returns it."""
         copies = _named_dendritic(copy)
         names = [plain_name(layer.name) for layer in self._layers]
         if not all(name in copies for name in names):
