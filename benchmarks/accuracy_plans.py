@@ -59,6 +59,7 @@ def cifar10() -> Iterator[Cell]:
     yield from grid("cifar10", CONTROLS, [0.9])
     yield from grid("cifar10", ["slots-grown"], [0.65, 0.9])
     yield from grid("cifar10", ["dense", "slots"], [0.9], epochs=15)
+    yield from grid("cifar10", ["slots-longer-steps", "slots-in-order"], [0.65, 0.9])
     yield from grid("cifar10", ["slots"], [0.5, 0.7, 0.8, 0.98])
     yield from grid("cifar10", ["unstructured"], [0.65, 0.95, 0.5, 0.7, 0.8, 0.98])
     yield from grid("cifar10", ["slots"], [NM_SPARSITY])

@@ -45,8 +45,9 @@ for every arm.
 - `static-random`: slots drawn by lot, fixed from the first step on, divided by ERK.
 - `slots-grown`: `slots` with one generation of dendrites, within the same number of synapses.
 - `slots-...`, else: `slots` with one thing changed: the distribution over layers (`uniform`, `erk`), RigL as the method
-  (`rigl`), steps as the optimizer takes them (`plain-steps`) or as long as maximal update parameterization has them
-  (`full-steps`), neurons in the groups that they happen to be in (`in-order`).
+  (`rigl`), steps as the optimizer takes them (`plain-steps`), longer by the root of the density (`longer-steps`) or as
+  long as maximal update parameterization has them (`full-steps`), neurons in the groups that they happen to be in
+  (`in-order`).
 - `perforatedai`: PerforatedAI 3.2.9, dense, with dendrites added after every second epoch; its active parameters are
   those that outputs depend on. It cannot be deployed.
 
