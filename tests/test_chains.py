@@ -105,6 +105,19 @@ class Unused(Twice):
         return self.last(x)
 
 
+class Gain(nn.Linear):
+    """Does more with its neurons than a Linear layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * torch.arange(32)
+
+
+def tied() -> nn.Sequential:
+    model = nn.Sequential(dendritic(linear()), nn.ReLU(), linear(), nn.ReLU(), linear())
+    model[4].weight = model[2].weight
+    return model
+
+
 STUCK = {
     "skip connection": (Skip(), "conv1", "add reads it together with other values"),
     "output": (nn.Sequential(dendritic(linear()), nn.ReLU()), "0", "it is the model's output"),
@@ -125,6 +138,15 @@ STUCK = {
         "first",
         "between_1 norms other features than its neurons",
     ),
+    "subclass": (Model(Gain(32, 32), linear()), "first", "it is a Gain"),
+    "subclass reads": (Model(linear(), Gain(32, 32)), "first", "linear reads it together with other values"),
+    "tied reader": (tied(), "0", "_2 shares a parameter with another layer"),
+    "computed weight": (
+        Model(linear(), nn.utils.parametrizations.weight_norm(linear())),
+        "first",
+        "second is a ParametrizedLinear",
+    ),
+    "flatten to the second axis": (Model(convolution(), linear(), lambda x: x.flatten(end_dim=1)), "first", "flatten"),
     "called twice": (Twice(), "hidden", "it is called more than once"),
     "read by hand": (ReadsWeights(), "hidden", "the model reads its parameters itself"),
     "inside another": (
@@ -146,3 +168,41 @@ def test_what_holds_the_order(name: str) -> None:
     found = chains(model)
     assert found.reasons[layer].startswith(reason)
     assert model.get_submodule(layer) not in [chain.layer for chain in found.found]
+
+
+class Remembers(Twice):
+    """Keeps a table that it makes on its first call, and counts its calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table: Tensor | None = None
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        if self.table is None:
+            self.table = torch.arange(x.shape[1]) / 64
+        return self.last(self.hidden(x + self.table))
+
+
+def test_tracing_leaves_nothing_on_the_model() -> None:
+    model = Remembers()
+    chains(model)
+    assert model.table is None
+    assert model.calls == 0
+    assert isinstance(model(torch.randn(2, 32)), Tensor)
+
+
+class NamedSize(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.size = dendritic(linear()), linear()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.size(self.first(x))
+
+
+def test_a_layer_may_be_called_size() -> None:
+    model = NamedSize()
+    (chain,) = chains(model).found
+    assert chain.readers == (model.size,)

@@ -464,7 +464,7 @@ def test_dendrites_stand_in_the_order_of_their_neurons() -> None:
         sizes = torch.tensor([len(part) for part in torch.arange(neurons).split(16)] * module.groups)
         assert (counts * sizes[:, None]).sum() == module.mask.sum(), "whole slots, in that order"
     x = torch.randn(4, 3, 8, 8)
-    moved = regroup.arranged(model.eval())
+    moved = regroup.arranged(model.eval(), x)
     assert moved is not model
     torch.testing.assert_close(moved(x), model(x))
     order = perforator.modules["6"].neuron_order

@@ -59,6 +59,42 @@ def test_a_step_within_a_step_counts_once() -> None:
     torch.testing.assert_close(change, torch.full_like(change, -2))
 
 
+def test_what_a_step_that_failed_has_left_does_not_come_back() -> None:
+    layer = PAINeuronModule(nn.Linear(64, 32), "hidden", sparsity=0.75)
+    layer.set_mode("d")
+    steps = LongerSteps(0.5)
+    steps.before_step([layer])  # and then an exception
+    with torch.no_grad():
+        layer.weight.mul_(5)
+    before = layer.weight.detach().clone()
+    steps.before_step([layer])
+    steps.after_step()
+    assert torch.equal(layer.weight, before)
+
+
+def after_lbfgs(exponent: float) -> torch.Tensor:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 16))
+    x, y = torch.randn(32, 64), torch.randn(32, 16)
+    optimizer = torch.optim.LBFGS(model.parameters(), line_search_fn="strong_wolfe")
+    recipe = Recipe(0.75, "static", schedule=Schedule(warmup=0), step_exponent=exponent)
+    sparbor.perforate(model, optimizer, recipe, total_steps=3)
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = (model(x) - y).square().mean()
+        loss.backward()
+        return loss
+
+    for _ in range(3):
+        optimizer.step(closure)
+    return model[0].weight.detach()
+
+
+def test_lbfgs_takes_the_steps_it_has_searched_for() -> None:
+    assert torch.equal(after_lbfgs(0.5), after_lbfgs(0.0))
+
+
 def test_training_takes_longer_steps_from_the_switch_on() -> None:
     """SGD by hand: the masked gradient, times the learning rate, times the density to the power of -1/2."""
     torch.manual_seed(0)

@@ -58,7 +58,7 @@ def test_the_arranged_copy_computes_the_same_with_the_same_masks(name: str) -> N
         if isinstance(layer, PAINeuronModule):
             layer.set_mode("d")
     before = copy.deepcopy(model.state_dict())
-    moved = arranged(model)
+    moved = arranged(model, x)
     assert moved is not model
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     torch.testing.assert_close(moved(x), model(x), rtol=1e-4, atol=1e-5)
@@ -79,7 +79,7 @@ def slots_needed(matrix: Tensor) -> int:
 
 def test_a_model_in_its_own_order_is_not_copied() -> None:
     model = wrapped(TASKS["mnist"].build())
-    assert arranged(model) is model
+    assert arranged(model, torch.randn(1, 28, 28)) is model
 
 
 def test_training_regroups_at_the_switch_and_deploying_packs_full_slots() -> None:
@@ -137,6 +137,22 @@ def test_the_order_travels_with_the_state_dict() -> None:
         assert torch.equal(here.neuron_order, there.neuron_order)
         assert torch.equal(here.input_order, there.input_order)
     assert layers_of(other)[1].is_arranged()
+
+
+def test_where_tracing_cannot_see_what_a_hook_does_neurons_stay(caplog: pytest.LogCaptureFixture) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 16))
+    model[1].register_forward_hook(lambda module, inputs, output: output * torch.arange(32))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    sparbor.perforate(model, optimizer, Recipe(sparsity=0.8), total_steps=12)
+    x = torch.randn(8, 64)
+    for _ in range(12):
+        model(x).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    with caplog.at_level(logging.WARNING, "sparbor"):
+        assert arranged(model.eval(), x) is model
+    assert "neurons are deployed in their own order, which takes more slots" in caplog.text
 
 
 def test_a_copy_from_before_the_switch_gets_the_order_with_the_masks() -> None:

@@ -5,6 +5,7 @@ the layers that read them through activations, pools, batch norms and flattening
 with a skip connection, a concatenation, attention, the model's caller), the order has to stay.
 """
 
+import copy
 import operator
 from dataclasses import dataclass, field
 from typing import cast
@@ -12,8 +13,9 @@ from typing import cast
 from torch import fx, nn
 
 from sparbor.dendrites import parts_of_dendrites
-from sparbor.layers import weight_names
+from sparbor.layers import ONE_WEIGHT, weight_names
 from sparbor.modules import PAINeuronModule
+from sparbor.survey import uses_of_parameters
 from sparbor.wrapping import places, plain_layer
 
 _ACTIVATIONS = (
@@ -55,13 +57,16 @@ class Chains:
 
 
 def chains(model: nn.Module) -> Chains:
-    """Trace ``model`` and follow what each dendritic layer computes to the layers that read it."""
+    """Trace ``model`` and follow what each dendritic layer computes to the layers that read it.
+
+    A copy is traced: a forward that keeps something on the model must not keep what stands for values in tracing.
+    """
     model = getattr(model, "_orig_mod", model)
     grown = parts_of_dendrites(model)  # which stand in the order of the layers that they grow on
     layers = [p for p in places(model) if isinstance(p.module, PAINeuronModule) and id(p.module) not in grown]
     try:
-        graph = _Tracer().trace(model)
-    except Exception as error:  # user code that cannot be traced raises whatever it likes
+        graph = _Tracer().trace(copy.deepcopy(model))
+    except Exception as error:  # user code that cannot be copied or traced raises whatever it likes
         why = f"the model cannot be traced ({(str(error).splitlines() or [type(error).__name__])[0]})"
         return Chains(reasons={place.plain_path: why for place in layers})
     walk = _Walk(model, graph)
@@ -96,6 +101,7 @@ class _Place:
 class _Walk:
     def __init__(self, model: nn.Module, graph: fx.Graph) -> None:
         self.model = model
+        self.uses = uses_of_parameters(model)
         self.nodes: list[fx.Node] = list(graph.nodes)
 
     def position(self, name: str) -> int:
@@ -108,6 +114,7 @@ class _Walk:
         node = self._only_call(name)
         if layer.groups > 1:
             raise _OrderMattersError("a grouped convolution")
+        self._check_own(plain_layer(layer), "it")
         place = _Place("last" if isinstance(layer.main_module, nn.Linear) else "channels", layer.outputs_first[0])
         norms: list[nn.Module] = []
         readers: list[nn.Module] = []
@@ -123,6 +130,15 @@ class _Walk:
             raise _OrderMattersError("the model reads its parameters itself")
         return calls[0]
 
+    def _check_own(self, layer: nn.Module, name: str) -> None:
+        """A subclass may do more with its neurons than is known, and a weight may be computed, or another layer's."""
+        if type(layer) not in ONE_WEIGHT:
+            raise _OrderMattersError(f"{name} is a {type(layer).__name__}")
+        if layer._parameters.get("weight") is None:
+            raise _OrderMattersError(f"the weight of {name} is computed from other parameters")
+        if any(self.uses[id(parameter)] > 1 for parameter in layer.parameters(recurse=False)):
+            raise _OrderMattersError(f"{name} shares a parameter with another layer")
+
     def _follow(self, value: fx.Node, place: _Place, norms: list[nn.Module], readers: list[nn.Module]) -> None:
         if not value.users:
             raise _OrderMattersError("nothing reads it")
@@ -136,10 +152,11 @@ class _Walk:
                 raise _OrderMattersError(f"{node.name} reads it together with other values")
             if module is not None and weight_names(plain_layer(module)) == ("weight",):
                 self._only_call(str(node.target))
+                self._check_own(plain_layer(module), node.name)
                 _check_reader(node.name, plain_layer(module), place)
                 readers.append(module)
                 continue
-            if isinstance(module, _NORMS):
+            if isinstance(module, _NORMS) and type(module) in _NORMS:
                 self._only_call(str(node.target))
                 if place.axis == "flat" or module.num_features != place.neurons:
                     raise _OrderMattersError(f"{node.name} norms other features than its neurons")
@@ -151,9 +168,9 @@ def _through(node: fx.Node, value: fx.Node, module: nn.Module | None, place: _Pl
     """Where the neurons stand after ``node``, if it works on each by itself."""
     called = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
     called = called.removeprefix("_") if module is None else ""
-    if isinstance(module, (*_ACTIVATIONS, *_NORMS)) or called in _ACTIVATION_FUNCTIONS:
+    if type(module) in (*_ACTIVATIONS, *_NORMS) or called in _ACTIVATION_FUNCTIONS:
         return place
-    if place.axis == "channels" and (isinstance(module, _POOLS) or called in _POOL_FUNCTIONS):
+    if place.axis == "channels" and (type(module) in _POOLS or called in _POOL_FUNCTIONS):
         return place
     if _flattens(node, module, called) or _is_flattening_view(node, value):
         return place if place.axis == "last" else _Place("flat", place.neurons)
@@ -162,9 +179,10 @@ def _through(node: fx.Node, value: fx.Node, module: nn.Module | None, place: _Pl
 
 def _flattens(node: fx.Node, module: nn.Module | None, called: str) -> bool:
     """Whether ``node`` makes one axis of all but the first."""
-    if isinstance(module, nn.Flatten):
+    if type(module) is nn.Flatten:
         return bool(module.start_dim == 1 and module.end_dim == -1)
-    return called == "flatten" and bool((*node.args[1:], *node.kwargs.values()) in ((1,), (1, -1)))
+    given = {**dict(zip(("start_dim", "end_dim"), node.args[1:], strict=False)), **node.kwargs}
+    return called == "flatten" and given in ({"start_dim": 1}, {"start_dim": 1, "end_dim": -1})
 
 
 def _is_flattening_view(node: fx.Node, value: fx.Node) -> bool:
@@ -176,11 +194,13 @@ def _is_flattening_view(node: fx.Node, value: fx.Node) -> bool:
 
 
 def _asks_for_shape(node: fx.Node) -> bool:
-    return node.target in ("size", "dim") or (node.target is getattr and node.args[1] in ("shape", "device", "dtype"))
+    if node.op == "call_method":
+        return node.target in ("size", "dim")
+    return bool(node.target is getattr and node.args[1] in ("shape", "device", "dtype"))
 
 
 def _is_batch_size(node: fx.Node) -> bool:
-    if node.target == "size":
+    if node.op == "call_method" and node.target == "size":
         return bool(node.args[1:] == (0,))
     if node.target is not operator.getitem:
         return False

@@ -5,7 +5,7 @@ from torch import nn
 from sparbor.matrix import outputs_first
 from sparbor.pattern import Pattern
 
-_ONE_WEIGHT = (
+ONE_WEIGHT = (
     nn.Linear,
     *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
     *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
@@ -22,7 +22,7 @@ def weight_names(layer: nn.Module) -> tuple[str, ...]:
     if isinstance(layer, nn.MultiheadAttention):
         packed = layer._qkv_same_embed_dim
         return ("in_proj_weight",) if packed else ("q_proj_weight", "k_proj_weight", "v_proj_weight")
-    return ("weight",) if isinstance(layer, _ONE_WEIGHT) else ()
+    return ("weight",) if isinstance(layer, ONE_WEIGHT) else ()
 
 
 def name_of_weight(path: str, weight: str) -> str:

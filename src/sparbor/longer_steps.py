@@ -24,8 +24,8 @@ class LongerSteps:
 
     @torch.no_grad()
     def before_step(self, layers: Iterable[PAINeuronModule]) -> None:
-        """Remember the weights of sparse layers; of a step within a step only the outer one counts."""
-        if self.exponent and not self._before:
+        """Remember the weights of sparse layers; of a step within a step only the inner one counts."""
+        if self.exponent:  # anew each time: what a step that failed has left must not come back
             self._before = {layer: layer.weight.clone() for layer in layers if layer.mode == "d"}
 
     @torch.no_grad()

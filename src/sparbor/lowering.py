@@ -78,7 +78,7 @@ def lower(model: nn.Module, example: Tensor) -> Lowered:
     _check_example(example)
     model = _checked_model(model)
     with evaluating(model):
-        moved = arranged(model)
+        moved = arranged(model, example)
         return Graph(trace(moved, example), _kept_masks(moved), OPERATORS).lower()
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 
 from sparbor.allocation import divide, plan_growth
 from sparbor.chains import Chains, chains
@@ -100,7 +100,8 @@ class Perforator:
         self._grower = self._make_grower(growing)
         self._divide_budget()
         self.orders = chains(model) if isinstance(recipe.pattern, Slots) else Chains()
-        self._longer_steps = LongerSteps(recipe.step_exponent)
+        # LBFGS has searched for the length of its steps.
+        self._longer_steps = LongerSteps(0 if isinstance(optimizer, LBFGS) else recipe.step_exponent)
         self._stepping = False
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_step),
@@ -294,6 +295,7 @@ class Perforator:
 
     def _follow_schedule(self) -> None:
         if self.steps == self.timeline.switch:
+            self._divide_budget()  # anew, from the weights that there are now: the run may have been resumed
             regroup(self.orders.found)
         if self._grower and self._grower.follow(self.steps):
             self._grow(self._grower)

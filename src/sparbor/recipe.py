@@ -102,7 +102,8 @@ class Recipe:
             )
         if self.distribution is not None:
             raise ArgumentError(
-                f"distribution={self.distribution!r}: a budget divides itself among the layers; leave it out"
+                f"distribution={self.distribution!r}: a budget divides itself among the layers; leave it"
+                " out, or pass distribution=None"
             )
         if self.growth is not None:
             raise ArgumentError(

@@ -6,6 +6,7 @@ where :mod:`sparbor.chains` finds that the order is free to choose.
 """
 
 import copy
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -19,6 +20,8 @@ from sparbor.matrix import from_matrix, to_matrix
 from sparbor.modules import PAINeuronModule
 from sparbor.pattern import Slots
 from sparbor.wrapping import plain_layer
+
+logger = logging.getLogger("sparbor")
 
 
 def regroup(found: Sequence[Chain]) -> None:
@@ -43,18 +46,28 @@ def input_order(reader: nn.Module, neurons: Tensor) -> Tensor:
     return of_neuron[neurons].flatten()
 
 
-def arranged(model: nn.Module) -> nn.Module:
+@torch.no_grad()
+def arranged(model: nn.Module, example: Tensor) -> nn.Module:
     """A copy of ``model`` that computes the same, its neurons where possible in the order that its layers remember.
 
-    A layer whose order has to stay keeps it; whoever packs it then fills slots up with zeros.
+    A layer whose order has to stay keeps it; whoever packs it then fills slots up with zeros. So do all if tracing
+    was wrong about the order of one (a hook may scale channels, say), which outputs for ``example`` and for noise of
+    its shape tell.
     """
     layers = [module for module in model.modules() if isinstance(module, PAINeuronModule)]
     if not any(layer.is_arranged() for layer in layers):
         return model
-    model = copy.deepcopy(model)
-    for chain in chains(model).found:
-        _move(chain, chain.layer.neuron_order)
-    return model
+    noise = torch.randn(example.shape, generator=torch.Generator().manual_seed(0))
+    try:
+        moved = copy.deepcopy(model)
+        for chain in chains(moved).found:
+            _move(chain, chain.layer.neuron_order)
+        for x in (example, noise):
+            torch.testing.assert_close(moved(x), model(x), rtol=1e-2, atol=1e-3, equal_nan=True)
+    except Exception as error:  # of code that is not ours, or that neurons in another order have broken
+        logger.warning("neurons are deployed in their own order, which takes more slots: %s", error)
+        return model
+    return moved
 
 
 @torch.no_grad()

@@ -64,7 +64,7 @@ def survey(model: nn.Module, optimizer: Optimizer, recipe: Recipe) -> list[Findi
     _refuse_perforated(model)
     _refuse_unmatched(model, recipe.exclude)
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    uses = _uses_of_parameters(model)
+    uses = uses_of_parameters(model)
     findings = [
         Finding(
             candidate.name,
@@ -126,7 +126,7 @@ def _reason_against(candidate: _Candidate, recipe: Recipe, uses: Counter[int], h
     return None
 
 
-def _uses_of_parameters(model: nn.Module) -> Counter[int]:
+def uses_of_parameters(model: nn.Module) -> Counter[int]:
     """How many places of the model hold each parameter; a layer that stands in two places counts twice."""
     uses: Counter[int] = Counter()
     for _, module in model.named_modules(remove_duplicate=False):
