@@ -368,6 +368,23 @@ def test_a_plateau_that_comes_too_late_grows_nothing() -> None:
 # Resuming, copies, compiled models.
 
 
+def test_resuming_between_a_growth_in_neuron_mode_and_the_switch_is_bit_for_bit() -> None:
+    """What was grown takes its share of the budget before neurons are regrouped, in the resumed run too."""
+    recipe = Recipe(0.7, schedule=SCHEDULE, growth=Growth(at=(0.05,)))
+    model, optimizer, perforator = start(recipe)
+    train(model, optimizer, 3)
+    assert perforator.growth_events
+    assert all(module.mode == "n" for module in perforator.modules.values())
+    states = [copy.deepcopy(part.state_dict()) for part in (model, optimizer, perforator)]
+    again = start(recipe)
+    for part, state in zip(again, states, strict=True):
+        part.load_state_dict(state)
+    for each in ((model, optimizer), again[:2]):
+        train(*each, TOTAL - 3, 3)
+    assert any(module.is_arranged() for module in perforator.modules.values())
+    assert_equal(snapshot(model, optimizer), snapshot(*again[:2]))
+
+
 @pytest.mark.parametrize("at", [5, 10, 12, 13, 15, 22])
 @pytest.mark.parametrize("helps", [False, True])
 def test_resuming_is_bit_for_bit(helps: bool, at: int) -> None:
