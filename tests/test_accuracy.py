@@ -295,11 +295,11 @@ def test_plans_hold_what_the_issue_asks_for() -> None:
             for sparsity in (0.5, 0.7, 0.8, 0.9, 0.95, 0.98):
                 assert Cell("mnist", arm, sparsity, schedule, 6, 4) in cells
     cells = list(PLANS["cifar10"]())
-    assert {cell.arm for cell in cells if (cell.epochs, cell.schedule) == (6, "constant")} == {
-        *MAIN,
-        *CONTROLS,
-        "slots-grown",
+    at_90 = {
+        cell.arm for cell in cells if (cell.epochs, cell.schedule) == (6, "constant") and cell.sparsity in (0, 0.9)
     }
+    assert at_90 >= {*MAIN, *CONTROLS, "slots-grown"} - {"nm"}
+    assert any(cell.arm == "nm" for cell in cells)
     assert Cell("cifar10", "slots", 0.9, "constant", 15, 4) in cells
 
 
