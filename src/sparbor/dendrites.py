@@ -10,8 +10,9 @@ from torch.nn.utils import skip_init
 
 from sparbor.cascade import Correlate
 from sparbor.errors import StateError
+from sparbor.layers import ONE_WEIGHT
 from sparbor.modules import PAINeuronModule
-from sparbor.wrapping import plain_layer
+from sparbor.wrapping import Around, plain_layer
 
 
 class Dendrite(nn.Module):
@@ -123,7 +124,7 @@ class Dendrites(nn.ModuleList):
         return GrownLayer(layer, Dendrites(self.active(), self.count)) if self.count else layer
 
 
-class GrownLayer(nn.Module):
+class GrownLayer(Around):
     """A plain layer and the dendrites that grew on it: what :func:`sparbor.unwrap` leaves of such a layer."""
 
     def __init__(self, main_module: nn.Module, dendrites: Dendrites) -> None:
@@ -131,14 +132,6 @@ class GrownLayer(nn.Module):
         self.main_module = main_module
         self.dendrites = dendrites
         self.training = main_module.training
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name == "main_module":
-                raise
-            return getattr(self.main_module, name)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The layer's output with its dendrites'."""
@@ -165,7 +158,7 @@ def regrow(model: nn.Module, state_dict: Mapping[str, Tensor]) -> nn.Module:
 
 def why_not_growable(layer: nn.Module) -> str | None:
     """The reason why no dendrites can grow on a layer that can be wrapped, or ``None``."""
-    if type(layer) not in _GROWABLE:
+    if type(layer) not in ONE_WEIGHT:  # a subclass may compute something else than the layer that it inherits from
         return f"not a Linear, Conv1d/2d/3d or ConvTranspose1d/2d/3d layer itself, but a {type(layer).__name__}"
     return None
 
@@ -236,12 +229,6 @@ def _initialised(layer: nn.Module, fan_in: int, random: torch.Generator) -> nn.M
     return layer
 
 
-# A subclass may compute something else than the layer that it inherits from.
-_GROWABLE = (
-    nn.Linear,
-    *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
-    *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
-)
 _GEOMETRY = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
 # By the dimensions of the planes: the layer, and its kernel size.
 _POINTWISE: dict[int, tuple[type[nn.Module], tuple[int, ...]]] = {

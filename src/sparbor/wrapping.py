@@ -9,14 +9,10 @@ from sparbor.errors import StateError
 from sparbor.layers import name_of_weight
 
 
-class Wrapper(nn.Module):
-    """A module around the layer ``main_module``, whose attributes can be read from here, for its ``weight_name``.
-
-    For each masked weight of one layer there is one: ``main_module`` may be a wrapper for another weight.
-    """
+class Around(nn.Module):
+    """A module around the layer ``main_module``, whose attributes can be read from here."""
 
     main_module: nn.Module
-    weight_name: str
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -25,6 +21,15 @@ class Wrapper(nn.Module):
             if name == "main_module":
                 raise
             return getattr(self.main_module, name)
+
+
+class Wrapper(Around):
+    """A module around a layer for its ``weight_name``.
+
+    For each masked weight of one layer there is one: ``main_module`` may be a wrapper for another weight.
+    """
+
+    weight_name: str
 
     @property
     def weight(self) -> nn.Parameter:
