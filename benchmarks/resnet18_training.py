@@ -63,7 +63,9 @@ class Run:
         """How the arm becomes sparse, if it does."""
         if self.arm == "dense":
             return None
-        return Recipe(self.job.sparsity, pattern=PATTERNS[self.arm], distribution="erk", schedule=SCHEDULE)
+        return Recipe(
+            self.job.sparsity, pattern=PATTERNS[self.arm], distribution="erk", schedule=SCHEDULE, step_exponent=0.0
+        )
 
     def identity(self) -> dict[str, Any]:
         """All that the result depends on, but for the data and the machine."""
