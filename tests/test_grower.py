@@ -21,6 +21,7 @@ from sparbor.dendrites import Dendrites
 from sparbor.errors import ArgumentError, StateError
 from sparbor.grower import GrowthEvent
 from sparbor.pattern import slot_counts
+from tests.loops import train
 
 torch.set_num_threads(1)
 
@@ -42,17 +43,6 @@ def cnn() -> nn.Sequential:
         nn.ReLU(),
         nn.Linear(33, 10),
     )
-
-
-def train(model: nn.Module, optimizer: Optimizer, steps: int, first: int = 0) -> None:
-    """The loop that stays as it is; batch number n is always the same."""
-    for number in range(first, first + steps):
-        random = torch.Generator().manual_seed(number)
-        x = torch.randn(8, 3, 8, 8, generator=random)
-        y = torch.randint(0, 10, (8,), generator=random)
-        F.cross_entropy(model(x), y).backward()
-        optimizer.step()
-        optimizer.zero_grad()
 
 
 OPTIMIZERS: dict[str, Callable[[Any], Optimizer]] = {

@@ -16,6 +16,7 @@ from sparbor import NM, Perforator, Recipe, Schedule, Slots, Unstructured
 from sparbor.errors import ArgumentError, StateError
 from sparbor.modules import PAINeuronModule
 from sparbor.pattern import Pattern, slot_counts
+from tests.loops import train
 
 torch.set_num_threads(1)
 
@@ -34,17 +35,6 @@ def cnn() -> nn.Sequential:
         nn.ReLU(),
         nn.Linear(33, 10),
     )
-
-
-def train(model: nn.Module, optimizer: Optimizer, steps: int, first: int = 0) -> None:
-    """The loop that stays as it is; batch number n is always the same."""
-    for number in range(first, first + steps):
-        generator = torch.Generator().manual_seed(number)
-        x = torch.randn(8, 3, 8, 8, generator=generator)
-        y = torch.randint(0, 10, (8,), generator=generator)
-        F.cross_entropy(model(x), y).backward()
-        optimizer.step()
-        optimizer.zero_grad()
 
 
 def start(recipe: Recipe, total_steps: int = 20) -> tuple[nn.Module, Optimizer, Perforator]:
