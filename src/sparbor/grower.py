@@ -96,7 +96,7 @@ class Grower:
             for module in dendrite.layers():
                 module.keep(keeper)
                 name = f"{layer.name}.dendrites.{number}.{'earlier' if module is dendrite.earlier else 'inputs'}"
-                self._generations[number].append(TrainedLayer(name, module))
+                self._generations[number].append(TrainedLayer(name, module, grown=True))
                 self._parents[name] = layer
         named = {f"{layer.name}.dendrites.{name}": each for name, each in dendrites.named_parameters()}
         _join_group(self.optimizer, layer.module.weight, named)

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
-from sparbor.allocation import divide, plan_growth
+from sparbor.allocation import plan_growth
 from sparbor.chains import Chains, chains
 from sparbor.dendrites import Dendrites
-from sparbor.distribution import Pool
+from sparbor.division import Division
 from sparbor.errors import ArgumentError, StateError
 from sparbor.grower import Grower, GrowthEvent
 from sparbor.layers import name_of_weight
@@ -23,7 +23,6 @@ from sparbor.recipe import Recipe
 from sparbor.regroup import regroup
 from sparbor.resuming import STATE_VERSION, check_same_run
 from sparbor.rewire import Topology, reset_state, rewire
-from sparbor.spending import Spending
 from sparbor.survey import Finding, plain_name, survey, table
 from sparbor.trained_layer import TrainedLayer
 from sparbor.wrapping import places, refuse_other_state, replace_part, wrappers
@@ -85,7 +84,7 @@ class Perforator:
         self.recipe = recipe
         self.timeline = recipe.timeline(total_steps)
         found = survey(model, optimizer, recipe)
-        self._spending = Spending.of(model, recipe, found)
+        self._division = Division(model, recipe, found)
         taken, growing = [finding for finding in found if finding.taken], list[Finding]()
         if recipe.growth is not None:
             growing = plan_growth(model, optimizer, recipe, recipe.growth, taken)
@@ -98,7 +97,7 @@ class Perforator:
         self._generator = torch.Generator().manual_seed(recipe.seed)
         self._wrapped = [TrainedLayer(finding.name, self._wrap(finding)) for finding in taken]
         self._grower = self._make_grower(growing)
-        self._divide_budget()
+        self._division.pools(self._layers)
         self.orders = chains(model) if isinstance(recipe.pattern, Slots) else Chains()
         # LBFGS has searched for the length of its steps.
         self._longer_steps = LongerSteps(0 if isinstance(optimizer, LBFGS) else recipe.step_exponent)
@@ -157,9 +156,7 @@ class Perforator:
 
     def cost(self) -> float:
         """What the model costs with its present masks, in the unit of the recipe's budget; see :class:`Budget`."""
-        if self._spending is None:
-            raise ArgumentError("cost(): the recipe has no budget; give it one, such as Budget(latency_us=40)")
-        return self._spending.cost([self._topology(layer) for layer in self._layers])
+        return self._division.cost(self._layers)
 
     def set_mode(self, mode: Mode) -> None:
         """Switch every layer by hand; the schedule decides again at its next rewiring."""
@@ -257,18 +254,6 @@ class Perforator:
             self.recipe.growth, self.model, self.optimizer, layers, self, random, self.total_steps, self._settled
         )
 
-    def _divide_budget(self) -> list[Pool]:
-        """How the layers share the budget now, which is a share of the wrapped ones' weights whatever has grown."""
-        if self._spending is not None:
-            divided = self._spending.pools([self._topology(layer) for layer in self._layers])
-        else:
-            shapes = [layer.module.outputs_first for layer in self._layers]
-            divided = divide(self.recipe, shapes[: len(self._wrapped)], shapes[len(self._wrapped) :])
-        for pool in divided:
-            for index in pool.layers:
-                self._layers[index].module.sparsity = 1 - pool.density
-        return divided
-
     def _topology_changes_by_gradient(self) -> bool:
         """Whether something grows after the step that comes now, where the dense gradient is largest."""
         step = self.steps + 1
@@ -295,7 +280,8 @@ class Perforator:
 
     def _follow_schedule(self) -> None:
         if self.steps == self.timeline.switch:
-            self._divide_budget()  # anew, from the weights that there are now: the run may have been resumed
+            # Anew, from the weights that there are now: the run may have been resumed.
+            self._division.pools(self._layers)
             regroup(self.orders.found)
         if self._grower and self._grower.follow(self.steps):
             self._grow(self._grower)
@@ -310,16 +296,10 @@ class Perforator:
         # While dendrites learn alone nothing else is exchanged: what is new could not learn.
         cascading = self._grower is not None and self._grower.cascading
         drop = 0.0 if cascading else self.timeline.drop(self.steps)
-        layers = [self._topology(layer, self._growth(layer)) for layer in self._layers]
-        for members, budget in self._budgets(layers):
-            self._rewire(members, [layers[index] for index in members], budget, drop)
-
-    def _budgets(self, layers: list[Topology]) -> list[tuple[tuple[int, ...], int]]:
-        """Which layers share how many active weights or slots after this step."""
+        topologies = [self._division.topology(layer, self._growth(layer)) for layer in self._layers]
         progress = self.timeline.progress(self.steps)
-        if self._spending is not None:
-            return [((index,), budget) for index, budget in enumerate(self._spending.budgets(layers, progress))]
-        return [(pool.layers, pool.budget(progress)) for pool in self._divide_budget()]
+        for members, budget in self._division.budgets(self._layers, topologies, progress):
+            self._rewire(members, [topologies[index] for index in members], budget, drop)
 
     def _rewire(self, members: Sequence[int], layers: list[Topology], budget: int, drop: float) -> None:
         masks = rewire(layers, self.recipe.pattern, budget, drop)
@@ -334,7 +314,8 @@ class Perforator:
         if not grower.is_due(self.steps):
             return
         newborn = grower.grow(self.steps)
-        layers, divided = self._layers, self._divide_budget()
+        layers = self._layers
+        divided = self._division.pools(layers)
         if self.steps < self.timeline.switch:
             return
         for pool in divided:
@@ -344,25 +325,19 @@ class Perforator:
                 grower.choose_synapses(layer, self.recipe.pattern, share, self._generator)
                 left -= layer.module.active_weights()
             if older := [index for index in pool.layers if layers[index] not in newborn]:
-                self._rewire(older, [self._topology(layers[index]) for index in older], left, drop=0.0)
+                self._rewire(older, [self._division.topology(layers[index]) for index in older], left, drop=0.0)
 
     def _end_trial(self) -> None:
         assert self._grower is not None
         if self._grower.end_trial(self.steps):
             self._forget_gradients()
-            self._divide_budget()
-
-    def _topology(self, layer: TrainedLayer, growth: Tensor | None = None) -> Topology:
-        module = layer.module
-        in_slots = self.recipe.budget is not None and self.recipe.budget.counts_slots
-        return Topology(module.weight_matrix(), module.to_matrix(module.mask), growth, module.groups, in_slots)
+            self._division.pools(self._layers)
 
     def _growth(self, layer: TrainedLayer) -> Tensor | None:
         module = layer.module
         if self.recipe.method == "set" and module.weight.requires_grad:
-            at_random = torch.rand(module.mask.shape, generator=self._generator).to(module.mask.device)
-            return module.to_matrix(at_random)
-        return module.to_matrix(layer.dense_gradient) if layer.dense_gradient is not None else None
+            return torch.rand(module.mask.shape, generator=self._generator).to(module.mask.device)
+        return layer.dense_gradient
 
     def _forget_gradients(self) -> None:
         for layer in self._layers:

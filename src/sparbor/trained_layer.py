@@ -9,10 +9,14 @@ from sparbor.modules import PAINeuronModule
 
 @dataclass(eq=False)
 class TrainedLayer:
-    """One wrapped layer and, on the step before a growth, the dense gradient that its backward passes add up to."""
+    """One layer and, on the step before a growth, the dense gradient that its backward passes add up to.
+
+    ``grown``: it is part of a dendrite, not of the model as it was.
+    """
 
     name: str
     module: PAINeuronModule
+    grown: bool = False
     dense_gradient: Tensor | None = None
 
     def add_gradient(self, gradient: Tensor) -> None:
