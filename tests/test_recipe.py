@@ -74,6 +74,14 @@ def test_methods_leave_out_parts_of_the_schedule() -> None:
     assert static.progress(33) == 1.0
 
 
+def test_layers_differ_in_sparsity_only_where_small_ones_would_become_thin() -> None:
+    made = {sparsity: Recipe(sparsity).distribution for sparsity in (0.0, 0.74, 0.75, 0.99)}
+    assert made == {0.0: "uniform", 0.74: "uniform", 0.75: "erk", 0.99: "erk"}
+    assert Recipe().distribution == "erk"
+    assert Recipe(0.9, pattern=NM(4, 32)).distribution == "uniform"
+    assert Recipe(0.5, distribution="erk").distribution == "erk"
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

@@ -22,6 +22,7 @@ PATTERNS: dict[str, type[Slots] | type[NM] | type[Unstructured]] = {
 }
 VERSION = 1
 DEFAULT_SPARSITY = 0.9
+THIN_SPARSITY = 0.75  # from here on small layers would become too thin at the sparsity of the model
 LARGEST_SEED = 2**63
 
 
@@ -37,7 +38,8 @@ class Recipe:
             to dendrite mode, and never changes its mask.
         pattern: which weights are kept together: ``Slots()``, ``NM(n, m)`` or ``Unstructured()``.
         distribution: ``"uniform"`` (every layer has this sparsity), ``"erk"`` (small layers are denser) or
-            ``"global"`` (the scores of all layers compete). ``None``: erk, but uniform with ``NM``.
+            ``"global"`` (the scores of all layers compete). ``None``: uniform below a sparsity of 0.75 and with ``NM``,
+            else erk.
         schedule: when; see :class:`Schedule`.
         exclude: names of layers to leave dense; ``*`` and ``?`` match as in file names.
         seed: of the random growth of ``"set"``, and of new dendrites.
@@ -74,7 +76,9 @@ class Recipe:
         if self.distribution is not None:
             _check_choice("distribution", self.distribution, DISTRIBUTIONS)
         elif self.budget is None:
-            object.__setattr__(self, "distribution", "uniform" if isinstance(self.pattern, NM) else "erk")
+            assert self.sparsity is not None  # it or the budget is given, or the default
+            uniform = isinstance(self.pattern, NM) or self.sparsity < THIN_SPARSITY
+            object.__setattr__(self, "distribution", "uniform" if uniform else "erk")
         if not isinstance(self.pattern, tuple(PATTERNS.values())):
             raise ArgumentError(f"pattern={self.pattern!r}: must be Slots(...), NM(n, m) or Unstructured()")
         if isinstance(self.exclude, str) or not all(isinstance(name, str) for name in _listed(self.exclude)):

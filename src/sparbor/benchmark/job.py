@@ -1,7 +1,8 @@
 """What the benchmark is asked to do."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -78,17 +79,13 @@ class Job:
 
     def recipe(self) -> Recipe:
         """The task's recipe at the job's sparsity or budget, dense for the first two epochs but never over a third."""
-        schedule = replace(self.task.recipe.schedule, warmup=min(WARMUP_EPOCHS / self.epochs, 1 / 3))
-        return replace(
-            self.task.recipe,
-            sparsity=self.sparsity,
-            distribution=self.task.recipe.distribution if self.budget is None else None,
-            # A budget moves between layers while the model trains: those that gain must be able to grow.
-            method=self.task.recipe.method if self.budget is None else "rigl",
-            budget=self.budget,
-            schedule=schedule,
-            growth=_growth(self.dendrites, schedule) if self.dendrites else self.task.recipe.growth,
-        )
+        schedule = Schedule(warmup=min(WARMUP_EPOCHS / self.epochs, 1 / 3))
+        growth = _growth(self.dendrites, schedule) if self.dendrites else None
+        make = partial(self.task.recipe, sparsity=self.sparsity, schedule=schedule, growth=growth)
+        if self.budget is None:
+            return make()
+        # It divides itself, and moves between layers while the model trains: those that gain must be able to grow.
+        return make(budget=self.budget, distribution=None, method="rigl")
 
 
 def _growth(generations: int, schedule: Schedule) -> Growth:
