@@ -94,7 +94,7 @@ def row(training: Training, tested: dict[str, Any]) -> dict[str, Any]:
         **tested,
         "active_parameters": counts["active_parameters"],
         "total_parameters": counts["total_parameters"],
-        "training_seconds": sum(epoch.seconds for epoch in arm.epochs) + training.seconds,
+        "training_seconds": sum(epoch.seconds for epoch in arm.epochs) + training.arm.seconds,
     }
 
 
@@ -135,7 +135,7 @@ def progress(training: Training) -> str:
     density = f"density {training.arm.density():.4f}"
     in_epoch = training.steps % training.steps_an_epoch
     if in_epoch:
-        return f"{done}, loss {training.loss_sum.item() / in_epoch:.3f}, {density}"
+        return f"{done}, loss {training.arm.loss_sum.item() / in_epoch:.3f}, {density}"
     epoch = training.arm.epochs[-1]
     return (
         f"{done}, epoch {epoch.epoch + 1}: loss {epoch.training_loss:.3f},"

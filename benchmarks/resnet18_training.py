@@ -15,12 +15,10 @@ the largest of the initial weights, which are PyTorch's default; RigL draws it a
 weights by their number.
 """
 
-import io
 import math
 import time
-import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +29,10 @@ from latency_convnets import ResNet18
 from torch import Tensor, nn
 
 from sparbor import Recipe, Slots, Unstructured, perforate
-from sparbor.benchmark.arms import BATCH, Arm, Change, Epoch, Split, accuracy_percent, steps_an_epoch
+from sparbor.benchmark.arms import BATCH, Arm, Epoch, Split, accuracy_percent, steps_an_epoch
+from sparbor.benchmark.checkpoint import Checkpoint
 from sparbor.benchmark.job import Job
-from sparbor.errors import StateError, TrainingError
-from sparbor.files import write_file
+from sparbor.errors import TrainingError
 from sparbor.schedule import Schedule
 
 EPOCHS = 250
@@ -43,7 +41,6 @@ MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 PADDING = 4
 SCHEDULE = Schedule(warmup=0.0, ramp_end=0.0, rewire_end=0.75, interval=100, drop_fraction=0.3)
 PATTERNS = {"slots": Slots(), "unstructured": Unstructured()}
-CHECKPOINT_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -121,16 +118,12 @@ def augment(images: Tensor, down: Tensor, right: Tensor, flip: Tensor) -> Tensor
 
 
 class Training:
-    """A run that is going on: its arm (model, optimizer, history), and how many ``steps`` are done."""
+    """A run that is going on, and its arm: model, optimizer and history."""
 
     def __init__(self, run: Run, split: Split) -> None:
         self.run, self.split = run, split
         self.steps_an_epoch = steps_an_epoch(split)
         self.total_steps = run.job.epochs * self.steps_an_epoch
-        self.steps = 0
-        # Of the epoch that is going on:
-        self.loss_sum = torch.zeros((), device=run.job.device)
-        self.seconds = 0.0
         torch.manual_seed(run.job.seed)
         model = build().to(run.job.device)
         optimizer = torch.optim.SGD(
@@ -138,17 +131,17 @@ class Training:
         )
         recipe = run.recipe()
         perforator = perforate(model, optimizer, recipe, total_steps=self.total_steps) if recipe else None
-        self.arm = Arm(run.arm, model, optimizer, perforator)
+        self.arm = Arm(run.arm, model, optimizer, perforator, loss_sum=torch.zeros((), device=run.job.device))
 
-    def identity(self) -> dict[str, Any]:
-        """The run and its data: a checkpoint of anything else is refused."""
-        labels = self.split.training.labels.cpu().numpy()
-        return {
-            **self.run.identity(),
-            "data": self.split.description,
-            "training_images": len(labels),
-            "training_labels_crc32": zlib.crc32(labels.tobytes()),
-        }
+    def checkpoint(self, path: Path) -> Checkpoint:
+        """A file that lets the run go on; one of another run or other data is refused."""
+        identity = {**self.run.identity(), **self.split.identity()}
+        return Checkpoint(path, identity, "move it away to start anew, or choose another --out")
+
+    @property
+    def steps(self) -> int:
+        """How many are done."""
+        return self.arm.steps
 
     @property
     def finished(self) -> bool:
@@ -166,65 +159,32 @@ class Training:
             yield
 
     def _train(self, epoch: int, batches: tuple[Tensor, ...]) -> None:
-        start = time.perf_counter()
-        for group in self.arm.optimizer.param_groups:
+        start, arm, training = time.perf_counter(), self.arm, self.split.training
+        for group in arm.optimizer.param_groups:
             group["lr"] = learning_rate(epoch, self.run.job.epochs)
-        self.arm.model.train()
-        training = self.split.training
+        arm.model.train()
         for batch in batches:
             index, *draws = batch.to(self.run.job.device).unbind(dim=1)
-            loss = F.cross_entropy(self.arm.model(augment(training.images[index], *draws)), training.labels[index])
+            loss = F.cross_entropy(arm.model(augment(training.images[index], *draws)), training.labels[index])
             loss.backward()
-            self.arm.step()
-            self.loss_sum += loss.detach()
-            self.steps += 1
-        if not math.isfinite(self.loss_sum.item()):
-            raise TrainingError(f"{self.run.name}: the training loss is {self.loss_sum.item()} in epoch {epoch}")
-        self.seconds += time.perf_counter() - start
+            arm.step()
+            arm.loss_sum += loss.detach()
+        if not math.isfinite(arm.loss_sum.item()):
+            raise TrainingError(f"{self.run.name}: the training loss is {arm.loss_sum.item()} in epoch {epoch}")
+        arm.seconds += time.perf_counter() - start
 
     def _end_epoch(self, epoch: int) -> None:
-        start = time.perf_counter()
-        accuracy = accuracy_percent(self.arm.model, self.split.validation)
-        self.seconds += time.perf_counter() - start
-        loss = self.loss_sum.item() / self.steps_an_epoch
-        self.arm.epochs.append(Epoch(epoch, loss, accuracy, self.arm.density(), self.seconds))
-        self.loss_sum.zero_()
-        self.seconds = 0.0
-
-    def state_dict(self) -> dict[str, Any]:
-        """All that going on needs, as plain data and tensors."""
-        arm = self.arm
-        return {
-            "steps": self.steps,
-            "loss_sum": self.loss_sum,
-            "seconds": self.seconds,
-            "epochs": [asdict(epoch) for epoch in arm.epochs],
-            "changes": [asdict(change) for change in arm.changes],
-            "model": arm.model.state_dict(),
-            "optimizer": arm.optimizer.state_dict(),
-            "perforator": arm.perforator and arm.perforator.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken."""
-        arm = self.arm
-        arm.model.load_state_dict(state["model"])
-        arm.optimizer.load_state_dict(state["optimizer"])
-        if arm.perforator:
-            arm.perforator.load_state_dict(state["perforator"])
-        arm.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
-        arm.changes = [Change(**change) for change in state["changes"]]
-        self.loss_sum.copy_(state["loss_sum"])
-        self.seconds = float(state["seconds"])
-        self.steps = int(state["steps"])
+        start, arm = time.perf_counter(), self.arm
+        accuracy = accuracy_percent(arm.model, self.split.validation)
+        arm.seconds += time.perf_counter() - start
+        arm.epochs.append(Epoch(epoch, arm.loss_sum.item() / self.steps_an_epoch, accuracy, arm.density(), arm.seconds))
+        arm.loss_sum.zero_()
+        arm.seconds = 0.0
 
 
 def save_checkpoint(training: Training, path: Path) -> None:
     """Replace the checkpoint at once: an interruption leaves the old one or the new one."""
-    content = io.BytesIO()
-    identity = {"version": CHECKPOINT_VERSION, **training.identity()}
-    torch.save({"identity": identity, "state": training.state_dict()}, content)
-    write_file(path, content.getvalue())
+    training.checkpoint(path).save(training.arm.state_dict())
 
 
 def load_checkpoint(training: Training, path: Path) -> None:
@@ -233,19 +193,7 @@ def load_checkpoint(training: Training, path: Path) -> None:
     Raises:
         StateError: it cannot be read, is damaged, or is of another run or other data. The file stays as it is.
     """
-    remedy = "move it away to start anew, or choose another --out"
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        theirs, state = dict(checkpoint["identity"]), checkpoint["state"]
-    except Exception as error:  # a damaged file raises what it likes
-        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
-        raise StateError(f"checkpoint {path} cannot be read ({reason}): {remedy}") from error
-    ours = {"version": CHECKPOINT_VERSION, **training.identity()}
-    if unlike := [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]:
-        difference = "; ".join(f"{name}: {theirs.get(name)!r} where this run has {ours.get(name)!r}" for name in unlike)
-        raise StateError(f"checkpoint {path} is of another run ({difference}): {remedy}")
-    try:
-        training.load_state_dict(state)
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise StateError(f"checkpoint {path} is damaged ({reason}): {remedy}") from error
+    checkpoint = training.checkpoint(path)
+    state = checkpoint.load()
+    with checkpoint.restoring():
+        training.arm.load_state_dict(state)

@@ -24,6 +24,7 @@ from sparbor.benchmark.job import Job
 from sparbor.data.batches import BINARY
 from sparbor.errors import StateError
 from tests.conftest import write_files
+from tests.states import assert_same
 
 EPOCHS = 3
 STEPS = 2 * EPOCHS  # 135 images to learn from: a whole batch and a rest
@@ -68,24 +69,6 @@ def carry_on(training: Training, until: int) -> Training:
     return training
 
 
-def assert_same(one: Any, other: Any, where: str = "state") -> None:
-    """Two states are equal to the last bit, but for the time they took."""
-    assert type(one) is type(other), where
-    if isinstance(one, torch.Tensor):
-        assert one.dtype == other.dtype, where
-        assert torch.equal(one, other), where
-    elif isinstance(one, dict):
-        assert list(one) == list(other), where
-        for name in one.keys() - {"seconds"}:
-            assert_same(one[name], other[name], f"{where}.{name}")
-    elif isinstance(one, (list, tuple)):
-        assert len(one) == len(other), where
-        for index, pair in enumerate(zip(one, other, strict=True)):
-            assert_same(*pair, f"{where}[{index}]")
-    else:
-        assert one == other, where
-
-
 # A run that stops and goes on
 # ----------------------------
 
@@ -102,7 +85,7 @@ def test_a_run_that_stops_within_and_after_an_epoch_ends_as_one_that_does_not(
             load_checkpoint(part, tmp_path / "checkpoint")
         save_checkpoint(carry_on(part, stop), tmp_path / "checkpoint")
         assert part.steps == stop
-    assert_same(part.state_dict(), whole.state_dict())
+    assert_same(part.arm.state_dict(), whole.arm.state_dict())
     assert [epoch.epoch for epoch in part.arm.epochs] == [0, 1, 2]
     assert part.finished
     if arm != "dense":

@@ -69,6 +69,7 @@ def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("PAI"), help="directory for the results (default: PAI)")
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out that did not end")
     parser.set_defaults(run=run_benchmark)
 
 
@@ -129,14 +130,27 @@ def run_benchmark(options: argparse.Namespace) -> None:
         dendrites=options.dendrites,
     )
     choose_kernel_set()  # the model is deployed in the end: a missing engine should not wait for the training
+    checkpoint = options.out / report.CHECKPOINT
+    if options.resume and not checkpoint.exists():
+        raise ArgumentError(
+            f"resume: there is no {checkpoint}; leave out --resume to start anew, or name another --out"
+        )
     report.prepare(options.out)
     console = Console()
     try:
         with Bars(console) as bars:
-            metrics, runtime = experiment.run(job, bars, lambda metrics: report.publish_partial(options.out, metrics))
+            metrics, runtime = experiment.run(
+                job,
+                bars,
+                lambda metrics: report.publish_partial(options.out, metrics),
+                checkpoint,
+                resume=options.resume,
+            )
     except KeyboardInterrupt as interrupt:
         partial = options.out / report.PARTIAL
-        raise KeyboardInterrupt(f"finished epochs are in {partial}, older results are unchanged") from interrupt
+        raise KeyboardInterrupt(
+            f"finished epochs are in {partial}, --resume goes on after them, older results are unchanged"
+        ) from interrupt
     report.publish(options.out, metrics, runtime)
     console.print(report.table(metrics))
     console.print(f"Results: {options.out / report.METRICS}, {options.out / report.PLOT}, {options.out / report.MODEL}")

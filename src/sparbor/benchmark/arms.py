@@ -3,8 +3,10 @@
 import copy
 import math
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -43,6 +45,15 @@ class Split:
     source: str
     description: str
     official: bool
+
+    def identity(self) -> dict[str, Any]:
+        """What tells this data from other, as plain data."""
+        labels = self.training.labels.cpu().numpy()
+        return {
+            "data": self.description,
+            "training_images": len(labels),
+            "training_labels_crc32": zlib.crc32(labels.tobytes()),
+        }
 
 
 @dataclass(frozen=True)
@@ -94,6 +105,31 @@ class Arm:
         step, growths = self.perforator.steps, self.perforator.growth_events
         if self.perforator.timeline.rewires(step) or (growths and growths[-1].step == step):
             self.changes.append(Change(step, self.density()))
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that going on needs, as plain data and tensors."""
+        return {
+            "steps": self.steps,
+            "epochs": [asdict(epoch) for epoch in self.epochs],
+            "changes": [asdict(change) for change in self.changes],
+            "loss_sum": self.loss_sum,
+            "seconds": self.seconds,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "perforator": self.perforator and self.perforator.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was taken."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.perforator:
+            self.perforator.load_state_dict(state["perforator"])
+        self.steps = int(state["steps"])
+        self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
+        self.changes = [Change(**change) for change in state["changes"]]
+        self.loss_sum.copy_(state["loss_sum"])
+        self.seconds = float(state["seconds"])
 
 
 def load_split(job: Job) -> Split:
@@ -191,7 +227,7 @@ def train(
     on_step: Callable[[Arm], None] = lambda arm: None,
     until: int | None = None,
 ) -> Iterator[int]:
-    """Train all arms on the same batches, an epoch of each in turn; yields each epoch that all have finished.
+    """Train all arms on the same batches, an epoch of each in turn; yields each epoch when all have finished it.
 
     Each arm goes on from the step it is at, up to ``until`` steps (by default, to the end of the job).
     """
@@ -200,6 +236,8 @@ def train(
     for epoch in range(job.epochs):
         shuffled = torch.randperm(len(split.training.labels), generator=order).to(job.device)
         batches = torch.split(shuffled, BATCH)
+        if all(len(arm.epochs) > epoch for arm in arms):
+            continue  # before this call
         for arm in arms:
             _train_epoch(arm, epoch, split, batches, job, on_step, until)
         if all(len(arm.epochs) > epoch for arm in arms):

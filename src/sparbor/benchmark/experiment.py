@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Protocol
 
 from sparbor.benchmark import contest, environment, measure
@@ -17,8 +18,10 @@ from sparbor.benchmark.arms import (
     steps_an_epoch,
     train,
 )
+from sparbor.benchmark.checkpoint import Checkpoint
 from sparbor.benchmark.job import Job
 from sparbor.errors import SparborError
+from sparbor.recipe import Recipe
 from sparbor.runtime import Runtime
 
 METRICS_VERSION = 1
@@ -35,7 +38,7 @@ class Watcher(Protocol):
     """Is told how training goes."""
 
     def start(self, arms: Sequence[Arm], steps: int) -> None:
-        """Training begins; each arm will take ``steps`` steps."""
+        """Training begins or goes on; each arm takes ``steps`` steps, some of which may be done."""
 
     def advance(self, arm: Arm) -> None:
         """``arm`` took a step."""
@@ -44,17 +47,22 @@ class Watcher(Protocol):
         """All arms have finished an epoch."""
 
 
-def run(job: Job, watcher: Watcher, keep: Callable[[dict[str, Any]], None]) -> tuple[dict[str, Any], Runtime]:
+def run(
+    job: Job, watcher: Watcher, keep: Callable[[dict[str, Any]], None], file: Path, *, resume: bool = False
+) -> tuple[dict[str, Any], Runtime]:
     """The whole job: train, test once, measure. Returns the metrics and the deployed dendritic model.
 
-    At the start and after every epoch ``keep`` gets the metrics of what is finished.
+    At the start and after every epoch ``keep`` gets the metrics of what is finished. The ``file`` is a checkpoint that
+    is replaced after every epoch; ``resume`` goes on from it, to the same result as if the run had not stopped.
     """
     split = load_split(job)
-    arms = make_arms(job, split, {"baseline": None, "dendritic": job.recipe()})
+    checkpoint = Checkpoint(file, identity(job, split), "leave out --resume to start anew, or choose another --out")
+    arms = resumed_arms(job, split, checkpoint) if resume else start_arms(job, split, job.recipe())
     keep(progress_metrics(job, split, arms))
     watcher.start(arms, job.epochs * steps_an_epoch(split))
     for _ in train(arms, split, job, watcher.advance):
         watcher.epoch_done(arms)
+        checkpoint.save({arm.name: arm.state_dict() for arm in arms})
         keep(progress_metrics(job, split, arms))
     metrics = progress_metrics(job, split, arms)
     for arm in arms:
@@ -72,6 +80,35 @@ def run(job: Job, watcher: Watcher, keep: Callable[[dict[str, Any]], None]) -> t
     runtime = results.deployed["dendritic"]
     metrics["deployed"] = check_deployed(arms[1], runtime, split)
     return metrics, runtime
+
+
+def identity(job: Job, split: Split) -> dict[str, Any]:
+    """All that the trained models depend on, but for the machine and the software."""
+    return {
+        "network": job.task_name,
+        "epochs": job.epochs,
+        "seed": job.seed,
+        "batch": BATCH,
+        "learning_rate": job.learning_rate,
+        "learning_rate_schedule": job.learning_rate_schedule,
+        "recipe": job.recipe().to_dict(),
+        **split.identity(),
+    }
+
+
+def start_arms(job: Job, split: Split, recipe: Recipe) -> list[Arm]:
+    """The baseline and the dendritic model before their first step."""
+    return make_arms(job, split, {"baseline": None, "dendritic": recipe})
+
+
+def resumed_arms(job: Job, split: Split, checkpoint: Checkpoint) -> list[Arm]:
+    """Both arms where the checkpoint was taken, the recipe with the costs that were measured then."""
+    state = checkpoint.load()
+    with checkpoint.restoring():
+        arms = start_arms(job, split, Recipe.from_dict(state["dendritic"]["perforator"]["recipe"]))
+        for arm in arms:
+            arm.load_state_dict(state[arm.name])
+    return arms
 
 
 def progress_metrics(job: Job, split: Split, arms: Sequence[Arm]) -> dict[str, Any]:

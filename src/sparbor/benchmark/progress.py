@@ -36,9 +36,9 @@ class Bars:
         self._progress.stop()
 
     def start(self, arms: Sequence[Arm], steps: int) -> None:
-        """Show the bars; each arm will take ``steps`` steps."""
+        """Show the bars; each arm takes ``steps`` steps, some of which may be done."""
         for arm in arms:
-            self._bars[arm.name] = self._progress.add_task(arm.name, total=steps, state="")
+            self._bars[arm.name] = self._progress.add_task(arm.name, total=steps, completed=arm.steps, state="")
             self._pending[arm.name] = 0
 
     def advance(self, arm: Arm) -> None:

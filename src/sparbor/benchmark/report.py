@@ -22,6 +22,7 @@ METRICS = "metrics.json"
 PARTIAL = "metrics.partial.json"
 PLOT = "PAI.png"
 MODEL = "model.safetensors"
+CHECKPOINT = "checkpoint.pt"
 
 
 def prepare(out: Path) -> None:
@@ -32,7 +33,7 @@ def prepare(out: Path) -> None:
             pass
     except OSError as error:
         raise OutputError(f"out={str(out)!r}: cannot write there ({error.strerror}); choose another --out") from error
-    for name in (METRICS, PARTIAL, PLOT, MODEL):
+    for name in (METRICS, PARTIAL, PLOT, MODEL, CHECKPOINT):
         if (out / name).is_dir():
             raise OutputError(f"out={str(out)!r}: {name} is a directory there; remove it or choose another --out")
 
@@ -47,7 +48,8 @@ def publish(out: Path, metrics: dict[str, Any], runtime: Runtime) -> None:
             METRICS: lambda file: file.write_bytes(_json(metrics)),
         },
     )
-    (out / PARTIAL).unlink(missing_ok=True)
+    for name in (PARTIAL, CHECKPOINT):
+        (out / name).unlink(missing_ok=True)
 
 
 def publish_partial(out: Path, metrics: dict[str, Any]) -> None:

@@ -1,0 +1,187 @@
+"""``main.py --resume``: a run that was stopped anywhere ends as one that was not, bit for bit."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sparbor.benchmark import experiment, report
+from sparbor.benchmark.arms import Arm, Split, load_split, train
+from sparbor.benchmark.checkpoint import Checkpoint
+from sparbor.benchmark.experiment import identity, resumed_arms, start_arms
+from sparbor.benchmark.job import Job
+from sparbor.budget import Budget
+from sparbor.cli import benchmark_main
+from tests.states import assert_same
+from tests.test_end_to_end import MAIN, ONE_THREAD
+
+EPOCHS = 6
+VOLATILE = {"environment", "runtimes", "not_measured", "training_seconds", "seconds"}
+
+
+def options(out: Path, data_dir: Path, *others: str) -> list[str]:
+    return ["--epochs", str(EPOCHS), "--seed", "3", "--out", str(out), "--data-dir", str(data_dir), *others]
+
+
+def lasting(metrics: Any) -> Any:
+    """What does not depend on the machine and the hour."""
+    if isinstance(metrics, dict):
+        return {name: lasting(value) for name, value in metrics.items() if name not in VOLATILE}
+    return [lasting(each) for each in metrics] if isinstance(metrics, list) else metrics
+
+
+def stop_after(monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
+    """The next run ends as if it were interrupted within the epoch after so many."""
+    advance = experiment.train
+
+    def interrupted(*arguments: Any) -> Any:
+        for epoch in advance(*arguments):
+            if epoch == epochs:
+                raise KeyboardInterrupt
+            yield epoch
+
+    monkeypatch.setattr(experiment, "train", interrupted)
+
+
+@pytest.fixture(scope="module")
+def split(small_mnist: Path) -> Split:
+    return load_split(Job(data_dir=small_mnist))
+
+
+def until(arms: list[Arm], split: Split, job: Job, epochs: int) -> dict[str, Any]:
+    """Train until so many epochs are done; the arms' state then."""
+    for epoch in train(arms, split, job):
+        if epoch + 1 == epochs:
+            break
+    return {arm.name: arm.state_dict() for arm in arms}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"dendrites": 2},
+        {"learning_rate_schedule": "cosine", "sparsity": 0.5},
+        {"budget": Budget(multiply_adds=20_000)},
+        {"budget": Budget(latency_us=2)},
+    ],
+    ids=["sparsity", "dendrites", "cosine", "multiply-adds", "latency"],
+)
+def test_training_that_stops_twice_ends_as_training_that_does_not(
+    changes: dict[str, Any], split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Job(epochs=EPOCHS, seed=3, **changes)
+    checkpoint = Checkpoint(tmp_path / "checkpoint", identity(job, split), "try")
+    arms = start_arms(job, split, job.recipe())
+    assert arms[1].perforator is not None
+    recipe = arms[1].perforator.recipe  # with the costs that were measured, which no second measurement would repeat
+    checkpoint.save(until(arms, split, job, 1))
+    whole = until(arms, split, job, EPOCHS)
+    monkeypatch.delattr("sparbor.benchmark.arms.calibrated")
+    for epochs in (4, EPOCHS):
+        arms = resumed_arms(job, split, checkpoint)
+        checkpoint.save(until(arms, split, job, epochs))
+    assert_same(checkpoint.load(), whole)
+    assert arms[1].perforator is not None
+    assert arms[1].perforator.recipe == recipe
+    assert [epoch.epoch for epoch in arms[1].epochs] == list(range(EPOCHS))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+def test_a_run_that_is_killed_goes_on(small_mnist: Path, tmp_path: Path) -> None:
+    out, checkpoint = tmp_path / "killed", tmp_path / "killed" / report.CHECKPOINT
+    arguments = options(out, small_mnist, "--epochs", "60")
+    process = subprocess.Popen([*MAIN, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ONE_THREAD)
+    deadline = time.monotonic() + 200
+    while not checkpoint.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    saved = torch.load(checkpoint)["state"]
+    assert len(saved["baseline"]["epochs"]) == len(saved["dendritic"]["epochs"]) < 60
+    assert not (out / report.METRICS).exists()
+
+    finished = subprocess.run(
+        [*MAIN, *arguments, "--resume"], capture_output=True, text=True, timeout=280, env=ONE_THREAD
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert sorted(path.name for path in out.iterdir()) == sorted([report.METRICS, report.MODEL, report.PLOT])
+    whole = tmp_path / "whole"
+    assert subprocess.run([*MAIN, *arguments, "--out", str(whole)], capture_output=True, env=ONE_THREAD).returncode == 0
+    assert (out / report.MODEL).read_bytes() == (whole / report.MODEL).read_bytes()
+    ours, theirs = (lasting(json.loads((each / report.METRICS).read_text())) for each in (out, whole))
+    assert ours == theirs
+    assert len(ours["dendritic"]["epochs"]) == 60
+
+
+@pytest.fixture
+def stopped(small_mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Results of a run that was interrupted after its first epoch."""
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)
+        assert benchmark_main(options(tmp_path / "PAI", small_mnist)) == 130
+    return tmp_path / "PAI"
+
+
+@pytest.mark.parametrize(
+    ("others", "text"),
+    [
+        (["--seed", "4"], r"seed: 3 where this run has 4"),
+        (["--epochs", "7"], r"epochs: 6 where this run has 7; recipe: .*"),
+        (["--sparsity", "0.8"], r"recipe: .*"),
+        (["--learning-rate", "0.01"], r"learning_rate: 0\.001 where this run has 0\.01"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(
+    others: list[str], text: str, stopped: Path, small_mnist: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = {path.name: path.read_bytes() for path in stopped.iterdir()}
+    capfd.readouterr()
+    assert benchmark_main([*options(stopped, small_mnist), *others, "--resume"]) == 2
+    remedy = r"leave out --resume to start anew, or choose another --out"
+    expected = rf"main.py: error: checkpoint {stopped}/checkpoint\.pt is of another run \({text}\): {remedy}\n"
+    assert re.fullmatch(expected, capfd.readouterr().err)
+    assert {path.name: path.read_bytes() for path in stopped.iterdir()} == before
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "no weights"])
+def test_a_damaged_checkpoint_is_refused(
+    damage: str, stopped: Path, small_mnist: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = stopped / report.CHECKPOINT
+    if damage == "no weights":
+        saved = torch.load(checkpoint)
+        del saved["state"]["baseline"]["model"]["fc1.weight"]
+        torch.save(saved, checkpoint)
+    else:
+        checkpoint.write_bytes(checkpoint.read_bytes()[: -1000 if damage == "truncated" else 0])
+    before = checkpoint.read_bytes()
+    capfd.readouterr()
+    assert benchmark_main([*options(stopped, small_mnist), "--resume"]) == 2
+    what = "is damaged" if damage == "no weights" else "cannot be read"
+    error = capfd.readouterr().err
+    assert re.fullmatch(rf"main.py: error: checkpoint \S+ {what} \(.+\): leave out --resume .*\n", error), error
+    assert checkpoint.read_bytes() == before
+
+
+def test_there_must_be_something_to_resume(
+    small_mnist: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "PAI"
+    assert benchmark_main([*options(out, small_mnist), "--resume"]) == 2
+    assert re.fullmatch(
+        r"main.py: error: resume: there is no \S+PAI/checkpoint\.pt; leave out --resume to start anew, or name"
+        r" another --out\n",
+        capfd.readouterr().err,
+    )
+    assert not out.exists()
