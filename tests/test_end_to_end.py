@@ -356,7 +356,8 @@ def test_a_full_disk_ends_the_run_in_one_line(
         status = benchmark_main(["--epochs", "1", "--out", str(older_results), "--data-dir", str(small_mnist)])
     assert status == 2
     assert re.fullmatch(
-        r"main.py: error: .* could not be written \(File too large\); make room.*\n", capfd.readouterr().err
+        r"main.py: error: .* checkpoint.pt. could not be written \(File too large\): make room.*\n",
+        capfd.readouterr().err,
     )
     check_older_results(older_results, "metrics.partial.json")
 
@@ -473,7 +474,8 @@ def test_interrupt_keeps_finished_epochs(mnist_dir: Path, older_results: Path) -
     assert "Traceback" not in error
     metrics = json.loads(partial.read_text())
     assert len(metrics["baseline"]["epochs"]) == len(metrics["dendritic"]["epochs"]) >= 1
-    check_older_results(older_results, "metrics.partial.json")
+    assert "--resume goes on after them" in error
+    check_older_results(older_results, "metrics.partial.json", "checkpoint.pt")
 
 
 def test_a_finished_run_replaces_the_partial_one(small_mnist: Path, older_results: Path) -> None:
@@ -488,6 +490,6 @@ def test_a_finished_run_replaces_the_partial_one(small_mnist: Path, older_result
 def test_help_names_every_option(command: list[str]) -> None:
     result = subprocess.run([*command, "--help"], capture_output=True, text=True)
     assert result.returncode == 0
-    for option in ("--dataset", "--epochs", "--sparsity", "--seed", "--data-dir", "--out", "--device"):
+    for option in ("--dataset", "--epochs", "--sparsity", "--seed", "--data-dir", "--out", "--device", "--resume"):
         assert option in result.stdout
     assert all(option in result.stdout for option in ("--multiply-adds", "--kilobytes", "--latency-us"))
