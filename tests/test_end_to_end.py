@@ -356,7 +356,7 @@ def test_a_full_disk_ends_the_run_in_one_line(
         status = benchmark_main(["--epochs", "1", "--out", str(older_results), "--data-dir", str(small_mnist)])
     assert status == 2
     assert re.fullmatch(
-        r"main.py: error: .* checkpoint.pt. could not be written \(File too large\): make room.*\n",
+        r"main.py: error: .*checkpoint.pt. could not be written \(File too large\): make room.*\n",
         capfd.readouterr().err,
     )
     check_older_results(older_results, "metrics.partial.json")
