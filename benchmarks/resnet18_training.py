@@ -29,7 +29,7 @@ from latency_convnets import ResNet18
 from torch import Tensor, nn
 
 from sparbor import Recipe, Slots, Unstructured, perforate
-from sparbor.benchmark.arms import BATCH, Arm, Epoch, Split, accuracy_percent, steps_an_epoch
+from sparbor.benchmark.arms import BATCH, Arm, Split, steps_an_epoch
 from sparbor.benchmark.checkpoint import Checkpoint
 from sparbor.benchmark.job import Job
 from sparbor.errors import TrainingError
@@ -155,7 +155,7 @@ class Training:
             batches = draw_batches(self.run.job.seed, epoch, len(self.split.training.labels))
             self._train(epoch, batches[done : done + until - self.steps])
             if self.steps % self.steps_an_epoch == 0:
-                self._end_epoch(epoch)
+                self.arm.end_epoch(self.steps_an_epoch, self.split.validation)
             yield
 
     def _train(self, epoch: int, batches: tuple[Tensor, ...]) -> None:
@@ -172,14 +172,6 @@ class Training:
         if not math.isfinite(arm.loss_sum.item()):
             raise TrainingError(f"{self.run.name}: the training loss is {arm.loss_sum.item()} in epoch {epoch}")
         arm.seconds += time.perf_counter() - start
-
-    def _end_epoch(self, epoch: int) -> None:
-        start, arm = time.perf_counter(), self.arm
-        accuracy = accuracy_percent(arm.model, self.split.validation)
-        arm.seconds += time.perf_counter() - start
-        arm.epochs.append(Epoch(epoch, arm.loss_sum.item() / self.steps_an_epoch, accuracy, arm.density(), arm.seconds))
-        arm.loss_sum.zero_()
-        arm.seconds = 0.0
 
 
 def save_checkpoint(training: Training, path: Path) -> None:

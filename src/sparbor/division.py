@@ -21,7 +21,7 @@ class Division:
         self.recipe = recipe
         self._spending = Spending.of(model, recipe, findings)
 
-    def pools(self, layers: Sequence[TrainedLayer]) -> list[Pool]:
+    def divide(self, layers: Sequence[TrainedLayer]) -> list[Pool]:
         """Which layers share how much, by index; the ``sparsity`` of each module becomes that of its pool."""
         if self._spending is not None:
             divided = self._spending.pools([self.topology(layer) for layer in layers])
@@ -40,7 +40,7 @@ class Division:
         """Which layers share how many active weights (or slots) when ``progress`` of the way is gone."""
         if self._spending is not None:
             return [((index,), budget) for index, budget in enumerate(self._spending.budgets(topologies, progress))]
-        return [(pool.layers, pool.budget(progress)) for pool in self.pools(layers)]
+        return [(pool.layers, pool.budget(progress)) for pool in self.divide(layers)]
 
     def topology(self, layer: TrainedLayer, growth: Tensor | None = None) -> Topology:
         """The layer as rewiring sees it, and what its ``growth`` goes by, in the layout of its weight."""

@@ -97,7 +97,7 @@ class Perforator:
         self._generator = torch.Generator().manual_seed(recipe.seed)
         self._wrapped = [TrainedLayer(finding.name, self._wrap(finding)) for finding in taken]
         self._grower = self._make_grower(growing)
-        self._division.pools(self._layers)
+        self._division.divide(self._layers)
         self.orders = chains(model) if isinstance(recipe.pattern, Slots) else Chains()
         # LBFGS has searched for the length of its steps.
         self._longer_steps = LongerSteps(0 if isinstance(optimizer, LBFGS) else recipe.step_exponent)
@@ -281,7 +281,7 @@ class Perforator:
     def _follow_schedule(self) -> None:
         if self.steps == self.timeline.switch:
             # Anew, from the weights that there are now: the run may have been resumed.
-            self._division.pools(self._layers)
+            self._division.divide(self._layers)
             regroup(self.orders.found)
         if self._grower and self._grower.follow(self.steps):
             self._grow(self._grower)
@@ -315,7 +315,7 @@ class Perforator:
             return
         newborn = grower.grow(self.steps)
         layers = self._layers
-        divided = self._division.pools(layers)
+        divided = self._division.divide(layers)
         if self.steps < self.timeline.switch:
             return
         for pool in divided:
@@ -331,7 +331,7 @@ class Perforator:
         assert self._grower is not None
         if self._grower.end_trial(self.steps):
             self._forget_gradients()
-            self._division.pools(self._layers)
+            self._division.divide(self._layers)
 
     def _growth(self, layer: TrainedLayer) -> Tensor | None:
         module = layer.module

@@ -106,6 +106,21 @@ class Arm:
         if self.perforator.timeline.rewires(step) or (growths and growths[-1].step == step):
             self.changes.append(Change(step, self.density()))
 
+    def end_epoch(self, steps: int, validation: Part) -> None:
+        """Validate, and note what the epoch, which had so many steps, came to."""
+        start, epoch = time.perf_counter(), len(self.epochs)
+        training_loss = self.loss_sum.item() / steps
+        if not math.isfinite(training_loss):
+            raise TrainingError(
+                f"the {self.name} model's training loss is {training_loss} in epoch {epoch}: lower the learning rate"
+            )
+        accuracy = accuracy_percent(self.model, validation)
+        if self.perforator:
+            self.perforator.validate(accuracy)
+        seconds = self.seconds + time.perf_counter() - start
+        self.epochs.append(Epoch(epoch, training_loss, accuracy, self.density(), seconds))
+        self.loss_sum, self.seconds = torch.zeros_like(self.loss_sum), 0.0
+
     def state_dict(self) -> dict[str, Any]:
         """All that going on needs, as plain data and tensors."""
         return {
@@ -233,11 +248,12 @@ def train(
     """
     order = torch.Generator().manual_seed(job.seed)
     until = job.epochs * steps_an_epoch(split) if until is None else until
+    finished = min(len(arm.epochs) for arm in arms)  # by all, before this call
     for epoch in range(job.epochs):
         shuffled = torch.randperm(len(split.training.labels), generator=order).to(job.device)
         batches = torch.split(shuffled, BATCH)
-        if all(len(arm.epochs) > epoch for arm in arms):
-            continue  # before this call
+        if epoch < finished:
+            continue
         for arm in arms:
             _train_epoch(arm, epoch, split, batches, job, on_step, until)
         if all(len(arm.epochs) > epoch for arm in arms):
@@ -268,23 +284,9 @@ def _train_epoch(
         arm.step()
         arm.loss_sum += loss.detach()
         on_step(arm)
+    arm.seconds += time.perf_counter() - start
     if arm.steps == first + len(batches):
-        arm.epochs.append(_finished(arm, epoch, split, len(batches), start))
-        arm.loss_sum, arm.seconds = torch.zeros_like(arm.loss_sum), 0.0
-    else:
-        arm.seconds += time.perf_counter() - start
-
-
-def _finished(arm: Arm, epoch: int, split: Split, steps: int, start: float) -> Epoch:
-    training_loss = arm.loss_sum.item() / steps
-    if not math.isfinite(training_loss):
-        raise TrainingError(
-            f"the {arm.name} model's training loss is {training_loss} in epoch {epoch}: lower the learning rate"
-        )
-    accuracy = accuracy_percent(arm.model, split.validation)
-    if arm.perforator:
-        arm.perforator.validate(accuracy)
-    return Epoch(epoch, training_loss, accuracy, arm.density(), arm.seconds + time.perf_counter() - start)
+        arm.end_epoch(len(batches), split.validation)
 
 
 def accuracy_percent(model: nn.Module, part: Part) -> float:
