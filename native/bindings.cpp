@@ -13,6 +13,7 @@
 #include "convolution.h"
 #include "dense_choice.h"
 #include "dispatch.h"
+#include "training_bindings.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -311,6 +312,8 @@ NB_MODULE(_native, module) {
 
     module.def("takes_tiles", [](const std::vector<int64_t>& geometry) { return takes_tiles(as_geometry(geometry)); },
                "geometry"_a);
+
+    bind_training(module);
 
     nb::class_<Model>(module, "Model", nb::type_slots(model_slots))
         .def(nb::init<const std::string&, size_t, std::vector<size_t>, std::vector<size_t>>(), "isa"_a, "threads"_a,

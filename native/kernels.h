@@ -241,6 +241,45 @@ struct Winograd {
                    float* y);
 };
 
+// The synapses of a layer in training, each with a weight of its own: row r has those from starts[r] to starts[r + 1].
+struct SynapseRows {
+    const uint32_t* starts;
+    const uint32_t* inputs;     // the row of x that each reads
+    const uint32_t* positions;  // where in the weights each one's lies; null: at its own number
+};
+
+// y[r] = bias[r] + the sum over the synapses k of row r of weight k times x[inputs[k]], each a row of `columns`
+// numbers, whole lane groups. Strides are in numbers.
+template <class Real>
+struct SumOf {
+    const Real* weights;
+    const Real* bias;  // else null
+    const Real* x;
+    size_t x_stride;
+    Real* y;
+    size_t y_stride;
+    size_t columns;
+};
+
+// To the gradient of each synapse k of row r is added the dot product of x[inputs[k]] and y[r].
+template <class Real>
+struct DotsOf {
+    Real* gradients;
+    const Real* x;
+    size_t x_stride;
+    const Real* y;
+    size_t y_stride;
+    size_t columns;
+};
+
+// Kernels for the rows from `first` to `last`.
+struct Training {
+    void (*sum)(const SynapseRows&, const SumOf<float>&, size_t first, size_t last);
+    void (*sum_doubles)(const SynapseRows&, const SumOf<double>&, size_t first, size_t last);
+    void (*add_dots)(const SynapseRows&, const DotsOf<float>&, size_t first, size_t last);
+    void (*add_dots_of_doubles)(const SynapseRows&, const DotsOf<double>&, size_t first, size_t last);
+};
+
 struct KernelSet {
     const char* name;
     SparseKernel sparse;
@@ -253,6 +292,7 @@ struct KernelSet {
     const Pools* pools;
     const Winograd* winograd;
     const Elementwise* elementwise;
+    const Training* training;
 };
 
 #define SPARBOR_KERNEL_SET(name)              \
@@ -265,6 +305,7 @@ struct KernelSet {
     extern const Pools pools;                 \
     extern const Winograd winograd;           \
     extern const Elementwise elementwise;     \
+    extern const Training training;           \
     }
 SPARBOR_KERNEL_SET(portable)
 #ifdef SPARBOR_X86

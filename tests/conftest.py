@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sparbor import data
+from sparbor import data, sparse_compute
 from sparbor.data import cache
 from sparbor.data.idx import encode_idx
 
@@ -33,6 +33,12 @@ def mnist_dir() -> Path:
         patch.delenv("SPARBOR_DATA", raising=False)
         data.load("mnist")
     return cache.cache_dir() / "mnist"
+
+
+@pytest.fixture
+def only_dense_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No layer is computed by its synapses alone, which sums in another order: for tests of equal bits."""
+    monkeypatch.setattr(sparse_compute, "pays", lambda *_: False)
 
 
 @dataclass

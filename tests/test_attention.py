@@ -244,7 +244,7 @@ def test_padding_and_nested_tensors() -> None:
 
 
 @pytest.mark.parametrize("name", ["decoder", "own sizes"])
-def test_compiled(name: str) -> None:
+def test_compiled(name: str, only_dense_kernels: None) -> None:
     torch._dynamo.reset()
     plain, optimizer, _ = begin(name)
     train(plain, optimizer)

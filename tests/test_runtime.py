@@ -17,7 +17,7 @@ from sparbor.filters import pack_filters
 from sparbor.model_file import save
 from sparbor.packing import Precision
 from sparbor.program import ACTIVATIONS, Activation, Operation, Program
-from sparbor.runtime import Runtime, choose_kernel_set, kernel_sets
+from sparbor.runtime import Runtime, kernel_sets
 from sparbor.windows import AverageWindow, Window
 from tests.layers import mlp, relative_error
 
@@ -359,13 +359,13 @@ def test_the_engine_has_the_activations_of_a_program():
 def test_a_kernel_set_can_be_forced_and_fails_loudly(monkeypatch):
     for isa in kernel_sets():
         monkeypatch.setenv("SPARBOR_ISA", isa)
-        assert choose_kernel_set() == isa
+        assert engine.choose_kernel_set() == isa
         assert Runtime(mlp([8, 8])).isa == isa
     monkeypatch.setenv("SPARBOR_ISA", "neon512")
     with pytest.raises(ArgumentError, match=f"SPARBOR_ISA=neon512.*{', '.join(kernel_sets())}"):
         Runtime(mlp([8, 8]))
     monkeypatch.delenv("SPARBOR_ISA")
-    assert choose_kernel_set() == kernel_sets()[0]
+    assert engine.choose_kernel_set() == kernel_sets()[0]
     assert kernel_sets()[-1] == "portable"
 
 

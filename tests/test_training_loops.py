@@ -129,7 +129,7 @@ def test_invariants(name: str, method: Any) -> None:
         F.cross_entropy(oracle(x), y).backward()
         for module, mask, twin in zip(perforator.modules.values(), before, _dendritic(oracle), strict=True):
             assert (module.weight.grad[~mask] == 0).all()  # type: ignore[index]
-            assert torch.equal(module.weight.grad, twin.weight.grad)  # type: ignore[arg-type]
+            torch.testing.assert_close(module.weight.grad, twin.weight.grad, rtol=1e-5, atol=1e-6)
         optimizer.step()
         optimizer.zero_grad()
         assert_dropped_are_zero(perforator)
@@ -156,7 +156,7 @@ def _dendritic(model: nn.Module) -> Iterator[PAINeuronModule]:
 
 
 @pytest.mark.parametrize("name", ["sgd nesterov weight decay", "adamw", "lion"])
-def test_sparse_training_is_the_training_of_the_dense_masked_model(name: str) -> None:
+def test_sparse_training_is_the_training_of_the_dense_masked_model(name: str, only_dense_kernels: None) -> None:
     """With fixed masks, step by step: a plain model multiplied by the masks, whose optimizer has never seen more."""
     recipe = Recipe(sparsity=0.8, method="static", schedule=Schedule(warmup=0), step_exponent=0)
     model, plain = mlp(), mlp()
@@ -488,13 +488,13 @@ def test_a_copy_taken_in_mid_training_trains_on_its_own(name: str) -> None:
     weights = [p.clone() for p in model.parameters()]
     optimizer = OPTIMIZERS[name](twin.parameters())
     (x, _), *more = batches(6)
-    assert torch.equal(twin(x), model(x))
+    torch.testing.assert_close(twin(x), model(x))
     for a, b in more:
         F.cross_entropy(twin(a), b).backward()
         optimizer.step()
         optimizer.zero_grad()
     trained = twin(x)
-    assert not torch.equal(trained, model(x))
+    assert (trained - model(x)).abs().max() > 1e-3
     assert same([module.mask for module in _dendritic(twin)], before)
     plain = sparbor.unwrap(twin)
     assert torch.equal(plain(x), trained)

@@ -10,6 +10,19 @@ Activation = tuple[str, float, float]
 def kernel_sets() -> list[str]: ...
 def activations() -> list[str]: ...
 def takes_tiles(geometry: list[int]) -> bool: ...
+def sum_synapses(
+    workers: tuple[str, int, int],
+    starts: Array,
+    inputs: Array,
+    positions: Array | None,
+    weights: Array,
+    bias: Array | None,
+    x: Array,
+    y: Array,
+) -> None: ...
+def add_synapse_gradients(
+    workers: tuple[str, int, int], starts: Array, inputs: Array, x: Array, y: Array, gradients: Array
+) -> None: ...
 
 class Model:
     def __init__(self, isa: str, threads: int, item_in: list[int], item_out: list[int]) -> None: ...

@@ -115,7 +115,7 @@ def run_benchmark(options: argparse.Namespace) -> None:
     from sparbor.benchmark.job import Job
     from sparbor.benchmark.progress import Bars
     from sparbor.budget import UNITS, Budget
-    from sparbor.runtime import choose_kernel_set
+    from sparbor.engine import choose_kernel_set
 
     limits = {unit: getattr(options, unit) for unit in UNITS if getattr(options, unit) is not None}
     job = Job(

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparbor.engine import takes_tiles
+from sparbor.engine import choose_kernel_set, takes_tiles
 from sparbor.packing import GROUP, Bools, SparseLayer
-from sparbor.runtime import choose_kernel_set
 from sparbor.windows import Planes, Window, geometry
 
 

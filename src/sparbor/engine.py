@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, NoReturn
 
-from sparbor.errors import EngineMissingError
+from sparbor.errors import ArgumentError, EngineMissingError
 
 try:
-    from sparbor._native import Model, activations, kernel_sets, takes_tiles
+    from sparbor._native import (
+        Model,
+        activations,
+        add_synapse_gradients,
+        kernel_sets,
+        sum_synapses,
+        takes_tiles,
+    )
+
+    built = True
 except ImportError as error:
+    built = False
     _reason = str(error)
 
     def _missing(*args: Any, **kwargs: Any) -> NoReturn:
@@ -23,6 +34,26 @@ except ImportError as error:
 
         __init__ = _missing
 
-    activations = kernel_sets = takes_tiles = _missing
+    activations = kernel_sets = takes_tiles = sum_synapses = add_synapse_gradients = _missing
 
-__all__ = ["Model", "activations", "kernel_sets", "takes_tiles"]
+__all__ = [
+    "Model",
+    "activations",
+    "add_synapse_gradients",
+    "built",
+    "choose_kernel_set",
+    "kernel_sets",
+    "sum_synapses",
+    "takes_tiles",
+]
+
+
+def choose_kernel_set() -> str:
+    """The best of the kernel sets that this machine can run, or the one that SPARBOR_ISA names."""
+    here: list[str] = kernel_sets()
+    forced = os.environ.get("SPARBOR_ISA")
+    if not forced:
+        return here[0]
+    if forced not in here:
+        raise ArgumentError(f"SPARBOR_ISA={forced} cannot run on this machine, which has: {', '.join(here)}")
+    return forced

@@ -99,7 +99,7 @@ class Grower:
                 self._generations[number].append(TrainedLayer(name, module, grown=True))
                 self._parents[name] = layer
         named = {f"{layer.name}.dendrites.{name}": each for name, each in dendrites.named_parameters()}
-        _join_group(self.optimizer, layer.module.weight, named)
+        _join_group(self.optimizer, layer.module.parameter, named)
 
     # Growing.
 
@@ -145,7 +145,7 @@ class Grower:
         (mask,) = select([pattern.units(score, density, module.groups)], budget)
         module.set_mask(module.from_matrix(mask), "d")
         if module.active_weights():  # with fewer inputs each weighs more: the sum varies as that of all would
-            module.weight.mul_((module.mask.numel() / module.active_weights()) ** 0.5)
+            module.parameter.mul_((module.mask.numel() / module.active_weights()) ** 0.5)
 
     # Judging.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sparbor.byte_input import ByteInput
+from sparbor.engine import choose_kernel_set
 from sparbor.errors import ArgumentError
 from sparbor.graph import Graph
 from sparbor.lowered import Lowered
@@ -20,7 +22,7 @@ from sparbor.operators import OPERATORS
 from sparbor.packing import Precision
 from sparbor.parity import Answers
 from sparbor.regroup import arranged
-from sparbor.runtime import Runtime, choose_kernel_set
+from sparbor.runtime import Runtime
 from sparbor.tracing import trace
 
 
@@ -76,10 +78,20 @@ def lower(model: nn.Module, example: Tensor) -> Lowered:
     """The model's program before its layers are packed; refuses what `deploy` refuses."""
     choose_kernel_set()
     _check_example(example)
-    model = _checked_model(model)
+    model = _expanded(_checked_model(model))
     with evaluating(model):
         moved = arranged(model, example)
         return Graph(trace(moved, example), _kept_masks(moved), OPERATORS).lower()
+
+
+def _expanded(model: nn.Module) -> nn.Module:
+    """The model, or a copy whose weights are all dense."""
+    if any(isinstance(module, PAINeuronModule) and module.compact for module in model.modules()):
+        model = copy.deepcopy(model)
+        for module in model.modules():
+            if isinstance(module, PAINeuronModule):
+                module.expand()
+    return model
 
 
 def _check_example(example: Any) -> None:

@@ -1,5 +1,6 @@
 """The dendritic layer: an ordinary layer and the mask of its active synapses."""
 
+from functools import partial
 from typing import Any, Literal, Protocol, cast
 
 import torch
@@ -7,11 +8,15 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 
+from sparbor import sparse_compute
 from sparbor.errors import ArgumentError
 from sparbor.layers import is_transposed, parameters_with, row_blocks, weight_names, why_not_wrappable
 from sparbor.matrix import from_matrix, outputs_first, to_matrix
+from sparbor.optimizer_state import Move
 from sparbor.pattern import Pattern, Slots
 from sparbor.rewire import magnitude_mask
+from sparbor.storage import Storage, gather, mover, positions_of, scatter
+from sparbor.synapses import Synapses
 from sparbor.wrapping import Wrapper, plain_layer, refuse_other_state, wrappers
 
 Mode = Literal["n", "d"]
@@ -23,8 +28,14 @@ class Keeper(Protocol):
     def gradient_came(self, module: "PAINeuronModule", gradient: Tensor) -> None:
         """A backward pass is about to add ``gradient``, not masked yet, to that of the module's weight."""
 
+    def needs_gradient(self, module: "PAINeuronModule") -> bool:
+        """Whether backward passes are to bring the gradient of dropped weights as well now."""
+
     def mask_changed(self, module: "PAINeuronModule", changed: Tensor) -> None:
         """``changed`` weights have just become active or inactive."""
+
+    def parameter_replaced(self, old: nn.Parameter, new: nn.Parameter, move: Move) -> None:
+        """The module has another parameter now; ``move`` makes what belongs to it of what belonged to the old one."""
 
     def detach(self) -> None:
         """Stop keeping."""
@@ -97,17 +108,25 @@ class PAINeuronModule(Wrapper):
         self.register_buffer("input_order", torch.arange(fan_in, device=weight.device))
         self.main_module = main_module  # not before the buffers: its own of these names would count as theirs
         self._keeper: Keeper | None = None
+        self.storage: Storage = "masked"
+        self._window = sparse_compute.window_of(layer)
+        self._compact = False  # whether the parameter holds the active weights alone now
         self._multiplier: Tensor | None = None
+        self._positions: Tensor | None = None
+        self._synapses: Synapses | None = None
         self._gradient_hook: RemovableHandle | None = None
         self._forward_hook: RemovableHandle | None = None
         self._hook_gradient()
         self._hook_forward()
+        self.register_state_dict_post_hook(_save_dense)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(refuse_other_state)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_take_dense)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_post_hook(_after_load)  # type: ignore[no-untyped-call]
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles have no keeper: they mask their weights themselves."""
-        return {**self.__dict__, "_keeper": None, "_multiplier": None, "_gradient_hook": None}
+        made_anew = "_keeper", "_multiplier", "_positions", "_synapses", "_gradient_hook"
+        return {**self.__dict__, **dict.fromkeys(made_anew)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Hooks on tensors are not copied with them."""
@@ -117,11 +136,57 @@ class PAINeuronModule(Wrapper):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The layer's output, from its active weights alone, and what its grown dendrites add."""
-        if self._keeper is not None:
-            y = self.main_module(*args, **kwargs)
-        else:
-            y = functional_call(self.main_module, self._masked_weights(), args, kwargs)
+        y = self._synapses_alone(*args, **kwargs)
+        if y is None:
+            y = self._dense(*args, **kwargs)
         return y if self.dendrites is None else self.dendrites(y, *args, **kwargs)
+
+    def _synapses_alone(self, *args: Any, **kwargs: Any) -> Tensor | None:
+        """The output if it comes faster from the synapses alone, and the gradient of nothing else is wanted."""
+        if torch.compiler.is_compiling() or self._keeper is None or self._window is None:
+            return None
+        if kwargs or len(args) != 1 or not self.dendrite_mode:
+            return None
+        if self._synapses is None:
+            self._synapses = Synapses(self.mask, self._window)
+        density = self._synapses.count / self.mask.numel()
+        if not sparse_compute.pays(self.main_module, density, args[0]) or self._keeper.needs_gradient(self):
+            return None
+        weights = self.parameter if self._compact else gather(self.parameter, self.active_positions())
+        return sparse_compute.compute(self.main_module, weights, self._synapses, args[0])
+
+    def _dense(self, *args: Any, **kwargs: Any) -> Any:
+        if self._compact:
+            if torch.compiler.is_compiling():
+                _refuse_compiling()
+            return functional_call(self.main_module, {self.weight_name: self.weight}, args, kwargs)
+        if self._keeper is not None:
+            return self.main_module(*args, **kwargs)
+        return functional_call(self.main_module, self._masked_weights(), args, kwargs)
+
+    @property
+    def weight(self) -> Tensor:
+        """The dense weight, dropped ones included.
+
+        In compact storage it is made from the active weights each time: to change it in place changes nothing.
+        """
+        if not self._compact:
+            return self.parameter
+        weight = scatter(self.parameter, self.active_positions(), self.mask.shape)
+        if weight.requires_grad and self._keeper is not None and self._keeper.needs_gradient(self):
+            weight.register_hook(partial(self._keeper.gradient_came, self))  # type: ignore[no-untyped-call]
+        return weight
+
+    @property
+    def compact(self) -> bool:
+        """Whether the parameter holds the active weights alone at present."""
+        return self._compact
+
+    def active_positions(self) -> Tensor:
+        """Where the active weights lie in the flattened weight, in order."""
+        if self._positions is None or self._positions.device != self.mask.device:
+            self._positions = positions_of(self.mask)
+        return self._positions
 
     @property
     def kept(self) -> bool:
@@ -138,6 +203,7 @@ class PAINeuronModule(Wrapper):
 
     def release(self) -> None:
         """End :meth:`keep`, and tell the keeper, who then lets all of its layers go."""
+        self.expand()
         keeper, self._keeper = self._keeper, None
         self._hook_forward()
         if keeper is not None:
@@ -149,11 +215,9 @@ class PAINeuronModule(Wrapper):
         Layers within it stay as they are.
         """
         self.release()
-        if self._gradient_hook is not None:
-            self._gradient_hook.remove()
-            self._gradient_hook = None
+        self._unhook_gradient()
         with torch.no_grad():
-            self.weight.masked_fill_(~self.mask, 0)
+            self.parameter.masked_fill_(~self.mask, 0)
         inner = self.main_module
         layer = inner.unwrap() if isinstance(inner, PAINeuronModule) else inner
         grown: nn.Module = layer if self.dendrites is None else self.dendrites.unwrap(layer)
@@ -189,27 +253,60 @@ class PAINeuronModule(Wrapper):
                 f" must be torch.bool {tuple(self.mask.shape)}"
             )
         mask = mask.to(self.mask.device)
-        changed = mask != self.mask
-        # Before the mask is overwritten: weights that nobody kept at zero must not come back with what they gathered.
-        self.weight.masked_fill_(~self.mask, 0)
+        changed, compact = mask != self.mask, mode == "d" and self.storage == "compact"
+        if compact or self._compact:
+            self._store(mask, compact)
+        if not compact:
+            # Before the mask is overwritten: weights that nobody kept at zero must not come back with what they
+            # gathered. Not multiplied: that leaves NaN where a dropped weight is infinite.
+            self.parameter.masked_fill_(~(self.mask & mask), 0)
         self.mask.copy_(mask)
         self.dendrite_mode.fill_(mode == "d")
-        self._multiplier = None
-        self.weight.masked_fill_(~mask, 0)  # not multiplied: that leaves NaN where a dropped weight is infinite
-        if self._keeper is not None:
+        self._forget_mask()
+        if self._keeper is not None and not compact:
             self._keeper.mask_changed(self, changed)
+
+    def expand(self) -> None:
+        """End compact storage: the parameter is the dense weight again."""
+        if self._compact:
+            self._store(self.mask, compact=False)
+            self._forget_mask()
+
+    @torch.no_grad()
+    def _store(self, mask: Tensor, compact: bool) -> None:
+        """Exchange the parameter for one of the weights under ``mask``, or of all weights."""
+        old, positions = self.parameter, positions_of(mask) if compact else None
+        move = mover(self.active_positions() if self._compact else None, positions, self.mask.shape)
+        if not self._compact:
+            old.masked_fill_(~self.mask, 0)
+        new = nn.Parameter(move(old.detach(), 0.0), requires_grad=old.requires_grad)
+        self._unhook_gradient()
+        self.main_module._parameters[self.weight_name] = new
+        self._compact = compact
+        self._hook_gradient()
+        if self._keeper is not None:
+            self._keeper.parameter_replaced(old, new, move)
+
+    def _forget_mask(self) -> None:
+        """The mask has changed: what was made of it is made anew when it is needed."""
+        self._multiplier = self._positions = self._synapses = None
 
     @torch.no_grad()
     def apply_mask(self) -> None:
         """Set every dropped weight to zero."""
-        if self.dendrite_mode:
-            self.weight.mul_(self.multiplier())
+        if self.dendrite_mode and not self._compact:
+            self.parameter.mul_(self.multiplier())
 
     def _hook_gradient(self) -> None:
         # In the forward pass alone the mask would be too late: attention, for one, reads `out_proj.weight` itself.
-        if self._gradient_hook is None and self.weight.requires_grad:
-            hook = self.weight.register_hook(self._mask_gradient)  # type: ignore[no-untyped-call]
+        if self._gradient_hook is None and self.parameter.requires_grad and not self._compact:
+            hook = self.parameter.register_hook(self._mask_gradient)  # type: ignore[no-untyped-call]
             self._gradient_hook = cast(RemovableHandle, hook)
+
+    def _unhook_gradient(self) -> None:
+        if self._gradient_hook is not None:
+            self._gradient_hook.remove()
+            self._gradient_hook = None
 
     def _hook_forward(self) -> None:
         # A Transformer's encoder layer that evaluates reads the weights of its layers and calls none of them, but not
@@ -234,7 +331,7 @@ class PAINeuronModule(Wrapper):
 
     def multiplier(self) -> Tensor:
         """The mask as numbers of the weight's type: to multiply by a bool mask takes five times as long."""
-        weight = self.weight
+        weight = self.parameter
         cached = self._multiplier
         if cached is None or cached.device != weight.device or cached.dtype != weight.dtype:
             cached = self._multiplier = self.mask.to(weight.dtype)
@@ -291,7 +388,7 @@ class PAINeuronModule(Wrapper):
 
     def active_parameters(self) -> int:
         """Active weights and all other parameters of the layer (its bias); those count with its first weight."""
-        dropped = self.mask.numel() - self.active_weights()
+        dropped = 0 if self._compact else self.mask.numel() - self.active_weights()
         return sum(p.numel() for p in parameters_with(plain_layer(self), self.weight_name)) - dropped
 
     def active_zeros(self) -> int:
@@ -316,11 +413,39 @@ def check_sparsity(sparsity: float) -> float:
     return sparsity
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # so that it is called, and not traced
+def _refuse_compiling() -> None:
+    raise ArgumentError(
+        "storage='compact' exchanges parameters while the model trains, and torch.compile holds on to those that it"
+        " finds; compile a model with storage='masked', or call sparbor.unwrap(model) first"
+    )
+
+
 def _do_nothing(*_: object) -> None:
     """A hook that only has to be there."""
 
 
 def _after_load(module: nn.Module, _: Any) -> None:
     assert isinstance(module, PAINeuronModule)  # it is registered on no other class
-    module._multiplier = None
+    module._forget_mask()
     module.apply_mask()
+
+
+def _save_dense(module: nn.Module, state_dict: dict[str, Any], prefix: str, _: Any) -> None:
+    """A state dict holds dense weights, however they are stored here."""
+    assert isinstance(module, PAINeuronModule)
+    if module._compact:
+        state_dict[prefix + module.weight_path] = module.weight.detach()
+
+
+def _take_dense(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Before a dense weight is loaded into compact storage: take its mask, and of the weight what that keeps."""
+    assert isinstance(module, PAINeuronModule)
+    names = (module.weight_path, "mask", "dendrite_mode")
+    weight, mask, sparse = (state_dict.get(prefix + name) for name in names)
+    if module.storage == "masked" or weight is None or mask is None or sparse is None:
+        return
+    if mask.shape == weight.shape == module.mask.shape:  # else torch says what does not fit
+        module.set_mask(mask.bool(), "d" if sparse else "n")
+        if module._compact:
+            state_dict[prefix + module.weight_path] = weight.flatten()[positions_of(mask)]

@@ -10,6 +10,7 @@ from torch.optim import LBFGS, Optimizer
 
 from sparbor.allocation import plan_growth
 from sparbor.chains import Chains, chains
+from sparbor.compaction import check_storage, compact_states, expand_states, why_not_compact
 from sparbor.dendrites import Dendrites
 from sparbor.division import Division
 from sparbor.errors import ArgumentError, StateError
@@ -17,12 +18,14 @@ from sparbor.grower import Grower, GrowthEvent
 from sparbor.layers import name_of_weight
 from sparbor.longer_steps import LongerSteps
 from sparbor.modules import Mode, PAINeuronModule
+from sparbor.optimizer_state import Move, replace_parameter, reset_state
 from sparbor.pattern import Slots
 from sparbor.plateau import checked_score
 from sparbor.recipe import Recipe
 from sparbor.regroup import regroup
 from sparbor.resuming import STATE_VERSION, check_same_run
-from sparbor.rewire import Topology, reset_state, rewire
+from sparbor.rewire import Topology, rewire
+from sparbor.storage import Storage
 from sparbor.survey import Finding, plain_name, survey, table
 from sparbor.trained_layer import TrainedLayer
 from sparbor.wrapping import places, refuse_other_state, replace_part, wrappers
@@ -31,7 +34,12 @@ logger = logging.getLogger("sparbor")
 
 
 def perforate(
-    model: nn.Module, optimizer: Optimizer, recipe: Recipe | None = None, *, total_steps: int
+    model: nn.Module,
+    optimizer: Optimizer,
+    recipe: Recipe | None = None,
+    *,
+    total_steps: int,
+    storage: Storage = "masked",
 ) -> "Perforator":
     """Make ``model`` dendritic, in place; the training loop stays as it was.
 
@@ -44,9 +52,15 @@ def perforate(
         optimizer: any ``torch.optim.Optimizer`` that holds the model's parameters.
         recipe: how sparse, and how it gets there; ``Recipe()`` if ``None``.
         total_steps: how many optimizer steps the run will take; later steps keep the last masks.
+        storage: ``"masked"`` keeps every parameter as it is, with zeros where nothing is active. ``"compact"`` gives
+            the optimizer, in dendrite mode, parameters that hold the active weights alone, so that memory and the
+            optimizer's work fall with the density. Parameters are exchanged whenever the topology changes: whoever
+            keeps a list of them must ask the model again. State dicts are the same for both.
 
     Raises:
-        ArgumentError: nothing can be wrapped, the optimizer holds other parameters, the model is perforated already.
+        ArgumentError: nothing can be wrapped, the optimizer holds other parameters, the model is perforated already;
+            ``storage="compact"`` where others hold on to the parameters (DistributedDataParallel, FSDP,
+            ``torch.compile``), with an optimizer that does not treat each weight by itself, or with grown dendrites.
 
     >>> import torch, sparbor
     >>> model = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 16))
@@ -65,14 +79,16 @@ def perforate(
         raise ArgumentError(f"optimizer is a {type(optimizer).__name__}: must be a torch.optim.Optimizer")
     if recipe is not None and not isinstance(recipe, Recipe):
         raise ArgumentError(f"recipe is a {type(recipe).__name__}: must be a sparbor.Recipe, or None for the defaults")
-    return Perforator(model, optimizer, Recipe() if recipe is None else recipe, total_steps)
+    recipe = Recipe() if recipe is None else recipe
+    check_storage(storage, model, optimizer, grows=recipe.growth is not None)
+    return Perforator(model, optimizer, recipe, total_steps, storage)
 
 
 class Perforator:
     """Runs a recipe on a model; made by :func:`perforate`.
 
     Attributes:
-        model, optimizer, recipe, total_steps: as given.
+        model, optimizer, recipe, total_steps, storage: as given.
         steps: optimizer steps done so far; steps that a ``GradScaler`` skipped do not count.
         findings: every layer with parameters: taken or not, and why.
         modules: the wrapped layers by name.
@@ -80,8 +96,11 @@ class Perforator:
             agree, and why those of others are not.
     """
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer, recipe: Recipe, total_steps: int) -> None:
+    def __init__(
+        self, model: nn.Module, optimizer: Optimizer, recipe: Recipe, total_steps: int, storage: Storage
+    ) -> None:
         self.recipe = recipe
+        self.storage = storage
         self.timeline = recipe.timeline(total_steps)
         found = survey(model, optimizer, recipe)
         self._division = Division(model, recipe, found)
@@ -106,6 +125,8 @@ class Perforator:
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(lambda *_: self._after_step()),
         ]
+        if storage == "compact":
+            self._hooks.append(optimizer.register_state_dict_post_hook(self._expand_states))
         # Whatever part of the model is loaded, a state dict is refused before the first of its layers is changed.
         self._hooks += [
             module.register_load_state_dict_pre_hook(refuse_other_state)  # type: ignore[no-untyped-call]
@@ -117,6 +138,9 @@ class Perforator:
 
     def __str__(self) -> str:
         kept = [f"the neurons of {name} stay in order: {why}" for name, why in self.orders.reasons.items()]
+        if self.storage == "compact":
+            reasons = {module.name: why_not_compact(module) for module in self.modules.values()}
+            kept += [f"the weights of {name} stay masked: {why}" for name, why in reasons.items() if why]
         return "\n".join([table(self.findings), *kept])
 
     @property
@@ -223,9 +247,17 @@ class Perforator:
         if self._topology_changes_by_gradient():
             next(layer for layer in self._layers if layer.module is module).add_gradient(gradient)
 
+    def needs_gradient(self, module: PAINeuronModule) -> bool:
+        """Called by a module in a forward pass: growth after the step that comes needs the dense gradient."""
+        return self._topology_changes_by_gradient()
+
+    def parameter_replaced(self, old: nn.Parameter, new: nn.Parameter, move: Move) -> None:
+        """Called by a module that stores its weights in another parameter now."""
+        replace_parameter(self.optimizer, old, new, move)
+
     def mask_changed(self, module: PAINeuronModule, changed: Tensor) -> None:
         """Called by a module whose mask has changed: what was born or died starts afresh in the optimizer."""
-        reset_state(self.optimizer, module.weight, changed)
+        reset_state(self.optimizer, module.parameter, changed)
 
     def _wrap(self, finding: Finding) -> PAINeuronModule:
         layer = self.model.get_submodule(finding.path)
@@ -236,6 +268,7 @@ class Perforator:
             module.training = layer.training
             replace_part(self.model, finding.path, module)
         module.pattern = self.recipe.pattern
+        module.storage = "masked" if why_not_compact(module) else self.storage
         module.keep(self)
         return module
 
@@ -254,6 +287,9 @@ class Perforator:
             self.recipe.growth, self.model, self.optimizer, layers, self, random, self.total_steps, self._settled
         )
 
+    def _expand_states(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
+        return expand_states(optimizer, self.modules.values(), state_dict)
+
     def _topology_changes_by_gradient(self) -> bool:
         """Whether something grows after the step that comes now, where the dense gradient is largest."""
         step = self.steps + 1
@@ -262,6 +298,8 @@ class Perforator:
 
     def _before_step(self, _: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
         self._stepping = True
+        if self.storage == "compact":
+            compact_states(self.optimizer, self.modules.values())
         self._longer_steps.before_step(self.modules.values())
         return self._grower.before_step(args, kwargs) if self._grower else None
 
@@ -335,7 +373,7 @@ class Perforator:
 
     def _growth(self, layer: TrainedLayer) -> Tensor | None:
         module = layer.module
-        if self.recipe.method == "set" and module.weight.requires_grad:
+        if self.recipe.method == "set" and module.parameter.requires_grad:
             return torch.rand(module.mask.shape, generator=self._generator).to(module.mask.device)
         return layer.dense_gradient
 

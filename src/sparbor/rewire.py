@@ -1,11 +1,10 @@
-"""One change of topology: score, drop, grow, and give what changed a fresh start in the optimizer."""
+"""One change of topology: score, drop, grow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from sparbor.pattern import Pattern, Slots, Units, select, slot_counts
 
@@ -93,30 +92,3 @@ def _growth_score(layer: Topology, kept: Tensor) -> Tensor:
 def _finite(score: Tensor) -> Tensor:
     # In float32 at least: means of halves overflow. A NaN would sort above everything.
     return score.float().nan_to_num(nan=0.0, posinf=torch.finfo(torch.float32).max)
-
-
-@torch.no_grad()
-def reset_state(optimizer: Optimizer, parameter: Tensor, changed: Tensor) -> None:
-    """Give the ``changed`` weights of ``parameter`` the state a new parameter would have.
-
-    State that is not kept weight by weight (step counts, factored moments) is left alone, but for LBFGS: its history
-    is of all weights at once, and starts anew with them.
-    """
-    if isinstance(optimizer, torch.optim.LBFGS):
-        if changed.any():
-            optimizer.state.clear()
-        return
-    group = next(group for group in optimizer.param_groups if any(p is parameter for p in group["params"]))
-    for name, value in optimizer.state.get(parameter, {}).items():
-        if isinstance(value, Tensor) and value.shape == parameter.shape:
-            value.masked_fill_(changed, _initial_value(optimizer, group, name))
-
-
-def _initial_value(optimizer: Optimizer, group: dict[str, object], name: str) -> float:
-    """State starts from zero, but for two optimizers of torch that say otherwise."""
-    start: object = 0.0
-    if isinstance(optimizer, torch.optim.Adagrad) and name == "sum":
-        start = group["initial_accumulator_value"]
-    elif isinstance(optimizer, torch.optim.Rprop) and name == "step_size":
-        start = group["lr"]
-    return float(start)  # type: ignore[arg-type]

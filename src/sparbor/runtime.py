@@ -35,17 +35,6 @@ def kernel_sets() -> list[str]:
     return list(engine.kernel_sets())
 
 
-def choose_kernel_set() -> str:
-    """The best kernel set, or the one that SPARBOR_ISA names."""
-    here = kernel_sets()
-    forced = os.environ.get("SPARBOR_ISA")
-    if not forced:
-        return here[0]
-    if forced not in here:
-        raise ArgumentError(f"SPARBOR_ISA={forced} cannot run on this machine, which has: {', '.join(here)}")
-    return forced
-
-
 def load(path: str | os.PathLike[str], threads: int = 1) -> Runtime:
     """The model of a file that `Runtime.save` wrote, ready to run on so many threads, the caller's among them.
 
@@ -102,7 +91,7 @@ class Runtime(engine.Model):
         self.program = program
         self.input_shape = program.shapes[program.input]
         self.output_shape = program.shapes[program.output]
-        super().__init__(choose_kernel_set(), threads, list(self.input_shape), list(self.output_shape))
+        super().__init__(engine.choose_kernel_set(), threads, list(self.input_shape), list(self.output_shape))
         buffers = plan_buffers(program)
         for shape, buffer in zip(program.shapes, buffers, strict=True):
             self.add_value(buffer, *rows_and_features(shape))

@@ -28,8 +28,6 @@ class TrainedLayer:
 
     def _was_cleared(self, dense_gradient: Tensor) -> bool:
         """Whether what came so far belonged to a step that was taken back, as GradScaler does."""
-        accumulated = self.module.weight.grad
+        accumulated = self.module.parameter.grad
         # Zeros say so only if there was something else before: no active weight may have had a gradient.
-        return accumulated is None or (
-            not bool(accumulated.any()) and bool((dense_gradient * self.module.multiplier()).any())
-        )
+        return accumulated is None or (not bool(accumulated.any()) and bool(dense_gradient[self.module.mask].any()))

@@ -32,8 +32,8 @@ class Wrapper(Around):
     weight_name: str
 
     @property
-    def weight(self) -> nn.Parameter:
-        """The weight that the mask is for, dropped ones included."""
+    def parameter(self) -> nn.Parameter:
+        """What the optimizer changes: the weight, or where that is stored compactly, its active weights alone."""
         return cast(nn.Parameter, getattr(self.main_module, self.weight_name))
 
     @property

@@ -64,9 +64,10 @@ def parameter_counts(model: nn.Module) -> dict[str, Any]:
     """
     ungrown = ungrown_parameters(model)
     parameters = [parameter for parameter in model.parameters() if id(parameter) not in ungrown]
-    dendritic = [m for m in model.modules() if isinstance(m, PAINeuronModule) and id(m.weight) not in ungrown]
+    dendritic = [m for m in model.modules() if isinstance(m, PAINeuronModule) and id(m.parameter) not in ungrown]
     grown = parts_of_dendrites(model)
     total = sum(parameter.numel() for parameter in parameters)
+    total += sum(module.mask.numel() - module.parameter.numel() for module in dendritic)  # where stored compactly
     weights = sum(module.mask.numel() for module in dendritic)
     weights_grown_on = sum(module.mask.numel() for module in dendritic if id(module) not in grown)
     active = sum(module.active_weights() for module in dendritic)

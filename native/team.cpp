@@ -1,0 +1,45 @@
+#include "team.h"
+
+#include <algorithm>
+#include <memory>
+
+namespace sparbor {
+namespace {
+
+// The pool for so many threads. It is kept for the next call; callers at the same time share it.
+std::shared_ptr<Pool> pool_of(size_t threads) {
+    static std::mutex lock;
+    static std::shared_ptr<Pool> kept;
+    const std::lock_guard<std::mutex> alone(lock);
+    if (!kept || kept->threads() != threads) kept = std::make_shared<Pool>(threads);
+    return kept;
+}
+
+}  // namespace
+
+Team::Team(Parallel parallel, size_t threads) : parallel_(parallel), threads_(threads) {}
+
+void Team::run(size_t pieces, Call call, const void* context) const {
+    const size_t threads = std::min(threads_, pieces);
+    if (threads <= 1) {
+        for (size_t i = 0; i < pieces; i++) call(context, i);
+        return;
+    }
+    if (!parallel_) {
+        pool_of(threads_)->run(pieces, [&](size_t i, size_t) { call(context, i); });
+        return;
+    }
+    struct Job {
+        Call call;
+        const void* context;
+        size_t pieces;
+        std::atomic<size_t> next{0};
+    } job{call, context, pieces};
+    const auto work = [](void* data) {
+        Job& job = *static_cast<Job*>(data);
+        for (size_t i; (i = job.next.fetch_add(1)) < job.pieces;) job.call(job.context, i);
+    };
+    parallel_(work, &job, static_cast<unsigned>(threads), 0);
+}
+
+}  // namespace sparbor

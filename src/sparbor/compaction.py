@@ -1,0 +1,80 @@
+"""Compact storage in training: for which runs and layers it can be had, and what the optimizer is told of it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from sparbor.errors import ArgumentError
+from sparbor.layers import ONE_WEIGHT
+from sparbor.modules import PAINeuronModule
+from sparbor.optimizer_state import Move, take_dense_state, with_dense_states
+from sparbor.storage import STORAGES, Storage, mover
+from sparbor.wrapping import plain_layer
+
+# They search along a line through all weights, keep sums over rows and columns, or take matrices alone.
+_TAKES_DENSE_WEIGHTS = tuple(
+    getattr(torch.optim, name) for name in ("LBFGS", "Adafactor", "Muon", "SparseAdam") if hasattr(torch.optim, name)
+)
+
+
+def check_storage(storage: Storage, model: nn.Module, optimizer: Optimizer, *, grows: bool) -> None:
+    """Refuse compact storage where parameters must not be exchanged."""
+    if storage not in STORAGES:
+        raise ArgumentError(f"storage={storage!r}: must be one of {', '.join(map(repr, STORAGES))}")
+    if storage == "masked":
+        return
+    reason = None
+    if isinstance(optimizer, _TAKES_DENSE_WEIGHTS):
+        reason = f"{type(optimizer).__name__} does not treat each weight by itself"
+    elif grows:
+        reason = "the recipe lets dendrites grow, which may be rolled back"
+    else:
+        reason = _holder_of_parameters(model)
+    if reason:
+        raise ArgumentError(
+            f"storage='compact' exchanges parameters while the model trains, and {reason}; use 'masked'"
+        )
+
+
+def _holder_of_parameters(model: nn.Module) -> str | None:
+    """Who else holds the model's parameters, in words."""
+    for module in model.modules():
+        if isinstance(module, nn.parallel.DistributedDataParallel):
+            return "DistributedDataParallel holds on to them"
+        if type(module).__name__ == "OptimizedModule" or module._compiled_call_impl is not None:
+            return "torch.compile has compiled the model with those that it has now"
+        if any("DTensor" in type(parameter).__name__ for parameter in module.parameters(recurse=False)):
+            return "FSDP has sharded them"
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return "in a process group other ranks have them too"
+    return None
+
+
+def why_not_compact(module: PAINeuronModule) -> str | None:
+    """The reason why this layer's weights stay masked, or ``None``."""
+    if module.weight_name != "weight" or type(plain_layer(module)) not in ONE_WEIGHT:
+        return "it computes with its weight itself"
+    return None
+
+
+def expand_states(
+    optimizer: Optimizer, modules: Iterable[PAINeuronModule], state_dict: dict[str, Any]
+) -> dict[str, Any]:
+    """The optimizer's state dict as it would be in masked storage."""
+    moves: dict[nn.Parameter, Move] = {
+        module.parameter: mover(module.active_positions(), None, module.mask.shape)
+        for module in modules
+        if module.compact
+    }
+    return with_dense_states(optimizer, state_dict, moves)
+
+
+def compact_states(optimizer: Optimizer, modules: Iterable[PAINeuronModule]) -> None:
+    """Take in states that were loaded from a state dict: those hold dense weights'."""
+    for module in modules:
+        if module.compact:
+            shape = module.mask.shape
+            take_dense_state(optimizer, module.parameter, shape, mover(None, module.active_positions(), shape))

@@ -1,0 +1,78 @@
+"""When a layer that trains sparse is computed by its synapses alone, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from sparbor import engine, ops
+from sparbor.synapses import Synapses, Window
+
+FEW_ITEMS = 16  # a kernel has so many lanes for the items of a batch
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """Up to which density the synapses alone are faster, forward and backward, by kernel set; see docs/kernels.md."""
+
+    densities: Mapping[str, float]
+
+    def pays(self, density: float) -> bool:
+        """Whether they are, at this one."""
+        return density <= self.densities[engine.choose_kernel_set()]
+
+
+_LINEAR = _Rule({"avx512": 0.5, "avx2": 0.4, "portable": 0.3})
+_CONVOLUTION = _Rule({"avx512": 0.4, "avx2": 0.3, "portable": 0.2})
+
+
+def window_of(layer: nn.Module) -> Window | None:
+    """How the layer's kernel moves, if the kernels can run it: a subclass may compute something else."""
+    if type(layer) is nn.Linear:
+        return Window()
+    if type(layer) not in (nn.Conv1d, nn.Conv2d):
+        return None
+    layer = cast(nn.Conv2d, layer)
+    if layer.padding_mode != "zeros" or any(stride != 1 for stride in layer.stride) or isinstance(layer.padding, str):
+        return None
+    window = Window(_pair(layer.kernel_size, 1), _pair(layer.padding, 0), _pair(layer.dilation, 1), layer.groups)
+    return window if all(pad <= reach for pad, reach in zip(window.padding, window.reach, strict=True)) else None
+
+
+def pays(layer: nn.Module, density: float, x: Tensor) -> bool:
+    """Whether the synapses alone are faster than the dense layer for a batch ``x``, and the kernels take it."""
+    if not engine.built or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+        return False
+    if x.device.type != "cpu" or x.dtype != torch.float32 or layer._forward_hooks or layer._forward_pre_hooks:
+        return False
+    features = 1 if isinstance(layer, nn.Linear) else 1 + len(cast(nn.Conv2d, layer).kernel_size)
+    batched = x.dim() > 1 if features == 1 else x.dim() == features + 1
+    if not batched or x.numel() == 0 or x.shape[-features] != _channels(layer):
+        return False
+    items = x.shape[:-features].numel()
+    rule = _LINEAR if isinstance(layer, nn.Linear) else _CONVOLUTION
+    return items >= FEW_ITEMS and rule.pays(density)
+
+
+def compute(layer: nn.Module, weights: Tensor, synapses: Synapses, x: Tensor) -> Tensor:
+    """What the layer makes of ``x`` with the weights of its synapses in the order of its mask."""
+    bias = cast("Tensor | None", layer.bias)
+    if isinstance(layer, nn.Linear):
+        y = ops.sparse_conv2d(x.reshape(-1, x.shape[-1], 1, 1), weights, bias, synapses)
+        return y.view(*x.shape[:-1], y.shape[1])
+    if isinstance(layer, nn.Conv1d):
+        return ops.sparse_conv2d(x.unsqueeze(2), weights, bias, synapses).squeeze(2)
+    return ops.sparse_conv2d(x, weights, bias, synapses)
+
+
+def _channels(layer: nn.Module) -> int:
+    return cast(int, layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels)
+
+
+def _pair(sizes: tuple[int, ...], missing: int) -> tuple[int, int]:
+    """Of planes; a line is a plane of one row."""
+    return (missing, sizes[0]) if len(sizes) == 1 else (sizes[0], sizes[1])

@@ -1,0 +1,85 @@
+"""Which inputs a layer's neurons read: a mask as the lists that training's kernels walk through.
+
+The weights of the synapses lie side by side, in the order of the mask. A layer is a convolution over planes; a linear
+layer is one whose kernel has one tap, over planes of one pixel.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Window:
+    """How a kernel moves over planes, by one pixel at a time: its size, its zero padding, the gaps between its taps."""
+
+    kernel: tuple[int, int] = (1, 1)
+    padding: tuple[int, int] = (0, 0)
+    dilation: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """How far the last tap lies from the first."""
+        (kernel_h, kernel_w), (dilation_h, dilation_w) = self.kernel, self.dilation
+        return dilation_h * (kernel_h - 1), dilation_w * (kernel_w - 1)
+
+
+@dataclass(frozen=True)
+class Lists:
+    """For planes of one size, the synapses of each output, and those of each input channel.
+
+    Those of output o are numbers ``starts[o]`` to ``starts[o + 1]``, and ``inputs`` are the pixels that they read for
+    the output's first pixel, numbered over all channels of the padded planes. ``back_starts`` and ``back_inputs`` say
+    the same of the planes of gradients, for each input channel; ``positions`` says which synapses those are.
+    """
+
+    starts: Tensor
+    inputs: Tensor
+    back_starts: Tensor
+    back_inputs: Tensor
+    positions: Tensor
+
+
+class Synapses:
+    """The synapses under a ``mask`` of the shape ``(outputs, channels / groups, *kernel)``, which is not to change."""
+
+    def __init__(self, mask: Tensor, window: Window) -> None:
+        self.window = window
+        self.count = int(mask.count_nonzero())
+        self._mask = mask
+        self._lists: dict[tuple[int, int], Lists] = {}
+
+    def lists(self, height: int, width: int) -> Lists:
+        """The lists for planes of this size, without their padding; made once for each."""
+        if (height, width) not in self._lists:
+            with torch.inference_mode(False):  # evaluation may be the first to ask, and training goes on with them
+                self._lists[height, width] = self._make_lists(height, width)
+        return self._lists[height, width]
+
+    def _make_lists(self, height: int, width: int) -> Lists:
+        window, (reach_h, reach_w) = self.window, self.window.reach
+        outputs, fan_in = self._mask.shape[:2]
+        taps = self._mask.reshape(outputs, fan_in, *window.kernel).nonzero(as_tuple=True)
+        output, within, row, column = (each.int() for each in taps)
+        row, column = row * window.dilation[0], column * window.dilation[1]
+        channel = output // (outputs // window.groups) * fan_in + within
+        padded_h, padded_w = height + 2 * window.padding[0], width + 2 * window.padding[1]
+        inputs = (channel * padded_h + row) * padded_w + column
+        back_inputs = (output * (height + reach_h) + reach_h - row) * (width + reach_w) + reach_w - column
+        order = channel.argsort(stable=True)
+        return Lists(
+            _starts(output, outputs),
+            inputs,
+            _starts(channel, fan_in * window.groups),
+            back_inputs[order],
+            order.int(),
+        )
+
+
+def _starts(rows: Tensor, count: int) -> Tensor:
+    """Where each row begins among all, in order."""
+    starts = torch.zeros(count + 1, dtype=torch.int32)
+    torch.cumsum(rows.bincount(minlength=count), 0, out=starts[1:])
+    return starts

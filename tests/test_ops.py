@@ -1,0 +1,126 @@
+"""The sparse operations of every kernel set against PyTorch's dense ones on the masked weight."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sparbor.ops import sparse_conv2d
+from sparbor.runtime import kernel_sets
+from sparbor.synapses import Synapses, Window
+
+WINDOWS = [
+    Window(),
+    Window((3, 3), (1, 1)),
+    Window((3, 2), (0, 1), (2, 1), groups=2),
+    Window((1, 5), (0, 2), groups=4),
+]
+
+
+@pytest.fixture(params=kernel_sets())
+def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("SPARBOR_ISA", request.param)
+    return str(request.param)
+
+
+class Case:
+    """Random numbers for one layer, of which ``weights`` are the synapses'."""
+
+    def __init__(self, window: Window, x: tuple[int, ...], outputs: int, density: float, dtype: torch.dtype) -> None:
+        torch.manual_seed(0)
+        shape = (outputs, x[1] // window.groups, *window.kernel)
+        self.window = window
+        self.mask = torch.rand(shape) < density
+        self.x = torch.randn(x, dtype=dtype, requires_grad=True)
+        self.dense = torch.randn(shape, dtype=dtype, requires_grad=True)
+        self.bias = torch.randn(outputs, dtype=dtype, requires_grad=True)
+        self.weights = self.dense.detach()[self.mask].requires_grad_()
+        self.synapses = Synapses(self.mask, window)
+
+    def sparse(self) -> Tensor:
+        return sparse_conv2d(self.x, self.weights, self.bias, self.synapses)
+
+    def oracle(self) -> Tensor:
+        window = self.window
+        return nn.functional.conv2d(
+            self.x,
+            self.dense * self.mask,
+            self.bias,
+            padding=window.padding,
+            dilation=window.dilation,
+            groups=window.groups,
+        )
+
+
+def relative(ours: Tensor, right: Tensor) -> float:
+    if right.numel() == 0:
+        return 0.0
+    return ((ours - right).abs().max() / right.abs().max().clamp_min(1e-30)).item()
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("batch", [1, 5, 16, 37, 130])
+@pytest.mark.parametrize("density", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-13)])
+def test_outputs_and_gradients(
+    isa: str, window: Window, batch: int, density: float, dtype: torch.dtype, tolerance: float
+) -> None:
+    size = (1, 1) if window.kernel == (1, 1) else (6, 7)
+    case = Case(window, (batch, 12, *size), 20, density, dtype)
+    y, right = case.sparse(), case.oracle()
+    assert relative(y, right) < tolerance
+    dy = torch.randn_like(right)
+    dx, weights, bias = torch.autograd.grad(y, (case.x, case.weights, case.bias), dy)
+    right_dx, dense, right_bias = torch.autograd.grad(right, (case.x, case.dense, case.bias), dy)
+    assert relative(dx, right_dx) < tolerance
+    assert relative(weights, dense[case.mask]) < tolerance
+    assert relative(bias, right_bias) < tolerance
+
+
+def test_gradcheck() -> None:
+    case = Case(WINDOWS[1], (3, 4, 5, 5), 6, 0.4, torch.float64)
+    assert torch.autograd.gradcheck(
+        lambda x, w, b: sparse_conv2d(x, w, b, case.synapses), (case.x, case.weights, case.bias)
+    )
+
+
+@pytest.mark.parametrize("window", WINDOWS[:2])
+def test_opcheck(window: Window) -> None:
+    case = Case(window, (4, 4, 3, 3), 6, 0.4, torch.float32)
+    lists = case.synapses.lists(3, 3)
+    topology = (lists.starts, lists.inputs, lists.back_starts, lists.back_inputs, lists.positions)
+    arguments = (case.x, case.weights, case.bias, *topology, list(window.padding), list(window.reach))
+    torch.library.opcheck(torch.ops.sparbor.sparse_conv2d.default, arguments)
+
+
+def test_any_memory_format_and_no_bias() -> None:
+    case = Case(WINDOWS[1], (20, 8, 6, 6), 16, 0.3, torch.float32)
+    right = sparse_conv2d(case.x, case.weights, None, case.synapses)
+    other = case.x.detach().contiguous(memory_format=torch.channels_last)
+    assert torch.equal(sparse_conv2d(other, case.weights, None, case.synapses), right)
+    assert torch.equal(sparse_conv2d(case.x.detach()[:, :, :, :], case.weights, None, case.synapses), right)
+
+
+@pytest.mark.parametrize("shape", [(150, 600, 1, 1), (64, 16, 12, 12)])
+def test_the_number_of_threads_changes_no_bit(shape: tuple[int, ...]) -> None:
+    window = Window() if shape[2] == 1 else WINDOWS[1]
+    case = Case(window, shape, 64, 0.3, torch.float32)
+    results, threads = [], torch.get_num_threads()
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            y = case.sparse()
+            dx, weights = torch.autograd.grad(y, (case.x, case.weights), torch.ones_like(y))
+            results.append((y, dx, weights))
+    finally:
+        torch.set_num_threads(threads)
+    for result in results[1:]:
+        assert all(torch.equal(ours, first) for ours, first in zip(result, results[0], strict=True))
+
+
+def test_empty_batch() -> None:
+    case = Case(Window(), (0, 12, 1, 1), 20, 0.3, torch.float32)
+    y = case.sparse()
+    assert y.shape == (0, 20, 1, 1)
+    dx, weights = torch.autograd.grad(y, (case.x, case.weights), torch.ones_like(y))
+    assert dx.shape == (0, 12, 1, 1)
+    assert not weights.any()

@@ -1,0 +1,286 @@
+"""Compact storage trains, saves and deploys what masked storage does, which the tests of training loops hold to."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.optim import Optimizer
+
+import sparbor
+from sparbor import Perforator, Recipe, Schedule, engine, sparse_compute
+from sparbor.errors import ArgumentError
+from sparbor.modules import PAINeuronModule
+from sparbor.storage import Storage
+from tests.states import assert_same
+
+STEPS = 40
+RECIPE = Recipe(sparsity=0.8, schedule=Schedule(interval=5))
+OPTIMIZERS: dict[str, Callable[[Any], Optimizer]] = {
+    "sgd": lambda p: torch.optim.SGD(p, 0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
+    "adam": lambda p: torch.optim.Adam(p, 0.003, fused=True),
+    "adamw amsgrad": lambda p: torch.optim.AdamW(p, 0.003, weight_decay=0.5, amsgrad=True),
+    "adagrad": lambda p: torch.optim.Adagrad(p, 0.05, initial_accumulator_value=0.1),
+    "rprop": lambda p: torch.optim.Rprop(p, 0.001),
+}
+
+
+def mlp() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(70, 48), nn.ReLU(), nn.Linear(48, 35), nn.ReLU(), nn.Linear(35, 10))
+
+
+def cnn() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(
+        *(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2), nn.ReLU()),
+        *(nn.Conv2d(32, 16, 3, dilation=1, groups=2), nn.Flatten(), nn.Linear(16, 10)),
+    )
+
+
+NETWORKS: dict[str, tuple[Callable[[], nn.Sequential], tuple[int, ...]]] = {
+    "mlp": (mlp, (70,)),
+    "cnn": (cnn, (3, 8, 8)),
+}
+
+
+class Run:
+    """A small training run; batch number n is always the same."""
+
+    def __init__(
+        self, storage: Storage, network: str = "mlp", optimizer: str = "adam", recipe: Recipe = RECIPE
+    ) -> None:
+        build, self.shape = NETWORKS[network]
+        self.model = build()
+        self.optimizer = OPTIMIZERS[optimizer](self.model.parameters())
+        self.perforator = sparbor.perforate(self.model, self.optimizer, recipe, total_steps=STEPS, storage=storage)
+
+    def go_to(self, step: int) -> "Run":
+        while self.perforator.steps < step:
+            generator = torch.Generator().manual_seed(self.perforator.steps)
+            x = torch.randn(16, *self.shape, generator=generator)
+            y = torch.randint(0, 10, (16,), generator=generator)
+            F.cross_entropy(self.model(x), y).backward()
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        return self
+
+    def state(self) -> dict[str, Any]:
+        return copy.deepcopy(
+            {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "perforator": self.perforator.state_dict(),
+            }
+        )
+
+    def load(self, state: dict[str, Any], order: tuple[str, ...] = ("model", "optimizer", "perforator")) -> "Run":
+        for part in order:
+            getattr(self, part).load_state_dict(state[part])
+        return self
+
+
+@pytest.fixture(params=[False, True], ids=["dense", "synapses"])
+def native(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether sparse layers are computed by their synapses alone, whatever is faster."""
+    if request.param and not engine.built:
+        pytest.skip("the engine is not built")
+    monkeypatch.setattr(sparse_compute._Rule, "pays", lambda *_: request.param)
+    return bool(request.param)
+
+
+def close(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(
+            value, other[name], rtol=1e-4, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_it_trains_what_masked_storage_does(network: str, optimizer: str, native: bool) -> None:
+    masked, compact = (Run(storage, network, optimizer).go_to(STEPS) for storage in ("masked", "compact"))
+    assert compact.perforator.density() == pytest.approx(0.2, abs=0.02)
+    close(compact.model.state_dict(), masked.model.state_dict())
+    assert_same(compact.optimizer.state_dict()["param_groups"], masked.optimizer.state_dict()["param_groups"])
+    ours, theirs = (run.optimizer.state_dict()["state"] for run in (compact, masked))
+    for number, state in theirs.items():
+        mask = masked_state_of(masked.model, number)
+        for name, value in state.items():
+            kept = mask if value.shape == mask.shape else ...
+            close({name: ours[number][name][kept]}, {name: value[kept]})
+
+
+def masked_state_of(model: nn.Module, number: int) -> torch.Tensor:
+    """The mask of the model's parameter of that number, all true for a bias."""
+    name, parameter = list(model.named_parameters())[number]
+    layer = model.get_submodule(name.partition(".")[0])
+    is_weight = isinstance(layer, PAINeuronModule) and name.endswith("weight")
+    return layer.mask if is_weight else torch.ones_like(parameter, dtype=torch.bool)
+
+
+def test_synapses_alone_compute_what_the_dense_layers_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not engine.built:
+        pytest.skip("the engine is not built")
+    states = []
+    for pays in (True, False):
+        monkeypatch.setattr(sparse_compute._Rule, "pays", lambda *_, pays=pays: pays)
+        states.append(Run("masked", "cnn").go_to(STEPS).model.state_dict())
+    close(*states)
+
+
+def test_parameters_gradients_and_states_are_of_the_active_weights_alone() -> None:
+    run = Run("compact").go_to(STEPS - 1)
+    for layer in run.perforator.modules.values():
+        active = layer.active_weights()
+        assert layer.parameter.shape == (active,)
+        assert all(value.numel() <= active for value in run.optimizer.state[layer.parameter].values())
+    x = torch.randn(16, 70)
+    run.model(x).sum().backward()
+    assert all(layer.parameter.grad.shape == layer.parameter.shape for layer in run.perforator.modules.values())
+    held = [p for group in run.optimizer.param_groups for p in group["params"]]
+    assert [id(p) for p in held] == [id(p) for p in run.model.parameters()]
+
+
+@pytest.mark.parametrize("at", [5, 17, 33])
+@pytest.mark.parametrize(("first", "second"), [("compact", "compact"), ("masked", "compact"), ("compact", "masked")])
+@pytest.mark.parametrize("optimizer_first", [False, True])
+def test_a_run_resumes_bit_for_bit_in_either_storage(
+    first: Storage, second: Storage, at: int, optimizer_first: bool
+) -> None:
+    whole = Run(first).go_to(STEPS)
+    state = Run(first).go_to(at).state()
+    order = ("optimizer", "model", "perforator") if optimizer_first else ("model", "optimizer", "perforator")
+    resumed = Run(second).load(state, order)
+    assert resumed.perforator.density() == pytest.approx(Run(first).go_to(at).perforator.density())
+    resumed.go_to(STEPS)
+    assert_same(resumed.model.state_dict(), whole.model.state_dict())
+
+
+def test_a_state_can_be_loaded_into_a_run_that_is_sparse_already() -> None:
+    state = Run("compact").go_to(20).state()
+    resumed = Run("compact").go_to(35).load(state)
+    assert_same(resumed.state(), state)
+    assert_same(resumed.go_to(STEPS).model.state_dict(), Run("compact").go_to(STEPS).model.state_dict())
+
+
+def test_copies_unwrapping_switching_and_deploying() -> None:
+    run = Run("compact").go_to(STEPS)
+    x = torch.randn(4, 70)
+    with torch.no_grad():
+        right = run.model(x)
+    twin = copy.deepcopy(run.model)
+    assert_same(twin.state_dict(), run.model.state_dict())
+    close({"y": twin(x)}, {"y": right})
+    if engine.built:
+        runtime = sparbor.deploy(run.model, x, precision="f32")
+        close({"y": torch.from_numpy(runtime(x.numpy()))}, {"y": right})
+    plain = sparbor.unwrap(twin)
+    assert [type(part) for part in plain] == [type(part) for part in mlp()]
+    close({"y": plain(x)}, {"y": right})
+    run.perforator.set_mode("n")
+    assert [tuple(p.shape) for p in run.model.parameters()] == [tuple(p.shape) for p in mlp().parameters()]
+    close({"y": run.model(x)}, {"y": right})
+    run.perforator.set_mode("d")
+    close({"y": run.model(x)}, {"y": right})
+
+
+def test_unwrapping_in_training_gives_the_optimizer_the_dense_weights() -> None:
+    run = Run("compact").go_to(STEPS)
+    sparbor.unwrap(run.model)
+    held = [p for group in run.optimizer.param_groups for p in group["params"]]
+    assert [id(p) for p in held] == [id(p) for p in run.model.parameters()]
+    run.model(torch.randn(4, 70)).sum().backward()
+    run.optimizer.step()
+
+
+def test_the_report_counts_all_weights() -> None:
+    from sparbor.benchmark.measure import parameter_counts
+
+    counts = [parameter_counts(Run(storage).go_to(STEPS).model) for storage in ("masked", "compact")]
+    assert counts[0].pop("weight_bytes") > 3 * counts[1].pop("weight_bytes")
+    assert counts[0] == counts[1]
+
+
+def test_layers_that_read_their_weight_themselves_stay_masked() -> None:
+    model = nn.TransformerEncoderLayer(32, 2, 64, batch_first=True)
+    optimizer = torch.optim.Adam(model.parameters())
+    recipe = Recipe(sparsity=0.5, schedule=Schedule(interval=2))
+    perforator = sparbor.perforate(model, optimizer, recipe, total_steps=10, storage="compact")
+    assert "the weights of self_attn.in_proj_weight stay masked: it computes with its weight itself" in str(perforator)
+    for _ in range(10):
+        model(torch.randn(3, 5, 32)).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert perforator.density() == pytest.approx(0.5, abs=0.01)
+    compact = {name: module.compact for name, module in perforator.modules.items()}
+    assert compact == {"self_attn.in_proj_weight": False, "self_attn.out_proj": False, "linear1": True, "linear2": True}
+
+
+class TestRefusals:
+    def perforate(
+        self, optimizer: Optimizer | None = None, model: nn.Module | None = None, **kwargs: Any
+    ) -> Perforator:
+        model = mlp() if model is None else model
+        optimizer = torch.optim.Adam(model.parameters()) if optimizer is None else optimizer
+        return sparbor.perforate(model, optimizer, total_steps=10, **{"storage": "compact", **kwargs})
+
+    def test_no_such_storage(self) -> None:
+        with pytest.raises(ArgumentError, match=r"storage='sparse': must be one of 'masked', 'compact'"):
+            self.perforate(storage="sparse")
+
+    @pytest.mark.parametrize("optimizer", [torch.optim.LBFGS, torch.optim.Adafactor])
+    def test_optimizers_that_do_not_treat_each_weight_by_itself(self, optimizer: Any) -> None:
+        model = mlp()
+        with pytest.raises(ArgumentError, match=f"{optimizer.__name__} does not treat each weight by itself"):
+            self.perforate(optimizer(model.parameters()), model)
+        assert not any(isinstance(part, PAINeuronModule) for part in model)
+
+    def test_grown_dendrites(self) -> None:
+        recipe = Recipe(sparsity=0.5, growth=sparbor.Growth(at=(0.5,)))
+        with pytest.raises(ArgumentError, match="the recipe lets dendrites grow"):
+            self.perforate(recipe=recipe)
+
+    def test_compiled_models(self) -> None:
+        with pytest.raises(ArgumentError, match=r"torch\.compile has compiled the model"):
+            self.perforate(model=torch.compile(mlp()))
+
+    def test_models_compiled_later(self) -> None:
+        run = Run("compact").go_to(STEPS)
+        compiled = torch.compile(run.model, backend="eager")
+        with pytest.raises(Exception, match="storage='compact'"):
+            compiled(torch.randn(4, 70))
+
+    def test_data_parallel_models(self, tmp_path: Any) -> None:
+        torch.distributed.init_process_group("gloo", f"file://{tmp_path}/store", rank=0, world_size=1)
+        try:
+            with pytest.raises(ArgumentError, match="DistributedDataParallel holds on to them"):
+                self.perforate(model=nn.parallel.DistributedDataParallel(mlp()))
+            with pytest.raises(ArgumentError, match="in a process group"):
+                self.perforate()
+        finally:
+            torch.distributed.destroy_process_group()
+
+    def test_a_state_that_is_no_number_for_each_weight(self) -> None:
+        class Odd(torch.optim.SGD):
+            def step(self, closure: Any = None) -> Any:
+                for group in self.param_groups:
+                    for parameter in group["params"]:
+                        self.state[parameter]["sums"] = torch.zeros(3)
+                return super().step(closure)
+
+        model = mlp()
+        optimizer = Odd(model.parameters(), 0.1)
+        self.perforate(optimizer, model, recipe=RECIPE)
+
+        def train() -> None:
+            for _ in range(10):
+                model(torch.randn(4, 70)).sum().backward()
+                optimizer.step()
+
+        with pytest.raises(ArgumentError, match=r"the optimizer's 'sums' is no number for each weight"):
+            train()
