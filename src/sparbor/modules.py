@@ -112,6 +112,7 @@ class PAINeuronModule(Wrapper):
         self._window = sparse_compute.window_of(layer)
         self._compact = False  # whether the parameter holds the active weights alone now
         self._multiplier: Tensor | None = None
+        self._active: int | None = None
         self._positions: Tensor | None = None
         self._synapses: Synapses | None = None
         self._gradient_hook: RemovableHandle | None = None
@@ -125,7 +126,7 @@ class PAINeuronModule(Wrapper):
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles have no keeper: they mask their weights themselves."""
-        made_anew = "_keeper", "_multiplier", "_positions", "_synapses", "_gradient_hook"
+        made_anew = "_keeper", "_active", "_multiplier", "_positions", "_synapses", "_gradient_hook"
         return {**self.__dict__, **dict.fromkeys(made_anew)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -149,7 +150,7 @@ class PAINeuronModule(Wrapper):
             return None
         if self._synapses is None:
             self._synapses = Synapses(self.mask, self._window)
-        density = self._synapses.count / self.mask.numel()
+        density = self.active_weights() / self.mask.numel()
         if not sparse_compute.pays(self.main_module, density, args[0]) or self._keeper.needs_gradient(self):
             return None
         weights = self.parameter if self._compact else gather(self.parameter, self.active_positions())
@@ -289,7 +290,7 @@ class PAINeuronModule(Wrapper):
 
     def _forget_mask(self) -> None:
         """The mask has changed: what was made of it is made anew when it is needed."""
-        self._multiplier = self._positions = self._synapses = None
+        self._active = self._multiplier = self._positions = self._synapses = None
 
     @torch.no_grad()
     def apply_mask(self) -> None:
@@ -384,7 +385,9 @@ class PAINeuronModule(Wrapper):
 
     def active_weights(self) -> int:
         """How many weights the mask keeps."""
-        return int(self.mask.count_nonzero())  # tens of times as fast as the sum of a bool tensor
+        if self._active is None:
+            self._active = int(self.mask.count_nonzero())  # tens of times as fast as the sum of a bool tensor
+        return self._active
 
     def active_parameters(self) -> int:
         """Active weights and all other parameters of the layer (its bias); those count with its first weight."""

@@ -47,7 +47,6 @@ class Synapses:
 
     def __init__(self, mask: Tensor, window: Window) -> None:
         self.window = window
-        self.count = int(mask.count_nonzero())
         self._mask = mask
         self._lists: dict[tuple[int, int], Lists] = {}
 
