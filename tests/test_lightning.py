@@ -36,10 +36,8 @@ QUIET: dict[str, Any] = {
     "enable_model_summary": False,
 }
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
-    pytest.mark.filterwarnings("ignore:.*litlogger|.*litmodels|.*tensorboardX|.*logging interval|.*isinstance"),
-]
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*(tensorboardX|logging interval|isinstance)")  # Lightning's own
 
 
 @pytest.fixture(scope="module")
