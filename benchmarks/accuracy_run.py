@@ -92,7 +92,7 @@ def measured(cell: Cell, arm: Arm, job: Job, split: Split, scratch: Path) -> Row
         "active_parameters": count_active(arm.model) if count_active else counts["active_parameters"],
         "total_parameters": counts["total_parameters"],
         "test_images": len(split.test.labels),
-        "training_seconds": sum(epoch.seconds for epoch in arm.epochs),
+        "training_seconds": arm.total_effort().seconds,
         "engine_test_accuracy": None,
         **cell.settings(),
     }

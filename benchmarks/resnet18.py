@@ -94,7 +94,7 @@ def row(training: Training, tested: dict[str, Any]) -> dict[str, Any]:
         **tested,
         "active_parameters": counts["active_parameters"],
         "total_parameters": counts["total_parameters"],
-        "training_seconds": sum(epoch.seconds for epoch in arm.epochs) + training.arm.seconds,
+        "training_seconds": arm.total_effort().seconds,
     }
 
 

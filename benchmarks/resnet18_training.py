@@ -16,7 +16,6 @@ weights by their number.
 """
 
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,19 +158,24 @@ class Training:
             yield
 
     def _train(self, epoch: int, batches: tuple[Tensor, ...]) -> None:
-        start, arm, training = time.perf_counter(), self.arm, self.split.training
+        arm, training = self.arm, self.split.training
         for group in arm.optimizer.param_groups:
             group["lr"] = learning_rate(epoch, self.run.job.epochs)
+        arm.count(training.images)
         arm.model.train()
+        meter = arm.meter()
         for batch in batches:
             index, *draws = batch.to(self.run.job.device).unbind(dim=1)
-            loss = F.cross_entropy(arm.model(augment(training.images[index], *draws)), training.labels[index])
+            images = augment(training.images[index], *draws)
+            loss = F.cross_entropy(arm.model(images), training.labels[index])
             loss.backward()
-            arm.step()
+            arm.step(images)
             arm.loss_sum += loss.detach()
+            if meter.is_due:
+                arm.effort += meter.lap()
         if not math.isfinite(arm.loss_sum.item()):
             raise TrainingError(f"{self.run.name}: the training loss is {arm.loss_sum.item()} in epoch {epoch}")
-        arm.seconds += time.perf_counter() - start
+        arm.effort += meter.lap()
 
 
 def save_checkpoint(training: Training, path: Path) -> None:

@@ -23,7 +23,7 @@ from torch import nn
 
 import sparbor
 from sparbor import NM, Slots, Unstructured
-from sparbor.benchmark.arms import Arm, Split, branch, load_split, new_arm, steps_an_epoch, train
+from sparbor.benchmark.arms import Arm, Epoch, Split, branch, load_split, new_arm, steps_an_epoch, train
 from sparbor.benchmark.job import Job
 from sparbor.benchmark.measure import parameter_counts
 from sparbor.benchmark.models import TASKS
@@ -46,8 +46,12 @@ def same_state(first: Arm, second: Arm) -> bool:
         and all(torch.equal(one[name], other[name]) for one, other in states for name in one)
         and first.steps == second.steps
         and first.changes == second.changes
-        and [replace(e, seconds=0) for e in first.epochs] == [replace(e, seconds=0) for e in second.epochs]
+        and [_lasting(epoch) for epoch in first.epochs] == [_lasting(epoch) for epoch in second.epochs]
     )
+
+
+def _lasting(epoch: Epoch) -> Epoch:
+    return replace(epoch, seconds=0, cpu_seconds=0, energy_joules=None)
 
 
 def trained(arm: Arm, split: Split, job: Job, until: int | None = None) -> Arm:

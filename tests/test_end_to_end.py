@@ -19,7 +19,7 @@ from PIL import Image
 
 import sparbor
 from sparbor import data
-from sparbor.benchmark import report, runtimes
+from sparbor.benchmark import rapl, report, runtimes
 from sparbor.cli import benchmark_main, main
 from sparbor.data import cache
 from sparbor.data.idx import encode_idx
@@ -117,6 +117,26 @@ def test_every_figure_was_measured(finished_run: tuple[Path, str]) -> None:
     error = {arm: 100 - metrics[arm]["test_accuracy_percent"] for arm in ("baseline", "dendritic")}
     expected = (error["baseline"] - error["dendritic"]) / error["baseline"]
     assert metrics["remaining_error_reduction"] == pytest.approx(expected)
+
+
+def test_what_training_cost(finished_run: tuple[Path, str]) -> None:
+    """One epoch of 54,000 images; a third of the dendritic model's steps are dense, its last ones 90 % sparse."""
+    out, printed = finished_run
+    metrics = read_metrics(out)
+    dense = 54_000 * (2 * 784 * 256 + 3 * (256 * 256 + 256 * 10))
+    assert metrics["baseline"]["training_multiply_adds"] == dense
+    assert 0.4 * dense < metrics["dendritic"]["training_multiply_adds"] < 0.7 * dense
+    for arm in ("baseline", "dendritic"):
+        for name in ("seconds", "cpu_seconds", "multiply_adds", "energy_joules"):
+            assert metrics[arm][f"training_{name}"] == metrics[arm]["epochs"][0][name]
+        assert 0 < metrics[arm]["training_cpu_seconds"] < 1.1 * metrics[arm]["training_seconds"]  # on one thread
+    energy = [metrics[arm]["training_energy_joules"] for arm in ("baseline", "dendritic")]
+    if rapl.counters_uj(rapl.packages()) is None:
+        assert energy == [None, None]
+        assert re.search(r"energy \(J\) +│ not measurable here │ not measurable here │", printed)
+    else:
+        assert all(joules > 0 for joules in energy)
+    assert re.search(rf"active multiply-adds \(10⁹\) +│ +{dense / 1e9:.1f} │", printed)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import torch
 from sparbor.benchmark import experiment, report
 from sparbor.benchmark.arms import Arm, Split, load_split, train
 from sparbor.benchmark.checkpoint import Checkpoint
+from sparbor.benchmark.effort import Effort
 from sparbor.benchmark.experiment import identity, resumed_arms, start_arms
 from sparbor.benchmark.job import Job
 from sparbor.budget import Budget
@@ -23,7 +24,8 @@ from tests.states import assert_same
 from tests.test_end_to_end import MAIN, ONE_THREAD
 
 EPOCHS = 6
-VOLATILE = {"environment", "runtimes", "not_measured", "training_seconds", "seconds"}
+VOLATILE = {"environment", "runtimes", "not_measured"}
+VOLATILE |= {f"{of}{name}" for of in ("", "training_") for name in ("seconds", "cpu_seconds", "energy_joules")}
 
 
 def options(out: Path, data_dir: Path, *others: str) -> list[str]:
@@ -92,6 +94,27 @@ def test_training_that_stops_twice_ends_as_training_that_does_not(
     assert arms[1].perforator is not None
     assert arms[1].perforator.recipe == recipe
     assert [epoch.epoch for epoch in arms[1].epochs] == list(range(EPOCHS))
+
+
+def test_what_was_spent_before_a_stop_is_kept(split: Split, tmp_path: Path) -> None:
+    job = Job(epochs=EPOCHS, seed=3)
+    checkpoint = Checkpoint(tmp_path / "checkpoint", identity(job, split), "try")
+    arms = start_arms(job, split, job.recipe())
+    until(arms, split, job, 1)
+    arms[1].effort = Effort(seconds=1.0, cpu_seconds=2.0, multiply_adds=3, energy_joules=None)  # of half an epoch
+    checkpoint.save({arm.name: arm.state_dict() for arm in arms})
+    resumed = resumed_arms(job, split, checkpoint)
+    assert [arm.total_effort() for arm in resumed] == [arm.total_effort() for arm in arms]
+    assert resumed[1].total_effort().cpu_seconds > 2
+    until(resumed, split, job, 2)
+    for before, after in zip(arms, resumed, strict=True):
+        assert after.epochs[0] == before.epochs[0]
+        spent, more = before.total_effort(), after.total_effort()
+        assert spent.multiply_adds is not None
+        assert more.multiply_adds is not None
+        assert more.multiply_adds - spent.multiply_adds > 1170 * 2 * 20_000
+        assert more.cpu_seconds > spent.cpu_seconds > 0
+    assert resumed[1].total_effort().energy_joules is None
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")

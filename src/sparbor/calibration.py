@@ -18,6 +18,7 @@ from sparbor.layers import weight_names
 from sparbor.lowered import Lowered
 from sparbor.lowering import evaluating, lower
 from sparbor.packing import BRANCH, GROUP, Precision, SparseLayer
+from sparbor.positions import positions
 from sparbor.program import Weights
 from sparbor.recipe import Recipe
 from sparbor.runtime import Runtime
@@ -67,13 +68,11 @@ def calibrated(recipe: Recipe, model: nn.Module, example: Tensor) -> Recipe:
 
 
 def _multiply_adds(model: nn.Module, example: Tensor) -> Costs:
-    """A weight is used once for each output of its neuron: at each position of a sequence or a plane."""
+    """An active weight costs one at each position of a sequence or a plane."""
     used: dict[str, int] = {}
 
     def count(name: str, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        transposed = getattr(layer, "transposed", False)  # there it is used once for each input
-        numbers, channels = (inputs[0], _whole(layer.in_channels)) if transposed else (output, _outputs(layer))
-        used[name] = used.get(name, 0) + numbers.numel() // (len(example) * channels)
+        used[name] = used.get(name, 0) + positions(layer, inputs[0], output) // len(example)
 
     layers = _layers(model)
     hooks = [layer.register_forward_hook(lambda *args, name=name: count(name, *args)) for name, layer in layers.items()]
@@ -89,15 +88,6 @@ def _multiply_adds(model: nn.Module, example: Tensor) -> Costs:
         0.0,
         tuple(LayerCost(name, weights[name], 0.0, times, times * weights[name]) for name, times in used.items()),
     )
-
-
-def _outputs(layer: nn.Module) -> int:
-    return _whole(layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels)
-
-
-def _whole(number: object) -> int:
-    assert isinstance(number, int)
-    return number
 
 
 def _weights(layer: nn.Module) -> int:

@@ -15,6 +15,7 @@ from sparbor.dendrites import Dendrites
 from sparbor.division import Division
 from sparbor.errors import ArgumentError, StateError
 from sparbor.grower import Grower, GrowthEvent
+from sparbor.hooked import hooked
 from sparbor.layers import name_of_weight
 from sparbor.longer_steps import LongerSteps
 from sparbor.modules import Mode, PAINeuronModule
@@ -49,7 +50,7 @@ def perforate(
 
     Args:
         model: any module with Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d or MultiheadAttention layers.
-        optimizer: any ``torch.optim.Optimizer`` that holds the model's parameters.
+        optimizer: any ``torch.optim.Optimizer`` that holds the model's parameters, also as a trainer has wrapped it.
         recipe: how sparse, and how it gets there; ``Recipe()`` if ``None``.
         total_steps: how many optimizer steps the run will take; later steps keep the last masks.
         storage: ``"masked"`` keeps every parameter as it is, with zeros where nothing is active. ``"compact"`` gives
@@ -75,8 +76,7 @@ def perforate(
     """
     if not isinstance(model, nn.Module):
         raise ArgumentError(f"model is a {type(model).__name__}: must be a torch.nn.Module")
-    if not isinstance(optimizer, Optimizer):
-        raise ArgumentError(f"optimizer is a {type(optimizer).__name__}: must be a torch.optim.Optimizer")
+    optimizer = hooked(optimizer)
     if recipe is not None and not isinstance(recipe, Recipe):
         raise ArgumentError(f"recipe is a {type(recipe).__name__}: must be a sparbor.Recipe, or None for the defaults")
     recipe = Recipe() if recipe is None else recipe

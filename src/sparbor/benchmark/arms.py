@@ -2,7 +2,6 @@
 
 import copy
 import math
-import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparbor import data
+from sparbor.benchmark import multiply_adds, rapl
+from sparbor.benchmark.effort import NOTHING, Effort, Meter
 from sparbor.benchmark.job import Job
 from sparbor.benchmark.models import Task
 from sparbor.calibration import calibrated
@@ -58,13 +59,20 @@ class Split:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch of one arm came to."""
+    """What one epoch of one arm came to, and what training and validation cost."""
 
     epoch: int
     training_loss: float
     validation_accuracy_percent: float
     density: float
     seconds: float
+    cpu_seconds: float
+    multiply_adds: int | None
+    energy_joules: float | None
+
+    def effort(self) -> Effort:
+        """What it cost."""
+        return Effort(self.seconds, self.cpu_seconds, self.multiply_adds, self.energy_joules)
 
 
 @dataclass(frozen=True)
@@ -88,15 +96,27 @@ class Arm:
     epochs: list[Epoch] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     loss_sum: Tensor = field(default_factory=lambda: torch.zeros(()))
-    seconds: float = 0.0
-    """The loss and the time of the steps since the last finished epoch."""
+    effort: Effort = NOTHING
+    """The loss of the steps since the last finished epoch, and what they cost."""
+    multiply_adds_an_image: int | None = None
+    """Of a step with the masks that :meth:`count` saw."""
 
     def density(self) -> float:
         """Active over all weights; 1 for a dense arm."""
         return self.perforator.density() if self.perforator else 1.0
 
-    def step(self) -> None:
-        """Let the optimizer step, and note what that did to the topology."""
+    def meter(self) -> Meter:
+        """A meter for what this arm does; what the processors take is not what a GPU takes."""
+        return Meter(rapl.packages() if self.loss_sum.device.type == "cpu" else ())
+
+    def count(self, images: Tensor) -> None:
+        """Find out how much arithmetic a step takes on an image like these."""
+        self.multiply_adds_an_image = multiply_adds.of_training(self.model, images[:1])
+
+    def step(self, images: Tensor) -> None:
+        """Let the optimizer step after a backward pass for ``images``; note that, and what it did to the topology."""
+        an_image = self.multiply_adds_an_image
+        self.effort += Effort(multiply_adds=None if an_image is None else an_image * len(images))
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.steps += 1
@@ -105,10 +125,11 @@ class Arm:
         step, growths = self.perforator.steps, self.perforator.growth_events
         if self.perforator.timeline.rewires(step) or (growths and growths[-1].step == step):
             self.changes.append(Change(step, self.density()))
+            self.count(images)
 
     def end_epoch(self, steps: int, validation: Part) -> None:
         """Validate, and note what the epoch, which had so many steps, came to."""
-        start, epoch = time.perf_counter(), len(self.epochs)
+        meter, epoch = self.meter(), len(self.epochs)
         training_loss = self.loss_sum.item() / steps
         if not math.isfinite(training_loss):
             raise TrainingError(
@@ -117,9 +138,13 @@ class Arm:
         accuracy = accuracy_percent(self.model, validation)
         if self.perforator:
             self.perforator.validate(accuracy)
-        seconds = self.seconds + time.perf_counter() - start
-        self.epochs.append(Epoch(epoch, training_loss, accuracy, self.density(), seconds))
-        self.loss_sum, self.seconds = torch.zeros_like(self.loss_sum), 0.0
+        effort = self.effort + meter.lap()
+        self.epochs.append(Epoch(epoch, training_loss, accuracy, self.density(), **asdict(effort)))
+        self.loss_sum, self.effort = torch.zeros_like(self.loss_sum), NOTHING
+
+    def total_effort(self) -> Effort:
+        """What everything cost so far."""
+        return sum((epoch.effort() for epoch in self.epochs), start=self.effort)
 
     def state_dict(self) -> dict[str, Any]:
         """All that going on needs, as plain data and tensors."""
@@ -128,7 +153,7 @@ class Arm:
             "epochs": [asdict(epoch) for epoch in self.epochs],
             "changes": [asdict(change) for change in self.changes],
             "loss_sum": self.loss_sum,
-            "seconds": self.seconds,
+            "effort": asdict(self.effort),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "perforator": self.perforator and self.perforator.state_dict(),
@@ -144,7 +169,7 @@ class Arm:
         self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
         self.changes = [Change(**change) for change in state["changes"]]
         self.loss_sum.copy_(state["loss_sum"])
-        self.seconds = float(state["seconds"])
+        self.effort = Effort(**state["effort"])
 
 
 def load_split(job: Job) -> Split:
@@ -274,17 +299,21 @@ def _train_epoch(
     todo = batches[max(0, arm.steps - first) : max(0, until - first)]
     if not todo:
         return
-    start = time.perf_counter()
+    arm.count(split.training.images)
     arm.model.train()
+    meter = arm.meter()
     for batch in todo:
         for group in arm.optimizer.param_groups:
             group["lr"] = job.learning_rate_at(arm.steps / total_steps)
-        loss = F.cross_entropy(arm.model(split.training.images[batch]), split.training.labels[batch])
+        images = split.training.images[batch]
+        loss = F.cross_entropy(arm.model(images), split.training.labels[batch])
         loss.backward()  # type: ignore[no-untyped-call]
-        arm.step()
+        arm.step(images)
         arm.loss_sum += loss.detach()
         on_step(arm)
-    arm.seconds += time.perf_counter() - start
+        if meter.is_due:
+            arm.effort += meter.lap()
+    arm.effort += meter.lap()
     if arm.steps == first + len(batches):
         arm.end_epoch(len(batches), split.validation)
 

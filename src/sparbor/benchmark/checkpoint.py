@@ -12,7 +12,7 @@ import torch
 from sparbor.errors import StateError
 from sparbor.files import write_file
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -153,7 +153,7 @@ def _history(arm: Arm) -> dict[str, Any]:
         "densities": [asdict(change) for change in arm.changes],
         "growth": [asdict(event) for event in arm.perforator.growth_events] if arm.perforator else [],
         "validation_accuracy_percent": arm.epochs[-1].validation_accuracy_percent if arm.epochs else None,
-        "training_seconds": sum(epoch.seconds for epoch in arm.epochs),
+        **{f"training_{name}": figure for name, figure in asdict(arm.total_effort()).items()},
     }
 
 

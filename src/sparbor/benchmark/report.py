@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +157,7 @@ def table(metrics: dict[str, Any]) -> Table:
     if (budget := metrics["recipe"].get("budget")) is not None:
         unit = budget["costs"]["unit"]
         result.add_row(f"{unit}, modelled (budget {budget[unit]:g})", "–", f"{metrics['dendritic']['cost']:.6g}")
-    result.add_row("training time (s)", *(f"{arm['training_seconds']:.1f}" for arm in arms))
+    _add_effort(result, arms)
     for name in metrics["baseline"]["runtimes"]:
         result.add_section()
         result.add_row(f"{CONTESTANTS[name].label}, one image, one thread", "", "")
@@ -173,6 +173,14 @@ def table(metrics: dict[str, Any]) -> Table:
         result.add_row(f"  {reason}", "", "")
     result.caption = _caption(metrics)
     return result
+
+
+def _add_effort(result: Table, arms: Sequence[dict[str, Any]]) -> None:
+    """What training cost."""
+    result.add_row("training time (s)", *(f"{arm['training_seconds']:.1f}" for arm in arms))
+    result.add_row("  processor time (s)", *(f"{arm['training_cpu_seconds']:.1f}" for arm in arms))
+    result.add_row("  active multiply-adds (10⁹)", *(_billions(arm["training_multiply_adds"]) for arm in arms))
+    result.add_row("  energy (J)", *(_joules(arm["training_energy_joules"]) for arm in arms))
 
 
 def _caption(metrics: dict[str, Any]) -> str:
@@ -194,3 +202,11 @@ def _percent(share: float | None) -> str:
 
 def _megabytes(count: int | None) -> str:
     return "not measured" if count is None else f"{count / 1e6:.2f}"
+
+
+def _billions(count: int | None) -> str:
+    return "not counted" if count is None else f"{count / 1e9:,.1f}"
+
+
+def _joules(energy: float | None) -> str:
+    return "not measurable here" if energy is None else f"{energy:,.0f}"

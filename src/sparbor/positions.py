@@ -1,0 +1,24 @@
+"""How often a layer uses each of its weights in one call: at each position of a sequence or a plane."""
+
+from torch import Tensor, nn
+
+
+def positions(layer: nn.Module, x: Tensor, y: Tensor) -> int:
+    """Of all items of a batch together, for a Linear, convolution or transposed convolution layer that made y of x.
+
+    A weight is used once for each output of its neuron, in a transposed convolution once for each input. What is
+    multiplied with padding counts.
+
+    >>> import torch
+    >>> layer, x = nn.Conv2d(3, 16, 3), torch.zeros(2, 3, 6, 6)
+    >>> positions(layer, x, layer(x))
+    32
+    """
+    if getattr(layer, "transposed", False):
+        return x.numel() // _whole(layer.in_channels)
+    return y.numel() // _whole(layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels)
+
+
+def _whole(number: object) -> int:
+    assert isinstance(number, int)
+    return number

@@ -1,0 +1,182 @@
+"""Hugging Face Accelerate and Trainer train dendritic models as docs/trainers.md says, step for step."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from torch import nn
+from torch.nn import functional as F
+from transformers import TrainerCallback, TrainingArguments
+
+import sparbor
+from sparbor import Growth, Perforator, Recipe, Schedule
+from tests.trainers import (
+    ACCUMULATED,
+    CLIPPED_AT,
+    RECIPE,
+    STEPS,
+    active_norm,
+    assert_finished,
+    assert_same_parameters,
+    batches,
+    code_of,
+    net,
+    plain_training,
+    run,
+)
+
+torch.set_num_threads(1)
+(ACCELERATE,) = code_of("Hugging Face Accelerate")
+TRAINING, RESUMING = code_of("Hugging Face Trainer")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# Accelerate
+
+
+def test_accelerates_page_trains_and_its_state_is_loaded_again(here: Path) -> None:
+    page = run(ACCELERATE)
+    perforator = page["perforator"]
+    assert_finished(perforator, 20, 0.1)
+    trained = [parameter.clone() for parameter in page["model"].parameters()]
+    x, y = next(iter(page["batches"]))
+    F.cross_entropy(page["model"](x), y).backward()
+    page["optimizer"].step()
+    assert perforator.steps == 21
+    page["accelerator"].load_state("accelerate")
+    assert perforator.steps == 20
+    assert_same_parameters(page["model"].parameters(), trained)
+
+
+def accelerated(perforate_first: bool) -> tuple[Accelerator, nn.Module, Any, Any, Perforator]:
+    accelerator = Accelerator(cpu=True, gradient_accumulation_steps=ACCUMULATED)
+    model = net()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    if perforate_first:
+        perforator = sparbor.perforate(model, optimizer, RECIPE, total_steps=STEPS)
+        model, optimizer, loader = accelerator.prepare(model, optimizer, batches())
+    else:
+        model, optimizer, loader = accelerator.prepare(model, optimizer, batches())
+        perforator = sparbor.perforate(model, optimizer, RECIPE, total_steps=STEPS)
+    accelerator.register_for_checkpointing(perforator)
+    return accelerator, model, optimizer, loader, perforator
+
+
+def train_an_epoch(accelerator: Accelerator, model: nn.Module, optimizer: Any, loader: Any, perforator: Any) -> Any:
+    """The densities after each step."""
+    densities = []
+    for x, y in loader:
+        with accelerator.accumulate(model):
+            accelerator.backward(F.cross_entropy(model(x), y))
+            if accelerator.sync_gradients:
+                accelerator.clip_grad_norm_(model.parameters(), CLIPPED_AT)
+                assert active_norm(perforator, model) == pytest.approx(CLIPPED_AT, rel=1e-4)
+                densities.append(perforator.density())
+            optimizer.step()
+            optimizer.zero_grad()
+    return densities
+
+
+@pytest.mark.parametrize("perforate_first", [True, False])
+def test_accelerate_trains_and_resumes_as_a_plain_loop_does(perforate_first: bool, tmp_path: Path) -> None:
+    plain, _, densities = plain_training()
+    first = accelerated(perforate_first)
+    before_steps = train_an_epoch(*first)
+    first[0].save_state(str(tmp_path / "half"))
+    second = accelerated(perforate_first)
+    second[0].load_state(str(tmp_path / "half"))
+    assert second[-1].steps == STEPS / 2
+    before_steps += train_an_epoch(*second)
+    assert before_steps == [1.0, *densities[:-1]]
+    assert_finished(second[-1], STEPS, 0.2)
+    assert_same_parameters(second[1].parameters(), plain.parameters())
+
+
+class Hollow(torch.optim.Optimizer):
+    """A wrapper that torch has never set up, around nothing that is an optimizer."""
+
+    def __init__(self) -> None:
+        self.optimizer = "none"
+
+
+def test_a_wrapper_that_takes_no_hooks_is_refused_before_anything_is_touched() -> None:
+    model = net()
+    with pytest.raises(sparbor.SparborError, match=r"^optimizer is a Hollow that takes no hooks: pass the torch.optim"):
+        sparbor.perforate(model, Hollow(), RECIPE, total_steps=STEPS)
+    assert type(model[0]) is nn.Linear
+
+
+# Trainer
+
+
+class Watch(TrainerCallback):
+    """Notes the norm of active weights' gradients with which each step is made, and checks the count of steps."""
+
+    def __init__(self, perforator: Perforator) -> None:
+        self.perforator = perforator
+        self.norms: list[float] = []
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **given: Any) -> None:
+        self.norms.append(active_norm(self.perforator, given["model"]))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        assert self.perforator.steps == state.global_step
+
+
+def test_the_trainers_page_trains_and_goes_on(here: Path) -> None:
+    page = run(TRAINING)
+    assert page["trainer"].state.global_step == 20
+    assert_finished(page["perforator"], 20, 0.1)
+    assert (page["arguments"].max_grad_norm, page["arguments"].gradient_accumulation_steps) == (1.0, 2)
+    trained = [parameter.clone() for parameter in page["model"].parameters()]
+
+    with pytest.MonkeyPatch.context() as patch:  # "make all of this anew"
+        patch.setattr(page["Trainer"], "train", lambda *_: None)
+        again = run(TRAINING)
+    watch = Watch(again["perforator"])
+    again["trainer"].add_callback(watch)
+    run(RESUMING, again)
+    assert_finished(again["perforator"], 20, 0.1)
+    assert len(watch.norms) == 10
+    assert_same_parameters(again["model"].parameters(), trained)
+
+
+def test_the_trainer_clips_the_active_weights_and_tells_of_scores(here: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("transformers.Trainer.train", lambda *_: None)
+        page = run(TRAINING)
+    growth = Growth(patience=1, trial=2, minimum_gain=100.0)  # no loss falls by more than that
+    recipe = Recipe(
+        sparsity=0.8,
+        schedule=Schedule(warmup=0.1, ramp_end=0.2, interval=3),
+        growth=growth,
+        exclude=("classifier", "bert.pooler.*"),
+    )
+    model = page["BertForSequenceClassification"](page["model"].config)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    perforator = sparbor.perforate(model, optimizer, recipe, total_steps=60)
+    arguments = TrainingArguments(
+        "growing", per_device_train_batch_size=8, max_steps=60, max_grad_norm=0.01, eval_strategy="steps",
+        eval_steps=10, save_strategy="no", use_cpu=True, report_to="none",
+    )  # fmt: skip
+    watch = Watch(perforator)
+    trainer = page["Trainer"](
+        model,
+        arguments,
+        train_dataset=page["data"],
+        eval_dataset=page["data"][:40],
+        optimizers=(optimizer, None),
+        callbacks=[page["Perforating"](perforator), watch],
+    )
+    trainer.train()
+    assert watch.norms == pytest.approx([0.01] * 60, rel=1e-3)
+    events = [(event.what, event.step) for event in perforator.growth_events]
+    assert events == [("grown", 31), ("rolled back", 50)], "a score after every 10 steps, from 20 on"
+    assert_finished(perforator, 60, 0.2)
