@@ -150,7 +150,7 @@ def _to_planes(x: Tensor, padding: list[int]) -> Tensor:
     most = _MOST_LANES_OF_PIXEL if height == width == 1 else _MOST_LANES_OF_PLANE
     chunks = max(1, -(-batch // most))
     lanes = -(-max(1, batch) // chunks // _LANES) * _LANES
-    items = x.reshape(batch, -1)
+    items = x.reshape(batch, channels * height * width)
     turned = x.new_empty(chunks, items.shape[1], lanes)
     for chunk in range(chunks):  # PyTorch turns one matrix around four times as fast as a batch of them
         part = items[chunk * lanes : (chunk + 1) * lanes]
