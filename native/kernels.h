@@ -261,15 +261,16 @@ struct SumOf {
     size_t columns;
 };
 
-// To the gradient of each synapse k of row r is added the dot product of x[inputs[k]] and y[r].
+// To the gradient of each synapse k of row r is added the dot product of x[inputs[k]] and y[r]: of `columns` numbers,
+// and as many for each further pixel.
 template <class Real>
 struct DotsOf {
     Real* gradients;
     const Real* x;
-    size_t x_stride;
+    size_t x_stride, x_pixel;
     const Real* y;
-    size_t y_stride;
-    size_t columns;
+    size_t y_stride, y_pixel;
+    size_t columns, pixels;
 };
 
 // Kernels for the rows from `first` to `last`.

@@ -6,12 +6,15 @@
 
 namespace sparbor {
 
-// A batch is cut into `chunks` of some lanes each; a layer's rows have `lines` in each chunk, one for a linear layer and
-// one for each line of pixels for a convolution. Where those begin, in numbers:
+// Where a layer's inputs or outputs lie, in numbers: a batch is cut into chunks of some lanes each, in which the items'
+// pixels come line by line. A linear layer has one pixel.
+struct Place {
+    size_t chunk, line, pixel;
+};
+
 struct Sweep {
-    size_t rows, chunks, lines;
-    size_t x_chunk, x_line;
-    size_t y_chunk, y_line;
+    size_t rows, chunks, lines, pixels;
+    Place x, y;
 };
 
 template <class Real>
@@ -19,7 +22,7 @@ using SumKernel = void (*)(const SynapseRows&, const SumOf<Real>&, size_t first,
 template <class Real>
 using DotsKernel = void (*)(const SynapseRows&, const DotsOf<Real>&, size_t first, size_t last);
 
-// The jobs are those of the first line of the first chunk. What is computed does not depend on the number of threads.
+// The jobs are those of the first pixel of the first chunk. What is computed does not depend on the number of threads.
 template <class Real>
 void sum_all(const Team&, SumKernel<Real>, const SynapseRows&, const SumOf<Real>&, const Sweep&);
 template <class Real>

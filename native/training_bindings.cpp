@@ -25,7 +25,7 @@ using Vector = nb::ndarray<const Number, nb::ndim<1>, nb::c_contig, nb::device::
 template <class Number>
 using OptionalVector = std::optional<Vector<Number>>;
 
-// Rows in lanes: (chunks, rows, lines, width, lanes), of which the last two lie side by side.
+// Rows in lanes: (chunks, rows, lines, pixels, lanes), of which the last lie side by side.
 template <class Number>
 using Planes = nb::ndarray<Number, nb::ndim<5>, nb::device::cpu>;
 
@@ -53,15 +53,22 @@ SynapseRows as_rows(const Vector<int32_t>& starts, const Vector<int32_t>& inputs
     return {unsigned_data(starts.data()), unsigned_data(inputs.data()), unsigned_data(data_or_null(positions))};
 }
 
+template <class Number>
+Place place_of(const Planes<Number>& planes) {
+    return {static_cast<size_t>(planes.stride(0)), static_cast<size_t>(planes.stride(2)),
+            static_cast<size_t>(planes.stride(3))};
+}
+
+// Pixels that lie side by side are as good as lanes: `columns` is how many of those there are then.
 template <class X, class Y>
-Sweep as_sweep(const Vector<int32_t>& starts, const X& x, const Y& y) {
-    return {starts.size() - 1,
-            y.shape(0),
-            y.shape(2),
-            static_cast<size_t>(x.stride(0)),
-            static_cast<size_t>(x.stride(2)),
-            static_cast<size_t>(y.stride(0)),
-            static_cast<size_t>(y.stride(2))};
+Sweep as_sweep(const Vector<int32_t>& starts, const Planes<X>& x, const Planes<Y>& y, size_t& columns) {
+    Sweep sweep{starts.size() - 1, y.shape(0), y.shape(2), y.shape(3), place_of(x), place_of(y)};
+    columns = y.shape(4);
+    if (sweep.x.pixel == columns && sweep.y.pixel == columns) {
+        columns *= sweep.pixels;
+        sweep.pixels = 1;
+    }
+    return sweep;
 }
 
 template <class Real>
@@ -69,16 +76,16 @@ void sum(const Workers& workers, const Vector<int32_t>& starts, const Vector<int
          const OptionalVector<int32_t>& positions, const Vector<Real>& weights, const OptionalVector<Real>& bias,
          const Planes<const Real>& x, const Planes<Real>& y) {
     const nb::gil_scoped_release release;
-    const SumOf<Real> job{weights.data(), data_or_null(bias),
-                          x.data(),       x.shape(4),
-                          y.data(),       static_cast<size_t>(y.stride(1)),
-                          y.shape(3) * y.shape(4)};
+    size_t columns;
+    const Sweep sweep = as_sweep(starts, x, y, columns);
+    const SumOf<Real> job{weights.data(), data_or_null(bias), x.data(), x.shape(4),
+                          y.data(),       static_cast<size_t>(y.stride(1)), columns};
     const Training& kernels = kernels_of(workers);
     const auto kernel = [&] {
         if constexpr (std::is_same_v<Real, float>) return kernels.sum;
         else return kernels.sum_doubles;
     }();
-    sum_all<Real>(as_team(workers), kernel, as_rows(starts, inputs, positions), job, as_sweep(starts, x, y));
+    sum_all<Real>(as_team(workers), kernel, as_rows(starts, inputs, positions), job, sweep);
 }
 
 template <class Real>
@@ -86,14 +93,17 @@ void add_dots(const Workers& workers, const Vector<int32_t>& starts, const Vecto
               const Planes<const Real>& x, const Planes<const Real>& y,
               const nb::ndarray<Real, nb::ndim<1>, nb::c_contig, nb::device::cpu>& gradients) {
     const nb::gil_scoped_release release;
-    const DotsOf<Real> job{gradients.data(), x.data(), x.shape(4), y.data(), static_cast<size_t>(y.stride(1)),
-                           y.shape(3) * y.shape(4)};
+    size_t columns;
+    const Sweep sweep = as_sweep(starts, x, y, columns);
+    const DotsOf<Real> job{gradients.data(), x.data(),  x.shape(4),
+                           sweep.x.pixel,    y.data(),  static_cast<size_t>(y.stride(1)),
+                           sweep.y.pixel,    columns,   1};
     const Training& kernels = kernels_of(workers);
     const auto kernel = [&] {
         if constexpr (std::is_same_v<Real, float>) return kernels.add_dots;
         else return kernels.add_dots_of_doubles;
     }();
-    add_all_dots<Real>(as_team(workers), kernel, as_rows(starts, inputs, std::nullopt), job, as_sweep(starts, x, y));
+    add_all_dots<Real>(as_team(workers), kernel, as_rows(starts, inputs, std::nullopt), job, sweep);
 }
 
 template <class Real>

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from sparbor.ops import sparse_conv2d
 from sparbor.runtime import kernel_sets
-from sparbor.synapses import Synapses, Window
+from sparbor.synapses import Size, Synapses, Window
 
 WINDOWS = [
     Window(),
@@ -86,18 +86,33 @@ def test_gradcheck() -> None:
 @pytest.mark.parametrize("window", WINDOWS[:2])
 def test_opcheck(window: Window) -> None:
     case = Case(window, (4, 4, 3, 3), 6, 0.4, torch.float32)
-    lists = case.synapses.lists(3, 3)
+    lists = case.synapses.lists(Size(3, 3))
     topology = (lists.starts, lists.inputs, lists.back_starts, lists.back_inputs, lists.positions)
-    arguments = (case.x, case.weights, case.bias, *topology, list(window.padding), list(window.reach))
-    torch.library.opcheck(torch.ops.sparbor.sparse_conv2d.default, arguments)
+    place = (list(window.padding), list(window.reach), False)
+    torch.library.opcheck(torch.ops.sparbor.sparse_conv2d.default, (case.x, case.weights, case.bias, *topology, *place))
 
 
-def test_any_memory_format_and_no_bias() -> None:
+@pytest.mark.parametrize("window", WINDOWS[:3])
+@pytest.mark.parametrize("batch", [5, 16, 37, 130])
+def test_channels_last(isa: str, window: Window, batch: int) -> None:
+    case = Case(window, (batch, 12, 6, 7), 20, 0.3, torch.float32)
+    case.x = case.x.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
+    y, right = case.sparse(), case.oracle()
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert relative(y, right) < 1e-5
+    for dy in (torch.randn_like(right), torch.randn_like(right).contiguous()):
+        ours = torch.autograd.grad(y, (case.x, case.weights), dy, retain_graph=True)
+        dx, dense = torch.autograd.grad(right, (case.x, case.dense), dy, retain_graph=True)
+        assert relative(ours[0], dx) < 1e-5
+        assert relative(ours[1], dense[case.mask]) < 1e-5
+
+
+def test_inputs_that_lie_anyhow_and_no_bias() -> None:
     case = Case(WINDOWS[1], (20, 8, 6, 6), 16, 0.3, torch.float32)
     right = sparse_conv2d(case.x, case.weights, None, case.synapses)
-    other = case.x.detach().contiguous(memory_format=torch.channels_last)
-    assert torch.equal(sparse_conv2d(other, case.weights, None, case.synapses), right)
-    assert torch.equal(sparse_conv2d(case.x.detach()[:, :, :, :], case.weights, None, case.synapses), right)
+    turned = case.x.detach().permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
+    assert torch.equal(sparse_conv2d(turned, case.weights, None, case.synapses), right)
+    assert relative(right, case.oracle() - case.bias[:, None, None]) < 1e-5
 
 
 @pytest.mark.parametrize("shape", [(150, 600, 1, 1), (64, 16, 12, 12)])

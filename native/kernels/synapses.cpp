@@ -66,14 +66,16 @@ ALWAYS_INLINE Real total(VectorOf<Real> sums) {
 
 // Over several chains of additions, to hide their latency.
 template <class Real>
-ALWAYS_INLINE Real dot(const Real* x, const Real* y, size_t columns) {
+ALWAYS_INLINE Real dot(const DotsOf<Real>& job, const Real* x, const Real* y) {
     constexpr size_t chains = 4;
-    const size_t vectors = columns / Lanes<Real>::count;
+    const size_t vectors = job.columns / Lanes<Real>::count;
     VectorOf<Real> sums[chains]{};
-    size_t i = 0;
-    for (; i + chains <= vectors; i += chains)
-        UNROLL for (size_t chain = 0; chain < chains; chain++) sums[chain] += at(x, i + chain) * at(y, i + chain);
-    for (; i < vectors; i++) sums[0] += at(x, i) * at(y, i);
+    for (size_t pixel = 0; pixel < job.pixels; pixel++, x += job.x_pixel, y += job.y_pixel) {
+        size_t i = 0;
+        for (; i + chains <= vectors; i += chains)
+            UNROLL for (size_t chain = 0; chain < chains; chain++) sums[chain] += at(x, i + chain) * at(y, i + chain);
+        for (; i < vectors; i++) sums[0] += at(x, i) * at(y, i);
+    }
     return total<Real>((sums[0] + sums[1]) + (sums[2] + sums[3]));
 }
 
@@ -81,7 +83,7 @@ template <class Real>
 void add_dots(const SynapseRows& rows, const DotsOf<Real>& job, size_t first, size_t last) {
     for (size_t row = first; row < last; row++)
         for (uint32_t k = rows.starts[row]; k < rows.starts[row + 1]; k++)
-            job.gradients[k] += dot(job.x + rows.inputs[k] * job.x_stride, job.y + row * job.y_stride, job.columns);
+            job.gradients[k] += dot(job, job.x + rows.inputs[k] * job.x_stride, job.y + row * job.y_stride);
 }
 
 }  // namespace

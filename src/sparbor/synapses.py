@@ -27,12 +27,22 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Size:
+    """Of planes without their padding; ``channels_last``: all channels of a pixel lie side by side."""
+
+    height: int
+    width: int
+    channels_last: bool = False
+
+
+@dataclass(frozen=True)
 class Lists:
     """For planes of one size, the synapses of each output, and those of each input channel.
 
     Those of output o are numbers ``starts[o]`` to ``starts[o + 1]``, and ``inputs`` are the pixels that they read for
-    the output's first pixel, numbered over all channels of the padded planes. ``back_starts`` and ``back_inputs`` say
-    the same of the planes of gradients, for each input channel; ``positions`` says which synapses those are.
+    the output's first pixel, numbered over all channels of the padded planes as they lie. ``back_starts`` and
+    ``back_inputs`` say the same of the planes of gradients, for each input channel; ``positions`` says which synapses
+    those are.
     """
 
     starts: Tensor
@@ -48,33 +58,40 @@ class Synapses:
     def __init__(self, mask: Tensor, window: Window) -> None:
         self.window = window
         self._mask = mask
-        self._lists: dict[tuple[int, int], Lists] = {}
+        self._lists: dict[Size, Lists] = {}
 
-    def lists(self, height: int, width: int) -> Lists:
-        """The lists for planes of this size, without their padding; made once for each."""
-        if (height, width) not in self._lists:
+    def lists(self, size: Size) -> Lists:
+        """The lists for planes of this size; made once for each."""
+        if size not in self._lists:
             with torch.inference_mode(False):  # evaluation may be the first to ask, and training goes on with them
-                self._lists[height, width] = self._make_lists(height, width)
-        return self._lists[height, width]
+                self._lists[size] = self._make_lists(size)
+        return self._lists[size]
 
-    def _make_lists(self, height: int, width: int) -> Lists:
+    def _make_lists(self, size: Size) -> Lists:
         window, (reach_h, reach_w) = self.window, self.window.reach
         outputs, fan_in = self._mask.shape[:2]
+        channels = fan_in * window.groups
         taps = self._mask.reshape(outputs, fan_in, *window.kernel).nonzero(as_tuple=True)
         output, within, row, column = (each.int() for each in taps)
         row, column = row * window.dilation[0], column * window.dilation[1]
         channel = output // (outputs // window.groups) * fan_in + within
-        padded_h, padded_w = height + 2 * window.padding[0], width + 2 * window.padding[1]
-        inputs = (channel * padded_h + row) * padded_w + column
-        back_inputs = (output * (height + reach_h) + reach_h - row) * (width + reach_w) + reach_w - column
+        padded = Size(size.height + 2 * window.padding[0], size.width + 2 * window.padding[1], size.channels_last)
+        slopes = Size(size.height + reach_h, size.width + reach_w, size.channels_last)
         order = channel.argsort(stable=True)
         return Lists(
             _starts(output, outputs),
-            inputs,
-            _starts(channel, fan_in * window.groups),
-            back_inputs[order],
+            _pixels(padded, channels, channel, row, column),
+            _starts(channel, channels),
+            _pixels(slopes, outputs, output, reach_h - row, reach_w - column)[order],
             order.int(),
         )
+
+
+def _pixels(size: Size, channels: int, channel: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """Their numbers in planes of this size."""
+    if size.channels_last:
+        return (row * size.width + column) * channels + channel
+    return (channel * size.height + row) * size.width + column
 
 
 def _starts(rows: Tensor, count: int) -> Tensor:

@@ -236,7 +236,11 @@ def branch(trunk: Arm, name: str, recipe: Recipe | None, total_steps: int) -> Ar
     arm.name = name
     if recipe is None:
         return arm
-    arm.perforator = perforate(arm.model, arm.optimizer, recipe, total_steps=total_steps)
+    # A GPU has no use for synapses alone, and dendrites that grow keep their parameters.
+    compact = recipe.growth is None and arm.loss_sum.device.type == "cpu"
+    arm.perforator = perforate(
+        arm.model, arm.optimizer, recipe, total_steps=total_steps, storage="compact" if compact else "masked"
+    )
     if arm.steps:
         if arm.steps >= arm.perforator.timeline.switch:
             raise ArgumentError(
