@@ -281,6 +281,22 @@ struct Training {
     void (*add_dots_of_doubles)(const SynapseRows&, const DotsOf<double>&, size_t first, size_t last);
 };
 
+// `numbers` of each of `count` items, item_stride apart, to lanes: those with the same number go `stride` after those of
+// the number before. There are column_tile lanes, of which those without an item become zeros. And back.
+template <class Real>
+using ToLanes = void (*)(const Real* items, size_t item_stride, size_t count, size_t numbers, Real* lanes,
+                         size_t stride);
+template <class Real>
+using ToItems = void (*)(const Real* lanes, size_t stride, size_t count, size_t numbers, Real* items,
+                         size_t item_stride);
+
+struct Turning {
+    ToLanes<float> to_lanes;
+    ToLanes<double> to_lanes_of_doubles;
+    ToItems<float> to_items;
+    ToItems<double> to_items_of_doubles;
+};
+
 struct KernelSet {
     const char* name;
     SparseKernel sparse;
@@ -294,6 +310,7 @@ struct KernelSet {
     const Winograd* winograd;
     const Elementwise* elementwise;
     const Training* training;
+    const Turning* turning;
 };
 
 #define SPARBOR_KERNEL_SET(name)              \
@@ -307,6 +324,7 @@ struct KernelSet {
     extern const Winograd winograd;           \
     extern const Elementwise elementwise;     \
     extern const Training training;           \
+    extern const Turning batch_turning;       \
     }
 SPARBOR_KERNEL_SET(portable)
 #ifdef SPARBOR_X86

@@ -26,64 +26,136 @@ std::vector<size_t> cut(const SynapseRows& rows, size_t count, size_t pieces) {
     return ends;
 }
 
-size_t pieces_for(size_t synapses, size_t columns, size_t most) {
-    return std::clamp<size_t>(synapses * columns / piece_work, 1, most);
+size_t pieces_for(size_t work, size_t most) { return std::clamp<size_t>(work / piece_work, 1, most); }
+
+// Where the results of a few rows wait to be turned around, a line of pixels at a time. Each thread has its own.
+template <class Real>
+Real* waiting(size_t count) {
+    thread_local std::vector<Real> kept;
+    if (kept.size() < count) kept.resize(count);
+    return kept.data();
 }
 
-// The job for one line of pixels, counted over all chunks.
-template <class Job>
-Job at_line(Job job, const Sweep& sweep, size_t line) {
-    const size_t chunk = line / sweep.lines, within = line % sweep.lines;
-    job.x += chunk * sweep.x.chunk + within * sweep.x.line;
-    job.y += chunk * sweep.y.chunk + within * sweep.y.line;
-    return job;
+// One line of the rows from `first` to `last`, from lanes to the items: `tile` has them in the order of the batch.
+template <class Real>
+void turn_line(ToItems<Real> kernel, const Real* tile, size_t first, size_t last, size_t chunk, size_t lanes, size_t line,
+               const Batch<Real>& y) {
+    const size_t rows = last - first, begin = chunk * lanes;
+    const size_t runs = y.channels_last ? y.width : rows, run = y.channels_last ? rows : y.width;
+    for (size_t lane = 0; lane < lanes && begin + lane < y.items; lane += column_tile) {
+        const size_t count = std::min(column_tile, y.items - begin - lane);
+        Real* items = y.data + (begin + lane) * y.size();
+        if (y.channels_last && rows == y.channels) {
+            kernel(tile + lane, lanes, count, runs * run, items + line * y.width * y.channels, y.size());
+            continue;
+        }
+        for (size_t i = 0; i < runs; i++) {
+            const size_t at = y.channels_last ? (line * y.width + i) * y.channels + first
+                                              : ((first + i) * y.height + line) * y.width;
+            kernel(tile + i * run * lanes + lane, lanes, count, run, items + at, y.size());
+        }
+    }
 }
 
 }  // namespace
 
+template <>
+TrainingKernels<float>::TrainingKernels(const KernelSet& set)
+    : sum(set.training->sum), add_dots(set.training->add_dots), to_lanes(set.turning->to_lanes),
+      to_items(set.turning->to_items) {}
+
+template <>
+TrainingKernels<double>::TrainingKernels(const KernelSet& set)
+    : sum(set.training->sum_doubles), add_dots(set.training->add_dots_of_doubles),
+      to_lanes(set.turning->to_lanes_of_doubles), to_items(set.turning->to_items_of_doubles) {}
+
 template <class Real>
-void sum_all(const Team& team, SumKernel<Real> kernel, const SynapseRows& rows, const SumOf<Real>& job,
-             const Sweep& sweep) {
-    const size_t work = job.columns * sweep.pixels;
-    const std::vector<size_t> ends = cut(rows, sweep.rows, pieces_for(rows.starts[sweep.rows], work, most_pieces));
-    const size_t ranges = ends.size() - 1, lines = sweep.chunks * sweep.lines;
-    const size_t together = std::clamp<size_t>(lines * ranges / most_pieces, 1, sweep.lines);
-    const size_t blocks = (lines + together - 1) / together;
-    team.run(ranges * blocks, [&](size_t piece) {
-        const size_t range = piece % ranges, block = piece / ranges;
-        for (size_t line = block * together; line < std::min(lines, (block + 1) * together); line++) {
-            SumOf<Real> part = at_line(job, sweep, line);
-            for (size_t pixel = 0; pixel < sweep.pixels; pixel++, part.x += sweep.x.pixel, part.y += sweep.y.pixel)
-                kernel(rows, part, ends[range], ends[range + 1]);
+void to_lanes(const Team& team, const TrainingKernels<Real>& kernels, const Batch<const Real>& x, size_t top, size_t left,
+              const Lanes<Real>& lanes) {
+    // A line of all channels, or of one.
+    const size_t planes = x.channels_last ? 1 : x.channels, numbers = x.width * (x.channels_last ? x.channels : 1);
+    const size_t margin = left * lanes.pixel(), whole = x.width * lanes.pixel() + 2 * margin;
+    team.run(lanes.chunks * planes * lanes.height, [&](size_t piece) {
+        const size_t line = piece % lanes.height, plane = piece / lanes.height % planes;
+        const size_t begin = piece / lanes.height / planes * lanes.lanes;
+        Real* to = lanes.data + piece * whole;
+        if (line < top || line >= top + x.height) return void(std::fill(to, to + whole, Real(0)));
+        std::fill(to, to + margin, Real(0));
+        std::fill(to + whole - margin, to + whole, Real(0));
+        const size_t within = (plane * x.height + line - top) * numbers;
+        for (size_t lane = 0; lane < lanes.lanes; lane += column_tile) {
+            const size_t first = std::min(begin + lane, x.items), count = std::min(column_tile, x.items - first);
+            kernels.to_lanes(x.data + first * x.size() + within, x.size(), count, numbers, to + margin + lane,
+                             lanes.lanes);
         }
     });
 }
 
 template <class Real>
-void add_all_dots(const Team& team, DotsKernel<Real> kernel, const SynapseRows& rows, const DotsOf<Real>& job,
-                  const Sweep& sweep) {
-    const size_t lines = sweep.chunks * sweep.lines;
+void sum_all(const Team& team, const TrainingKernels<Real>& kernels, const SynapseRows& rows, const Real* weights,
+             const Real* bias, const Lanes<const Real>& x, const Batch<Real>& y) {
+    const size_t columns = y.width * x.lanes, lines = x.chunks * y.height;
+    const std::vector<size_t> ends = cut(rows, y.channels, pieces_for(rows.starts[y.channels] * columns, most_pieces));
+    const size_t ranges = ends.size() - 1;
+    team.run(ranges * lines, [&](size_t piece) {
+        const size_t first = ends[piece % ranges], last = ends[piece % ranges + 1];
+        const size_t chunk = piece / ranges / y.height, line = piece / ranges % y.height;
+        Real* tile = waiting<Real>((last - first) * columns);
+        const size_t y_stride = y.channels_last ? x.lanes : columns, y_pixel = y.channels_last ? last - first : 1;
+        SumOf<Real> job{weights, bias, x.data + chunk * x.chunk() + line * x.line(), x.lanes, tile - first * y_stride,
+                        y_stride, x.lanes};
+        if (!y.channels_last) job.columns = columns;  // pixels that lie side by side are as good as lanes
+        for (size_t pixel = 0; pixel < columns / job.columns; pixel++) {
+            kernels.sum(rows, job, first, last);
+            job.x += x.pixel();
+            job.y += y_pixel * x.lanes;
+        }
+        turn_line(kernels.to_items, static_cast<const Real*>(tile), first, last, chunk, x.lanes, line, y);
+    });
+}
+
+template <class Real>
+void add_all_dots(const Team& team, const TrainingKernels<Real>& kernels, const SynapseRows& rows,
+                  const Lanes<const Real>& x, const Lanes<const Real>& dy, size_t top, size_t left, Real* gradients) {
+    const size_t height = dy.height - 2 * top, width = dy.width - 2 * left, columns = width * x.lanes;
     // Every synapse is one thread's alone, which adds its lines up in order. The fewer pieces, the more synapses find
     // their inputs in a cache.
-    const size_t most = std::min(most_pieces, 4 * team.threads());
+    const size_t work = rows.starts[dy.channels] * columns * height * x.chunks;
     const std::vector<size_t> ends =
-        cut(rows, sweep.rows, pieces_for(rows.starts[sweep.rows], job.columns * sweep.pixels * lines, most));
+        cut(rows, dy.channels, pieces_for(work, std::min(most_pieces, 4 * team.threads())));
     team.run(ends.size() - 1, [&](size_t range) {
-        for (size_t line = 0; line < lines; line++) {
-            DotsOf<Real> part = at_line(job, sweep, line);
-            for (size_t pixel = 0; pixel < sweep.pixels; pixel += part.pixels) {
-                part.pixels = std::min(pixels_at_once, sweep.pixels - pixel);
-                kernel(rows, part, ends[range], ends[range + 1]);
-                part.x += part.pixels * part.x_pixel;
-                part.y += part.pixels * part.y_pixel;
+        for (size_t line = 0; line < x.chunks * height; line++) {
+            const size_t chunk = line / height, within = line % height;
+            DotsOf<Real> job{gradients,
+                             x.data + chunk * x.chunk() + within * x.line(),
+                             x.lanes,
+                             x.pixel(),
+                             dy.data + chunk * dy.chunk() + (within + top) * dy.line() + left * dy.pixel(),
+                             dy.channel(),
+                             dy.pixel(),
+                             x.lanes,
+                             1};
+            if (!x.channels_last) job.columns = columns;
+            const size_t pixels = columns / job.columns;
+            for (size_t pixel = 0; pixel < pixels; pixel += job.pixels) {
+                job.pixels = std::min(pixels_at_once, pixels - pixel);
+                kernels.add_dots(rows, job, ends[range], ends[range + 1]);
+                job.x += job.pixels * job.x_pixel;
+                job.y += job.pixels * job.y_pixel;
             }
         }
     });
 }
 
-template void sum_all(const Team&, SumKernel<float>, const SynapseRows&, const SumOf<float>&, const Sweep&);
-template void sum_all(const Team&, SumKernel<double>, const SynapseRows&, const SumOf<double>&, const Sweep&);
-template void add_all_dots(const Team&, DotsKernel<float>, const SynapseRows&, const DotsOf<float>&, const Sweep&);
-template void add_all_dots(const Team&, DotsKernel<double>, const SynapseRows&, const DotsOf<double>&, const Sweep&);
+#define FOR(Real)                                                                                                     \
+    template void to_lanes(const Team&, const TrainingKernels<Real>&, const Batch<const Real>&, size_t, size_t,       \
+                           const Lanes<Real>&);                                                                       \
+    template void sum_all(const Team&, const TrainingKernels<Real>&, const SynapseRows&, const Real*, const Real*,    \
+                          const Lanes<const Real>&, const Batch<Real>&);                                              \
+    template void add_all_dots(const Team&, const TrainingKernels<Real>&, const SynapseRows&,                         \
+                               const Lanes<const Real>&, const Lanes<const Real>&, size_t, size_t, Real*);
+FOR(float)
+FOR(double)
+#undef FOR
 
 }  // namespace sparbor

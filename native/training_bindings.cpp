@@ -2,6 +2,7 @@
 
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 
@@ -10,6 +11,7 @@
 #include <string>
 #include <tuple>
 #include <type_traits>
+#include <utility>
 
 #include "dispatch.h"
 #include "training.h"
@@ -21,11 +23,14 @@ namespace sparbor {
 namespace {
 
 template <class Number>
-using Vector = nb::ndarray<const Number, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Vector = nb::ndarray<Number, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 template <class Number>
-using OptionalVector = std::optional<Vector<Number>>;
+using OptionalVector = std::optional<Vector<const Number>>;
+using Margin = std::pair<size_t, size_t>;  // above and below, left and right
 
-// Rows in lanes: (chunks, rows, lines, pixels, lanes), of which the last lie side by side.
+// Batches (items, channels, height, width) and lanes (chunks, channels, height, width, lanes), in either memory format.
+template <class Number>
+using Images = nb::ndarray<Number, nb::ndim<4>, nb::device::cpu>;
 template <class Number>
 using Planes = nb::ndarray<Number, nb::ndim<5>, nb::device::cpu>;
 
@@ -36,82 +41,65 @@ Team as_team(const Workers& workers) {
     return {reinterpret_cast<Parallel>(std::get<2>(workers)), std::get<1>(workers)};
 }
 
-const Training& kernels_of(const Workers& workers) {
+const KernelSet& kernels_of(const Workers& workers) {
     const KernelSet* set = find_kernel_set(std::get<0>(workers));
     if (!set) throw std::invalid_argument("no kernel set named " + std::get<0>(workers));
-    return *set->training;
+    return *set;
 }
 
-template <class Number>
-const Number* data_or_null(const OptionalVector<Number>& array) {
-    return array ? array->data() : nullptr;
-}
-
-SynapseRows as_rows(const Vector<int32_t>& starts, const Vector<int32_t>& inputs,
+SynapseRows as_rows(const Vector<const int32_t>& starts, const Vector<const int32_t>& inputs,
                     const OptionalVector<int32_t>& positions) {
     const auto unsigned_data = [](const int32_t* data) { return reinterpret_cast<const uint32_t*>(data); };
-    return {unsigned_data(starts.data()), unsigned_data(inputs.data()), unsigned_data(data_or_null(positions))};
+    return {unsigned_data(starts.data()), unsigned_data(inputs.data()),
+            positions ? unsigned_data(positions->data()) : nullptr};
 }
 
 template <class Number>
-Place place_of(const Planes<Number>& planes) {
-    return {static_cast<size_t>(planes.stride(0)), static_cast<size_t>(planes.stride(2)),
-            static_cast<size_t>(planes.stride(3))};
+Batch<Number> as_batch(const Images<Number>& images, bool channels_last) {
+    return {images.data(), images.shape(0), images.shape(1), images.shape(2), images.shape(3), channels_last};
 }
 
-// Pixels that lie side by side are as good as lanes: `columns` is how many of those there are then.
-template <class X, class Y>
-Sweep as_sweep(const Vector<int32_t>& starts, const Planes<X>& x, const Planes<Y>& y, size_t& columns) {
-    Sweep sweep{starts.size() - 1, y.shape(0), y.shape(2), y.shape(3), place_of(x), place_of(y)};
-    columns = y.shape(4);
-    if (sweep.x.pixel == columns && sweep.y.pixel == columns) {
-        columns *= sweep.pixels;
-        sweep.pixels = 1;
-    }
-    return sweep;
+template <class Number>
+Lanes<Number> as_lanes(const Planes<Number>& planes, bool channels_last) {
+    return {planes.data(),   planes.shape(0), planes.shape(1), planes.shape(2),
+            planes.shape(3), planes.shape(4), channels_last};
 }
 
 template <class Real>
-void sum(const Workers& workers, const Vector<int32_t>& starts, const Vector<int32_t>& inputs,
-         const OptionalVector<int32_t>& positions, const Vector<Real>& weights, const OptionalVector<Real>& bias,
-         const Planes<const Real>& x, const Planes<Real>& y) {
+void turn(const Workers& workers, const Images<const Real>& x, Margin margin, const Planes<Real>& planes,
+          bool channels_last) {
     const nb::gil_scoped_release release;
-    size_t columns;
-    const Sweep sweep = as_sweep(starts, x, y, columns);
-    const SumOf<Real> job{weights.data(), data_or_null(bias), x.data(), x.shape(4),
-                          y.data(),       static_cast<size_t>(y.stride(1)), columns};
-    const Training& kernels = kernels_of(workers);
-    const auto kernel = [&] {
-        if constexpr (std::is_same_v<Real, float>) return kernels.sum;
-        else return kernels.sum_doubles;
-    }();
-    sum_all<Real>(as_team(workers), kernel, as_rows(starts, inputs, positions), job, sweep);
+    to_lanes<Real>(as_team(workers), TrainingKernels<Real>(kernels_of(workers)), as_batch(x, channels_last),
+                   margin.first, margin.second, as_lanes(planes, channels_last));
 }
 
 template <class Real>
-void add_dots(const Workers& workers, const Vector<int32_t>& starts, const Vector<int32_t>& inputs,
-              const Planes<const Real>& x, const Planes<const Real>& y,
-              const nb::ndarray<Real, nb::ndim<1>, nb::c_contig, nb::device::cpu>& gradients) {
+void sum(const Workers& workers, const Vector<const int32_t>& starts, const Vector<const int32_t>& inputs,
+         const OptionalVector<int32_t>& positions, const Vector<const Real>& weights, const OptionalVector<Real>& bias,
+         const Planes<const Real>& x, const Images<Real>& y, bool channels_last) {
     const nb::gil_scoped_release release;
-    size_t columns;
-    const Sweep sweep = as_sweep(starts, x, y, columns);
-    const DotsOf<Real> job{gradients.data(), x.data(),  x.shape(4),
-                           sweep.x.pixel,    y.data(),  static_cast<size_t>(y.stride(1)),
-                           sweep.y.pixel,    columns,   1};
-    const Training& kernels = kernels_of(workers);
-    const auto kernel = [&] {
-        if constexpr (std::is_same_v<Real, float>) return kernels.add_dots;
-        else return kernels.add_dots_of_doubles;
-    }();
-    add_all_dots<Real>(as_team(workers), kernel, as_rows(starts, inputs, std::nullopt), job, sweep);
+    sum_all<Real>(as_team(workers), TrainingKernels<Real>(kernels_of(workers)), as_rows(starts, inputs, positions),
+                  weights.data(), bias ? bias->data() : nullptr, as_lanes(x, channels_last),
+                  as_batch(y, channels_last));
+}
+
+template <class Real>
+void add_dots(const Workers& workers, const Vector<const int32_t>& starts, const Vector<const int32_t>& inputs,
+              const Planes<const Real>& x, const Planes<const Real>& dy, Margin margin, const Vector<Real>& gradients,
+              bool channels_last) {
+    const nb::gil_scoped_release release;
+    add_all_dots<Real>(as_team(workers), TrainingKernels<Real>(kernels_of(workers)),
+                       as_rows(starts, inputs, std::nullopt), as_lanes(x, channels_last), as_lanes(dy, channels_last),
+                       margin.first, margin.second, gradients.data());
 }
 
 template <class Real>
 void bind(nb::module_& module) {
+    module.def("turn_into_lanes", turn<Real>, "workers"_a, "x"_a, "margin"_a, "planes"_a, "channels_last"_a);
     module.def("sum_synapses", sum<Real>, "workers"_a, "starts"_a, "inputs"_a, "positions"_a.none(), "weights"_a,
-               "bias"_a.none(), "x"_a, "y"_a);
-    module.def("add_synapse_gradients", add_dots<Real>, "workers"_a, "starts"_a, "inputs"_a, "x"_a, "y"_a,
-               "gradients"_a);
+               "bias"_a.none(), "x"_a, "y"_a, "channels_last"_a);
+    module.def("add_synapse_gradients", add_dots<Real>, "workers"_a, "starts"_a, "inputs"_a, "x"_a, "dy"_a,
+               "margin"_a, "gradients"_a, "channels_last"_a);
 }
 
 }  // namespace

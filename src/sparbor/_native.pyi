@@ -10,6 +10,9 @@ Activation = tuple[str, float, float]
 def kernel_sets() -> list[str]: ...
 def activations() -> list[str]: ...
 def takes_tiles(geometry: list[int]) -> bool: ...
+def turn_into_lanes(
+    workers: tuple[str, int, int], x: Array, margin: tuple[int, int], planes: Array, channels_last: bool
+) -> None: ...
 def sum_synapses(
     workers: tuple[str, int, int],
     starts: Array,
@@ -19,9 +22,17 @@ def sum_synapses(
     bias: Array | None,
     x: Array,
     y: Array,
+    channels_last: bool,
 ) -> None: ...
 def add_synapse_gradients(
-    workers: tuple[str, int, int], starts: Array, inputs: Array, x: Array, y: Array, gradients: Array
+    workers: tuple[str, int, int],
+    starts: Array,
+    inputs: Array,
+    x: Array,
+    dy: Array,
+    margin: tuple[int, int],
+    gradients: Array,
+    channels_last: bool,
 ) -> None: ...
 
 class Model:

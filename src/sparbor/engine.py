@@ -15,6 +15,7 @@ try:
         kernel_sets,
         sum_synapses,
         takes_tiles,
+        turn_into_lanes,
     )
 
     built = True
@@ -34,7 +35,7 @@ except ImportError as error:
 
         __init__ = _missing
 
-    activations = kernel_sets = takes_tiles = sum_synapses = add_synapse_gradients = _missing
+    activations = kernel_sets = takes_tiles = sum_synapses = add_synapse_gradients = turn_into_lanes = _missing
 
 __all__ = [
     "Model",
@@ -45,6 +46,7 @@ __all__ = [
     "kernel_sets",
     "sum_synapses",
     "takes_tiles",
+    "turn_into_lanes",
 ]
 
 

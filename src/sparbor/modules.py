@@ -394,6 +394,11 @@ class PAINeuronModule(Wrapper):
         dropped = 0 if self._compact else self.mask.numel() - self.active_weights()
         return sum(p.numel() for p in parameters_with(plain_layer(self), self.weight_name)) - dropped
 
+    def topology_bytes(self) -> int:
+        """Memory that the mask takes, and what has been made of it."""
+        made = [self.mask, self._multiplier, self._positions, *(self._synapses.tensors() if self._synapses else [])]
+        return sum(each.numel() * each.element_size() for each in made if each is not None)
+
     def active_zeros(self) -> int:
         """Active weights that happen to be zero."""
         return int((self.mask & (self.weight == 0)).sum())

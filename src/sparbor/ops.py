@@ -10,6 +10,7 @@ the kernel set (``SPARBOR_ISA``), not on the number of threads.
 """
 
 import ctypes
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from sparbor import engine
-from sparbor.lanes import from_planes, in_format, is_channels_last, new_planes, to_planes
+from sparbor.lanes import in_format, is_channels_last, new_batch, new_planes
 from sparbor.synapses import Size, Synapses
 
 _TOPOLOGY = "Tensor starts, Tensor inputs, Tensor back_starts, Tensor back_inputs, Tensor positions"
@@ -57,9 +58,11 @@ def _forward(
     reach: list[int],
     channels_last: bool,
 ) -> tuple[Tensor, Tensor]:
-    planes = to_planes(x, padding, channels_last)
-    y = _sum((starts, inputs, None), weights, bias, planes, reach, channels_last)
-    return from_planes(y, len(x), channels_last), planes
+    planes = _in_lanes(x, padding, channels_last)
+    height, width = (size - away for size, away in zip(planes.shape[2:4], reach, strict=True))
+    y = new_batch(x, (len(x), len(starts) - 1, height, width), channels_last)
+    _sum((starts, inputs, None), weights, bias, planes, y, channels_last)
+    return y, planes
 
 
 @torch.library.impl("sparbor::sparse_conv2d_backward", "CPU")
@@ -77,17 +80,33 @@ def _backward(
     channels_last: bool,
     with_dx: bool,
 ) -> tuple[Tensor, Tensor]:
-    (top, left), (height, width) = _margin(padding, reach), dy.shape[2:]
-    slopes = to_planes(dy, [top, left], channels_last)
-    inner = slopes[:, :, top : top + height, left : left + width]
+    margin = _margin(padding, reach)
+    slopes = _in_lanes(dy, margin, channels_last)
     gradients = torch.zeros_like(weights, memory_format=torch.contiguous_format)
     engine.add_synapse_gradients(
-        _workers(), starts.numpy(), inputs.numpy(), planes.numpy(), inner.numpy(), gradients.numpy()
+        _workers(),
+        starts.numpy(),
+        inputs.numpy(),
+        planes.numpy(),
+        slopes.numpy(),
+        margin,
+        gradients.numpy(),
+        channels_last,
     )
     if not with_dx:
         return dy.new_empty(0), gradients
-    dx = _sum((back_starts, back_inputs, positions), weights, None, slopes, reach, channels_last)
-    return from_planes(dx, len(dy), channels_last), gradients
+    height, width = (size - 2 * pad for size, pad in zip(planes.shape[2:4], padding, strict=True))
+    dx = new_batch(dy, (len(dy), len(back_starts) - 1, height, width), channels_last)
+    _sum((back_starts, back_inputs, positions), weights, None, slopes, dx, channels_last)
+    return dx, gradients
+
+
+def _in_lanes(x: Tensor, margin: Sequence[int], channels_last: bool) -> Tensor:
+    planes = new_planes(x, margin, channels_last)
+    engine.turn_into_lanes(
+        _workers(), in_format(x, channels_last).numpy(), (margin[0], margin[1]), planes.numpy(), channels_last
+    )
+    return planes
 
 
 def _sum(
@@ -95,13 +114,11 @@ def _sum(
     weights: Tensor,
     bias: Tensor | None,
     planes: Tensor,
-    reach: list[int],
+    y: Tensor,
     channels_last: bool,
-) -> Tensor:
-    """The sums of the synapses of each row of the topology, as planes."""
+) -> None:
+    """The sums of the synapses of each row of the topology, into the batch ``y``."""
     starts, inputs, positions = topology
-    chunks, _, height, width, lanes = planes.shape
-    y = new_planes(planes, (chunks, len(starts) - 1, height - reach[0], width - reach[1], lanes), channels_last)
     engine.sum_synapses(
         _workers(),
         starts.numpy(),
@@ -111,21 +128,21 @@ def _sum(
         None if bias is None else bias.contiguous().numpy(),
         planes.numpy(),
         y.numpy(),
+        channels_last,
     )
-    return y
 
 
-def _margin(padding: list[int], reach: list[int]) -> list[int]:
+def _margin(padding: list[int], reach: list[int]) -> tuple[int, int]:
     """How much zero padding the gradient of the outputs needs, for that of the inputs to be a sum over it."""
-    return [away - pad for away, pad in zip(reach, padding, strict=True)]
+    return reach[0] - padding[0], reach[1] - padding[1]
 
 
 @torch.library.register_fake("sparbor::sparse_conv2d")  # type: ignore[untyped-decorator]
 def _forward_shapes(x: Tensor, weights: Tensor, bias: Tensor | None, starts: Tensor, *rest: Any) -> Any:
     padding, reach, channels_last = rest[-3:]
     height, width = (size + 2 * pad - away for size, pad, away in zip(x.shape[2:], padding, reach, strict=True))
-    y = x.new_empty(x.shape[0], starts.shape[0] - 1, height, width)
-    return in_format(y, channels_last), torch.empty_like(to_planes(x, padding, channels_last))
+    y = new_batch(x, (x.shape[0], starts.shape[0] - 1, height, width), channels_last)
+    return y, new_planes(x, padding, channels_last)
 
 
 @torch.library.register_fake("sparbor::sparse_conv2d_backward")  # type: ignore[untyped-decorator]
@@ -133,7 +150,7 @@ def _backward_shapes(dy: Tensor, planes: Tensor, weights: Tensor, *rest: Any) ->
     padding, _, channels_last, with_dx = rest[-4:]
     back_starts = rest[2]
     height, width = (size - 2 * pad for size, pad in zip(planes.shape[2:4], padding, strict=True))
-    dx = in_format(dy.new_empty(dy.shape[0], back_starts.shape[0] - 1, height, width), channels_last)
+    dx = new_batch(dy, (dy.shape[0], back_starts.shape[0] - 1, height, width), channels_last)
     return dx if with_dx else dy.new_empty(0), torch.empty_like(weights)
 
 

@@ -67,6 +67,10 @@ class Synapses:
                 self._lists[size] = self._make_lists(size)
         return self._lists[size]
 
+    def tensors(self) -> list[Tensor]:
+        """All that has been made of the mask."""
+        return [tensor for lists in self._lists.values() for tensor in vars(lists).values()]
+
     def _make_lists(self, size: Size) -> Lists:
         window, (reach_h, reach_w) = self.window, self.window.reach
         outputs, fan_in = self._mask.shape[:2]
