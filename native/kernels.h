@@ -249,16 +249,16 @@ struct SynapseRows {
 };
 
 // y[r] = bias[r] + the sum over the synapses k of row r of weight k times x[inputs[k]], each a row of `columns`
-// numbers, whole lane groups. Strides are in numbers.
+// numbers, whole lane groups; and the same for further pixels. Strides are in numbers.
 template <class Real>
 struct SumOf {
     const Real* weights;
     const Real* bias;  // else null
     const Real* x;
-    size_t x_stride;
+    size_t x_stride, x_pixel;
     Real* y;
-    size_t y_stride;
-    size_t columns;
+    size_t y_stride, y_pixel;
+    size_t columns, pixels;
 };
 
 // To the gradient of each synapse k of row r is added the dot product of x[inputs[k]] and y[r]: of `columns` numbers,

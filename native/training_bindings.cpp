@@ -54,15 +54,19 @@ SynapseRows as_rows(const Vector<const int32_t>& starts, const Vector<const int3
             positions ? unsigned_data(positions->data()) : nullptr};
 }
 
+// Of one pixel, both formats are the same: that which has fewer lines is faster.
+bool by_pixels(size_t height, size_t width, bool channels_last) { return channels_last || height * width == 1; }
+
 template <class Number>
 Batch<Number> as_batch(const Images<Number>& images, bool channels_last) {
-    return {images.data(), images.shape(0), images.shape(1), images.shape(2), images.shape(3), channels_last};
+    return {images.data(), images.shape(0), images.shape(1), images.shape(2), images.shape(3),
+            by_pixels(images.shape(2), images.shape(3), channels_last)};
 }
 
 template <class Number>
 Lanes<Number> as_lanes(const Planes<Number>& planes, bool channels_last) {
     return {planes.data(),   planes.shape(0), planes.shape(1), planes.shape(2),
-            planes.shape(3), planes.shape(4), channels_last};
+            planes.shape(3), planes.shape(4), by_pixels(planes.shape(2), planes.shape(3), channels_last)};
 }
 
 template <class Real>

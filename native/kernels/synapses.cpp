@@ -1,5 +1,8 @@
 // Training's kernels, for weights that are kept one by one: a synapse is one multiply-add of its weight and a row of
 // numbers, a lane for each item of the batch. Plain loops over vectors, compiled once for each kernel set.
+#include <type_traits>
+#include <utility>
+
 #include "vectors.h"
 
 namespace sparbor::SPARBOR_KERNELS {
@@ -25,65 +28,133 @@ ALWAYS_INLINE VectorOf<Real> at(const Real* where, size_t vector) {
     return *reinterpret_cast<const VectorOf<Real>*>(where + vector * Lanes<Real>::count);
 }
 
-// One row's sums over `block` vectors of columns, in registers.
-template <size_t block, class Real>
-ALWAYS_INLINE void sum_row(const SynapseRows& rows, const SumOf<Real>& job, size_t row, size_t column) {
-    VectorOf<Real> sums[block];
+// One row's sums over some vectors of columns of some pixels, in registers.
+template <size_t vectors, size_t pixels, class Real>
+ALWAYS_INLINE void sum_row(const SynapseRows& rows, const SumOf<Real>& job, size_t row, size_t offset_x, size_t offset_y) {
+    VectorOf<Real> sums[pixels][vectors];
     const Real bias = job.bias ? job.bias[row] : 0;
-    UNROLL for (size_t i = 0; i < block; i++) sums[i] = bias - VectorOf<Real>{};
+    UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
+        UNROLL for (size_t i = 0; i < vectors; i++) sums[pixel][i] = bias - VectorOf<Real>{};
     for (uint32_t k = rows.starts[row]; k < rows.starts[row + 1]; k++) {
         const Real weight = job.weights[rows.positions ? rows.positions[k] : k];
-        const Real* x = job.x + rows.inputs[k] * job.x_stride + column;
-        UNROLL for (size_t i = 0; i < block; i++) sums[i] += weight * at(x, i);
+        const Real* x = job.x + rows.inputs[k] * job.x_stride + offset_x;
+        UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
+            UNROLL for (size_t i = 0; i < vectors; i++) sums[pixel][i] += weight * at(x + pixel * job.x_pixel, i);
     }
-    UNROLL for (size_t i = 0; i < block; i++) at(job.y + row * job.y_stride + column, i) = sums[i];
+    Real* y = job.y + row * job.y_stride + offset_y;
+    UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
+        UNROLL for (size_t i = 0; i < vectors; i++) at(y + pixel * job.y_pixel, i) = sums[pixel][i];
 }
 
-template <size_t block, class Real>
-void sum_blocks(const SynapseRows& rows, const SumOf<Real>& job, size_t first, size_t last, size_t& column) {
-    constexpr size_t width = block * Lanes<Real>::count;
+constexpr size_t most_sums = 8;  // that registers are left for, beside what is added
+
+// Pixels of few vectors, several at a time.
+template <size_t vectors, class Real>
+void sum_pixels(const SynapseRows& rows, const SumOf<Real>& job, size_t first, size_t last) {
+    constexpr size_t together = most_sums / vectors;
+    size_t pixel = 0;
+    for (; pixel + together <= job.pixels; pixel += together)
+        for (size_t row = first; row < last; row++)
+            sum_row<vectors, together>(rows, job, row, pixel * job.x_pixel, pixel * job.y_pixel);
+    for (; pixel < job.pixels; pixel++)
+        for (size_t row = first; row < last; row++)
+            sum_row<vectors, 1>(rows, job, row, pixel * job.x_pixel, pixel * job.y_pixel);
+}
+
+template <size_t vectors, class Real>
+void sum_columns(const SynapseRows& rows, const SumOf<Real>& job, size_t pixel, size_t first, size_t last,
+                 size_t& column) {
+    constexpr size_t width = vectors * Lanes<Real>::count;
     for (; column + width <= job.columns; column += width)
-        for (size_t row = first; row < last; row++) sum_row<block>(rows, job, row, column);
+        for (size_t row = first; row < last; row++)
+            sum_row<vectors, 1>(rows, job, row, pixel * job.x_pixel + column, pixel * job.y_pixel + column);
 }
 
 template <class Real>
 void sum(const SynapseRows& rows, const SumOf<Real>& job, size_t first, size_t last) {
-    size_t column = 0;
-    sum_blocks<8>(rows, job, first, last, column);
-    sum_blocks<4>(rows, job, first, last, column);
-    sum_blocks<2>(rows, job, first, last, column);
-    sum_blocks<1>(rows, job, first, last, column);
-}
-
-template <class Real>
-ALWAYS_INLINE Real total(VectorOf<Real> sums) {
-    Real halves[Lanes<Real>::count];
-    std::memcpy(halves, &sums, sizeof halves);
-    UNROLL for (size_t half = Lanes<Real>::count / 2; half > 0; half /= 2)
-        UNROLL for (size_t i = 0; i < half; i++) halves[i] += halves[i + half];
-    return halves[0];
-}
-
-// Over several chains of additions, to hide their latency.
-template <class Real>
-ALWAYS_INLINE Real dot(const DotsOf<Real>& job, const Real* x, const Real* y) {
-    constexpr size_t chains = 4;
-    const size_t vectors = job.columns / Lanes<Real>::count;
-    VectorOf<Real> sums[chains]{};
-    for (size_t pixel = 0; pixel < job.pixels; pixel++, x += job.x_pixel, y += job.y_pixel) {
-        size_t i = 0;
-        for (; i + chains <= vectors; i += chains)
-            UNROLL for (size_t chain = 0; chain < chains; chain++) sums[chain] += at(x, i + chain) * at(y, i + chain);
-        for (; i < vectors; i++) sums[0] += at(x, i) * at(y, i);
+    switch (job.columns / Lanes<Real>::count) {
+        case 1: return sum_pixels<1>(rows, job, first, last);
+        case 2: return sum_pixels<2>(rows, job, first, last);
+        case 4: return sum_pixels<4>(rows, job, first, last);
     }
-    return total<Real>((sums[0] + sums[1]) + (sums[2] + sums[3]));
+    for (size_t pixel = 0; pixel < job.pixels; pixel++) {
+        size_t column = 0;
+        sum_columns<8>(rows, job, pixel, first, last, column);
+        sum_columns<4>(rows, job, pixel, first, last, column);
+        sum_columns<2>(rows, job, pixel, first, last, column);
+        sum_columns<1>(rows, job, pixel, first, last, column);
+    }
+}
+
+// Lanes from the upper half of so many are added to those of the lower half, until one is left.
+template <size_t half, class Real, size_t... lane>
+ALWAYS_INLINE VectorOf<Real> folded(VectorOf<Real> sums, std::index_sequence<lane...>) {
+    using Index = std::conditional_t<sizeof(Real) == 4, int32_t, int64_t>;
+    typedef Index Order __attribute__((vector_size(vector_bytes)));
+    return sums + __builtin_shuffle(sums, Order{static_cast<Index>(lane ^ half)...});
+}
+
+template <class Real, size_t half = Lanes<Real>::count / 2>
+ALWAYS_INLINE Real total(VectorOf<Real> sums) {
+    if constexpr (half == 0) return sums[0];
+    else return total<Real, half / 2>(folded<half, Real>(sums, std::make_index_sequence<Lanes<Real>::count>()));
+}
+
+// Some vectors of columns of some pixels: one row's stay in registers while its synapses pass.
+template <size_t vectors, size_t pixels, class Real>
+ALWAYS_INLINE void add_row_dots(const SynapseRows& rows, const DotsOf<Real>& job, size_t row, size_t offset_x,
+                                size_t offset_y) {
+    constexpr size_t chains = vectors * pixels < 4 ? vectors * pixels : 4;  // of additions, to hide their latency
+    VectorOf<Real> y[pixels][vectors];
+    UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
+        UNROLL for (size_t i = 0; i < vectors; i++)
+            y[pixel][i] = at(job.y + row * job.y_stride + offset_y + pixel * job.y_pixel, i);
+    for (uint32_t k = rows.starts[row]; k < rows.starts[row + 1]; k++) {
+        const Real* x = job.x + rows.inputs[k] * job.x_stride + offset_x;
+        VectorOf<Real> sums[chains]{};
+        UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
+            UNROLL for (size_t i = 0; i < vectors; i++)
+                sums[(pixel * vectors + i) % chains] += y[pixel][i] * at(x + pixel * job.x_pixel, i);
+        UNROLL for (size_t chain = 1; chain < chains; chain++) sums[0] += sums[chain];
+        job.gradients[k] += total<Real>(sums[0]);
+    }
+}
+
+template <size_t vectors, class Real>
+void dot_pixels(const SynapseRows& rows, const DotsOf<Real>& job, size_t first, size_t last) {
+    constexpr size_t together = most_sums / vectors;
+    size_t pixel = 0;
+    for (; pixel + together <= job.pixels; pixel += together)
+        for (size_t row = first; row < last; row++)
+            add_row_dots<vectors, together>(rows, job, row, pixel * job.x_pixel, pixel * job.y_pixel);
+    for (; pixel < job.pixels; pixel++)
+        for (size_t row = first; row < last; row++)
+            add_row_dots<vectors, 1>(rows, job, row, pixel * job.x_pixel, pixel * job.y_pixel);
+}
+
+template <size_t vectors, class Real>
+void dot_columns(const SynapseRows& rows, const DotsOf<Real>& job, size_t pixel, size_t first, size_t last,
+                 size_t& column) {
+    constexpr size_t width = vectors * Lanes<Real>::count;
+    for (; column + width <= job.columns; column += width)
+        for (size_t row = first; row < last; row++)
+            add_row_dots<vectors, 1>(rows, job, row, pixel * job.x_pixel + column, pixel * job.y_pixel + column);
 }
 
 template <class Real>
 void add_dots(const SynapseRows& rows, const DotsOf<Real>& job, size_t first, size_t last) {
-    for (size_t row = first; row < last; row++)
-        for (uint32_t k = rows.starts[row]; k < rows.starts[row + 1]; k++)
-            job.gradients[k] += dot(job, job.x + rows.inputs[k] * job.x_stride, job.y + row * job.y_stride);
+    switch (job.columns / Lanes<Real>::count) {
+        case 1: return dot_pixels<1>(rows, job, first, last);
+        case 2: return dot_pixels<2>(rows, job, first, last);
+        case 4: return dot_pixels<4>(rows, job, first, last);
+    }
+    for (size_t pixel = 0; pixel < job.pixels; pixel++) {
+        size_t column = 0;
+        dot_columns<8>(rows, job, pixel, first, last, column);
+        dot_columns<4>(rows, job, pixel, first, last, column);
+        dot_columns<2>(rows, job, pixel, first, last, column);
+        dot_columns<1>(rows, job, pixel, first, last, column);
+    }
 }
 
 }  // namespace

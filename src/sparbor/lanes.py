@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 _TILE = 16  # a kernel's
-_MOST_LANES = 128
-_MOST_LANES_OF_LINE = 32  # where the pixels of a line follow each other they are lanes as well
+_MOST_LANES_OF_VECTOR, _MOST_LANES_OF_PLANE = 128, 32
 
 
 def is_channels_last(x: Tensor) -> bool:
@@ -28,7 +27,7 @@ def in_format(x: Tensor, channels_last: bool) -> Tensor:
 def new_planes(x: Tensor, margin: Sequence[int], channels_last: bool) -> Tensor:
     """Planes for the batch with so many pixels above and below, left and right of it."""
     batch, channels, height, width = x.shape
-    most = _MOST_LANES if channels_last or height == width == 1 else _MOST_LANES_OF_LINE
+    most = _MOST_LANES_OF_VECTOR if height == width == 1 else _MOST_LANES_OF_PLANE
     chunks = max(1, -(-batch // most))
     lanes = -(-max(1, batch) // chunks // _TILE) * _TILE
     height, width = height + 2 * margin[0], width + 2 * margin[1]
