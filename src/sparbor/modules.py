@@ -12,6 +12,7 @@ from sparbor.layers import is_transposed, parameters_with, row_blocks, weight_na
 from sparbor.matrix import from_matrix, outputs_first, to_matrix
 from sparbor.pattern import Pattern, Slots
 from sparbor.rewire import magnitude_mask
+from sparbor.shards import all_true, held, held_part, is_sharded, whole
 from sparbor.wrapping import Wrapper, plain_layer, refuse_other_state, wrappers
 
 Mode = Literal["n", "d"]
@@ -89,10 +90,10 @@ class PAINeuronModule(Wrapper):
             raise ArgumentError(f"layer {name!r} ({type(layer).__name__}) cannot become dendritic: {refusal}")
         self.weight_name = weight_name or weight_names(layer)[0]
         weight = getattr(main_module, self.weight_name)
-        self.register_buffer("mask", torch.ones_like(weight, dtype=torch.bool))
+        self.register_buffer("mask", all_true(weight))
         self.register_buffer("dendrite_mode", torch.zeros((), dtype=torch.bool, device=weight.device))
         self.dendrites: Any = None  # the Dendrites that a perforator lets grow here
-        outputs, fan_in = to_matrix(weight, getattr(layer, "groups", 1), is_transposed(layer)).shape
+        outputs, fan_in = to_matrix(self.mask, getattr(layer, "groups", 1), is_transposed(layer)).shape
         self.register_buffer("neuron_order", torch.arange(outputs, device=weight.device))
         self.register_buffer("input_order", torch.arange(fan_in, device=weight.device))
         self.main_module = main_module  # not before the buffers: its own of these names would count as theirs
@@ -153,7 +154,7 @@ class PAINeuronModule(Wrapper):
             self._gradient_hook.remove()
             self._gradient_hook = None
         with torch.no_grad():
-            self.weight.masked_fill_(~self.mask, 0)
+            self._drop(~self.mask)
         inner = self.main_module
         layer = inner.unwrap() if isinstance(inner, PAINeuronModule) else inner
         grown: nn.Module = layer if self.dendrites is None else self.dendrites.unwrap(layer)
@@ -191,11 +192,11 @@ class PAINeuronModule(Wrapper):
         mask = mask.to(self.mask.device)
         changed = mask != self.mask
         # Before the mask is overwritten: weights that nobody kept at zero must not come back with what they gathered.
-        self.weight.masked_fill_(~self.mask, 0)
+        self._drop(~self.mask)
         self.mask.copy_(mask)
         self.dendrite_mode.fill_(mode == "d")
         self._multiplier = None
-        self.weight.masked_fill_(~mask, 0)  # not multiplied: that leaves NaN where a dropped weight is infinite
+        self._drop(~mask)
         if self._keeper is not None:
             self._keeper.mask_changed(self, changed)
 
@@ -203,12 +204,19 @@ class PAINeuronModule(Wrapper):
     def apply_mask(self) -> None:
         """Set every dropped weight to zero."""
         if self.dendrite_mode:
-            self.weight.mul_(self.multiplier())
+            held(self.weight).mul_(self.multiplier())
+
+    def _drop(self, dropped: Tensor) -> None:
+        # Not multiplied: that leaves NaN where a dropped weight is infinite.
+        held(self.weight).masked_fill_(held_part(dropped, self.weight), 0)
 
     def _hook_gradient(self) -> None:
         # In the forward pass alone the mask would be too late: attention, for one, reads `out_proj.weight` itself.
         if self._gradient_hook is None and self.weight.requires_grad:
-            hook = self.weight.register_hook(self._mask_gradient)  # type: ignore[no-untyped-call]
+            if is_sharded(self.weight):  # a shard is no part of the graph: its gradient is put there
+                hook = self.weight.register_post_accumulate_grad_hook(self._mask_shard_of_gradient)
+            else:
+                hook = self.weight.register_hook(self._mask_gradient)  # type: ignore[no-untyped-call]
             self._gradient_hook = cast(RemovableHandle, hook)
 
     def _hook_forward(self) -> None:
@@ -232,12 +240,19 @@ class PAINeuronModule(Wrapper):
             self._keeper.gradient_came(self, gradient)
         return gradient * self.multiplier()
 
+    @torch.no_grad()
+    def _mask_shard_of_gradient(self, weight: Tensor) -> None:
+        if self.mode == "d" and weight.grad is not None:
+            if self._keeper is not None:
+                self._keeper.gradient_came(self, weight.grad)
+            held(weight.grad).mul_(self.multiplier())
+
     def multiplier(self) -> Tensor:
-        """The mask as numbers of the weight's type: to multiply by a bool mask takes five times as long."""
+        """The mask as numbers of the weight's type, where this rank holds it; a bool mask takes five times as long."""
         weight = self.weight
         cached = self._multiplier
         if cached is None or cached.device != weight.device or cached.dtype != weight.dtype:
-            cached = self._multiplier = self.mask.to(weight.dtype)
+            cached = self._multiplier = held_part(self.mask, weight).to(weight.dtype)
         return cached
 
     @property
@@ -279,7 +294,7 @@ class PAINeuronModule(Wrapper):
 
     def weight_matrix(self) -> Tensor:
         """The weight as patterns see it, ``(outputs, fan_in)``."""
-        return self.to_matrix(self.weight.detach())
+        return self.to_matrix(whole(self.weight.detach()))
 
     @property
     def _transposed(self) -> bool:
@@ -296,7 +311,7 @@ class PAINeuronModule(Wrapper):
 
     def active_zeros(self) -> int:
         """Active weights that happen to be zero."""
-        return int((self.mask & (self.weight == 0)).sum())
+        return int((self.mask & (whole(self.weight.detach()) == 0)).sum())
 
     def get_sparsity(self) -> float:
         """The share of weights that are dropped."""

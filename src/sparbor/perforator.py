@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from statistics import mean
 from typing import Any
 
 import torch
@@ -12,19 +13,22 @@ from sparbor.allocation import plan_growth
 from sparbor.chains import Chains, chains
 from sparbor.dendrites import Dendrites
 from sparbor.division import Division
-from sparbor.errors import ArgumentError, StateError
+from sparbor.errors import ArgumentError, StateError, TrainingError
 from sparbor.grower import Grower, GrowthEvent
 from sparbor.layers import name_of_weight
 from sparbor.longer_steps import LongerSteps
 from sparbor.modules import Mode, PAINeuronModule
 from sparbor.pattern import Slots
 from sparbor.plateau import checked_score
+from sparbor.ranks import fingerprint, is_distributed, send_from_rank_zero, together, values_of_all, world_size
 from sparbor.recipe import Recipe
 from sparbor.regroup import regroup
 from sparbor.resuming import STATE_VERSION, check_same_run
 from sparbor.rewire import Topology, reset_state, rewire
+from sparbor.scaling import check_runnable, facts_of, module_within
+from sparbor.shards import is_sharded, whole
 from sparbor.survey import Finding, plain_name, survey, table
-from sparbor.trained_layer import TrainedLayer
+from sparbor.trained_layer import TrainedLayer, average_gradients
 from sparbor.wrapping import places, refuse_other_state, replace_part, wrappers
 
 logger = logging.getLogger("sparbor")
@@ -40,13 +44,15 @@ def perforate(
     their identity. ``print(perforator)`` shows what was wrapped, what was not, and why.
 
     Args:
-        model: any module with Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d or MultiheadAttention layers.
+        model: any module with Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d or MultiheadAttention layers; in
+            ``DistributedDataParallel`` or sharded by ``fully_shard``, if every rank calls this.
         optimizer: any ``torch.optim.Optimizer`` that holds the model's parameters.
         recipe: how sparse, and how it gets there; ``Recipe()`` if ``None``.
         total_steps: how many optimizer steps the run will take; later steps keep the last masks.
 
     Raises:
-        ArgumentError: nothing can be wrapped, the optimizer holds other parameters, the model is perforated already.
+        ArgumentError: nothing can be wrapped, the optimizer holds other parameters, the model is perforated already,
+            or ranks that train together differ in what they pass.
 
     >>> import torch, sparbor
     >>> model = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 16))
@@ -59,12 +65,6 @@ def perforate(
     >>> round(perforator.density(), 2)
     0.1
     """
-    if not isinstance(model, nn.Module):
-        raise ArgumentError(f"model is a {type(model).__name__}: must be a torch.nn.Module")
-    if not isinstance(optimizer, Optimizer):
-        raise ArgumentError(f"optimizer is a {type(optimizer).__name__}: must be a torch.optim.Optimizer")
-    if recipe is not None and not isinstance(recipe, Recipe):
-        raise ArgumentError(f"recipe is a {type(recipe).__name__}: must be a sparbor.Recipe, or None for the defaults")
     return Perforator(model, optimizer, Recipe() if recipe is None else recipe, total_steps)
 
 
@@ -72,7 +72,7 @@ class Perforator:
     """Runs a recipe on a model; made by :func:`perforate`.
 
     Attributes:
-        model, optimizer, recipe, total_steps: as given.
+        model, optimizer, recipe, total_steps: as given; of a ``DistributedDataParallel`` the model within it.
         steps: optimizer steps done so far; steps that a ``GradScaler`` skipped do not count.
         findings: every layer with parameters: taken or not, and why.
         modules: the wrapped layers by name.
@@ -82,14 +82,19 @@ class Perforator:
 
     def __init__(self, model: nn.Module, optimizer: Optimizer, recipe: Recipe, total_steps: int) -> None:
         self.recipe = recipe
-        self.timeline = recipe.timeline(total_steps)
-        found = survey(model, optimizer, recipe)
-        self._division = Division(model, recipe, found)
-        taken, growing = [finding for finding in found if finding.taken], list[Finding]()
-        if recipe.growth is not None:
-            growing = plan_growth(model, optimizer, recipe, recipe.growth, taken)
-            recipe.growth.check_fits(total_steps, self._settled)
-        self.findings = found + growing
+        with together(ArgumentError, "let every rank train the same model with the same recipe") as facts:
+            _check_types(model, optimizer, recipe)
+            self._sharded = check_runnable(model, recipe)
+            model = module_within(model)
+            self.timeline = recipe.timeline(total_steps)
+            found = survey(model, optimizer, recipe)
+            self._division = Division(model, recipe, found)
+            taken, growing = [finding for finding in found if finding.taken], list[Finding]()
+            if recipe.growth is not None:
+                growing = plan_growth(model, optimizer, recipe, recipe.growth, taken)
+                recipe.growth.check_fits(total_steps, self._settled)
+            self.findings = found + growing
+            facts |= facts_of(recipe, total_steps, optimizer, self.findings)
         self.model = model
         self.optimizer = optimizer
         self.total_steps = total_steps
@@ -146,12 +151,18 @@ class Perforator:
         """Tell of a validation score, the higher the better, between two steps: growth on plateaus goes by it.
 
         A generation of dendrites that is on trial is kept or rolled back here. A recipe without growth needs no scores.
+        Ranks that train together all call this; the mean of their scores counts.
 
         Raises:
             ArgumentError: the score is no finite number, or scores come too rarely for a plateau to be seen.
         """
-        score = checked_score(score)
-        if self._grower is not None and self._grower.validate(score, self.steps):
+        if self._grower is None:
+            checked_score(score)
+            return
+        with together(ArgumentError, "validate after the same steps on every rank") as facts:
+            score = checked_score(score)
+            facts["steps"] = self.steps
+        if self._grower.validate(mean(values_of_all(score)), self.steps):
             self._end_trial()
 
     def cost(self) -> float:
@@ -186,6 +197,7 @@ class Perforator:
             "version": STATE_VERSION,
             "recipe": self.recipe.to_dict(),
             "total_steps": self.total_steps,
+            "world_size": world_size(),
             "steps": self.steps,
             "generator": self._generator.get_state(),
             "layers": {plain_name(layer.name): list(layer.module.mask.shape) for layer in self._wrapped},
@@ -193,7 +205,15 @@ class Perforator:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken; a state of another model, recipe or version is refused."""
+        """Go on where :meth:`state_dict` was taken; one of another model, recipe, world size or version is refused.
+
+        What one rank refuses all refuse, and ranks that would go on from different states.
+        """
+        with together(StateError, "load the same checkpoint on every rank") as facts:
+            self._take_over(state)
+            facts |= self._position()
+
+    def _take_over(self, state: dict[str, Any]) -> None:
         check_same_run(state, self.state_dict())
         steps, generator = state.get("steps"), state.get("generator")
         if not isinstance(steps, int) or steps < 0 or not isinstance(generator, Tensor):
@@ -275,6 +295,8 @@ class Perforator:
         if not self._stepping:  # a subclass' step that called super().step(), which was counted: torch hooks both
             return
         self._stepping = False
+        if self._topology_changes_by_gradient():
+            average_gradients(self._layers)
         self.steps += 1
         self._follow_schedule()
 
@@ -291,8 +313,22 @@ class Perforator:
         elif not (self._grower and self._grower.grown_at == self.steps):
             return
         self._forget_gradients()
+        with together(TrainingError, "start every rank from the same weights and give it the same optimizer") as facts:
+            facts |= self._position()
+
+    def _position(self) -> dict[str, Any]:
+        """Where every rank must be; nothing where there is but one, since it takes a while to find out."""
+        if not is_distributed():
+            return {}
+        chosen = [(layer.module.mask, layer.module.neuron_order, layer.module.input_order) for layer in self._layers]
+        return {
+            "steps": self.steps,
+            f"the masks' fingerprint after step {self.steps}": fingerprint(each for three in chosen for each in three),
+            "the random generator's fingerprint": fingerprint([self._generator.get_state()]),
+        }
 
     def _rewire_all(self) -> None:
+        self._refuse_sharded_since()
         # While dendrites learn alone nothing else is exchanged: what is new could not learn.
         cascading = self._grower is not None and self._grower.cascading
         drop = 0.0 if cascading else self.timeline.drop(self.steps)
@@ -303,6 +339,8 @@ class Perforator:
 
     def _rewire(self, members: Sequence[int], layers: list[Topology], budget: int, drop: float) -> None:
         masks = rewire(layers, self.recipe.pattern, budget, drop)
+        if self._sharded:
+            send_from_rank_zero(masks)
         for index, mask in zip(members, masks, strict=True):
             module = self._layers[index].module
             module.set_mask(module.from_matrix(mask), "d")
@@ -337,11 +375,28 @@ class Perforator:
         module = layer.module
         if self.recipe.method == "set" and module.weight.requires_grad:
             return torch.rand(module.mask.shape, generator=self._generator).to(module.mask.device)
-        return layer.dense_gradient
+        return None if layer.dense_gradient is None else whole(layer.dense_gradient)
+
+    def _refuse_sharded_since(self) -> None:
+        for layer in self._layers:
+            if is_sharded(layer.module.weight) and not self._sharded:
+                raise StateError(
+                    f"layer {layer.name!r} has been sharded since sparbor.perforate(): call fully_shard first, make the"
+                    " optimizer of what it leaves, and then call sparbor.perforate()"
+                )
 
     def _forget_gradients(self) -> None:
         for layer in self._layers:
-            layer.dense_gradient = None
+            layer.forget_gradient()
+
+
+def _check_types(model: object, optimizer: object, recipe: object) -> None:
+    if not isinstance(model, nn.Module):
+        raise ArgumentError(f"model is a {type(model).__name__}: must be a torch.nn.Module")
+    if not isinstance(optimizer, Optimizer):
+        raise ArgumentError(f"optimizer is a {type(optimizer).__name__}: must be a torch.optim.Optimizer")
+    if not isinstance(recipe, Recipe):
+        raise ArgumentError(f"recipe is a {type(recipe).__name__}: must be a sparbor.Recipe, or None for the defaults")
 
 
 def _named_dendritic(model: nn.Module) -> dict[str, PAINeuronModule]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from sparbor.pattern import Pattern, Slots, Units, select, slot_counts
+from sparbor.shards import held, held_part
 
 KEPT = float("inf")
 LAST_RESORT = -1.0  # below every score, which is a magnitude
@@ -109,7 +110,7 @@ def reset_state(optimizer: Optimizer, parameter: Tensor, changed: Tensor) -> Non
     group = next(group for group in optimizer.param_groups if any(p is parameter for p in group["params"]))
     for name, value in optimizer.state.get(parameter, {}).items():
         if isinstance(value, Tensor) and value.shape == parameter.shape:
-            value.masked_fill_(changed, _initial_value(optimizer, group, name))
+            held(value).masked_fill_(held_part(changed, value), _initial_value(optimizer, group, name))
 
 
 def _initial_value(optimizer: Optimizer, group: dict[str, object], name: str) -> float:
