@@ -1,8 +1,4 @@
-"""Several ranks train as one process does at the same global batch, with the same masks on every rank.
-
-All in double precision: gradients that are summed in another order differ by parts in 10^16, which Adam does not make
-larger than the tolerance here, and which exchanges two weights in a ranking about once in 10^8 of them.
-"""
+"""Several ranks train as one process does at the same global batch, with the same masks on every rank."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,124 +6,52 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-from torch.distributed.fsdp import fully_shard
+from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 import sparbor
-from sparbor import NM, Recipe, Schedule, Slots, Unstructured
-from sparbor.perforator import Perforator
+from sparbor import NM, Growth, Recipe, Unstructured
 from tests.rank_processes import on_ranks, results
+from tests.scaled_training import (
+    BATCH,
+    RECIPE,
+    STEPS,
+    Residual,
+    adamw,
+    alone,
+    assert_equal_training,
+    batch,
+    convolutional,
+    network,
+    sgd,
+    shard,
+    train,
+    whole_state,
+)
 
-torch.set_num_threads(1)
-
-STEPS = 16
-BATCH = 8
-TOLERANCE = {"rtol": 1e-9, "atol": 1e-11}
-RECIPE = Recipe(sparsity=0.8, schedule=Schedule(warmup=0.2, ramp_end=0.5, interval=2, drop_fraction=0.3))
-
-
-class Residual(nn.Module):
-    """Layers whose neurons have to stay in order; 40 neurons, so that shards end within groups of 16."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc1, self.fc2, self.fc3 = nn.Linear(24, 40), nn.Linear(40, 40), nn.Linear(40, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The class scores."""
-        hidden = torch.tanh(self.fc1(x))
-        scores: Tensor = self.fc3(hidden + torch.tanh(self.fc2(hidden)))
-        return scores
-
-
-def convolutional() -> nn.Module:
-    """A network whose neurons are regrouped."""
-    return nn.Sequential(
-        *(nn.Unflatten(1, (3, 8)), nn.Conv1d(3, 32, 3, padding=1), nn.Tanh(), nn.Flatten()),
-        *(nn.Linear(32 * 8, 32), nn.Tanh(), nn.Linear(32, 10)),
-    )
-
-
-def network(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return make().double()
-
-
-def batch(number: int) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(number)
-    return (
-        torch.randn(BATCH, 24, generator=generator, dtype=torch.float64),
-        torch.randint(10, (BATCH,), generator=generator),
-    )
-
-
-def sgd(model: nn.Module) -> Optimizer:
-    return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-
-
-def adamw(model: nn.Module) -> Optimizer:
-    return torch.optim.AdamW(model.parameters(), lr=0.01)
-
-
-def train(model: nn.Module, optimizer: Optimizer, rank: int = 0, ranks: int = 1, first: int = 0) -> None:
-    """Each rank takes its part of every batch."""
-    for number in range(first, STEPS):
-        x, y = batch(number)
-        F.cross_entropy(model(x[rank::ranks]), y[rank::ranks]).backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-
-
-def whole_state(model: nn.Module) -> dict[str, Tensor]:
-    """The model's state with the names and values that it has in one process."""
-    state = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True))
-    return {name: value.clone() for name, value in state.items()}
-
-
-def shard(model: nn.Module) -> nn.Module:
-    """One unit for a layer within the model and one for all others."""
-    fully_shard(model.get_submodule("fc2"))
-    return fully_shard(model)
-
-
-def alone(make: Callable[[], nn.Module], optimizing: Callable[..., Optimizer], recipe: Recipe) -> dict[str, Tensor]:
-    """What one process comes to."""
-    model = network(make)
-    optimizer = optimizing(model)
-    sparbor.perforate(model, optimizer, recipe, total_steps=STEPS)
-    train(model, optimizer)
-    return dict(model.state_dict())
-
-
-def assert_equal_training(states: list[dict[str, Tensor]], expected: dict[str, Tensor]) -> None:
-    """Ranks are equal to the last bit; with one process masks and orders are equal, and weights but for rounding."""
-    for state in states:
-        assert list(state) == list(expected)
-        for name, value in expected.items():
-            torch.testing.assert_close(state[name], value, **(TOLERANCE if value.is_floating_point() else {}))
-            assert torch.equal(state[name], states[0][name]), name
+Optimizing = Callable[[nn.Module], Optimizer]
+GROWING = Recipe(sparsity=0.8, schedule=RECIPE.schedule, growth=Growth(at=(0.3,)))
 
 
 # DistributedDataParallel.
 
 
-def replicated(rank: int, ranks: int, recipe: Recipe, optimizing: Callable[..., Optimizer], perforate_first: bool) -> Any:
-    model = network(convolutional, seed=rank)  # wrapping sends rank 0's
-    if perforate_first:
-        optimizer = optimizing(model)
-        sparbor.perforate(model, optimizer, recipe, total_steps=STEPS)
-        wrapped = DistributedDataParallel(model)
-    else:
-        wrapped = DistributedDataParallel(model)
-        optimizer = optimizing(wrapped)
-        sparbor.perforate(wrapped, optimizer, recipe, total_steps=STEPS)
-    train(wrapped, optimizer, rank, ranks)
+def replicated(rank: int, ranks: int, recipe: Recipe, optimizing: Optimizing, perforate_first: bool) -> Any:
+    model = network(convolutional, seed=rank)  # DistributedDataParallel sends rank 0's
+    wrapped = None if perforate_first else DistributedDataParallel(model)
+    optimizer = optimizing(model)
+    perforator = sparbor.perforate(wrapped or model, optimizer, recipe, total_steps=STEPS)
+    assert perforator.model is model
+    train(
+        wrapped or DistributedDataParallel(model, find_unused_parameters=recipe.growth is not None),
+        optimizer,
+        rank,
+        ranks,
+    )
     return dict(model.state_dict())
 
 
@@ -137,12 +61,13 @@ def replicated(rank: int, ranks: int, recipe: Recipe, optimizing: Callable[..., 
         (2, RECIPE, sgd, True),
         (2, RECIPE, adamw, False),
         (2, Recipe(sparsity=0.8, method="set", pattern=Unstructured(), schedule=RECIPE.schedule), sgd, False),
+        (2, GROWING, sgd, True),
         (4, RECIPE, adamw, False),
     ],
-    ids=["perforated-first", "wrapped-first", "set", "four-ranks"],
+    ids=["perforated-first", "wrapped-first", "set", "growing", "four-ranks"],
 )
 def test_ddp_trains_as_one_process_does(
-    ranks: int, recipe: Recipe, optimizing: Callable[..., Optimizer], perforate_first: bool, tmp_path: Path
+    ranks: int, recipe: Recipe, optimizing: Optimizing, perforate_first: bool, tmp_path: Path
 ) -> None:
     states = results(on_ranks(ranks, replicated, tmp_path, ranks, recipe, optimizing, perforate_first))
     assert_equal_training(states, alone(convolutional, optimizing, recipe))
@@ -151,9 +76,15 @@ def test_ddp_trains_as_one_process_does(
 # fully_shard.
 
 
-def sharded(rank: int, ranks: int, recipe: Recipe, optimizing: Callable[..., Optimizer]) -> Any:
-    model = shard(network(Residual))
+def sharded(rank: int, ranks: int, recipe: Recipe, optimizing: Optimizing, mesh: tuple[int, ...] | None) -> Any:
+    model = network(Residual)
+    if mesh:
+        fully_shard(model, mesh=init_device_mesh("cpu", mesh, mesh_dim_names=("replicas", "shards")))
+    else:
+        shard(model)
     optimizer = optimizing(model)
+    with torch.no_grad():
+        model(batch(0)[0])  # leaves weights gathered, which is not where the masks belong
     perforator = sparbor.perforate(model, optimizer, recipe, total_steps=STEPS)
     train(model, optimizer, rank, ranks)
     assert perforator.steps == STEPS
@@ -161,16 +92,89 @@ def sharded(rank: int, ranks: int, recipe: Recipe, optimizing: Callable[..., Opt
 
 
 @pytest.mark.parametrize(
-    ("ranks", "recipe", "optimizing"),
+    ("ranks", "recipe", "optimizing", "mesh"),
     [
-        (2, RECIPE, sgd),
-        (2, Recipe(sparsity=0.5, pattern=NM(2, 4), schedule=RECIPE.schedule), adamw),
-        (4, RECIPE, adamw),
+        (2, RECIPE, sgd, None),
+        (2, Recipe(sparsity=0.5, pattern=NM(2, 4), schedule=RECIPE.schedule), adamw, None),
+        (4, RECIPE, adamw, None),
+        (4, RECIPE, sgd, (2, 2)),
     ],
-    ids=["sgd", "n-of-m", "four-ranks"],
+    ids=["sgd", "n-of-m", "four-ranks", "replicated-shards"],
 )
 def test_fully_sharded_trains_as_one_process_does(
-    ranks: int, recipe: Recipe, optimizing: Callable[..., Optimizer], tmp_path: Path
+    ranks: int, recipe: Recipe, optimizing: Optimizing, mesh: tuple[int, ...] | None, tmp_path: Path
 ) -> None:
-    states = results(on_ranks(ranks, sharded, tmp_path, ranks, recipe, optimizing))
+    states = results(on_ranks(ranks, sharded, tmp_path, ranks, recipe, optimizing, mesh))
     assert_equal_training(states, alone(Residual, optimizing, recipe))
+
+
+def choosing_for_itself(rank: int) -> Any:
+    model = shard(network(Residual))
+    optimizer = sgd(model)
+    sparbor.perforate(model, optimizer, RECIPE, total_steps=STEPS)
+    if rank:  # as on a machine that breaks ties otherwise
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sparbor.perforator.rewire", lambda layers, *_: [~layer.mask for layer in layers])
+            train(model, optimizer, rank, 2)
+    else:
+        train(model, optimizer, rank, 2)
+    return whole_state(model)
+
+
+def test_rank_zeros_masks_are_sent(tmp_path: Path) -> None:
+    states = results(on_ranks(2, choosing_for_itself, tmp_path))
+    assert_equal_training(states, alone(Residual, sgd, RECIPE))
+
+
+# Gradient accumulation.
+
+
+def accumulating(rank: int, kind: str) -> Any:
+    """Each rank takes its half of a batch in two backward passes."""
+    model = network(Residual)
+    parallel = DistributedDataParallel(model) if kind == "ddp" else shard(model)
+    optimizer = adamw(model)
+    sparbor.perforate(parallel, optimizer, RECIPE, total_steps=STEPS)
+    for number in range(STEPS):
+        x, y = (values[rank::2] for values in batch(number))
+        for half in (0, 1):
+            if isinstance(parallel, FSDPModule) and kind == "synchronized late":
+                parallel.set_requires_gradient_sync(half == 1)
+            elif isinstance(parallel, DistributedDataParallel):
+                parallel.require_backward_grad_sync = half == 1  # what no_sync() sets
+            (F.cross_entropy(parallel(x[half::2]), y[half::2]) / 2).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    return whole_state(model)
+
+
+@pytest.mark.parametrize("kind", ["ddp", "synchronized late", "synchronized twice"])
+def test_gradients_that_accumulate(kind: str, tmp_path: Path) -> None:
+    assert BATCH == 2 * 4
+    states = results(on_ranks(2, accumulating, tmp_path, kind))
+    assert_equal_training(states, alone(Residual, adamw, RECIPE))
+
+
+# Validation scores.
+
+
+def validating(rank: int, scores: list[float]) -> Any:
+    growth = Growth(generations=1, patience=2, trial=2)
+    model = network(convolutional)
+    optimizer = sgd(model)
+    recipe = Recipe(sparsity=0.5, schedule=RECIPE.schedule, growth=growth)
+    perforator = sparbor.perforate(model, optimizer, recipe, total_steps=STEPS)
+    wrapped = DistributedDataParallel(model, find_unused_parameters=True)
+    for number in range(STEPS):
+        x, y = (values[rank::2] for values in batch(number))
+        F.cross_entropy(wrapped(x), y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        perforator.validate(scores[rank])
+    return [event.what for event in perforator.growth_events], [event.score for event in perforator.growth_events]
+
+
+def test_the_mean_of_the_ranks_validation_scores_counts(tmp_path: Path) -> None:
+    one, other = results(on_ranks(2, validating, tmp_path, [0.5, 0.75]))
+    assert one == other == (["grown", "rolled back"], [0.625, 0.625])

@@ -8,7 +8,7 @@ STATE_VERSION = 2
 
 
 def check_same_run(state: Any, own: dict[str, Any]) -> None:
-    """Refuse a ``state`` of another version, model, recipe, length or world size than the run whose state is ``own``."""
+    """Refuse a ``state`` of another version, model, recipe, length or world size than the run of ``own``."""
     if not isinstance(state, dict):
         raise StateError(f"the perforator's state is a {type(state).__name__}: pass what state_dict() gave")
     if state.get("version") != STATE_VERSION:

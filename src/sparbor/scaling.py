@@ -29,7 +29,7 @@ def check_runnable(model: nn.Module, recipe: Recipe) -> bool:
         )
     if sharded and recipe.budget is not None:
         raise ArgumentError(
-            f"Budget({recipe.budget.unit}={recipe.budget.limit:g}): a model that fully_shard has sharded takes no budget;"
+            f"Budget({recipe.budget.unit}={recipe.budget.limit:g}): no budget is kept where fully_shard was used;"
             " give a sparsity in its place, or train with DistributedDataParallel"
         )
     if recipe.growth is not None and any(isinstance(part, DistributedDataParallel) for part in model.modules()):
