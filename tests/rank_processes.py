@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -27,11 +27,17 @@ class Outcome:
 
 
 def on_ranks(
-    world_size: int, work: Callable[..., Any], folder: Path, *arguments: Any, timeout: float = 20, limit: float = 60
+    world_size: int,
+    work: Callable[..., Any],
+    folder: Path,
+    *arguments: Any,
+    timeout: float = 20,
+    limit: float = 60,
+    stopping: Sequence[int] = (),
 ) -> list[Outcome]:
     """Call ``work(rank, *arguments)`` in each of so many processes; those alive after ``limit`` seconds fail the test.
 
-    A rank waits ``timeout`` seconds for the others.
+    A rank waits ``timeout`` seconds for the others. Those that are ``stopping`` for good are not waited for.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)  # torch is imported once, not by every rank of every test
@@ -43,13 +49,13 @@ def on_ranks(
     for process in ranks:
         process.start()
     deadline = time.monotonic() + limit
-    for process in ranks:
-        process.join(max(0.0, deadline - time.monotonic()))
+    for rank, process in sorted(enumerate(ranks), key=lambda each: each[0] in stopping):
+        process.join(0 if rank in stopping else max(0.0, deadline - time.monotonic()))
     hanging = [rank for rank, process in enumerate(ranks) if process.exitcode is None]
     for rank in hanging:
         ranks[rank].kill()
         ranks[rank].join()
-    assert not hanging, f"ranks {hanging} hang"
+    assert set(hanging) <= set(stopping), f"ranks {hanging} hang"
     return [_outcome(folder / f"{rank}.pt") for rank in range(world_size)]
 
 

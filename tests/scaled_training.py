@@ -68,9 +68,11 @@ def adamw(model: nn.Module) -> Optimizer:
     return torch.optim.AdamW(model.parameters(), lr=0.01)
 
 
-def train(model: nn.Module, optimizer: Optimizer, rank: int = 0, ranks: int = 1, first: int = 0) -> None:
+def train(
+    model: nn.Module, optimizer: Optimizer, rank: int = 0, ranks: int = 1, *, first: int = 0, last: int = STEPS
+) -> None:
     """Each rank takes its part of every batch."""
-    for number in range(first, STEPS):
+    for number in range(first, last):
         x, y = batch(number)
         F.cross_entropy(model(x[rank::ranks]), y[rank::ranks]).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
