@@ -50,7 +50,14 @@ def test_sparbor_commands_exist() -> None:
 
 
 def test_links_lead_somewhere() -> None:
-    for page in ("README.md", "CONTRIBUTING.md", "docs/metrics.md", "docs/format.md", "docs/kernels.md"):
+    for page in (
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/metrics.md",
+        "docs/format.md",
+        "docs/kernels.md",
+        "docs/scaling.md",
+    ):
         text = (REPOSITORY / page).read_text()
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
             assert (REPOSITORY / page).parent.joinpath(target).exists(), f"{page}: {target}"

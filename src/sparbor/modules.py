@@ -213,10 +213,12 @@ class PAINeuronModule(Wrapper):
     def _hook_gradient(self) -> None:
         # In the forward pass alone the mask would be too late: attention, for one, reads `out_proj.weight` itself.
         if self._gradient_hook is None and self.weight.requires_grad:
-            if is_sharded(self.weight):  # a shard is no part of the graph: its gradient is put there
-                hook = self.weight.register_post_accumulate_grad_hook(self._mask_shard_of_gradient)
+            weight: Any = self.weight  # torch has not typed these hooks
+            sharded = is_sharded(self.weight)  # a shard is no part of the graph: its gradient is put there
+            if sharded:
+                hook = weight.register_post_accumulate_grad_hook(self._mask_shard_of_gradient)
             else:
-                hook = self.weight.register_hook(self._mask_gradient)  # type: ignore[no-untyped-call]
+                hook = weight.register_hook(self._mask_gradient)
             self._gradient_hook = cast(RemovableHandle, hook)
 
     def _hook_forward(self) -> None:
