@@ -434,7 +434,7 @@ def test_states_of_other_runs_are_refused() -> None:
             perforator.load_state_dict({**before, "steps": 7, **changes})
         assert perforator.steps == 0
 
-    refused(r"perforator state of version 2: this release reads version 1; resume with the release", version=2)
+    refused(r"perforator state of version 3: this release reads version 2; resume with the release", version=3)
     refused(r"the state has other layers \(0: None where this run has \[20, 3, 3, 3\].*\): load it into the", layers={})
     refused(r"the state has other layers \(0: \[1, 2\] where", layers={**before["layers"], "0": [1, 2]})
     refused(

@@ -57,6 +57,7 @@ def test_links_lead_somewhere() -> None:
         "docs/trainers.md",
         "docs/format.md",
         "docs/kernels.md",
+        "docs/scaling.md",
     ):
         text = (REPOSITORY / page).read_text()
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):

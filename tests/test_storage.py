@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from sparbor import Perforator, Recipe, Schedule, engine, sparse_compute
 from sparbor.errors import ArgumentError
 from sparbor.modules import PAINeuronModule
 from sparbor.storage import Storage
+from tests.rank_processes import on_ranks
 from tests.states import assert_same
 
 STEPS = 40
@@ -221,6 +223,18 @@ def test_layers_that_read_their_weight_themselves_stay_masked() -> None:
     assert compact == {"self_attn.in_proj_weight": False, "self_attn.out_proj": False, "linear1": True, "linear2": True}
 
 
+def refused_on_ranks(rank: int) -> list[str]:
+    """What is said of a DistributedDataParallel, and of a plain model among several ranks."""
+    errors = []
+    for model in (nn.parallel.DistributedDataParallel(mlp()), mlp()):
+        optimizer = torch.optim.Adam(model.parameters())
+        try:
+            sparbor.perforate(model, optimizer, total_steps=10, storage="compact")
+        except ArgumentError as error:
+            errors.append(str(error).removeprefix("rank 0: "))
+    return errors
+
+
 class TestRefusals:
     def perforate(
         self, optimizer: Optimizer | None = None, model: nn.Module | None = None, **kwargs: Any
@@ -255,15 +269,14 @@ class TestRefusals:
         with pytest.raises(Exception, match="storage='compact'"):
             compiled(torch.randn(4, 70))
 
-    def test_data_parallel_models(self, tmp_path: Any) -> None:
-        torch.distributed.init_process_group("gloo", f"file://{tmp_path}/store", rank=0, world_size=1)
-        try:
-            with pytest.raises(ArgumentError, match="DistributedDataParallel holds on to them"):
-                self.perforate(model=nn.parallel.DistributedDataParallel(mlp()))
-            with pytest.raises(ArgumentError, match="in a process group"):
-                self.perforate()
-        finally:
-            torch.distributed.destroy_process_group()
+    def test_models_that_other_ranks_have_too(self, tmp_path: Path) -> None:
+        for outcome in on_ranks(2, refused_on_ranks, tmp_path):
+            assert outcome.result == [
+                "storage='compact' exchanges parameters while the model trains, and DistributedDataParallel holds on to"
+                " them; use 'masked'",
+                "storage='compact' exchanges parameters while the model trains, and other ranks have them too; use"
+                " 'masked'",
+            ], outcome
 
     def test_a_state_that_is_no_number_for_each_weight(self) -> None:
         class Odd(torch.optim.SGD):

@@ -11,6 +11,8 @@ from sparbor.errors import ArgumentError
 from sparbor.layers import ONE_WEIGHT
 from sparbor.modules import PAINeuronModule
 from sparbor.optimizer_state import Move, take_dense_state, with_dense_states
+from sparbor.ranks import is_distributed
+from sparbor.shards import is_sharded
 from sparbor.storage import STORAGES, Storage, mover
 from sparbor.wrapping import plain_layer
 
@@ -46,11 +48,9 @@ def _holder_of_parameters(model: nn.Module) -> str | None:
             return "DistributedDataParallel holds on to them"
         if type(module).__name__ == "OptimizedModule" or module._compiled_call_impl is not None:
             return "torch.compile has compiled the model with those that it has now"
-        if any("DTensor" in type(parameter).__name__ for parameter in module.parameters(recurse=False)):
-            return "FSDP has sharded them"
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return "in a process group other ranks have them too"
-    return None
+        if any(map(is_sharded, module.parameters(recurse=False))):
+            return "fully_shard has sharded them"
+    return "other ranks have them too" if is_distributed() else None
 
 
 def why_not_compact(module: PAINeuronModule) -> str | None:

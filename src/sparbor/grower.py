@@ -188,7 +188,7 @@ class Grower:
                 for parameter in dendrites[number].parameters():
                     parameter.grad = None
         for layer in newborn:
-            layer.dense_gradient = None
+            layer.forget_gradient()
 
     def release(self) -> None:
         """Let the dendrites go; what was learning alone learns with everything else."""

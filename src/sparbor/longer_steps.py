@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sparbor.modules import PAINeuronModule
+from sparbor.shards import held
 
 
 class LongerSteps:
@@ -26,7 +27,7 @@ class LongerSteps:
     def before_step(self, layers: Iterable[PAINeuronModule]) -> None:
         """Remember the weights of sparse layers; of a step within a step only the inner one counts."""
         if self.exponent:  # anew each time: what a step that failed has left must not come back
-            self._before = {layer: layer.parameter.clone() for layer in layers if layer.mode == "d"}
+            self._before = {layer: held(layer.parameter).clone() for layer in layers if layer.mode == "d"}
 
     @torch.no_grad()
     def after_step(self) -> None:
@@ -35,5 +36,5 @@ class LongerSteps:
         for layer, start in before.items():
             density = layer.active_weights() / layer.mask.numel()
             if 0 < density < 1:
-                weight = layer.parameter
+                weight = held(layer.parameter)
                 torch.lerp(start, weight, density**-self.exponent, out=weight)

@@ -15,8 +15,9 @@ from sparbor.matrix import from_matrix, outputs_first, to_matrix
 from sparbor.optimizer_state import Move
 from sparbor.pattern import Pattern, Slots
 from sparbor.rewire import magnitude_mask
+from sparbor.shards import all_true, held, held_part, is_sharded, whole
 from sparbor.storage import Storage, gather, mover, positions_of, scatter
-from sparbor.synapses import Synapses
+from sparbor.synapses import Synapses, Window
 from sparbor.wrapping import Wrapper, plain_layer, refuse_other_state, wrappers
 
 Mode = Literal["n", "d"]
@@ -100,16 +101,16 @@ class PAINeuronModule(Wrapper):
             raise ArgumentError(f"layer {name!r} ({type(layer).__name__}) cannot become dendritic: {refusal}")
         self.weight_name = weight_name or weight_names(layer)[0]
         weight = getattr(main_module, self.weight_name)
-        self.register_buffer("mask", torch.ones_like(weight, dtype=torch.bool))
+        self.register_buffer("mask", all_true(weight))
         self.register_buffer("dendrite_mode", torch.zeros((), dtype=torch.bool, device=weight.device))
         self.dendrites: Any = None  # the Dendrites that a perforator lets grow here
-        outputs, fan_in = to_matrix(weight, getattr(layer, "groups", 1), is_transposed(layer)).shape
+        outputs, fan_in = to_matrix(self.mask, getattr(layer, "groups", 1), is_transposed(layer)).shape
         self.register_buffer("neuron_order", torch.arange(outputs, device=weight.device))
         self.register_buffer("input_order", torch.arange(fan_in, device=weight.device))
         self.main_module = main_module  # not before the buffers: its own of these names would count as theirs
         self._keeper: Keeper | None = None
         self.storage: Storage = "masked"
-        self._window = sparse_compute.window_of(layer)
+        self._window: Window | None = None
         self._compact = False  # whether the parameter holds the active weights alone now
         self._multiplier: Tensor | None = None
         self._active: int | None = None
@@ -194,9 +195,13 @@ class PAINeuronModule(Wrapper):
         """Whether a perforator keeps the dropped weights at zero."""
         return self._keeper is not None
 
-    def keep(self, keeper: Keeper) -> None:
-        """From now on ``keeper`` sees to it that dropped weights are zero in every forward pass."""
+    def keep(self, keeper: Keeper, *, dense: bool = False) -> None:
+        """From now on ``keeper`` sees to it that dropped weights are zero in every forward pass.
+
+        ``dense``: the layer is computed with its whole weight, even where its synapses alone would be faster.
+        """
         self._keeper = keeper
+        self._window = None if dense else sparse_compute.window_of(plain_layer(self))
         self._hook_gradient()
         if self._forward_hook is not None:
             self._forward_hook.remove()
@@ -218,7 +223,7 @@ class PAINeuronModule(Wrapper):
         self.release()
         self._unhook_gradient()
         with torch.no_grad():
-            self.parameter.masked_fill_(~self.mask, 0)
+            self._drop(~self.mask)
         inner = self.main_module
         layer = inner.unwrap() if isinstance(inner, PAINeuronModule) else inner
         grown: nn.Module = layer if self.dendrites is None else self.dendrites.unwrap(layer)
@@ -259,8 +264,8 @@ class PAINeuronModule(Wrapper):
             self._store(mask, compact)
         if not compact:
             # Before the mask is overwritten: weights that nobody kept at zero must not come back with what they
-            # gathered. Not multiplied: that leaves NaN where a dropped weight is infinite.
-            self.parameter.masked_fill_(~(self.mask & mask), 0)
+            # gathered.
+            self._drop(~(self.mask & mask))
         self.mask.copy_(mask)
         self.dendrite_mode.fill_(mode == "d")
         self._forget_mask()
@@ -296,12 +301,21 @@ class PAINeuronModule(Wrapper):
     def apply_mask(self) -> None:
         """Set every dropped weight to zero."""
         if self.dendrite_mode and not self._compact:
-            self.parameter.mul_(self.multiplier())
+            held(self.parameter).mul_(self.multiplier())
+
+    def _drop(self, dropped: Tensor) -> None:
+        # Not multiplied: that leaves NaN where a dropped weight is infinite.
+        held(self.parameter).masked_fill_(held_part(dropped, self.parameter), 0)
 
     def _hook_gradient(self) -> None:
         # In the forward pass alone the mask would be too late: attention, for one, reads `out_proj.weight` itself.
         if self._gradient_hook is None and self.parameter.requires_grad and not self._compact:
-            hook = self.parameter.register_hook(self._mask_gradient)  # type: ignore[no-untyped-call]
+            weight: Any = self.parameter  # torch has not typed these hooks
+            sharded = is_sharded(weight)  # a shard is no part of the graph: its gradient is put there
+            if sharded:
+                hook = weight.register_post_accumulate_grad_hook(self._mask_shard_of_gradient)
+            else:
+                hook = weight.register_hook(self._mask_gradient)
             self._gradient_hook = cast(RemovableHandle, hook)
 
     def _unhook_gradient(self) -> None:
@@ -330,12 +344,19 @@ class PAINeuronModule(Wrapper):
             self._keeper.gradient_came(self, gradient)
         return gradient * self.multiplier()
 
+    @torch.no_grad()
+    def _mask_shard_of_gradient(self, weight: Tensor) -> None:
+        if self.mode == "d" and weight.grad is not None:
+            if self._keeper is not None:
+                self._keeper.gradient_came(self, weight.grad)
+            held(weight.grad).mul_(self.multiplier())
+
     def multiplier(self) -> Tensor:
-        """The mask as numbers of the weight's type: to multiply by a bool mask takes five times as long."""
+        """The mask as numbers of the weight's type, where this rank holds it; a bool mask takes five times as long."""
         weight = self.parameter
         cached = self._multiplier
         if cached is None or cached.device != weight.device or cached.dtype != weight.dtype:
-            cached = self._multiplier = self.mask.to(weight.dtype)
+            cached = self._multiplier = held_part(self.mask, weight).to(weight.dtype)
         return cached
 
     @property
@@ -377,7 +398,7 @@ class PAINeuronModule(Wrapper):
 
     def weight_matrix(self) -> Tensor:
         """The weight as patterns see it, ``(outputs, fan_in)``."""
-        return self.to_matrix(self.weight.detach())
+        return self.to_matrix(whole(self.weight.detach()))
 
     @property
     def _transposed(self) -> bool:
@@ -401,7 +422,7 @@ class PAINeuronModule(Wrapper):
 
     def active_zeros(self) -> int:
         """Active weights that happen to be zero."""
-        return int((self.mask & (self.weight == 0)).sum())
+        return int((self.mask & (whole(self.weight.detach()) == 0)).sum())
 
     def get_sparsity(self) -> float:
         """The share of weights that are dropped."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparbor.errors import ArgumentError
+from sparbor.shards import held, held_part
 
 Move = Callable[[Tensor, float], Tensor]  # values of weights, and that of weights which have none yet
 
@@ -26,7 +27,7 @@ def reset_state(optimizer: Optimizer, parameter: Tensor, changed: Tensor) -> Non
     group = _group_of(optimizer, parameter)
     for name, value in optimizer.state.get(parameter, {}).items():
         if _is_by_weight(value, parameter):
-            value.masked_fill_(changed, _initial_value(optimizer, group, name))
+            held(value).masked_fill_(held_part(changed, value), _initial_value(optimizer, group, name))
 
 
 def _initial_value(optimizer: Optimizer, group: dict[str, object], name: str) -> float:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from statistics import mean
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from sparbor.chains import Chains, chains
 from sparbor.compaction import check_storage, compact_states, expand_states, why_not_compact
 from sparbor.dendrites import Dendrites
 from sparbor.division import Division
-from sparbor.errors import ArgumentError, StateError
+from sparbor.errors import ArgumentError, StateError, TrainingError
 from sparbor.grower import Grower, GrowthEvent
 from sparbor.hooked import hooked
 from sparbor.layers import name_of_weight
@@ -22,13 +23,16 @@ from sparbor.modules import Mode, PAINeuronModule
 from sparbor.optimizer_state import Move, replace_parameter, reset_state
 from sparbor.pattern import Slots
 from sparbor.plateau import checked_score
+from sparbor.ranks import fingerprint, is_distributed, send_from_rank_zero, together, values_of_all, world_size
 from sparbor.recipe import Recipe
 from sparbor.regroup import regroup
 from sparbor.resuming import STATE_VERSION, check_same_run
 from sparbor.rewire import Topology, rewire
+from sparbor.scaling import check_runnable, facts_of, module_within
+from sparbor.shards import is_sharded, whole
 from sparbor.storage import Storage
 from sparbor.survey import Finding, plain_name, survey, table
-from sparbor.trained_layer import TrainedLayer
+from sparbor.trained_layer import TrainedLayer, average_gradients
 from sparbor.wrapping import places, refuse_other_state, replace_part, wrappers
 
 logger = logging.getLogger("sparbor")
@@ -49,7 +53,8 @@ def perforate(
     their identity. ``print(perforator)`` shows what was wrapped, what was not, and why.
 
     Args:
-        model: any module with Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d or MultiheadAttention layers.
+        model: any module with Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d or MultiheadAttention layers; in
+            ``DistributedDataParallel`` or sharded by ``fully_shard``, if every rank calls this.
         optimizer: any ``torch.optim.Optimizer`` that holds the model's parameters, also as a trainer has wrapped it.
         recipe: how sparse, and how it gets there; ``Recipe()`` if ``None``.
         total_steps: how many optimizer steps the run will take; later steps keep the last masks.
@@ -59,9 +64,10 @@ def perforate(
             keeps a list of them must ask the model again. State dicts are the same for both.
 
     Raises:
-        ArgumentError: nothing can be wrapped, the optimizer holds other parameters, the model is perforated already;
-            ``storage="compact"`` where others hold on to the parameters (DistributedDataParallel, FSDP,
-            ``torch.compile``), with an optimizer that does not treat each weight by itself, or with grown dendrites.
+        ArgumentError: nothing can be wrapped, the optimizer holds other parameters, the model is perforated already,
+            or ranks that train together differ in what they pass; ``storage="compact"`` where others hold on to the
+            parameters (DistributedDataParallel, FSDP, ``torch.compile``), with an optimizer that does not treat each
+            weight by itself, or with grown dendrites.
 
     >>> import torch, sparbor
     >>> model = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 16))
@@ -74,21 +80,14 @@ def perforate(
     >>> round(perforator.density(), 2)
     0.1
     """
-    if not isinstance(model, nn.Module):
-        raise ArgumentError(f"model is a {type(model).__name__}: must be a torch.nn.Module")
-    optimizer = hooked(optimizer)
-    if recipe is not None and not isinstance(recipe, Recipe):
-        raise ArgumentError(f"recipe is a {type(recipe).__name__}: must be a sparbor.Recipe, or None for the defaults")
-    recipe = Recipe() if recipe is None else recipe
-    check_storage(storage, model, optimizer, grows=recipe.growth is not None)
-    return Perforator(model, optimizer, recipe, total_steps, storage)
+    return Perforator(model, optimizer, Recipe() if recipe is None else recipe, total_steps, storage)
 
 
 class Perforator:
     """Runs a recipe on a model; made by :func:`perforate`.
 
     Attributes:
-        model, optimizer, recipe, total_steps, storage: as given.
+        model, optimizer, recipe, total_steps, storage: as given; of a ``DistributedDataParallel`` the model within it.
         steps: optimizer steps done so far; steps that a ``GradScaler`` skipped do not count.
         findings: every layer with parameters: taken or not, and why.
         modules: the wrapped layers by name.
@@ -101,14 +100,21 @@ class Perforator:
     ) -> None:
         self.recipe = recipe
         self.storage = storage
-        self.timeline = recipe.timeline(total_steps)
-        found = survey(model, optimizer, recipe)
-        self._division = Division(model, recipe, found)
-        taken, growing = [finding for finding in found if finding.taken], list[Finding]()
-        if recipe.growth is not None:
-            growing = plan_growth(model, optimizer, recipe, recipe.growth, taken)
-            recipe.growth.check_fits(total_steps, self._settled)
-        self.findings = found + growing
+        with together(ArgumentError, "let every rank train the same model with the same recipe") as facts:
+            _check_types(model, recipe)
+            optimizer = hooked(optimizer)
+            check_storage(storage, model, optimizer, grows=recipe.growth is not None)
+            self._sharded = check_runnable(model, recipe)
+            model = module_within(model)
+            self.timeline = recipe.timeline(total_steps)
+            found = survey(model, optimizer, recipe)
+            self._division = Division(model, recipe, found)
+            taken, growing = [finding for finding in found if finding.taken], list[Finding]()
+            if recipe.growth is not None:
+                growing = plan_growth(model, optimizer, recipe, recipe.growth, taken)
+                recipe.growth.check_fits(total_steps, self._settled)
+            self.findings = found + growing
+            facts |= facts_of(recipe, total_steps, optimizer, self.findings)
         self.model = model
         self.optimizer = optimizer
         self.total_steps = total_steps
@@ -170,12 +176,18 @@ class Perforator:
         """Tell of a validation score, the higher the better, between two steps: growth on plateaus goes by it.
 
         A generation of dendrites that is on trial is kept or rolled back here. A recipe without growth needs no scores.
+        Ranks that train together all call this; the mean of their scores counts.
 
         Raises:
             ArgumentError: the score is no finite number, or scores come too rarely for a plateau to be seen.
         """
-        score = checked_score(score)
-        if self._grower is not None and self._grower.validate(score, self.steps):
+        if self._grower is None:
+            checked_score(score)
+            return
+        with together(ArgumentError, "validate after the same steps on every rank") as facts:
+            score = checked_score(score)
+            facts["steps"] = self.steps
+        if self._grower.validate(mean(values_of_all(score)), self.steps):
             self._end_trial()
 
     def cost(self) -> float:
@@ -210,6 +222,7 @@ class Perforator:
             "version": STATE_VERSION,
             "recipe": self.recipe.to_dict(),
             "total_steps": self.total_steps,
+            "world_size": world_size(),
             "steps": self.steps,
             "generator": self._generator.get_state(),
             "layers": {plain_name(layer.name): list(layer.module.mask.shape) for layer in self._wrapped},
@@ -217,7 +230,15 @@ class Perforator:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where :meth:`state_dict` was taken; a state of another model, recipe or version is refused."""
+        """Go on where :meth:`state_dict` was taken; one of another model, recipe, world size or version is refused.
+
+        What one rank refuses all refuse, and ranks that would go on from different states.
+        """
+        with together(StateError, "load the same checkpoint on every rank") as facts:
+            self._take_over(state)
+            facts |= self._position()
+
+    def _take_over(self, state: dict[str, Any]) -> None:
         check_same_run(state, self.state_dict())
         steps, generator = state.get("steps"), state.get("generator")
         if not isinstance(steps, int) or steps < 0 or not isinstance(generator, Tensor):
@@ -269,7 +290,7 @@ class Perforator:
             replace_part(self.model, finding.path, module)
         module.pattern = self.recipe.pattern
         module.storage = "masked" if why_not_compact(module) else self.storage
-        module.keep(self)
+        module.keep(self, dense=self._sharded)  # each rank has a part of the weight, and gathers it as a whole
         return module
 
     @property
@@ -313,6 +334,8 @@ class Perforator:
         if not self._stepping:  # a subclass' step that called super().step(), which was counted: torch hooks both
             return
         self._stepping = False
+        if self._topology_changes_by_gradient():
+            average_gradients(self._layers)
         self.steps += 1
         self._follow_schedule()
 
@@ -329,8 +352,22 @@ class Perforator:
         elif not (self._grower and self._grower.grown_at == self.steps):
             return
         self._forget_gradients()
+        with together(TrainingError, "start every rank from the same weights and give it the same optimizer") as facts:
+            facts |= self._position()
+
+    def _position(self) -> dict[str, Any]:
+        """Where every rank must be; nothing where there is but one, since it takes a while to find out."""
+        if not is_distributed():
+            return {}
+        chosen = [(layer.module.mask, layer.module.neuron_order, layer.module.input_order) for layer in self._layers]
+        return {
+            "steps": self.steps,
+            f"the masks' fingerprint after step {self.steps}": fingerprint(each for three in chosen for each in three),
+            "the random generator's fingerprint": fingerprint([self._generator.get_state()]),
+        }
 
     def _rewire_all(self) -> None:
+        self._refuse_sharded_since()
         # While dendrites learn alone nothing else is exchanged: what is new could not learn.
         cascading = self._grower is not None and self._grower.cascading
         drop = 0.0 if cascading else self.timeline.drop(self.steps)
@@ -341,6 +378,8 @@ class Perforator:
 
     def _rewire(self, members: Sequence[int], layers: list[Topology], budget: int, drop: float) -> None:
         masks = rewire(layers, self.recipe.pattern, budget, drop)
+        if self._sharded:
+            send_from_rank_zero(masks)
         for index, mask in zip(members, masks, strict=True):
             module = self._layers[index].module
             module.set_mask(module.from_matrix(mask), "d")
@@ -375,11 +414,26 @@ class Perforator:
         module = layer.module
         if self.recipe.method == "set" and module.parameter.requires_grad:
             return torch.rand(module.mask.shape, generator=self._generator).to(module.mask.device)
-        return layer.dense_gradient
+        return None if layer.dense_gradient is None else whole(layer.dense_gradient)
+
+    def _refuse_sharded_since(self) -> None:
+        for layer in self._layers:
+            if is_sharded(layer.module.parameter) and not self._sharded:
+                raise StateError(
+                    f"layer {layer.name!r} has been sharded since sparbor.perforate(): call fully_shard first, make the"
+                    " optimizer of what it leaves, and then call sparbor.perforate()"
+                )
 
     def _forget_gradients(self) -> None:
         for layer in self._layers:
-            layer.dense_gradient = None
+            layer.forget_gradient()
+
+
+def _check_types(model: object, recipe: object) -> None:
+    if not isinstance(model, nn.Module):
+        raise ArgumentError(f"model is a {type(model).__name__}: must be a torch.nn.Module")
+    if not isinstance(recipe, Recipe):
+        raise ArgumentError(f"recipe is a {type(recipe).__name__}: must be a sparbor.Recipe, or None for the defaults")
 
 
 def _named_dendritic(model: nn.Module) -> dict[str, PAINeuronModule]:

@@ -4,11 +4,11 @@ from typing import Any
 
 from sparbor.errors import StateError
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 def check_same_run(state: Any, own: dict[str, Any]) -> None:
-    """Refuse a ``state`` of another version, model, recipe or length than the run whose state is ``own``."""
+    """Refuse a ``state`` of another version, model, recipe, length or world size than the run of ``own``."""
     if not isinstance(state, dict):
         raise StateError(f"the perforator's state is a {type(state).__name__}: pass what state_dict() gave")
     if state.get("version") != STATE_VERSION:
@@ -20,6 +20,7 @@ def check_same_run(state: Any, own: dict[str, Any]) -> None:
         ("layers", "load it into the model it was saved from"),
         ("recipe", "pass the recipe it was saved with to sparbor.perforate()"),
         ("total_steps", "pass the total_steps it was saved with to sparbor.perforate()"),
+        ("world_size", "start as many processes as it was saved with"),
     ):
         if state.get(part) != own[part]:
             raise StateError(f"the state has other {part} ({_difference(state.get(part), own[part])}): {remedy}")
