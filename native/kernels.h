@@ -297,6 +297,12 @@ struct Turning {
     ToItems<double> to_items_of_doubles;
 };
 
+// For rows of branch_size numbers, none of them NaN: the place of each in its row when the largest comes first, and of
+// equals the first.
+struct Ranking {
+    void (*rank)(const float* values, size_t rows, int64_t* ranks);
+};
+
 struct KernelSet {
     const char* name;
     SparseKernel sparse;
@@ -311,6 +317,7 @@ struct KernelSet {
     const Elementwise* elementwise;
     const Training* training;
     const Turning* turning;
+    const Ranking* ranking;
 };
 
 #define SPARBOR_KERNEL_SET(name)              \
@@ -325,6 +332,7 @@ struct KernelSet {
     extern const Elementwise elementwise;     \
     extern const Training training;           \
     extern const Turning batch_turning;       \
+    extern const Ranking ranking;             \
     }
 SPARBOR_KERNEL_SET(portable)
 #ifdef SPARBOR_X86

@@ -6,6 +6,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
 
+#include <algorithm>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -97,6 +98,19 @@ void add_dots(const Workers& workers, const Vector<const int32_t>& starts, const
                        margin.first, margin.second, gradients.data());
 }
 
+void rank(const Workers& workers, const nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>& values,
+          const nb::ndarray<int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>& ranks) {
+    if (values.shape(1) != branch_size || ranks.shape(1) != branch_size || values.shape(0) != ranks.shape(0))
+        throw std::invalid_argument("ranks are of rows of " + std::to_string(branch_size) + " numbers");
+    const nb::gil_scoped_release release;
+    constexpr size_t rows = 1024;  // at a time
+    as_team(workers).run((values.shape(0) + rows - 1) / rows, [&](size_t piece) {
+        const size_t first = piece * rows;
+        kernels_of(workers).ranking->rank(values.data() + first * branch_size,
+                                          std::min(rows, values.shape(0) - first), ranks.data() + first * branch_size);
+    });
+}
+
 template <class Real>
 void bind(nb::module_& module) {
     module.def("turn_into_lanes", turn<Real>, "workers"_a, "x"_a, "margin"_a, "planes"_a, "channels_last"_a);
@@ -109,6 +123,7 @@ void bind(nb::module_& module) {
 }  // namespace
 
 void bind_training(nb::module_& module) {
+    module.def("rank_rows", rank, "workers"_a, "values"_a, "ranks"_a);
     bind<float>(module);
     bind<double>(module);
 }

@@ -196,6 +196,6 @@ void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
 }  // namespace
 
 const KernelSet kernels{"avx2", sparse, 6, dense, &columns, &outputs, find_depthwise,
-                        &planes, &pools, &winograd, &elementwise, &training, &batch_turning};
+                        &planes, &pools, &winograd, &elementwise, &training, &batch_turning, &ranking};
 
 }  // namespace sparbor::avx2

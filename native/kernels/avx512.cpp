@@ -382,6 +382,6 @@ void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
 constexpr size_t worth_columns = std::numeric_limits<size_t>::max();
 
 const KernelSet kernels{"avx512", sparse, worth_columns, dense, &columns, &outputs, find_depthwise,
-                        &planes, &pools, &winograd, &elementwise, &training, &batch_turning};
+                        &planes, &pools, &winograd, &elementwise, &training, &batch_turning, &ranking};
 
 }  // namespace sparbor::avx512

@@ -13,6 +13,7 @@ try:
         activations,
         add_synapse_gradients,
         kernel_sets,
+        rank_rows,
         sum_synapses,
         takes_tiles,
         turn_into_lanes,
@@ -35,7 +36,9 @@ except ImportError as error:
 
         __init__ = _missing
 
-    activations = kernel_sets = takes_tiles = sum_synapses = add_synapse_gradients = turn_into_lanes = _missing
+    activations = kernel_sets = rank_rows = takes_tiles = sum_synapses = add_synapse_gradients = turn_into_lanes = (
+        _missing
+    )
 
 __all__ = [
     "Model",
@@ -44,6 +47,7 @@ __all__ = [
     "built",
     "choose_kernel_set",
     "kernel_sets",
+    "rank_rows",
     "sum_synapses",
     "takes_tiles",
     "turn_into_lanes",

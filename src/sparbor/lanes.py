@@ -5,12 +5,14 @@ enough for what an output reads to stay in a cache. Channels last: in memory, a 
 lanes, else in front of the height.
 """
 
+import threading
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 _TILE = 16  # a kernel's
+_kept = threading.local()
 _MOST_LANES_OF_VECTOR, _MOST_LANES_OF_PLANE = 128, 32
 
 
@@ -24,16 +26,28 @@ def in_format(x: Tensor, channels_last: bool) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
 
-def new_planes(x: Tensor, margin: Sequence[int], channels_last: bool) -> Tensor:
-    """Planes for the batch with so many pixels above and below, left and right of it."""
+def planes_for(purpose: str, x: Tensor, margin: Sequence[int], channels_last: bool) -> Tensor:
+    """Planes for the batch with so many pixels above and below, left and right of it.
+
+    Each thread has one piece of memory for each purpose: to get megabytes anew takes as long as to fill them.
+    """
     batch, channels, height, width = x.shape
     most = _MOST_LANES_OF_VECTOR if height == width == 1 else _MOST_LANES_OF_PLANE
     chunks = max(1, -(-batch // most))
     lanes = -(-max(1, batch) // chunks // _TILE) * _TILE
     height, width = height + 2 * margin[0], width + 2 * margin[1]
+    memory = _memory(purpose, chunks * channels * height * width * lanes, x.dtype)
     if channels_last:
-        return x.new_empty(chunks, height, width, channels, lanes).permute(0, 3, 1, 2, 4)
-    return x.new_empty(chunks, channels, height, width, lanes)
+        return memory.view(chunks, height, width, channels, lanes).permute(0, 3, 1, 2, 4)
+    return memory.view(chunks, channels, height, width, lanes)
+
+
+def _memory(purpose: str, numbers: int, dtype: torch.dtype) -> Tensor:
+    memory: Tensor | None = getattr(_kept, purpose, None)
+    if memory is None or memory.dtype != dtype or len(memory) < numbers:
+        memory = torch.empty(numbers, dtype=dtype)
+        setattr(_kept, purpose, memory)
+    return memory[:numbers]
 
 
 def new_batch(like: Tensor, shape: Sequence[int], channels_last: bool) -> Tensor:

@@ -259,7 +259,8 @@ class PAINeuronModule(Wrapper):
                 f" must be torch.bool {tuple(self.mask.shape)}"
             )
         mask = mask.to(self.mask.device)
-        changed, compact = mask != self.mask, mode == "d" and self.storage == "compact"
+        changed = mask != self.mask
+        compact = mode == "d" and self.storage == "compact" and not bool(mask.all())
         if compact or self._compact:
             self._store(mask, compact)
         if not compact:
@@ -384,16 +385,18 @@ class PAINeuronModule(Wrapper):
 
     def is_arranged(self) -> bool:
         """Whether the pattern sees neurons or inputs in another order than the weight has them."""
-        orders = (self.neuron_order, self.input_order)
-        return any(not torch.equal(order, torch.arange(len(order), device=order.device)) for order in orders)
+        return _moves(self.neuron_order) or _moves(self.input_order)
 
     def to_matrix(self, values: Tensor) -> Tensor:
         """Values of the weight's shape (its mask, its gradient) as patterns see them, ``(outputs, fan_in)``."""
-        return to_matrix(values, self.groups, self._transposed)[self.neuron_order][:, self.input_order]
+        rows = to_matrix(values, self.groups, self._transposed)
+        rows = rows.index_select(0, self.neuron_order) if _moves(self.neuron_order) else rows
+        return rows.index_select(1, self.input_order) if _moves(self.input_order) else rows
 
     def from_matrix(self, matrix: Tensor) -> Tensor:
         """A matrix ``(outputs, fan_in)`` as patterns see it as values of the weight's shape."""
-        rows = matrix[self.neuron_order.argsort()][:, self.input_order.argsort()]
+        rows = matrix.index_select(0, self.neuron_order.argsort()) if _moves(self.neuron_order) else matrix
+        rows = rows.index_select(1, self.input_order.argsort()) if _moves(self.input_order) else rows
         return from_matrix(rows, self.mask.shape, self.groups, self._transposed)
 
     def weight_matrix(self) -> Tensor:
@@ -440,6 +443,10 @@ def check_sparsity(sparsity: float) -> float:
             f"sparsity={sparsity!r}: must be at least 0 and below 1, the share of weights to drop (0.9 keeps a tenth)"
         )
     return sparsity
+
+
+def _moves(order: Tensor) -> bool:
+    return not torch.equal(order, torch.arange(len(order), device=order.device))
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # so that it is called, and not traced

@@ -5,32 +5,29 @@ are a vector, those of its synapses, and whose topology is :class:`sparbor.synap
 
     y[n, o, p] = bias[o] + sum over the synapses k of output o of weights[k] * x_padded[n, pixel(k) + p]
 
-Beside ``y`` it returns ``x`` in the lanes of :mod:`sparbor.lanes`, for the backward pass. What is computed depends on
-the kernel set (``SPARBOR_ISA``), not on the number of threads.
+What is computed depends on the kernel set (``SPARBOR_ISA``), not on the number of threads.
 """
 
-import ctypes
 from collections.abc import Sequence
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sparbor import engine
-from sparbor.lanes import in_format, is_channels_last, new_batch, new_planes
+from sparbor.lanes import in_format, is_channels_last, new_batch, planes_for
 from sparbor.synapses import Size, Synapses
+from sparbor.workers import workers
 
 _TOPOLOGY = "Tensor starts, Tensor inputs, Tensor back_starts, Tensor back_inputs, Tensor positions"
 _WINDOW = "int[] padding, int[] reach, bool channels_last"
 
 torch.library.define(
-    "sparbor::sparse_conv2d", f"(Tensor x, Tensor weights, Tensor? bias, {_TOPOLOGY}, {_WINDOW}) -> (Tensor, Tensor)"
+    "sparbor::sparse_conv2d", f"(Tensor x, Tensor weights, Tensor? bias, {_TOPOLOGY}, {_WINDOW}) -> Tensor"
 )
 torch.library.define(
     "sparbor::sparse_conv2d_backward",
-    f"(Tensor dy, Tensor planes, Tensor weights, {_TOPOLOGY}, {_WINDOW}, bool with_dx) -> (Tensor, Tensor)",
+    f"(Tensor dy, Tensor x, Tensor weights, {_TOPOLOGY}, {_WINDOW}, bool with_dx) -> (Tensor, Tensor)",
 )
 
 
@@ -39,8 +36,9 @@ def sparse_conv2d(x: Tensor, weights: Tensor, bias: Tensor | None, synapses: Syn
     channels_last, window = is_channels_last(x), synapses.window
     lists = synapses.lists(Size(x.shape[2], x.shape[3], channels_last))
     topology = lists.starts, lists.inputs, lists.back_starts, lists.back_inputs, lists.positions
-    y: Tensor
-    y, _ = torch.ops.sparbor.sparse_conv2d(x, weights, bias, *topology, window.padding, window.reach, channels_last)
+    y: Tensor = torch.ops.sparbor.sparse_conv2d(
+        x, weights, bias, *topology, window.padding, window.reach, channels_last
+    )
     return y
 
 
@@ -57,18 +55,18 @@ def _forward(
     padding: list[int],
     reach: list[int],
     channels_last: bool,
-) -> tuple[Tensor, Tensor]:
-    planes = _in_lanes(x, padding, channels_last)
+) -> Tensor:
+    planes = _in_lanes("inputs", x, padding, channels_last)
     height, width = (size - away for size, away in zip(planes.shape[2:4], reach, strict=True))
     y = new_batch(x, (len(x), len(starts) - 1, height, width), channels_last)
     _sum((starts, inputs, None), weights, bias, planes, y, channels_last)
-    return y, planes
+    return y
 
 
 @torch.library.impl("sparbor::sparse_conv2d_backward", "CPU")
 def _backward(
     dy: Tensor,
-    planes: Tensor,
+    x: Tensor,
     weights: Tensor,
     starts: Tensor,
     inputs: Tensor,
@@ -81,10 +79,11 @@ def _backward(
     with_dx: bool,
 ) -> tuple[Tensor, Tensor]:
     margin = _margin(padding, reach)
-    slopes = _in_lanes(dy, margin, channels_last)
+    planes = _in_lanes("inputs", x, padding, channels_last)
+    slopes = _in_lanes("slopes", dy, margin, channels_last)
     gradients = torch.zeros_like(weights, memory_format=torch.contiguous_format)
     engine.add_synapse_gradients(
-        _workers(),
+        workers(),
         starts.numpy(),
         inputs.numpy(),
         planes.numpy(),
@@ -95,16 +94,16 @@ def _backward(
     )
     if not with_dx:
         return dy.new_empty(0), gradients
-    height, width = (size - 2 * pad for size, pad in zip(planes.shape[2:4], padding, strict=True))
-    dx = new_batch(dy, (len(dy), len(back_starts) - 1, height, width), channels_last)
+    dx = new_batch(x, x.shape, channels_last)
     _sum((back_starts, back_inputs, positions), weights, None, slopes, dx, channels_last)
     return dx, gradients
 
 
-def _in_lanes(x: Tensor, margin: Sequence[int], channels_last: bool) -> Tensor:
-    planes = new_planes(x, margin, channels_last)
+def _in_lanes(purpose: str, x: Tensor, margin: Sequence[int], channels_last: bool) -> Tensor:
+    """The batch turned; what was turned for this purpose before is overwritten."""
+    planes = planes_for(purpose, x, margin, channels_last)
     engine.turn_into_lanes(
-        _workers(), in_format(x, channels_last).numpy(), (margin[0], margin[1]), planes.numpy(), channels_last
+        workers(), in_format(x, channels_last).numpy(), (margin[0], margin[1]), planes.numpy(), channels_last
     )
     return planes
 
@@ -120,7 +119,7 @@ def _sum(
     """The sums of the synapses of each row of the topology, into the batch ``y``."""
     starts, inputs, positions = topology
     engine.sum_synapses(
-        _workers(),
+        workers(),
         starts.numpy(),
         inputs.numpy(),
         None if positions is None else positions.numpy(),
@@ -138,31 +137,25 @@ def _margin(padding: list[int], reach: list[int]) -> tuple[int, int]:
 
 
 @torch.library.register_fake("sparbor::sparse_conv2d")  # type: ignore[untyped-decorator]
-def _forward_shapes(x: Tensor, weights: Tensor, bias: Tensor | None, starts: Tensor, *rest: Any) -> Any:
+def _forward_shape(x: Tensor, weights: Tensor, bias: Tensor | None, starts: Tensor, *rest: Any) -> Tensor:
     padding, reach, channels_last = rest[-3:]
     height, width = (size + 2 * pad - away for size, pad, away in zip(x.shape[2:], padding, reach, strict=True))
-    y = new_batch(x, (x.shape[0], starts.shape[0] - 1, height, width), channels_last)
-    return y, new_planes(x, padding, channels_last)
+    return new_batch(x, (x.shape[0], starts.shape[0] - 1, height, width), channels_last)
 
 
 @torch.library.register_fake("sparbor::sparse_conv2d_backward")  # type: ignore[untyped-decorator]
-def _backward_shapes(dy: Tensor, planes: Tensor, weights: Tensor, *rest: Any) -> Any:
-    padding, _, channels_last, with_dx = rest[-4:]
-    back_starts = rest[2]
-    height, width = (size - 2 * pad for size, pad in zip(planes.shape[2:4], padding, strict=True))
-    dx = new_batch(dy, (dy.shape[0], back_starts.shape[0] - 1, height, width), channels_last)
-    return dx if with_dx else dy.new_empty(0), torch.empty_like(weights)
+def _backward_shapes(dy: Tensor, x: Tensor, weights: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    channels_last, with_dx = rest[-2:]
+    return new_batch(x, x.shape, channels_last) if with_dx else x.new_empty(0), torch.empty_like(weights)
 
 
-def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    _, weights, _, *topology, padding, reach, channels_last = inputs
-    planes = output[1]
-    ctx.mark_non_differentiable(planes)
-    ctx.save_for_backward(planes, weights, *topology)
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, weights, _, *topology, padding, reach, channels_last = inputs
+    ctx.save_for_backward(x, weights, *topology)
     ctx.window = padding, reach, channels_last
 
 
-def _differentiate(ctx: Any, dy: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+def _differentiate(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     with_dx, with_weights, with_bias, *others = ctx.needs_input_grad
     dx, gradients = torch.ops.sparbor.sparse_conv2d_backward(dy, *ctx.saved_tensors, *ctx.window, with_dx)
     return (
@@ -174,18 +167,3 @@ def _differentiate(ctx: Any, dy: Tensor, _: Tensor) -> tuple[Tensor | None, ...]
 
 
 torch.library.register_autograd("sparbor::sparse_conv2d", _differentiate, setup_context=_save)
-
-
-def _workers() -> tuple[str, int, int]:
-    return engine.choose_kernel_set(), torch.get_num_threads(), _openmp()
-
-
-@lru_cache
-def _openmp() -> int:
-    """Where PyTorch's OpenMP runtime starts its threads; 0 if it has another one than GNU's or LLVM's."""
-    for name in ("libtorch_cpu.so", "libtorch_cpu.dylib"):
-        library = Path(torch.__file__).parent / "lib" / name
-        if library.exists():
-            start = getattr(ctypes.CDLL(str(library)), "GOMP_parallel", None)
-            return ctypes.cast(start, ctypes.c_void_p).value or 0 if start else 0
-    return 0

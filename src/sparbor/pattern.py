@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sparbor.errors import ArgumentError
+from sparbor.ranking import ranks
 
 
 class Units(NamedTuple):
@@ -60,9 +61,8 @@ class Slots:
         padded = F.pad(score.reshape(groups, neurons, fan_in), padding, value=-math.inf)
         tiles = padded.reshape(-1, self.group, padded.shape[-1] // self.branch, self.branch)
 
-        ranked, order = tiles.sort(dim=-1, descending=True, stable=True)
-        rank = torch.empty_like(order)
-        rank.scatter_(-1, order, torch.arange(self.branch, device=score.device).expand_as(order))
+        rank = ranks(tiles)
+        ranked = torch.empty_like(tiles).scatter_(-1, rank, tiles)
 
         real = F.pad(score.new_ones(groups, neurons, fan_in, dtype=torch.bool), padding).view(tiles.shape)
         real_neurons = real[:, :, 0, 0].sum(dim=1)[:, None, None]

@@ -69,10 +69,17 @@ def mover(old: Tensor | None, new: Tensor | None, shape: torch.Size) -> Callable
     ``None`` stands for every weight. What was not active before has the second argument as its value.
     """
 
+    if old is not None and new is not None:
+        number = torch.full((shape.numel(),), -1, dtype=torch.int32, device=old.device)
+        number[old] = torch.arange(len(old), dtype=torch.int32, device=old.device)
+        source = number[new] + 1  # before the first of the old values comes that of newborns
+        return lambda values, start: torch.cat([values.new_full((1,), start), values])[source]
+
     def move(values: Tensor, start: float) -> Tensor:
         """The values at their new positions."""
-        dense = values if old is None else _scattered(values, old, shape, start)
-        return dense.clone() if new is None else dense.flatten().index_select(0, new)
+        if new is not None:
+            return values.flatten().index_select(0, new)
+        return values.clone() if old is None else _scattered(values, old, shape, start)
 
     return move
 
