@@ -62,10 +62,14 @@ const Candidate best_first[] = {
 
 }  // namespace
 
-std::vector<const KernelSet*> available_kernel_sets() {
-    std::vector<const KernelSet*> sets;
-    for (const Candidate& candidate : best_first)
-        if (candidate.runs_here()) sets.push_back(candidate.set);
+const std::vector<const KernelSet*>& available_kernel_sets() {
+    // Asked once: on a virtual machine the processor's answer takes longer than a small layer.
+    static const std::vector<const KernelSet*> sets = [] {
+        std::vector<const KernelSet*> found;
+        for (const Candidate& candidate : best_first)
+            if (candidate.runs_here()) found.push_back(candidate.set);
+        return found;
+    }();
     return sets;
 }
 

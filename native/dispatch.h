@@ -8,7 +8,7 @@
 
 namespace sparbor {
 
-std::vector<const KernelSet*> available_kernel_sets();
+const std::vector<const KernelSet*>& available_kernel_sets();
 
 // The set of that name, or null if this machine cannot run it or the build does not have it.
 const KernelSet* find_kernel_set(const std::string& name);
