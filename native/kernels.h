@@ -241,9 +241,10 @@ struct Winograd {
                    float* y);
 };
 
-// The synapses of a layer in training, each with a weight of its own: row r has those from starts[r] to starts[r + 1].
+// Synapses of a layer in training, each with a weight of its own: of row r those from firsts[r] to ends[r].
 struct SynapseRows {
-    const uint32_t* starts;
+    const uint32_t* firsts;
+    const uint32_t* ends;
     const uint32_t* inputs;     // the row of x that each reads
     const uint32_t* positions;  // where in the weights each one's lies; null: at its own number
 };
@@ -254,6 +255,7 @@ template <class Real>
 struct SumOf {
     const Real* weights;
     const Real* bias;  // else null
+    bool goes_on;      // from what y is; the bias is in it
     const Real* x;
     size_t x_stride, x_pixel;
     Real* y;

@@ -10,19 +10,18 @@ namespace {
 constexpr size_t piece_work = size_t{1} << 20;
 constexpr size_t most_pieces = 64;
 
-// What the dot products of so many pixels read fits into a second cache, and they are summed up before they are added.
-constexpr size_t pixels_at_once = 16;
-
 // Cuts the rows where their synapses come to equal shares.
-std::vector<size_t> cut(const SynapseRows& rows, size_t count, size_t pieces) {
-    const size_t synapses = rows.starts[count];
+std::vector<size_t> cut(const Topology& topology, size_t pieces) {
     std::vector<size_t> ends{0};
-    for (size_t piece = 1; piece < pieces; piece++) {
-        const auto share = static_cast<uint32_t>(synapses * piece / pieces);
-        const auto end = static_cast<size_t>(std::lower_bound(rows.starts, rows.starts + count, share) - rows.starts);
-        if (end > ends.back()) ends.push_back(end);
+    for (size_t row = 1, piece = 1; row <= topology.rows; row++) {
+        if (row < topology.rows && topology.end(row) * pieces < topology.end(topology.rows) * piece) continue;
+        ends.push_back(row);
+        while (piece < pieces && topology.end(row) * pieces >= topology.end(topology.rows) * piece) piece++;
+        if (piece == pieces && row < topology.rows) {
+            ends.push_back(topology.rows);
+            break;
+        }
     }
-    if (count > ends.back()) ends.push_back(count);
     return ends;
 }
 
@@ -72,14 +71,15 @@ TrainingKernels<double>::TrainingKernels(const KernelSet& set)
 template <class Real>
 void to_lanes(const Team& team, const TrainingKernels<Real>& kernels, const Batch<const Real>& x, size_t top, size_t left,
               const Lanes<Real>& lanes) {
-    // A line of all channels, or of one.
-    const size_t planes = x.channels_last ? 1 : x.channels, numbers = x.width * (x.channels_last ? x.channels : 1);
-    const size_t margin = left * lanes.pixel(), whole = x.width * lanes.pixel() + 2 * margin;
+    // A line of one channel, or of all: these come pixel by pixel.
+    const size_t planes = x.channels_last ? 1 : x.channels;
+    const size_t runs = x.channels_last ? x.width : 1, numbers = x.channels_last ? x.channels : x.width;
+    const size_t margin = left * lanes.pixel, whole = x.width * lanes.pixel + 2 * margin;
     const size_t tiles = lanes.lanes / column_tile;
     team.run(lanes.chunks * planes * lanes.height * tiles, [&](size_t piece) {
         const size_t tile = piece % tiles, row = piece / tiles;
         const size_t line = row % lanes.height, plane = row / lanes.height % planes, chunk = row / lanes.height / planes;
-        Real* to = lanes.data + row * whole;
+        Real* to = lanes.data + chunk * lanes.chunk + plane * lanes.channel + line * lanes.line;
         const bool outside = line < top || line >= top + x.height;
         if (tile == 0) {
             std::fill(to, outside ? to + whole : to + margin, Real(0));
@@ -87,17 +87,18 @@ void to_lanes(const Team& team, const TrainingKernels<Real>& kernels, const Batc
         }
         if (outside) return;
         const size_t first = std::min(chunk * lanes.lanes + tile * column_tile, x.items);
-        const size_t within = (plane * x.height + line - top) * numbers;
-        kernels.to_lanes(x.data + first * x.size() + within, x.size(), std::min(column_tile, x.items - first), numbers,
-                         to + margin + tile * column_tile, lanes.lanes);
+        const Real* from = x.data + first * x.size() + (plane * x.height + line - top) * runs * numbers;
+        for (size_t run = 0; run < runs; run++)
+            kernels.to_lanes(from + run * numbers, x.size(), std::min(column_tile, x.items - first), numbers,
+                             to + margin + run * lanes.pixel + tile * column_tile, lanes.lanes);
     });
 }
 
 template <class Real>
-void sum_all(const Team& team, const TrainingKernels<Real>& kernels, const SynapseRows& rows, const Real* weights,
+void sum_all(const Team& team, const TrainingKernels<Real>& kernels, const Topology& topology, const Real* weights,
              const Real* bias, const Lanes<const Real>& x, const Batch<Real>& y) {
     const size_t columns = y.width * x.lanes, lines = x.chunks * y.height;
-    const std::vector<size_t> ends = cut(rows, y.channels, pieces_for(rows.starts[y.channels] * columns, most_pieces));
+    const std::vector<size_t> ends = cut(topology, pieces_for(topology.end(y.channels) * columns, most_pieces));
     const size_t ranges = ends.size() - 1;
     team.run(ranges * lines, [&](size_t piece) {
         const size_t first = ends[piece % ranges], last = ends[piece % ranges + 1];
@@ -106,9 +107,10 @@ void sum_all(const Team& team, const TrainingKernels<Real>& kernels, const Synap
         const size_t y_stride = y.channels_last ? x.lanes : columns, y_pixel = y.channels_last ? last - first : 1;
         SumOf<Real> job{weights,
                         bias,
-                        x.data + chunk * x.chunk() + line * x.line(),
+                        false,
+                        x.data + chunk * x.chunk + line * x.line,
                         x.lanes,
-                        x.pixel(),
+                        x.pixel,
                         tile - first * y_stride,
                         y_stride,
                         y_pixel * x.lanes,
@@ -118,40 +120,37 @@ void sum_all(const Team& team, const TrainingKernels<Real>& kernels, const Synap
             job.columns = columns;
             job.pixels = 1;
         }
-        kernels.sum(rows, job, first, last);
+        for (size_t part = 0; part < topology.parts; part++, job.goes_on = true)
+            kernels.sum(topology.part(part), job, first, last);
         turn_line(kernels.to_items, static_cast<const Real*>(tile), first, last, chunk, x.lanes, line, y);
     });
 }
 
 template <class Real>
-void add_all_dots(const Team& team, const TrainingKernels<Real>& kernels, const SynapseRows& rows,
+void add_all_dots(const Team& team, const TrainingKernels<Real>& kernels, const Topology& topology,
                   const Lanes<const Real>& x, const Lanes<const Real>& dy, size_t top, size_t left, Real* gradients) {
     const size_t height = dy.height - 2 * top, width = dy.width - 2 * left, columns = width * x.lanes;
     // Every synapse is one thread's alone, which adds its lines up in order. The fewer pieces, the more synapses find
     // their inputs in a cache.
-    const size_t work = rows.starts[dy.channels] * columns * height * x.chunks;
+    const size_t work = topology.end(dy.channels) * columns * height * x.chunks;
     const std::vector<size_t> ends =
-        cut(rows, dy.channels, pieces_for(work, std::min(most_pieces, 4 * team.threads())));
+        cut(topology, pieces_for(work, std::min(most_pieces, 4 * team.threads())));
     team.run(ends.size() - 1, [&](size_t range) {
         for (size_t line = 0; line < x.chunks * height; line++) {
             const size_t chunk = line / height, within = line % height;
             DotsOf<Real> job{gradients,
-                             x.data + chunk * x.chunk() + within * x.line(),
+                             x.data + chunk * x.chunk + within * x.line,
                              x.lanes,
-                             x.pixel(),
-                             dy.data + chunk * dy.chunk() + (within + top) * dy.line() + left * dy.pixel(),
-                             dy.channel(),
-                             dy.pixel(),
+                             x.pixel,
+                             dy.data + chunk * dy.chunk + (within + top) * dy.line + left * dy.pixel,
+                             dy.channel,
+                             dy.pixel,
                              x.lanes,
                              1};
             if (!x.channels_last) job.columns = columns;
-            const size_t pixels = columns / job.columns;
-            for (size_t pixel = 0; pixel < pixels; pixel += job.pixels) {
-                job.pixels = std::min(pixels_at_once, pixels - pixel);
-                kernels.add_dots(rows, job, ends[range], ends[range + 1]);
-                job.x += job.pixels * job.x_pixel;
-                job.y += job.pixels * job.y_pixel;
-            }
+            job.pixels = columns / job.columns;
+            for (size_t part = 0; part < topology.parts; part++)
+                kernels.add_dots(topology.part(part), job, ends[range], ends[range + 1]);
         }
     });
 }
@@ -159,9 +158,9 @@ void add_all_dots(const Team& team, const TrainingKernels<Real>& kernels, const 
 #define FOR(Real)                                                                                                     \
     template void to_lanes(const Team&, const TrainingKernels<Real>&, const Batch<const Real>&, size_t, size_t,       \
                            const Lanes<Real>&);                                                                       \
-    template void sum_all(const Team&, const TrainingKernels<Real>&, const SynapseRows&, const Real*, const Real*,    \
+    template void sum_all(const Team&, const TrainingKernels<Real>&, const Topology&, const Real*, const Real*,    \
                           const Lanes<const Real>&, const Batch<Real>&);                                              \
-    template void add_all_dots(const Team&, const TrainingKernels<Real>&, const SynapseRows&,                         \
+    template void add_all_dots(const Team&, const TrainingKernels<Real>&, const Topology&,                            \
                                const Lanes<const Real>&, const Lanes<const Real>&, size_t, size_t, Real*);
 FOR(float)
 FOR(double)

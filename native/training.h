@@ -22,12 +22,20 @@ struct Lanes {
     Real* data;
     size_t chunks, channels, height, width, lanes;
     bool channels_last;
+    size_t chunk, channel, line, pixel;  // how far apart in memory; between two pixels there may be room
+};
 
-    // How far apart in memory.
-    size_t channel() const { return channels_last ? lanes : height * width * lanes; }
-    size_t pixel() const { return channels_last ? channels * lanes : lanes; }
-    size_t line() const { return width * pixel(); }
-    size_t chunk() const { return channels * height * width * lanes; }
+// A layer's synapses, row by row, and within a row in parts: each pass over a line of pixels takes one part of every
+// row, whose inputs a first cache can hold. Part p of row r begins at bounds[p * rows + r] and ends where the next one
+// begins, or at bounds[parts * rows + r].
+struct Topology {
+    const uint32_t* bounds;
+    size_t parts, rows;
+    const uint32_t* inputs;
+    const uint32_t* positions;  // or null, as in SynapseRows
+
+    SynapseRows part(size_t p) const { return {bounds + p * rows, bounds + (p + 1) * rows, inputs, positions}; }
+    size_t end(size_t row) const { return row == 0 ? 0 : bounds[parts * rows + row - 1]; }  // of the rows before it
 };
 
 // What the kernel sets offer for floats, or for doubles.
@@ -50,12 +58,12 @@ void to_lanes(const Team&, const TrainingKernels<Real>&, const Batch<const Real>
 
 // The sums of the synapses of each row, a channel of `y`, whose pixels begin where those of `x` do.
 template <class Real>
-void sum_all(const Team&, const TrainingKernels<Real>&, const SynapseRows&, const Real* weights, const Real* bias,
+void sum_all(const Team&, const TrainingKernels<Real>&, const Topology&, const Real* weights, const Real* bias,
              const Lanes<const Real>& x, const Batch<Real>& y);
 
 // Adds to the gradient of each synapse. Of the gradients `dy` of the outputs, `top` lines and `left` pixels are margin.
 template <class Real>
-void add_all_dots(const Team&, const TrainingKernels<Real>&, const SynapseRows&, const Lanes<const Real>& x,
+void add_all_dots(const Team&, const TrainingKernels<Real>&, const Topology&, const Lanes<const Real>& x,
                   const Lanes<const Real>& dy, size_t top, size_t left, Real* gradients);
 
 }  // namespace sparbor

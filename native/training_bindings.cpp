@@ -48,10 +48,12 @@ const KernelSet& kernels_of(const Workers& workers) {
     return *set;
 }
 
-SynapseRows as_rows(const Vector<const int32_t>& starts, const Vector<const int32_t>& inputs,
-                    const OptionalVector<int32_t>& positions) {
+using Bounds = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+Topology as_topology(const Bounds& bounds, const Vector<const int32_t>& inputs,
+                     const OptionalVector<int32_t>& positions) {
     const auto unsigned_data = [](const int32_t* data) { return reinterpret_cast<const uint32_t*>(data); };
-    return {unsigned_data(starts.data()), unsigned_data(inputs.data()),
+    return {unsigned_data(bounds.data()), bounds.shape(0) - 1, bounds.shape(1), unsigned_data(inputs.data()),
             positions ? unsigned_data(positions->data()) : nullptr};
 }
 
@@ -66,8 +68,12 @@ Batch<Number> as_batch(const Images<Number>& images, bool channels_last) {
 
 template <class Number>
 Lanes<Number> as_lanes(const Planes<Number>& planes, bool channels_last) {
-    return {planes.data(),   planes.shape(0), planes.shape(1), planes.shape(2),
-            planes.shape(3), planes.shape(4), by_pixels(planes.shape(2), planes.shape(3), channels_last)};
+    const auto apart = [&](size_t axis) { return static_cast<size_t>(planes.stride(axis)); };
+    return {planes.data(),   planes.shape(0), planes.shape(1),
+            planes.shape(2), planes.shape(3), planes.shape(4),
+            by_pixels(planes.shape(2), planes.shape(3), channels_last),
+            apart(0),        apart(1),        apart(2),
+            apart(3)};
 }
 
 template <class Real>
@@ -79,22 +85,22 @@ void turn(const Workers& workers, const Images<const Real>& x, Margin margin, co
 }
 
 template <class Real>
-void sum(const Workers& workers, const Vector<const int32_t>& starts, const Vector<const int32_t>& inputs,
+void sum(const Workers& workers, const Bounds& bounds, const Vector<const int32_t>& inputs,
          const OptionalVector<int32_t>& positions, const Vector<const Real>& weights, const OptionalVector<Real>& bias,
          const Planes<const Real>& x, const Images<Real>& y, bool channels_last) {
     const nb::gil_scoped_release release;
-    sum_all<Real>(as_team(workers), TrainingKernels<Real>(kernels_of(workers)), as_rows(starts, inputs, positions),
+    sum_all<Real>(as_team(workers), TrainingKernels<Real>(kernels_of(workers)), as_topology(bounds, inputs, positions),
                   weights.data(), bias ? bias->data() : nullptr, as_lanes(x, channels_last),
                   as_batch(y, channels_last));
 }
 
 template <class Real>
-void add_dots(const Workers& workers, const Vector<const int32_t>& starts, const Vector<const int32_t>& inputs,
+void add_dots(const Workers& workers, const Bounds& bounds, const Vector<const int32_t>& inputs,
               const Planes<const Real>& x, const Planes<const Real>& dy, Margin margin, const Vector<Real>& gradients,
               bool channels_last) {
     const nb::gil_scoped_release release;
     add_all_dots<Real>(as_team(workers), TrainingKernels<Real>(kernels_of(workers)),
-                       as_rows(starts, inputs, std::nullopt), as_lanes(x, channels_last), as_lanes(dy, channels_last),
+                       as_topology(bounds, inputs, std::nullopt), as_lanes(x, channels_last), as_lanes(dy, channels_last),
                        margin.first, margin.second, gradients.data());
 }
 
@@ -114,9 +120,9 @@ void rank(const Workers& workers, const nb::ndarray<const float, nb::ndim<2>, nb
 template <class Real>
 void bind(nb::module_& module) {
     module.def("turn_into_lanes", turn<Real>, "workers"_a, "x"_a, "margin"_a, "planes"_a, "channels_last"_a);
-    module.def("sum_synapses", sum<Real>, "workers"_a, "starts"_a, "inputs"_a, "positions"_a.none(), "weights"_a,
+    module.def("sum_synapses", sum<Real>, "workers"_a, "bounds"_a, "inputs"_a, "positions"_a.none(), "weights"_a,
                "bias"_a.none(), "x"_a, "y"_a, "channels_last"_a);
-    module.def("add_synapse_gradients", add_dots<Real>, "workers"_a, "starts"_a, "inputs"_a, "x"_a, "dy"_a,
+    module.def("add_synapse_gradients", add_dots<Real>, "workers"_a, "bounds"_a, "inputs"_a, "x"_a, "dy"_a,
                "margin"_a, "gradients"_a, "channels_last"_a);
 }
 

@@ -87,7 +87,7 @@ def test_gradcheck() -> None:
 def test_opcheck(window: Window) -> None:
     case = Case(window, (4, 4, 3, 3), 6, 0.4, torch.float32)
     lists = case.synapses.lists(Size(3, 3))
-    topology = (lists.starts, lists.inputs, lists.back_starts, lists.back_inputs, lists.positions)
+    topology = (lists.bounds, lists.inputs, lists.back_bounds, lists.back_inputs, lists.positions)
     place = (list(window.padding), list(window.reach), False)
     torch.library.opcheck(torch.ops.sparbor.sparse_conv2d.default, (case.x, case.weights, case.bias, *topology, *place))
 

@@ -32,16 +32,17 @@ ALWAYS_INLINE VectorOf<Real> at(const Real* where, size_t vector) {
 template <size_t vectors, size_t pixels, class Real>
 ALWAYS_INLINE void sum_row(const SynapseRows& rows, const SumOf<Real>& job, size_t row, size_t offset_x, size_t offset_y) {
     VectorOf<Real> sums[pixels][vectors];
+    Real* y = job.y + row * job.y_stride + offset_y;
     const Real bias = job.bias ? job.bias[row] : 0;
     UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
-        UNROLL for (size_t i = 0; i < vectors; i++) sums[pixel][i] = bias - VectorOf<Real>{};
-    for (uint32_t k = rows.starts[row]; k < rows.starts[row + 1]; k++) {
+        UNROLL for (size_t i = 0; i < vectors; i++)
+            sums[pixel][i] = job.goes_on ? at(y + pixel * job.y_pixel, i) : bias - VectorOf<Real>{};
+    for (uint32_t k = rows.firsts[row]; k < rows.ends[row]; k++) {
         const Real weight = job.weights[rows.positions ? rows.positions[k] : k];
         const Real* x = job.x + rows.inputs[k] * job.x_stride + offset_x;
         UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
             UNROLL for (size_t i = 0; i < vectors; i++) sums[pixel][i] += weight * at(x + pixel * job.x_pixel, i);
     }
-    Real* y = job.y + row * job.y_stride + offset_y;
     UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
         UNROLL for (size_t i = 0; i < vectors; i++) at(y + pixel * job.y_pixel, i) = sums[pixel][i];
 }
@@ -109,7 +110,7 @@ ALWAYS_INLINE void add_row_dots(const SynapseRows& rows, const DotsOf<Real>& job
     UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
         UNROLL for (size_t i = 0; i < vectors; i++)
             y[pixel][i] = at(job.y + row * job.y_stride + offset_y + pixel * job.y_pixel, i);
-    for (uint32_t k = rows.starts[row]; k < rows.starts[row + 1]; k++) {
+    for (uint32_t k = rows.firsts[row]; k < rows.ends[row]; k++) {
         const Real* x = job.x + rows.inputs[k] * job.x_stride + offset_x;
         VectorOf<Real> sums[chains]{};
         UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)

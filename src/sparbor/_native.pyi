@@ -16,7 +16,7 @@ def turn_into_lanes(
 ) -> None: ...
 def sum_synapses(
     workers: tuple[str, int, int],
-    starts: Array,
+    bounds: Array,
     inputs: Array,
     positions: Array | None,
     weights: Array,
@@ -27,7 +27,7 @@ def sum_synapses(
 ) -> None: ...
 def add_synapse_gradients(
     workers: tuple[str, int, int],
-    starts: Array,
+    bounds: Array,
     inputs: Array,
     x: Array,
     dy: Array,

@@ -36,10 +36,18 @@ def planes_for(purpose: str, x: Tensor, margin: Sequence[int], channels_last: bo
     chunks = max(1, -(-batch // most))
     lanes = -(-max(1, batch) // chunks // _TILE) * _TILE
     height, width = height + 2 * margin[0], width + 2 * margin[1]
-    memory = _memory(purpose, chunks * channels * height * width * lanes, x.dtype)
     if channels_last:
-        return memory.view(chunks, height, width, channels, lanes).permute(0, 3, 1, 2, 4)
-    return memory.view(chunks, channels, height, width, lanes)
+        room = pitch(channels)
+        memory = _memory(purpose, chunks * height * width * room * lanes, x.dtype)
+        return memory.view(chunks, height, width, room, lanes)[:, :, :, :channels].permute(0, 3, 1, 2, 4)
+    return _memory(purpose, chunks * channels * height * width * lanes, x.dtype).view(
+        chunks, channels, height, width, lanes
+    )
+
+
+def pitch(channels: int) -> int:
+    """For how many channels a pixel has room, channels last: an even number would share few places of a first cache."""
+    return channels | 1
 
 
 def _memory(purpose: str, numbers: int, dtype: torch.dtype) -> Tensor:

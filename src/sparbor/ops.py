@@ -19,7 +19,7 @@ from sparbor.lanes import in_format, is_channels_last, new_batch, planes_for
 from sparbor.synapses import Size, Synapses
 from sparbor.workers import workers
 
-_TOPOLOGY = "Tensor starts, Tensor inputs, Tensor back_starts, Tensor back_inputs, Tensor positions"
+_TOPOLOGY = "Tensor bounds, Tensor inputs, Tensor back_bounds, Tensor back_inputs, Tensor positions"
 _WINDOW = "int[] padding, int[] reach, bool channels_last"
 
 torch.library.define(
@@ -35,7 +35,7 @@ def sparse_conv2d(x: Tensor, weights: Tensor, bias: Tensor | None, synapses: Syn
     """``(batch, channels, height, width)`` to ``(batch, outputs, ...)``, in float32 or float64, on the CPU."""
     channels_last, window = is_channels_last(x), synapses.window
     lists = synapses.lists(Size(x.shape[2], x.shape[3], channels_last))
-    topology = lists.starts, lists.inputs, lists.back_starts, lists.back_inputs, lists.positions
+    topology = lists.bounds, lists.inputs, lists.back_bounds, lists.back_inputs, lists.positions
     y: Tensor = torch.ops.sparbor.sparse_conv2d(
         x, weights, bias, *topology, window.padding, window.reach, channels_last
     )
@@ -47,9 +47,9 @@ def _forward(
     x: Tensor,
     weights: Tensor,
     bias: Tensor | None,
-    starts: Tensor,
+    bounds: Tensor,
     inputs: Tensor,
-    back_starts: Tensor,
+    back_bounds: Tensor,
     back_inputs: Tensor,
     positions: Tensor,
     padding: list[int],
@@ -58,8 +58,8 @@ def _forward(
 ) -> Tensor:
     planes = _in_lanes("inputs", x, padding, channels_last)
     height, width = (size - away for size, away in zip(planes.shape[2:4], reach, strict=True))
-    y = new_batch(x, (len(x), len(starts) - 1, height, width), channels_last)
-    _sum((starts, inputs, None), weights, bias, planes, y, channels_last)
+    y = new_batch(x, (len(x), bounds.shape[1], height, width), channels_last)
+    _sum((bounds, inputs, None), weights, bias, planes, y, channels_last)
     return y
 
 
@@ -68,9 +68,9 @@ def _backward(
     dy: Tensor,
     x: Tensor,
     weights: Tensor,
-    starts: Tensor,
+    bounds: Tensor,
     inputs: Tensor,
-    back_starts: Tensor,
+    back_bounds: Tensor,
     back_inputs: Tensor,
     positions: Tensor,
     padding: list[int],
@@ -84,7 +84,7 @@ def _backward(
     gradients = torch.zeros_like(weights, memory_format=torch.contiguous_format)
     engine.add_synapse_gradients(
         workers(),
-        starts.numpy(),
+        bounds.numpy(),
         inputs.numpy(),
         planes.numpy(),
         slopes.numpy(),
@@ -95,7 +95,7 @@ def _backward(
     if not with_dx:
         return dy.new_empty(0), gradients
     dx = new_batch(x, x.shape, channels_last)
-    _sum((back_starts, back_inputs, positions), weights, None, slopes, dx, channels_last)
+    _sum((back_bounds, back_inputs, positions), weights, None, slopes, dx, channels_last)
     return dx, gradients
 
 
@@ -117,10 +117,10 @@ def _sum(
     channels_last: bool,
 ) -> None:
     """The sums of the synapses of each row of the topology, into the batch ``y``."""
-    starts, inputs, positions = topology
+    bounds, inputs, positions = topology
     engine.sum_synapses(
         workers(),
-        starts.numpy(),
+        bounds.numpy(),
         inputs.numpy(),
         None if positions is None else positions.numpy(),
         weights.contiguous().numpy(),
@@ -137,10 +137,10 @@ def _margin(padding: list[int], reach: list[int]) -> tuple[int, int]:
 
 
 @torch.library.register_fake("sparbor::sparse_conv2d")  # type: ignore[untyped-decorator]
-def _forward_shape(x: Tensor, weights: Tensor, bias: Tensor | None, starts: Tensor, *rest: Any) -> Tensor:
+def _forward_shape(x: Tensor, weights: Tensor, bias: Tensor | None, bounds: Tensor, *rest: Any) -> Tensor:
     padding, reach, channels_last = rest[-3:]
     height, width = (size + 2 * pad - away for size, pad, away in zip(x.shape[2:], padding, reach, strict=True))
-    return new_batch(x, (x.shape[0], starts.shape[0] - 1, height, width), channels_last)
+    return new_batch(x, (x.shape[0], bounds.shape[1], height, width), channels_last)
 
 
 @torch.library.register_fake("sparbor::sparse_conv2d_backward")  # type: ignore[untyped-decorator]

@@ -10,6 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sparbor.lanes import pitch
+
+FIRST_CACHE_BYTES = 32 << 10
+BLOCK_PIXELS, BLOCK_LANES = 4, 32  # that a kernel sums at once, of planes
+
 
 @dataclass(frozen=True)
 class Window:
@@ -40,15 +45,15 @@ class Size:
 class Lists:
     """For planes of one size, the synapses of each output, and those of each input channel.
 
-    Those of output o are numbers ``starts[o]`` to ``starts[o + 1]``, and ``inputs`` are the pixels that they read for
-    the output's first pixel, numbered over all channels of the padded planes as they lie. ``back_starts`` and
-    ``back_inputs`` say the same of the planes of gradients, for each input channel; ``positions`` says which synapses
-    those are.
+    Those of output o lie in parts, part p from ``bounds[p, o]`` to ``bounds[p + 1, o]``, and ``inputs`` are the pixels
+    that they read for the output's first pixel, numbered over all channels of the padded planes as they lie.
+    ``back_bounds`` and ``back_inputs`` say the same of the planes of gradients, for each input channel; ``positions``
+    says which synapses those are. A part reads few channels: what it reads for some pixels fits into a first cache.
     """
 
-    starts: Tensor
+    bounds: Tensor
     inputs: Tensor
-    back_starts: Tensor
+    back_bounds: Tensor
     back_inputs: Tensor
     positions: Tensor
 
@@ -84,18 +89,26 @@ class Synapses:
         slopes = Size(size.height + reach_h, size.width + reach_w, size.channels_last)
         order = _order(channel, channels)
         return Lists(
-            _starts(output, outputs),
+            _bounds(output, outputs, within, fan_in, self._parts(fan_in, size)),
             _pixels(padded, channels, channel, row, column),
-            _starts(channel, channels),
+            _bounds(channel[order], channels, output[order], outputs, self._parts(outputs, size)),
             _pixels(slopes, outputs, output, reach_h - row, reach_w - column)[order],
             order.int(),
         )
+
+    def _parts(self, channels: int, size: Size) -> int:
+        """How many for kernels over so many channels; a linear layer's few synapses are not worth more than one."""
+        if size.height == size.width == 1:
+            return 1
+        kernel_h, kernel_w = self.window.kernel
+        read = channels * kernel_h * (kernel_w + BLOCK_PIXELS - 1) * BLOCK_LANES * 4
+        return min(channels, -(-read // FIRST_CACHE_BYTES))
 
 
 def _pixels(size: Size, channels: int, channel: Tensor, row: Tensor, column: Tensor) -> Tensor:
     """Their numbers in planes of this size."""
     if size.channels_last:
-        return (row * size.width + column) * channels + channel
+        return (row * size.width + column) * pitch(channels) + channel
     return (channel * size.height + row) * size.width + column
 
 
@@ -105,8 +118,10 @@ def _order(numbers: Tensor, count: int) -> Tensor:
     return torch.from_numpy(numbers.numpy().astype(short).argsort(kind="stable"))
 
 
-def _starts(rows: Tensor, count: int) -> Tensor:
-    """Where each row begins among all, in order."""
-    starts = torch.zeros(count + 1, dtype=torch.int32)
-    torch.cumsum(rows.bincount(minlength=count), 0, out=starts[1:])
-    return starts
+def _bounds(rows: Tensor, count: int, channels: Tensor, most: int, parts: int) -> Tensor:
+    """Where each part of each row begins, and where the row ends, for synapses in the order of rows and channels."""
+    part = channels.long() * parts // max(1, most)
+    starts = torch.zeros(count * parts + 1, dtype=torch.int64)
+    torch.cumsum((rows.long() * parts + part).bincount(minlength=count * parts), 0, out=starts[1:])
+    begins, ends = starts[:-1].view(count, parts), starts[parts::parts].view(count, 1)
+    return torch.cat([begins, ends], 1).t().contiguous().int()
