@@ -98,8 +98,10 @@ class Arm:
     loss_sum: Tensor = field(default_factory=lambda: torch.zeros(()))
     effort: Effort = NOTHING
     """The loss of the steps since the last finished epoch, and what they cost."""
+    uses: multiply_adds.Uses | None = None
+    """Of the network's weights for one image, as :meth:`count` saw them."""
     multiply_adds_an_image: int | None = None
-    """Of a step with the masks that :meth:`count` saw."""
+    """With the masks that there are."""
 
     def density(self) -> float:
         """Active over all weights; 1 for a dense arm."""
@@ -111,7 +113,11 @@ class Arm:
 
     def count(self, images: Tensor) -> None:
         """Find out how much arithmetic a step takes on an image like these."""
-        self.multiply_adds_an_image = multiply_adds.of_training(self.model, images[:1])
+        self.uses = multiply_adds.uses_of_weights(self.model, images[:1])
+        self._count_by_masks()
+
+    def _count_by_masks(self) -> None:
+        self.multiply_adds_an_image = None if self.uses is None else multiply_adds.by_masks(self.model, self.uses)
 
     def step(self, images: Tensor) -> None:
         """Let the optimizer step after a backward pass for ``images``; note that, and what it did to the topology."""
@@ -123,9 +129,13 @@ class Arm:
         if self.perforator is None:
             return
         step, growths = self.perforator.steps, self.perforator.growth_events
-        if self.perforator.timeline.rewires(step) or (growths and growths[-1].step == step):
+        grown = bool(growths) and growths[-1].step == step
+        if grown or self.perforator.timeline.rewires(step):
             self.changes.append(Change(step, self.density()))
-            self.count(images)
+            if grown:
+                self.count(images)
+            else:
+                self._count_by_masks()
 
     def end_epoch(self, steps: int, validation: Part) -> None:
         """Validate, and note what the epoch, which had so many steps, came to."""

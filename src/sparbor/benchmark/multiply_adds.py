@@ -9,6 +9,8 @@ from sparbor.modules import PAINeuronModule
 from sparbor.positions import positions
 from sparbor.wrapping import plain_layer
 
+Uses = list[tuple[nn.Module, int]]
+
 
 def of_training(model: nn.Module, images: Tensor) -> int | None:
     """Multiply-adds of the active weights in a forward and a backward pass over ``images``.
@@ -21,23 +23,38 @@ def of_training(model: nn.Module, images: Tensor) -> int | None:
 
     ``None`` for a model with attention, most of whose arithmetic this does not see.
     """
+    uses = uses_of_weights(model, images)
+    return None if uses is None else by_masks(model, uses)
+
+
+def uses_of_weights(model: nn.Module, images: Tensor) -> Uses | None:
+    """By layer, how many multiply-adds each of its active weights takes; one that is used twice stands there twice."""
     if any(isinstance(module, nn.MultiheadAttention) for module in model.modules()):
         return None
-    active = {id(plain_layer(m)): m.active_weights() for m in model.modules() if isinstance(m, PAINeuronModule)}
-    total = 0
+    uses: Uses = []
 
-    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         weight = layer.weight
         assert isinstance(weight, Tensor)
-        uses = active.get(id(layer), weight.numel()) * positions(layer, inputs[0], output)
-        total += uses * (1 + weight.requires_grad + inputs[0].requires_grad)
+        at_each = 1 + weight.requires_grad + inputs[0].requires_grad
+        uses.append((layer, positions(layer, inputs[0], output) * at_each))
 
-    hooks = [layer.register_forward_hook(count) for layer in model.modules() if isinstance(layer, ONE_WEIGHT)]
+    hooks = [layer.register_forward_hook(note) for layer in model.modules() if isinstance(layer, ONE_WEIGHT)]
     try:
         with evaluating(model), torch.enable_grad():
             model(images)
     finally:
         for hook in hooks:
             hook.remove()
-    return total
+    return uses
+
+
+def by_masks(model: nn.Module, uses: Uses) -> int:
+    """The sum, with the masks that the model has now."""
+    active = {id(plain_layer(m)): m.active_weights() for m in model.modules() if isinstance(m, PAINeuronModule)}
+    return sum(active.get(id(layer), _weights(layer)) * count for layer, count in uses)
+
+
+def _weights(layer: nn.Module) -> int:
+    assert isinstance(layer.weight, Tensor)
+    return layer.weight.numel()
