@@ -26,8 +26,8 @@ class _Rule:
         return density <= self.densities[engine.choose_kernel_set()]
 
 
-_LINEAR = _Rule({"avx512": 0.5, "avx2": 0.4, "portable": 0.3})
-_CONVOLUTION = _Rule({"avx512": 0.4, "avx2": 0.3, "portable": 0.2})
+_LINEAR = _Rule({"avx512": 0.45, "avx2": 0.35, "portable": 0.15})
+_CONVOLUTION = _Rule({"avx512": 0.25, "avx2": 0.1, "portable": 0.0})
 
 
 def window_of(layer: nn.Module) -> Window | None:
