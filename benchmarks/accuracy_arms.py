@@ -146,9 +146,10 @@ def random_masks(arm: Arm, job: Job) -> None:
     for name, module in arm.perforator.modules.items():
         lots = torch.rand(module.weight_matrix().shape)
         density = module.active_weights() / module.mask.numel()
-        module.set_mask(module.from_matrix(magnitude_mask(lots, module.pattern, density, module.groups)))
-        module.weight.copy_(initial[name].weight)
-        module.apply_mask()
+        mask = module.from_matrix(magnitude_mask(lots, module.pattern, density, module.groups))
+        module.set_mode("n")
+        module.parameter.copy_(initial[name].weight)
+        module.set_mask(mask)
 
 
 ARMS = {

@@ -108,3 +108,30 @@ def test_budgets_of_equal_latency_and_continues(small_mnist: Path, tmp_path: Pat
     assert continued["costs"] == first["costs"]
     assert continued["rows"][:4] == first["rows"]
     assert [row["seed"] for row in continued["rows"]] == [0] * 4 + [1] * 4
+
+
+def test_training_steps_and_a_job_and_continues(small_mnist: Path, tmp_path: Path) -> None:
+    file = tmp_path / "training.json"
+    options = ["--models", "tiny", "--sparsity", "0.8", "--steps", "2", "--jobs", "mnist", "--epochs", "1"]
+    options += ["--data-dir", str(small_mnist), "--json", str(file)]
+    result = run("training.py", *options, COLUMNS="200")
+    assert result.returncode == 0, result.stderr
+    assert "times as fast" in result.stdout
+    rows = json.loads(file.read_text())["rows"]
+    assert [row["storage"] for row in rows[:3]] == [None, "masked", "compact"]
+    dense, masked, compact = (row["training_bytes"] for row in rows[:3])
+    weights, biases = 64 * 48 + 48 * 10, 58  # each with its gradient and Adam's two averages, and two counts of steps
+    assert dense == masked == 4 * (4 * (weights + biases) + 4)
+    assert compact == pytest.approx(4 * (4 * (0.2 * weights + biases) + 4), abs=16 * 32)
+    assert [row["arm"] for row in rows[3:]] == ["dense", "dendritic"]
+    assert rows[3]["training_multiply_adds"] > rows[4]["training_multiply_adds"] > 0
+    assert all(row["training_s"] > 0 for row in rows[3:])
+    assert run("training.py", *options).returncode == 0
+    assert json.loads(file.read_text())["rows"] == rows
+
+
+def test_training_crossover_runs() -> None:
+    result = run("training_crossover.py", "--threads", "1", "--batch", "16", "--rounds", "3")
+    assert result.returncode == 0, result.stderr
+    assert "dense time / sparse time" in result.stdout
+    assert "conv 64 to 64, 32 x 32, channels last" in result.stdout

@@ -58,6 +58,7 @@ def test_links_lead_somewhere() -> None:
         "docs/format.md",
         "docs/kernels.md",
         "docs/scaling.md",
+        "docs/training.md",
     ):
         text = (REPOSITORY / page).read_text()
         for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
