@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sparbor.lanes import pitch
 
-FIRST_CACHE_BYTES = 32 << 10
+FIRST_CACHE_BYTES = 40 << 10
 BLOCK_PIXELS, BLOCK_LANES = 4, 32  # that a kernel sums at once, of planes
 
 
