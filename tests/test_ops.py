@@ -83,6 +83,17 @@ def test_gradcheck() -> None:
     )
 
 
+@pytest.mark.parametrize("window", WINDOWS[:3])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_second_derivatives(window: Window, channels_last: bool) -> None:
+    case = Case(window, (2, 4, 5, 5), 6, 0.4, torch.float64)
+    if channels_last:
+        case.x = case.x.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
+    assert torch.autograd.gradgradcheck(
+        lambda x, w, b: sparse_conv2d(x, w, b, case.synapses).square(), (case.x, case.weights, case.bias)
+    )
+
+
 @pytest.mark.parametrize("window", WINDOWS[:2])
 def test_opcheck(window: Window) -> None:
     case = Case(window, (4, 4, 3, 3), 6, 0.4, torch.float32)

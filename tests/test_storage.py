@@ -297,3 +297,30 @@ class TestRefusals:
 
         with pytest.raises(ArgumentError, match=r"the optimizer's 'sums' is no number for each weight"):
             train()
+
+
+@pytest.mark.parametrize("storage", ["masked", "compact"])
+def test_what_the_kernels_do_not_take_runs_dense(storage: Storage, native: bool) -> None:
+    """Gradient penalties, per-sample gradients, forward-mode derivatives and nested tensors."""
+    run = Run(storage).go_to(STEPS)
+    x = torch.randn(16, 70, requires_grad=True)
+    plain = sparbor.unwrap(copy.deepcopy(run.model))
+    for model in (run.model, plain):
+        (slope,) = torch.autograd.grad(model(x).square().sum(), x, create_graph=True)
+        slope.square().sum().backward()
+    ours = run.perforator.modules["0"].parameter.grad
+    theirs, mask = plain[0].weight.grad, run.perforator.modules["0"].mask
+    close({"penalty": ours if ours.dim() == 1 else ours[mask]}, {"penalty": theirs[mask]})
+
+    def loss(one: torch.Tensor, model: nn.Module) -> torch.Tensor:
+        return model(one.expand(16, -1)).square().sum()
+
+    for derivative in (
+        torch.func.grad(loss),
+        lambda one, model: torch.func.jvp(lambda v: loss(v, model), (one,), (one,))[1],
+    ):
+        mine, right = (
+            torch.func.vmap(lambda one, model=model, f=derivative: f(one, model))(x.detach())
+            for model in (run.model, plain)
+        )
+        close({"": mine}, {"": right})

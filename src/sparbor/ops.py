@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sparbor import engine
 from sparbor.lanes import in_format, is_channels_last, new_batch, planes_for
-from sparbor.synapses import Size, Synapses
+from sparbor.synapses import Size, Synapses, places_of
 from sparbor.workers import workers
 
 _TOPOLOGY = "Tensor bounds, Tensor inputs, Tensor back_bounds, Tensor back_inputs, Tensor positions"
@@ -157,13 +157,38 @@ def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _differentiate(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
     with_dx, with_weights, with_bias, *others = ctx.needs_input_grad
-    dx, gradients = torch.ops.sparbor.sparse_conv2d_backward(dy, *ctx.saved_tensors, *ctx.window, with_dx)
+    if torch.is_grad_enabled():  # the gradients themselves are to be differentiated
+        dx, gradients = _differentiable(dy, *ctx.saved_tensors[:4], *ctx.window)
+    else:
+        dx, gradients = torch.ops.sparbor.sparse_conv2d_backward(dy, *ctx.saved_tensors, *ctx.window, with_dx)
     return (
         dx if with_dx else None,
         gradients if with_weights else None,
         dy.sum((0, 2, 3)) if with_bias else None,
         *[None] * len(others),
     )
+
+
+def _differentiable(
+    dy: Tensor,
+    x: Tensor,
+    weights: Tensor,
+    bounds: Tensor,
+    inputs: Tensor,
+    padding: list[int],
+    reach: list[int],
+    channels_last: bool,
+) -> tuple[Tensor | None, Tensor | None]:
+    """The gradients by a dense convolution, which PyTorch can differentiate again."""
+    padded = Size(x.shape[2] + 2 * padding[0], x.shape[3] + 2 * padding[1], channels_last)
+    counts = (bounds[-1] - bounds[0]).long()
+    output = torch.arange(len(counts)).repeat_interleave(counts)
+    taps = (output, *places_of(padded, x.shape[1], inputs.long()))
+    dense = weights.new_zeros(len(counts), x.shape[1], reach[0] + 1, reach[1] + 1).index_put(taps, weights)
+    y = torch.nn.functional.conv2d(x, dense, padding=padding)
+    wanted = [tensor for tensor in (x, weights) if tensor.requires_grad]
+    found = iter(torch.autograd.grad(y, wanted, dy, create_graph=True))
+    return next(found) if x.requires_grad else None, next(found) if weights.requires_grad else None
 
 
 torch.library.register_autograd("sparbor::sparse_conv2d", _differentiate, setup_context=_save)

@@ -47,6 +47,12 @@ def pays(layer: nn.Module, density: float, x: Tensor) -> bool:
     """Whether the synapses alone are faster than the dense layer for a batch ``x``, and the kernels take it."""
     if not engine.built or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
         return False
+    if (
+        type(x) not in (Tensor, nn.Parameter)
+        or x.layout is not torch.strided
+        or torch._C._are_functorch_transforms_active()
+    ):
+        return False
     if x.device.type != "cpu" or x.dtype != torch.float32 or layer._forward_hooks or layer._forward_pre_hooks:
         return False
     features = 1 if isinstance(layer, nn.Linear) else 1 + len(cast(nn.Conv2d, layer).kernel_size)

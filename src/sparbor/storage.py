@@ -5,11 +5,10 @@ optimizer works on those alone, and weights, gradients and its state take memory
 """
 
 from collections.abc import Callable
-from typing import Any, Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
 
 Storage = Literal["masked", "compact"]
 STORAGES: tuple[Storage, ...] = ("masked", "compact")
@@ -21,46 +20,14 @@ def positions_of(mask: Tensor) -> Tensor:
         return mask.flatten().nonzero().squeeze(1)
 
 
-class _Gather(Function):
-    """The active weights of a dense weight. Its gradient is zero where nothing is active."""
-
-    @staticmethod
-    def forward(ctx: Any, dense: Tensor, positions: Tensor) -> Tensor:
-        """One number for each position."""
-        ctx.save_for_backward(positions)
-        ctx.shape = dense.shape
-        return dense.flatten().index_select(0, positions)
-
-    @staticmethod
-    def backward(ctx: Any, gradients: Tensor) -> tuple[Tensor, None]:
-        """Each where it came from."""
-        (positions,) = ctx.saved_tensors
-        return _scattered(gradients, positions, ctx.shape), None
-
-
-class _Scatter(Function):
-    """The inverse of :class:`_Gather`: the dense weight, zero where nothing is active."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, positions: Tensor, shape: torch.Size) -> Tensor:
-        """A weight of this shape."""
-        ctx.save_for_backward(positions)
-        return _scattered(values, positions, shape)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        """What belongs to the active weights."""
-        return gradient.flatten().index_select(0, *ctx.saved_tensors), None, None
-
-
 def gather(dense: Tensor, positions: Tensor) -> Tensor:
-    """The active weights of a dense weight, differentiable."""
-    return cast(Tensor, _Gather.apply(dense, positions))  # type: ignore[no-untyped-call]
+    """The active weights of a dense weight; its gradient is zero where nothing is active."""
+    return dense.flatten().index_select(0, positions)
 
 
-def scatter(values: Tensor, positions: Tensor, shape: torch.Size) -> Tensor:
-    """The dense weight that has these active weights, differentiable."""
-    return cast(Tensor, _Scatter.apply(values, positions, shape))  # type: ignore[no-untyped-call]
+def scatter(values: Tensor, positions: Tensor, shape: torch.Size, elsewhere: float = 0.0) -> Tensor:
+    """The dense weight that has these active weights, and this number everywhere else."""
+    return values.new_full((shape.numel(),), elsewhere).index_copy(0, positions, values).view(shape)
 
 
 def mover(old: Tensor | None, new: Tensor | None, shape: torch.Size) -> Callable[[Tensor, float], Tensor]:
@@ -79,11 +46,6 @@ def mover(old: Tensor | None, new: Tensor | None, shape: torch.Size) -> Callable
         """The values at their new positions."""
         if new is not None:
             return values.flatten().index_select(0, new)
-        return values.clone() if old is None else _scattered(values, old, shape, start)
+        return values.clone() if old is None else scatter(values, old, shape, start)
 
     return move
-
-
-def _scattered(values: Tensor, positions: Tensor, shape: torch.Size, elsewhere: float = 0.0) -> Tensor:
-    dense = values.new_full((shape.numel(),), elsewhere) if elsewhere else values.new_zeros(shape.numel())
-    return dense.index_copy_(0, positions, values).view(shape)

@@ -112,6 +112,15 @@ def _pixels(size: Size, channels: int, channel: Tensor, row: Tensor, column: Ten
     return (channel * size.height + row) * size.width + column
 
 
+def places_of(size: Size, channels: int, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The channel, row and column of pixels that are numbered as in :class:`Lists`."""
+    if size.channels_last:
+        place, channel = pixels // pitch(channels), pixels % pitch(channels)
+        return channel, place // size.width, place % size.width
+    line = pixels // size.width
+    return line // size.height, line % size.height, pixels % size.width
+
+
 def _order(numbers: Tensor, count: int) -> Tensor:
     """Where the numbers, all below ``count``, stand in order; NumPy sorts short ones by their bytes, in no time."""
     short = np.uint16 if count <= 1 << 16 else np.uint32
