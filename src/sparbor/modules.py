@@ -16,7 +16,7 @@ from sparbor.optimizer_state import Move
 from sparbor.pattern import Pattern, Slots
 from sparbor.rewire import magnitude_mask
 from sparbor.shards import all_true, held, held_part, is_sharded, whole
-from sparbor.storage import Storage, gather, mover, positions_of, scatter
+from sparbor.storage import Storage, gather, mover, pays_alone, positions_of, scatter
 from sparbor.synapses import Synapses, Window
 from sparbor.wrapping import Wrapper, plain_layer, refuse_other_state, wrappers
 
@@ -260,7 +260,7 @@ class PAINeuronModule(Wrapper):
             )
         mask = mask.to(self.mask.device)
         changed = mask != self.mask
-        compact = mode == "d" and self.storage == "compact" and not bool(mask.all())
+        compact = mode == "d" and self.storage == "compact" and pays_alone(mask)
         if compact or self._compact:
             self._store(mask, compact)
         if not compact:

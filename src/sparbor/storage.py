@@ -1,7 +1,8 @@
 """Where a layer's active weights lie: in its dense weight, or alone, in a parameter of their own.
 
-In *compact* storage the layer's parameter is the vector of its active weights, in the order of its mask. So the
-optimizer works on those alone, and weights, gradients and its state take memory by the density.
+In *compact* storage the layer's parameter is the vector of its active weights, in the order of its mask, as long as no
+more than half of the weights are active. So the optimizer works on those alone, and weights, gradients and its state
+take memory by the density.
 """
 
 from collections.abc import Callable
@@ -18,6 +19,11 @@ def positions_of(mask: Tensor) -> Tensor:
     """Where the active weights lie in the flattened weight, in order."""
     with torch.inference_mode(False):  # they may be first asked for in evaluation, and are kept for training
         return mask.flatten().nonzero().squeeze(1)
+
+
+def pays_alone(mask: Tensor) -> bool:
+    """Whether so few weights are active that it is worth while to keep their positions beside them."""
+    return 2 * int(mask.count_nonzero()) <= mask.numel()
 
 
 def gather(dense: Tensor, positions: Tensor) -> Tensor:
