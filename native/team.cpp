@@ -1,6 +1,7 @@
 #include "team.h"
 
 #include <algorithm>
+#include <exception>
 #include <memory>
 
 namespace sparbor {
@@ -34,12 +35,19 @@ void Team::run(size_t pieces, Call call, const void* context) const {
         const void* context;
         size_t pieces;
         std::atomic<size_t> next{0};
+        std::atomic<bool> failed{false};
+        std::exception_ptr error{};  // of the first that failed: none may leave an OpenMP region
     } job{call, context, pieces};
     const auto work = [](void* data) {
         Job& job = *static_cast<Job*>(data);
-        for (size_t i; (i = job.next.fetch_add(1)) < job.pieces;) job.call(job.context, i);
+        try {
+            for (size_t i; !job.failed && (i = job.next.fetch_add(1)) < job.pieces;) job.call(job.context, i);
+        } catch (...) {
+            if (!job.failed.exchange(true)) job.error = std::current_exception();
+        }
     };
     parallel_(work, &job, static_cast<unsigned>(threads), 0);
+    if (job.error) std::rethrow_exception(job.error);
 }
 
 }  // namespace sparbor

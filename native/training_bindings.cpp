@@ -48,6 +48,10 @@ const KernelSet& kernels_of(const Workers& workers) {
     return *set;
 }
 
+void check(bool holds, const char* rule) {
+    if (!holds) throw std::invalid_argument(std::string("there must be ") + rule);
+}
+
 using Bounds = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
 Topology as_topology(const Bounds& bounds, const Vector<const int32_t>& inputs,
@@ -62,8 +66,7 @@ bool by_pixels(size_t height, size_t width, bool channels_last) { return channel
 
 template <class Number>
 Batch<Number> as_batch(const Images<Number>& images, bool channels_last) {
-    return {images.data(), images.shape(0), images.shape(1), images.shape(2), images.shape(3),
-            by_pixels(images.shape(2), images.shape(3), channels_last)};
+    return {images.data(), images.shape(0), images.shape(1), images.shape(2), images.shape(3), channels_last};
 }
 
 template <class Number>
@@ -80,24 +83,30 @@ template <class Real>
 void turn(const Workers& workers, const Images<const Real>& x, Margin margin, const Planes<Real>& planes,
           bool channels_last) {
     const nb::gil_scoped_release release;
-    to_lanes<Real>(as_team(workers), TrainingKernels<Real>(kernels_of(workers)), as_batch(x, channels_last),
-                   margin.first, margin.second, as_lanes(planes, channels_last));
+    const Lanes<Real> lanes = as_lanes(planes, channels_last);  // what is one pixel may have a margin
+    to_lanes<Real>(as_team(workers), TrainingKernels<Real>(kernels_of(workers)), as_batch(x, lanes.channels_last),
+                   margin.first, margin.second, lanes);
 }
 
 template <class Real>
 void sum(const Workers& workers, const Bounds& bounds, const Vector<const int32_t>& inputs,
          const OptionalVector<int32_t>& positions, const Vector<const Real>& weights, const OptionalVector<Real>& bias,
          const Planes<const Real>& x, const Images<Real>& y, bool channels_last) {
+    check(inputs.size() == weights.size() && (!positions || positions->size() == weights.size()),
+          "a weight for each synapse");
+    check(bounds.shape(1) == y.shape(1) && (!bias || bias->size() == y.shape(1)), "a row for each channel of y");
     const nb::gil_scoped_release release;
     sum_all<Real>(as_team(workers), TrainingKernels<Real>(kernels_of(workers)), as_topology(bounds, inputs, positions),
                   weights.data(), bias ? bias->data() : nullptr, as_lanes(x, channels_last),
-                  as_batch(y, channels_last));
+                  as_batch(y, by_pixels(y.shape(2), y.shape(3), channels_last)));
 }
 
 template <class Real>
 void add_dots(const Workers& workers, const Bounds& bounds, const Vector<const int32_t>& inputs,
               const Planes<const Real>& x, const Planes<const Real>& dy, Margin margin, const Vector<Real>& gradients,
               bool channels_last) {
+    check(inputs.size() == gradients.size(), "a gradient for each synapse");
+    check(bounds.shape(1) == dy.shape(1), "a row for each channel of dy");
     const nb::gil_scoped_release release;
     add_all_dots<Real>(as_team(workers), TrainingKernels<Real>(kernels_of(workers)),
                        as_topology(bounds, inputs, std::nullopt), as_lanes(x, channels_last), as_lanes(dy, channels_last),
@@ -119,17 +128,17 @@ void rank(const Workers& workers, const nb::ndarray<const float, nb::ndim<2>, nb
 
 template <class Real>
 void bind(nb::module_& module) {
-    module.def("turn_into_lanes", turn<Real>, "workers"_a, "x"_a, "margin"_a, "planes"_a, "channels_last"_a);
-    module.def("sum_synapses", sum<Real>, "workers"_a, "bounds"_a, "inputs"_a, "positions"_a.none(), "weights"_a,
-               "bias"_a.none(), "x"_a, "y"_a, "channels_last"_a);
-    module.def("add_synapse_gradients", add_dots<Real>, "workers"_a, "bounds"_a, "inputs"_a, "x"_a, "dy"_a,
-               "margin"_a, "gradients"_a, "channels_last"_a);
+    module.def("turn_into_lanes", turn<Real>, "workers"_a, "x"_a.noconvert(), "margin"_a, "planes"_a.noconvert(), "channels_last"_a);
+    module.def("sum_synapses", sum<Real>, "workers"_a, "bounds"_a.noconvert(), "inputs"_a.noconvert(), "positions"_a.none().noconvert(), "weights"_a.noconvert(),
+               "bias"_a.none().noconvert(), "x"_a.noconvert(), "y"_a.noconvert(), "channels_last"_a);
+    module.def("add_synapse_gradients", add_dots<Real>, "workers"_a, "bounds"_a.noconvert(), "inputs"_a.noconvert(), "x"_a.noconvert(), "dy"_a.noconvert(),
+               "margin"_a, "gradients"_a.noconvert(), "channels_last"_a);
 }
 
 }  // namespace
 
 void bind_training(nb::module_& module) {
-    module.def("rank_rows", rank, "workers"_a, "values"_a, "ranks"_a);
+    module.def("rank_rows", rank, "workers"_a, "values"_a.noconvert(), "ranks"_a.noconvert());
     bind<float>(module);
     bind<double>(module);
 }

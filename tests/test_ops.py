@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from sparbor import lanes
 from sparbor.ops import sparse_conv2d
 from sparbor.runtime import kernel_sets
+from sparbor.storage import positions_of
 from sparbor.synapses import Size, Synapses, Window
 
 WINDOWS = [
@@ -34,7 +36,7 @@ class Case:
         self.dense = torch.randn(shape, dtype=dtype, requires_grad=True)
         self.bias = torch.randn(outputs, dtype=dtype, requires_grad=True)
         self.weights = self.dense.detach()[self.mask].requires_grad_()
-        self.synapses = Synapses(self.mask, window)
+        self.synapses = Synapses(positions_of(self.mask), self.mask.shape, window)
 
     def sparse(self) -> Tensor:
         return sparse_conv2d(self.x, self.weights, self.bias, self.synapses)
@@ -49,6 +51,14 @@ class Case:
             dilation=window.dilation,
             groups=window.groups,
         )
+
+
+@pytest.fixture(autouse=True)
+def poisoned_memory() -> None:
+    """What is kept for lanes holds NaN, so that nothing passes that was not written."""
+    for purpose in ("inputs", "slopes"):
+        for dtype in (torch.float32, torch.float64):
+            setattr(lanes._kept, purpose, torch.full((1 << 20,), torch.nan, dtype=dtype))
 
 
 def relative(ours: Tensor, right: Tensor) -> float:
@@ -74,6 +84,45 @@ def test_outputs_and_gradients(
     assert relative(dx, right_dx) < tolerance
     assert relative(weights, dense[case.mask]) < tolerance
     assert relative(bias, right_bias) < tolerance
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(("size", "padding"), [((1, 1), (1, 1)), ((3, 3), (0, 0)), ((1, 4), (1, 0)), ((3, 1), (0, 1))])
+@pytest.mark.parametrize("batch", [16, 40])
+def test_planes_of_one_pixel_before_or_after(
+    isa: str, size: tuple[int, int], padding: tuple[int, int], batch: int, channels_last: bool
+) -> None:
+    case = Case(Window((3, 3), padding), (batch, 12, *size), 20, 0.3, torch.float32)
+    if channels_last:
+        case.x = case.x.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
+    y, right = case.sparse(), case.oracle()
+    assert relative(y, right) < 1e-5
+    dy = torch.randn_like(right)
+    ours = torch.autograd.grad(y, (case.x, case.weights), dy)
+    dx, dense = torch.autograd.grad(right, (case.x, case.dense), dy)
+    assert relative(ours[0], dx) < 1e-5
+    assert relative(ours[1], dense[case.mask]) < 1e-5
+
+
+def test_arrays_that_do_not_fit_are_refused() -> None:
+    case = Case(Window(), (16, 12, 1, 1), 20, 0.3, torch.float32)
+    with pytest.raises(ValueError, match="there must be a weight for each synapse"):
+        sparse_conv2d(case.x, case.weights[:-1], None, case.synapses)
+    with pytest.raises(TypeError):
+        sparse_conv2d(case.x, case.weights.double(), None, case.synapses)
+
+
+def test_second_derivatives_of_a_layer_that_is_used_twice() -> None:
+    case = Case(Window(), (16, 12, 1, 1), 12, 0.4, torch.float64)
+
+    def twice() -> Tensor:
+        inner = sparse_conv2d(case.x, case.weights, case.bias, case.synapses).tanh()
+        return sparse_conv2d(inner, case.weights, case.bias, case.synapses).square().sum()
+
+    once = torch.autograd.grad(twice(), (case.x, case.weights))
+    again = torch.autograd.grad(twice(), (case.x, case.weights), create_graph=True)
+    for right, ours in zip(once, again, strict=True):
+        torch.testing.assert_close(ours, right)
 
 
 def test_gradcheck() -> None:

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 
 import sparbor
 from sparbor import Perforator, Recipe, Schedule, engine, sparse_compute
-from sparbor.errors import ArgumentError
+from sparbor.errors import ArgumentError, StateError
 from sparbor.modules import PAINeuronModule
 from sparbor.storage import Storage
 from tests.rank_processes import on_ranks
@@ -173,6 +173,69 @@ def test_a_state_can_be_loaded_into_a_run_that_is_sparse_already() -> None:
     assert_same(resumed.go_to(STEPS).model.state_dict(), Run("compact").go_to(STEPS).model.state_dict())
 
 
+def test_a_state_can_be_loaded_before_the_model_into_a_run_that_is_sparse_already() -> None:
+    state = Run("masked").go_to(20).state()
+    resumed = Run("compact").go_to(35).load(state, ("optimizer", "model", "perforator"))
+    assert_same(resumed.state(), state)
+    fresh = Run("compact").load(state)
+    assert_same(resumed.go_to(STEPS).state(), fresh.go_to(STEPS).state())
+
+
+@pytest.mark.parametrize("storage", ["masked", "compact"])
+def test_a_mask_that_is_changed_in_place(storage: Storage) -> None:
+    run = Run(storage, "cnn").go_to(STEPS)
+    layer = run.perforator.modules["2"]
+    x = torch.randn(16, 3, 8, 8)
+    run.model(x)
+    assert layer.active_weights() < layer.mask.numel() / 2
+    layer.mask.fill_(True)
+    assert layer.active_weights() == layer.mask.numel()
+    if storage == "masked":
+        assert run.model(x).isfinite().all()
+    else:
+        with pytest.raises(StateError, match=r"the mask of layer '2' was changed in place"):
+            run.model(x)
+
+
+def test_copies_are_not_compact_so_that_averages_are_of_all_weights() -> None:
+    run = Run("compact").go_to(STEPS)
+    averaged = torch.optim.swa_utils.AveragedModel(run.model)
+    assert [p.shape for p in averaged.parameters()] == [p.shape for p in mlp().parameters()]
+    x = torch.randn(4, 70)
+    close({"": averaged(x)}, {"": run.model(x)})
+
+
+def test_hooks_and_patches_of_the_layer_see_every_call() -> None:
+    model = mlp()
+    calls = {"forward": 0, "backward": 0}
+    original = model[0].forward
+
+    def patched(x: torch.Tensor) -> torch.Tensor:
+        calls["forward"] += 1
+        return original(x)
+
+    model[0].forward = patched  # type: ignore[method-assign]
+    model[2].register_full_backward_hook(lambda *_: calls.update(backward=calls["backward"] + 1))
+    optimizer = torch.optim.Adam(model.parameters())
+    sparbor.perforate(model, optimizer, RECIPE, total_steps=STEPS)
+    for _ in range(STEPS):
+        model(torch.randn(16, 70)).square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert calls == {"forward": STEPS, "backward": STEPS}
+
+
+@pytest.mark.parametrize("storage", ["masked", "compact"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_another_type_of_number(storage: Storage, dtype: torch.dtype, native: bool) -> None:
+    run = Run(storage).go_to(STEPS)
+    run.model.to(dtype)
+    with pytest.raises(RuntimeError, match=r"same dtype|expected"):
+        run.model(torch.randn(16, 70))
+    run.model(torch.randn(16, 70, dtype=dtype)).sum().backward()
+    assert run.perforator.modules["0"].parameter.grad.any()
+
+
 def test_copies_unwrapping_switching_and_deploying() -> None:
     run = Run("compact").go_to(STEPS)
     x = torch.randn(4, 70)
@@ -300,6 +363,8 @@ class TestRefusals:
 
         with pytest.raises(ArgumentError, match=r"the optimizer's 'sums' is no number for each weight"):
             train()
+        assert [p.shape for p in model.parameters()] == [p.shape for p in mlp().parameters()]
+        assert model.state_dict()
 
 
 @pytest.mark.parametrize("storage", ["masked", "compact"])

@@ -10,10 +10,10 @@ from torch.optim import Optimizer
 from sparbor.errors import ArgumentError
 from sparbor.layers import ONE_WEIGHT
 from sparbor.modules import PAINeuronModule
-from sparbor.optimizer_state import Move, take_dense_state, with_dense_states
+from sparbor.optimizer_state import take_dense_state, with_dense_states
 from sparbor.ranks import is_distributed
 from sparbor.shards import is_sharded
-from sparbor.storage import STORAGES, Storage, mover
+from sparbor.storage import STORAGES, Mover, Storage
 from sparbor.wrapping import plain_layer
 
 # They search along a line through all weights, keep sums over rows and columns, or take matrices alone.
@@ -64,8 +64,8 @@ def expand_states(
     optimizer: Optimizer, modules: Iterable[PAINeuronModule], state_dict: dict[str, Any]
 ) -> dict[str, Any]:
     """The optimizer's state dict as it would be in masked storage."""
-    moves: dict[nn.Parameter, Move] = {
-        module.parameter: mover(module.active_positions(), None, module.mask.shape)
+    moves: dict[nn.Parameter, Mover] = {
+        module.parameter: Mover(module.active_positions(), None, module.mask.shape)
         for module in modules
         if module.compact
     }
@@ -76,5 +76,5 @@ def compact_states(optimizer: Optimizer, modules: Iterable[PAINeuronModule]) -> 
     """Take in states that were loaded from a state dict: those hold dense weights'."""
     for module in modules:
         if module.compact:
-            shape = module.mask.shape
-            take_dense_state(optimizer, module.parameter, shape, mover(None, module.active_positions(), shape))
+            move = Mover(None, module.active_positions(), module.mask.shape)
+            take_dense_state(optimizer, module.parameter, move)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 _TILE = 16  # a kernel's
 _kept = threading.local()
-_MOST_LANES_OF_VECTOR, _MOST_LANES_OF_PLANE = 128, 32
+MOST_LANES_OF_VECTOR, MOST_LANES_OF_PLANE = 128, 32
 
 
 def is_channels_last(x: Tensor) -> bool:
@@ -26,14 +26,13 @@ def in_format(x: Tensor, channels_last: bool) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
 
-def planes_for(purpose: str, x: Tensor, margin: Sequence[int], channels_last: bool) -> Tensor:
-    """Planes for the batch with so many pixels above and below, left and right of it.
+def planes_for(purpose: str, x: Tensor, margin: Sequence[int], channels_last: bool, most_lanes: int) -> Tensor:
+    """Planes for the batch with so many pixels above and below, left and right of it, in chunks of so many lanes.
 
     Each thread has one piece of memory for each purpose: to get megabytes anew takes as long as to fill them.
     """
     batch, channels, height, width = x.shape
-    most = _MOST_LANES_OF_VECTOR if height == width == 1 else _MOST_LANES_OF_PLANE
-    chunks = max(1, -(-batch // most))
+    chunks = max(1, -(-batch // most_lanes))
     lanes = -(-max(1, batch) // chunks // _TILE) * _TILE
     height, width = height + 2 * margin[0], width + 2 * margin[1]
     if channels_last:

@@ -9,14 +9,13 @@ from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 
 from sparbor import sparse_compute
-from sparbor.errors import ArgumentError
+from sparbor.errors import ArgumentError, StateError
 from sparbor.layers import is_transposed, parameters_with, row_blocks, weight_names, why_not_wrappable
 from sparbor.matrix import from_matrix, outputs_first, to_matrix
-from sparbor.optimizer_state import Move
 from sparbor.pattern import Pattern, Slots
 from sparbor.rewire import magnitude_mask
 from sparbor.shards import all_true, held, held_part, is_sharded, whole
-from sparbor.storage import Storage, gather, mover, pays_alone, positions_of, scatter
+from sparbor.storage import Mover, Storage, gather, pays_alone, positions_of, scatter
 from sparbor.synapses import Synapses, Window
 from sparbor.wrapping import Wrapper, plain_layer, refuse_other_state, wrappers
 
@@ -35,7 +34,7 @@ class Keeper(Protocol):
     def mask_changed(self, module: "PAINeuronModule", changed: Tensor) -> None:
         """``changed`` weights have just become active or inactive."""
 
-    def parameter_replaced(self, old: nn.Parameter, new: nn.Parameter, move: Move) -> None:
+    def parameter_replaced(self, old: nn.Parameter, new: nn.Parameter, move: Mover) -> None:
         """The module has another parameter now; ``move`` makes what belongs to it of what belonged to the old one."""
 
     def detach(self) -> None:
@@ -113,6 +112,7 @@ class PAINeuronModule(Wrapper):
         self._window: Window | None = None
         self._compact = False  # whether the parameter holds the active weights alone now
         self._multiplier: Tensor | None = None
+        self._seen_mask: tuple[int, int] | None = None
         self._active: int | None = None
         self._positions: Tensor | None = None
         self._synapses: Synapses | None = None
@@ -127,12 +127,13 @@ class PAINeuronModule(Wrapper):
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles have no keeper: they mask their weights themselves."""
-        made_anew = "_keeper", "_active", "_multiplier", "_positions", "_synapses", "_gradient_hook"
+        made_anew = "_keeper", "_seen_mask", "_active", "_multiplier", "_positions", "_synapses", "_gradient_hook"
         return {**self.__dict__, **dict.fromkeys(made_anew)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Hooks on tensors are not copied with them."""
+        """Hooks on tensors are not copied with them, and no copy is stored compactly."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self.expand()  # an average over copies is one over all weights
         self._hook_gradient()
         self._hook_forward()
 
@@ -147,14 +148,15 @@ class PAINeuronModule(Wrapper):
         """The output if it comes faster from the synapses alone, and the gradient of nothing else is wanted."""
         if torch.compiler.is_compiling() or self._keeper is None or self._window is None:
             return None
-        if kwargs or len(args) != 1 or not self.dendrite_mode:
+        if kwargs or len(args) != 1 or self.mask.device.type != "cpu" or not self.dendrite_mode:
             return None
-        if self._synapses is None:
-            self._synapses = Synapses(self.mask, self._window)
         density = self.active_weights() / self.mask.numel()
         if not sparse_compute.pays(self.main_module, density, args[0]) or self._keeper.needs_gradient(self):
             return None
-        weights = self.parameter if self._compact else gather(self.parameter, self.active_positions())
+        positions = self.active_positions()
+        if self._synapses is None:
+            self._synapses = Synapses(positions, self.mask.shape, self._window)
+        weights = self.parameter if self._compact else gather(self.parameter, positions)
         return sparse_compute.compute(self.main_module, weights, self._synapses, args[0])
 
     def _dense(self, *args: Any, **kwargs: Any) -> Any:
@@ -186,8 +188,14 @@ class PAINeuronModule(Wrapper):
 
     def active_positions(self) -> Tensor:
         """Where the active weights lie in the flattened weight, in order."""
-        if self._positions is None or self._positions.device != self.mask.device:
+        self._notice_mask()
+        if self._positions is None:
             self._positions = positions_of(self.mask)
+            if self._compact and len(self._positions) != len(self.parameter):
+                raise StateError(
+                    f"the mask of layer {self.name!r} was changed in place, and its active weights are stored alone:"
+                    " change it by set_mask()"
+                )
         return self._positions
 
     @property
@@ -269,7 +277,6 @@ class PAINeuronModule(Wrapper):
             self._drop(~(self.mask & mask))
         self.mask.copy_(mask)
         self.dendrite_mode.fill_(mode == "d")
-        self._forget_mask()
         if self._keeper is not None and not compact:
             self._keeper.mask_changed(self, changed)
 
@@ -277,26 +284,31 @@ class PAINeuronModule(Wrapper):
         """End compact storage: the parameter is the dense weight again."""
         if self._compact:
             self._store(self.mask, compact=False)
-            self._forget_mask()
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def _store(self, mask: Tensor, compact: bool) -> None:
         """Exchange the parameter for one of the weights under ``mask``, or of all weights."""
         old, positions = self.parameter, positions_of(mask) if compact else None
-        move = mover(self.active_positions() if self._compact else None, positions, self.mask.shape)
+        move = Mover(self.active_positions() if self._compact else None, positions, self.mask.shape)
         if not self._compact:
             old.masked_fill_(~self.mask, 0)
         new = nn.Parameter(move(old.detach(), 0.0), requires_grad=old.requires_grad)
+        vars(new).update(vars(old))
+        if self._keeper is not None:
+            self._keeper.parameter_replaced(old, new, move)  # which may refuse it
         self._unhook_gradient()
         self.main_module._parameters[self.weight_name] = new
         self._compact = compact
         self._hook_gradient()
-        if self._keeper is not None:
-            self._keeper.parameter_replaced(old, new, move)
 
-    def _forget_mask(self) -> None:
-        """The mask has changed: what was made of it is made anew when it is needed."""
-        self._active = self._multiplier = self._positions = self._synapses = None
+    def _notice_mask(self) -> None:
+        """If the mask has changed, what was made of it is made anew when it is needed."""
+        mask = self.mask
+        seen = id(mask), 0 if mask.is_inference() else mask._version
+        if seen != self._seen_mask:
+            self._seen_mask = seen
+            self._active = self._multiplier = self._positions = self._synapses = None
 
     @torch.no_grad()
     def apply_mask(self) -> None:
@@ -354,6 +366,7 @@ class PAINeuronModule(Wrapper):
 
     def multiplier(self) -> Tensor:
         """The mask as numbers of the weight's type, where this rank holds it; a bool mask takes five times as long."""
+        self._notice_mask()
         weight = self.parameter
         cached = self._multiplier
         if cached is None or cached.device != weight.device or cached.dtype != weight.dtype:
@@ -409,6 +422,7 @@ class PAINeuronModule(Wrapper):
 
     def active_weights(self) -> int:
         """How many weights the mask keeps."""
+        self._notice_mask()
         if self._active is None:
             self._active = int(self.mask.count_nonzero())  # tens of times as fast as the sum of a bool tensor
         return self._active
@@ -463,7 +477,6 @@ def _do_nothing(*_: object) -> None:
 
 def _after_load(module: nn.Module, _: Any) -> None:
     assert isinstance(module, PAINeuronModule)  # it is registered on no other class
-    module._forget_mask()
     module.apply_mask()
 
 

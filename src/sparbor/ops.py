@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sparbor import engine
-from sparbor.lanes import in_format, is_channels_last, new_batch, planes_for
+from sparbor.lanes import MOST_LANES_OF_PLANE, MOST_LANES_OF_VECTOR, in_format, is_channels_last, new_batch, planes_for
 from sparbor.synapses import Size, Synapses, places_of
 from sparbor.workers import workers
 
@@ -56,7 +56,7 @@ def _forward(
     reach: list[int],
     channels_last: bool,
 ) -> Tensor:
-    planes = _in_lanes("inputs", x, padding, channels_last)
+    planes = _in_lanes("inputs", x, padding, channels_last, _most_lanes(x, padding, reach))
     height, width = (size - away for size, away in zip(planes.shape[2:4], reach, strict=True))
     y = new_batch(x, (len(x), bounds.shape[1], height, width), channels_last)
     _sum((bounds, inputs, None), weights, bias, planes, y, channels_last)
@@ -79,8 +79,9 @@ def _backward(
     with_dx: bool,
 ) -> tuple[Tensor, Tensor]:
     margin = _margin(padding, reach)
-    planes = _in_lanes("inputs", x, padding, channels_last)
-    slopes = _in_lanes("slopes", dy, margin, channels_last)
+    most_lanes = _most_lanes(x, padding, reach)
+    planes = _in_lanes("inputs", x, padding, channels_last, most_lanes)
+    slopes = _in_lanes("slopes", dy, margin, channels_last, most_lanes)
     gradients = torch.zeros_like(weights, memory_format=torch.contiguous_format)
     engine.add_synapse_gradients(
         workers(),
@@ -99,9 +100,15 @@ def _backward(
     return dx, gradients
 
 
-def _in_lanes(purpose: str, x: Tensor, margin: Sequence[int], channels_last: bool) -> Tensor:
+def _most_lanes(x: Tensor, padding: list[int], reach: list[int]) -> int:
+    """For the layer's inputs and for the gradients of its outputs, either of which may be single pixels."""
+    is_linear = [*x.shape[2:], *padding, *reach] == [1, 1, 0, 0, 0, 0]
+    return MOST_LANES_OF_VECTOR if is_linear else MOST_LANES_OF_PLANE
+
+
+def _in_lanes(purpose: str, x: Tensor, margin: Sequence[int], channels_last: bool, most_lanes: int) -> Tensor:
     """The batch turned; what was turned for this purpose before is overwritten."""
-    planes = planes_for(purpose, x, margin, channels_last)
+    planes = planes_for(purpose, x, margin, channels_last, most_lanes)
     engine.turn_into_lanes(
         workers(), in_format(x, channels_last).numpy(), (margin[0], margin[1]), planes.numpy(), channels_last
     )
@@ -180,6 +187,7 @@ def _differentiable(
     channels_last: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
     """The gradients by a dense convolution, which PyTorch can differentiate again."""
+    x, weights = x.view_as(x), weights.view_as(weights)  # one may have been made of the other
     padded = Size(x.shape[2] + 2 * padding[0], x.shape[3] + 2 * padding[1], channels_last)
     counts = (bounds[-1] - bounds[0]).long()
     output = torch.arange(len(counts)).repeat_interleave(counts)

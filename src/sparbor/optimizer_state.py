@@ -1,6 +1,6 @@
 """What an optimizer remembers of each weight, when the topology changes or the weights are stored in another way."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,8 +9,7 @@ from torch.optim import Optimizer
 
 from sparbor.errors import ArgumentError
 from sparbor.shards import held, held_part
-
-Move = Callable[[Tensor, float], Tensor]  # values of weights, and that of weights which have none yet
+from sparbor.storage import Mover
 
 
 @torch.no_grad()
@@ -41,27 +40,27 @@ def _initial_value(optimizer: Optimizer, group: dict[str, object], name: str) ->
 
 
 @torch.no_grad()
-def replace_parameter(optimizer: Optimizer, old: nn.Parameter, new: nn.Parameter, move: Move) -> None:
-    """Let the optimizer go on with ``new`` in place of ``old``; ``move`` brings what it remembers of each weight."""
-    group = _group_of(optimizer, old)
-    group["params"] = [new if parameter is old else parameter for parameter in group["params"]]
-    state = optimizer.state.pop(old, None)
-    if state is None:
-        return
-    optimizer.state[new] = {
-        name: move(value, _initial_value(optimizer, group, name)) if _is_by_weight(value, old) else value
-        for name, value in state.items()
-    }
-    for name, value in state.items():
-        if isinstance(value, Tensor) and value.dim() > 0 and not _is_by_weight(value, old):
+def replace_parameter(optimizer: Optimizer, old: nn.Parameter, new: nn.Parameter, move: Mover) -> None:
+    """Let the optimizer go on with ``new`` in place of ``old``; ``move`` brings what it remembers of each weight.
+
+    Raises:
+        ArgumentError: it remembers something else as well; nothing is changed then.
+    """
+    group, state = _group_of(optimizer, old), optimizer.state.get(old)
+    for name, value in (state or {}).items():
+        if isinstance(value, Tensor) and value.dim() > 0 and not move.takes(value):
             raise ArgumentError(
                 f"the optimizer's {name!r} is no number for each weight, but of shape {tuple(value.shape)}: active"
                 " weights cannot be stored alone; use storage='masked', or an optimizer such as SGD or AdamW"
             )
+    group["params"] = [new if parameter is old else parameter for parameter in group["params"]]
+    if state is not None:
+        del optimizer.state[old]
+        optimizer.state[new] = _moved(optimizer, group, state, move)
 
 
 def with_dense_states(
-    optimizer: Optimizer, state_dict: dict[str, Any], moves: Mapping[nn.Parameter, Move]
+    optimizer: Optimizer, state_dict: dict[str, Any], moves: Mapping[nn.Parameter, Mover]
 ) -> dict[str, Any]:
     """The optimizer's state dict, with the states of these parameters as ``moves`` makes them."""
     numbers = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -69,21 +68,23 @@ def with_dense_states(
     for number, parameter in enumerate(numbers):
         if parameter in moves and number in states:
             group = _group_of(optimizer, parameter)
-            states[number] = {
-                name: moves[parameter](value, _initial_value(optimizer, group, name))
-                if _is_by_weight(value, parameter)
-                else value
-                for name, value in states[number].items()
-            }
+            states[number] = _moved(optimizer, group, states[number], moves[parameter])
     return {**state_dict, "state": states}
 
 
-def take_dense_state(optimizer: Optimizer, parameter: nn.Parameter, dense: torch.Size, move: Move) -> None:
+def take_dense_state(optimizer: Optimizer, parameter: nn.Parameter, move: Mover) -> None:
     """Of a state that was loaded for the dense weight, keep what belongs to ``parameter``."""
     state = optimizer.state.get(parameter, {})
     for name, value in state.items():
-        if isinstance(value, Tensor) and value.shape == dense:
+        if isinstance(value, Tensor) and value.shape == move.shape:
             state[name] = move(value, 0.0)
+
+
+def _moved(optimizer: Optimizer, group: dict[str, Any], state: dict[str, Any], move: Mover) -> dict[str, Any]:
+    return {
+        name: move(value, _initial_value(optimizer, group, name)) if move.takes(value) else value
+        for name, value in state.items()
+    }
 
 
 def _is_by_weight(value: object, parameter: Tensor) -> bool:

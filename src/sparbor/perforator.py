@@ -20,7 +20,7 @@ from sparbor.hooked import hooked
 from sparbor.layers import name_of_weight
 from sparbor.longer_steps import LongerSteps
 from sparbor.modules import Mode, PAINeuronModule
-from sparbor.optimizer_state import Move, replace_parameter, reset_state
+from sparbor.optimizer_state import replace_parameter, reset_state
 from sparbor.pattern import Slots
 from sparbor.plateau import checked_score
 from sparbor.ranks import fingerprint, is_distributed, send_from_rank_zero, together, values_of_all, world_size
@@ -30,7 +30,7 @@ from sparbor.resuming import STATE_VERSION, check_same_run
 from sparbor.rewire import Topology, rewire
 from sparbor.scaling import check_runnable, facts_of, module_within
 from sparbor.shards import is_sharded, whole
-from sparbor.storage import Storage
+from sparbor.storage import Mover, Storage
 from sparbor.survey import Finding, plain_name, survey, table
 from sparbor.trained_layer import TrainedLayer, average_gradients
 from sparbor.wrapping import places, refuse_other_state, replace_part, wrappers
@@ -272,7 +272,7 @@ class Perforator:
         """Called by a module in a forward pass: growth after the step that comes needs the dense gradient."""
         return self._topology_changes_by_gradient()
 
-    def parameter_replaced(self, old: nn.Parameter, new: nn.Parameter, move: Move) -> None:
+    def parameter_replaced(self, old: nn.Parameter, new: nn.Parameter, move: Mover) -> None:
         """Called by a module that stores its weights in another parameter now."""
         replace_parameter(self.optimizer, old, new, move)
 

@@ -8,6 +8,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from sparbor import engine, ops
 from sparbor.synapses import Synapses, Window
@@ -44,24 +45,48 @@ def window_of(layer: nn.Module) -> Window | None:
 
 
 def pays(layer: nn.Module, density: float, x: Tensor) -> bool:
-    """Whether the synapses alone are faster than the dense layer for a batch ``x``, and the kernels take it."""
-    if not engine.built or torch.compiler.is_compiling() or torch.is_autocast_enabled("cpu"):
+    """Whether the synapses alone are faster than the dense layer for a batch ``x``, and the kernels take both."""
+    if not engine.built or _is_special(x) or _is_watched(layer):
         return False
-    if (
-        type(x) not in (Tensor, nn.Parameter)
-        or x.layout is not torch.strided
-        or torch._C._are_functorch_transforms_active()
-    ):
-        return False
-    if x.device.type != "cpu" or x.dtype != torch.float32 or layer._forward_hooks or layer._forward_pre_hooks:
+    own = [cast(nn.Linear, layer).weight, cast("Tensor | None", layer.bias)]
+    if x.dtype != torch.float32 or any(each is not None and each.dtype != x.dtype for each in own):
         return False
     features = 1 if isinstance(layer, nn.Linear) else 1 + len(cast(nn.Conv2d, layer).kernel_size)
     batched = x.dim() > 1 if features == 1 else x.dim() == features + 1
-    if not batched or x.numel() == 0 or x.shape[-features] != _channels(layer):
+    if not batched or x.numel() == 0 or x.shape[-features] != _channels(layer) or not _fits(layer, x):
         return False
     items = x.shape[:-features].numel()
     rule = _LINEAR if isinstance(layer, nn.Linear) else _CONVOLUTION
     return items >= FEW_ITEMS and rule.pays(density)
+
+
+def _is_special(x: Tensor) -> bool:
+    """Whether it is of another kind, lies elsewhere, or is part of what kernels do not take part in."""
+    return (
+        type(x) not in (Tensor, nn.Parameter)
+        or x.layout is not torch.strided
+        or x.device.type != "cpu"
+        or torch.compiler.is_compiling()
+        or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        or torch.is_autocast_enabled("cpu")
+        or torch._C._are_functorch_transforms_active()
+        or forward_ad._current_level >= 0
+    )
+
+
+def _is_watched(layer: nn.Module) -> bool:
+    """Whether somebody has to be told when the layer itself is called."""
+    hooks = layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks
+    return any(hooks) or "forward" in vars(layer)
+
+
+def _fits(layer: nn.Module, x: Tensor) -> bool:
+    window = window_of(layer)
+    sizes = x.shape[2:] if isinstance(layer, nn.Conv2d) else (1, *x.shape[2:])
+    return isinstance(layer, nn.Linear) or (
+        window is not None
+        and all(size + 2 * pad > reach for size, pad, reach in zip(sizes, window.padding, window.reach, strict=True))
+    )
 
 
 def compute(layer: nn.Module, weights: Tensor, synapses: Synapses, x: Tensor) -> Tensor:

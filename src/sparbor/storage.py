@@ -5,7 +5,6 @@ more than half of the weights are active. So the optimizer works on those alone,
 take memory by the density.
 """
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -36,22 +35,30 @@ def scatter(values: Tensor, positions: Tensor, shape: torch.Size, elsewhere: flo
     return values.new_full((shape.numel(),), elsewhere).index_copy(0, positions, values).view(shape)
 
 
-def mover(old: Tensor | None, new: Tensor | None, shape: torch.Size) -> Callable[[Tensor, float], Tensor]:
-    """What takes values, one for each active weight, from the ``old`` positions to the ``new`` ones.
+class Mover:
+    """Takes values of active weights from their ``old`` positions in a weight of this shape to the ``new`` ones.
 
-    ``None`` stands for every weight. What was not active before has the second argument as its value.
+    ``None`` stands for every weight. Values for the whole weight are taken as well, wherever they were to come from.
     """
 
-    if old is not None and new is not None:
-        number = torch.full((shape.numel(),), -1, dtype=torch.int32, device=old.device)
-        number[old] = torch.arange(len(old), dtype=torch.int32, device=old.device)
-        source = number[new] + 1  # before the first of the old values comes that of newborns
-        return lambda values, start: torch.cat([values.new_full((1,), start), values])[source]
+    def __init__(self, old: Tensor | None, new: Tensor | None, shape: torch.Size) -> None:
+        self.old, self.new, self.shape = old, new, shape
+        self._source: Tensor | None = None
+        if old is not None and new is not None:
+            number = torch.full((shape.numel(),), -1, dtype=torch.int32, device=old.device)
+            number[old] = torch.arange(len(old), dtype=torch.int32, device=old.device)
+            self._source = number[new] + 1  # before the first of the old values comes that of newborns
 
-    def move(values: Tensor, start: float) -> Tensor:
-        """The values at their new positions."""
-        if new is not None:
-            return values.flatten().index_select(0, new)
-        return values.clone() if old is None else scatter(values, old, shape, start)
+    def takes(self, value: object) -> bool:
+        """Whether it is such values."""
+        if not isinstance(value, Tensor):
+            return False
+        return value.shape == self.shape or (self.old is not None and value.shape == self.old.shape)
 
-    return move
+    def __call__(self, values: Tensor, start: float) -> Tensor:
+        """The values at their new positions; what was not active before has the value ``start``."""
+        if self.old is not None and values.shape != self.shape:
+            if self._source is not None:
+                return torch.cat([values.new_full((1,), start), values])[self._source]
+            return scatter(values, self.old, self.shape, start)
+        return values.clone() if self.new is None else gather(values, self.new)

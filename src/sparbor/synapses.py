@@ -4,12 +4,14 @@ The weights of the synapses lie side by side, in the order of the mask. A layer 
 layer is one whose kernel has one tap, over planes of one pixel.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sparbor.errors import ArgumentError
 from sparbor.lanes import pitch
 
 FIRST_CACHE_BYTES = 40 << 10
@@ -59,11 +61,12 @@ class Lists:
 
 
 class Synapses:
-    """The synapses under a ``mask`` of the shape ``(outputs, channels / groups, *kernel)``, which is not to change."""
+    """The synapses at these ``positions`` in a weight of the shape ``(outputs, channels / groups, *kernel)``."""
 
-    def __init__(self, mask: Tensor, window: Window) -> None:
+    def __init__(self, positions: Tensor, shape: Sequence[int], window: Window) -> None:
         self.window = window
-        self._mask = mask
+        self.outputs, self.fan_in = shape[0], shape[1]
+        self._positions = positions
         self._lists: dict[Size, Lists] = {}
 
     def lists(self, size: Size) -> Lists:
@@ -79,14 +82,16 @@ class Synapses:
 
     def _make_lists(self, size: Size) -> Lists:
         window, (reach_h, reach_w) = self.window, self.window.reach
-        outputs, fan_in = self._mask.shape[:2]
+        outputs, fan_in, (kernel_h, kernel_w) = self.outputs, self.fan_in, window.kernel
         channels = fan_in * window.groups
-        taps = self._mask.reshape(outputs, fan_in, *window.kernel).nonzero(as_tuple=True)
-        output, within, row, column = (each.int() for each in taps)
-        row, column = row * window.dilation[0], column * window.dilation[1]
+        tap, column = self._positions // kernel_w, (self._positions % kernel_w * window.dilation[1]).int()
+        tap, row = tap // kernel_h, (tap % kernel_h * window.dilation[0]).int()
+        output, within = (tap // fan_in).int(), (tap % fan_in).int()
         channel = output // (outputs // window.groups) * fan_in + within
         padded = Size(size.height + 2 * window.padding[0], size.width + 2 * window.padding[1], size.channels_last)
         slopes = Size(size.height + reach_h, size.width + reach_w, size.channels_last)
+        _check_numbers(padded, channels)
+        _check_numbers(slopes, outputs)
         order = _order(channel, channels)
         return Lists(
             _bounds(output, outputs, within, fan_in, self._parts(fan_in, size)),
@@ -103,6 +108,14 @@ class Synapses:
         kernel_h, kernel_w = self.window.kernel
         read = channels * kernel_h * (kernel_w + BLOCK_PIXELS - 1) * BLOCK_LANES * 4
         return min(channels, -(-read // FIRST_CACHE_BYTES))
+
+
+def _check_numbers(size: Size, channels: int) -> None:
+    if size.height * size.width * pitch(channels) >= 1 << 31:
+        raise ArgumentError(
+            f"{channels} channels of {size.height} x {size.width} pixels are more numbers than training's kernels can"
+            " tell apart; train this layer dense (Recipe(exclude=...)) or on smaller images"
+        )
 
 
 def _pixels(size: Size, channels: int, channel: Tensor, row: Tensor, column: Tensor) -> Tensor:
