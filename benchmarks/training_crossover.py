@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from sparbor.engine import choose_kernel_set
 from sparbor.sparse_compute import compute, window_of
+from sparbor.storage import positions_of
 from sparbor.synapses import Synapses
 
 BATCH = 128
@@ -46,7 +47,7 @@ class Contest:
         for density in DENSITIES:
             mask = torch.rand(layer.weight.shape) < density  # type: ignore[union-attr, arg-type, operator]
             weights = nn.Parameter(layer.weight.detach()[mask])  # type: ignore[union-attr, operator]
-            synapses = Synapses(mask, window)
+            synapses = Synapses(positions_of(mask), mask.shape, window)
             self.calls[density] = lambda w=weights, s=synapses: compute(layer, w, s, self.x)  # type: ignore[misc]
 
     def seconds(self, rounds: int) -> dict[float, float]:

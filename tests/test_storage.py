@@ -71,17 +71,14 @@ class Run:
         return self
 
     def state(self) -> dict[str, Any]:
-        return copy.deepcopy(
-            {
-                "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "perforator": self.perforator.state_dict(),
-            }
-        )
+        optimizer = self.optimizer.state_dict()
+        optimizer["state"] = dict(sorted(optimizer["state"].items()))  # a parameter that was exchanged comes last
+        parts = {"model": self.model.state_dict(), "optimizer": optimizer, "perforator": self.perforator.state_dict()}
+        return copy.deepcopy(parts)
 
     def load(self, state: dict[str, Any], order: tuple[str, ...] = ("model", "optimizer", "perforator")) -> "Run":
         for part in order:
-            getattr(self, part).load_state_dict(state[part])
+            getattr(self, part).load_state_dict(copy.deepcopy(state[part]))  # an optimizer keeps what it is given
         return self
 
 
@@ -270,7 +267,6 @@ def test_the_report_counts_all_weights() -> None:
     from sparbor.benchmark.measure import parameter_counts
 
     counts = [parameter_counts(Run(storage).go_to(STEPS).model) for storage in ("masked", "compact")]
-    assert counts[0].pop("weight_bytes") > 3 * counts[1].pop("weight_bytes")
     assert counts[0] == counts[1]
 
 

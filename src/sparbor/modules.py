@@ -494,7 +494,12 @@ def _take_dense(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: 
     weight, mask, sparse = (state_dict.get(prefix + name) for name in names)
     if module.storage == "masked" or weight is None or mask is None or sparse is None:
         return
-    if mask.shape == weight.shape == module.mask.shape:  # else torch says what does not fit
-        module.set_mask(mask.bool(), "d" if sparse else "n")
-        if module._compact:
-            state_dict[prefix + module.weight_path] = weight.flatten()[positions_of(mask)]
+    if not mask.shape == weight.shape == module.mask.shape:
+        return  # torch says what does not fit
+    mask = mask.bool()
+    compact = bool(sparse) and pays_alone(mask)
+    if compact or module._compact:
+        module._store(mask.to(module.mask.device), compact)
+        module.mask.copy_(mask)
+    if compact:
+        state_dict[prefix + module.weight_path] = gather(weight, positions_of(mask))

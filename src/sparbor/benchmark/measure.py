@@ -66,8 +66,9 @@ def parameter_counts(model: nn.Module) -> dict[str, Any]:
     parameters = [parameter for parameter in model.parameters() if id(parameter) not in ungrown]
     dendritic = [m for m in model.modules() if isinstance(m, PAINeuronModule) and id(m.parameter) not in ungrown]
     grown = parts_of_dendrites(model)
-    total = sum(parameter.numel() for parameter in parameters)
-    total += sum(module.mask.numel() - module.parameter.numel() for module in dendritic)  # where stored compactly
+    sizes = {id(module.parameter): module.mask.numel() for module in dendritic}  # else than where stored compactly
+    counts = [sizes.get(id(parameter), parameter.numel()) for parameter in parameters]
+    total = sum(counts)
     weights = sum(module.mask.numel() for module in dendritic)
     weights_grown_on = sum(module.mask.numel() for module in dendritic if id(module) not in grown)
     active = sum(module.active_weights() for module in dendritic)
@@ -75,7 +76,7 @@ def parameter_counts(model: nn.Module) -> dict[str, Any]:
         "total_parameters": total,
         "active_parameters": total - (weights - active),
         "active_zeros": sum(module.active_zeros() for module in dendritic),
-        "weight_bytes": sum(parameter.numel() * parameter.element_size() for parameter in parameters),
+        "weight_bytes": sum(n * parameter.element_size() for n, parameter in zip(counts, parameters, strict=True)),
         "sparsity": 1 - active / weights_grown_on if weights else None,
         "layers": [
             {
