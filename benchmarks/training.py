@@ -106,15 +106,16 @@ def job(dataset: str, data_dir: Path | None, epochs: int) -> Iterator[dict[str, 
     for _ in train(arms, split, asked):
         pass
     for arm in arms:
+        effort = arm.total_effort()
         yield {
             "model": dataset,
             "data": split.description,
             "epochs": epochs,
             "sparsity": 1 - arm.density(),
             "arm": arm.name,
-            "training_s": sum(epoch.seconds for epoch in arm.epochs),
-            "training_cpu_s": sum(epoch.cpu_seconds for epoch in arm.epochs),
-            "training_multiply_adds": sum(epoch.multiply_adds or 0 for epoch in arm.epochs),
+            "training_s": effort.seconds,
+            "training_cpu_s": effort.cpu_seconds,
+            "training_multiply_adds": effort.multiply_adds,
             "validation_accuracy": arm.epochs[-1].validation_accuracy_percent,
         }
 

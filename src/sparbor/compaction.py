@@ -28,7 +28,7 @@ def check_storage(storage: Storage, model: nn.Module, optimizer: Optimizer, *, g
         raise ArgumentError(f"storage={storage!r}: must be one of {', '.join(map(repr, STORAGES))}")
     if storage == "masked":
         return
-    reason = None
+    reason: str | None
     if isinstance(optimizer, _TAKES_DENSE_WEIGHTS):
         reason = f"{type(optimizer).__name__} does not treat each weight by itself"
     elif grows:

@@ -15,6 +15,7 @@ from sparbor.dendrites import Dendrite, Dendrites
 from sparbor.errors import StateError
 from sparbor.growth import Growth
 from sparbor.modules import Keeper
+from sparbor.optimizer_state import group_of
 from sparbor.pattern import Pattern, select
 from sparbor.plateau import Plateau
 from sparbor.trained_layer import TrainedLayer
@@ -249,7 +250,7 @@ class Grower:
 
 def _join_group(optimizer: Optimizer, beside: nn.Parameter, named: dict[str, nn.Parameter]) -> None:
     """Add parameters to the group that holds ``beside``."""
-    group = next(group for group in optimizer.param_groups if any(p is beside for p in group["params"]))
+    group = group_of(optimizer, beside)
     group["params"].extend(named.values())
     if "param_names" in group:
         group["param_names"].extend(named)

@@ -151,7 +151,9 @@ class PAINeuronModule(Wrapper):
         if kwargs or len(args) != 1 or self.mask.device.type != "cpu" or not self.dendrite_mode:
             return None
         density = self.active_weights() / self.mask.numel()
-        if not sparse_compute.pays(self.main_module, density, args[0]) or self._keeper.needs_gradient(self):
+        if not sparse_compute.pays(self.main_module, self._window, density, args[0]) or self._keeper.needs_gradient(
+            self
+        ):
             return None
         positions = self.active_positions()
         if self._synapses is None:
@@ -269,13 +271,14 @@ class PAINeuronModule(Wrapper):
         mask = mask.to(self.mask.device)
         changed = mask != self.mask
         compact = mode == "d" and self.storage == "compact" and pays_alone(mask)
+        positions = positions_of(mask) if compact else None
         if compact or self._compact:
-            self._store(mask, compact)
+            self._store(positions)
         if not compact:
             # Before the mask is overwritten: weights that nobody kept at zero must not come back with what they
             # gathered.
             self._drop(~(self.mask & mask))
-        self.mask.copy_(mask)
+        self._overwrite_mask(mask, positions)
         self.dendrite_mode.fill_(mode == "d")
         if self._keeper is not None and not compact:
             self._keeper.mask_changed(self, changed)
@@ -283,24 +286,30 @@ class PAINeuronModule(Wrapper):
     def expand(self) -> None:
         """End compact storage: the parameter is the dense weight again."""
         if self._compact:
-            self._store(self.mask, compact=False)
+            self._store(None)
 
     @torch.inference_mode(False)
     @torch.no_grad()
-    def _store(self, mask: Tensor, compact: bool) -> None:
-        """Exchange the parameter for one of the weights under ``mask``, or of all weights."""
-        old, positions = self.parameter, positions_of(mask) if compact else None
+    def _store(self, positions: Tensor | None) -> None:
+        """Exchange the parameter for one of the weights at these positions, or of all weights."""
+        old = self.parameter
         move = Mover(self.active_positions() if self._compact else None, positions, self.mask.shape)
         if not self._compact:
-            old.masked_fill_(~self.mask, 0)
+            self._drop(~self.mask)
         new = nn.Parameter(move(old.detach(), 0.0), requires_grad=old.requires_grad)
         vars(new).update(vars(old))
         if self._keeper is not None:
             self._keeper.parameter_replaced(old, new, move)  # which may refuse it
         self._unhook_gradient()
         self.main_module._parameters[self.weight_name] = new
-        self._compact = compact
+        self._compact = positions is not None
         self._hook_gradient()
+
+    def _overwrite_mask(self, mask: Tensor, positions: Tensor | None) -> None:
+        """The mask becomes this one, of which the positions of the active weights may be known already."""
+        self.mask.copy_(mask)
+        self._notice_mask()
+        self._positions = positions
 
     def _notice_mask(self) -> None:
         """If the mask has changed, what was made of it is made anew when it is needed."""
@@ -496,10 +505,10 @@ def _take_dense(module: nn.Module, state_dict: dict[str, Any], prefix: str, *_: 
         return
     if not mask.shape == weight.shape == module.mask.shape:
         return  # torch says what does not fit
-    mask = mask.bool()
-    compact = bool(sparse) and pays_alone(mask)
-    if compact or module._compact:
-        module._store(mask.to(module.mask.device), compact)
-        module.mask.copy_(mask)
-    if compact:
-        state_dict[prefix + module.weight_path] = gather(weight, positions_of(mask))
+    mask = mask.to(module.mask.device, torch.bool)
+    positions = positions_of(mask) if sparse and pays_alone(mask) else None
+    if positions is not None or module._compact:
+        module._store(positions)
+        module._overwrite_mask(mask, positions)
+    if positions is not None:
+        state_dict[prefix + module.weight_path] = gather(weight, positions.to(weight.device))

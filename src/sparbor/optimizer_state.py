@@ -23,7 +23,7 @@ def reset_state(optimizer: Optimizer, parameter: Tensor, changed: Tensor) -> Non
         if changed.any():
             optimizer.state.clear()
         return
-    group = _group_of(optimizer, parameter)
+    group = group_of(optimizer, parameter)
     for name, value in optimizer.state.get(parameter, {}).items():
         if _is_by_weight(value, parameter):
             held(value).masked_fill_(held_part(changed, value), _initial_value(optimizer, group, name))
@@ -46,7 +46,7 @@ def replace_parameter(optimizer: Optimizer, old: nn.Parameter, new: nn.Parameter
     Raises:
         ArgumentError: it remembers something else as well; nothing is changed then.
     """
-    group, state = _group_of(optimizer, old), optimizer.state.get(old)
+    group, state = group_of(optimizer, old), optimizer.state.get(old)
     for name, value in (state or {}).items():
         if isinstance(value, Tensor) and value.dim() > 0 and not move.takes(value):
             raise ArgumentError(
@@ -67,7 +67,7 @@ def with_dense_states(
     states = dict(state_dict["state"])
     for number, parameter in enumerate(numbers):
         if parameter in moves and number in states:
-            group = _group_of(optimizer, parameter)
+            group = group_of(optimizer, parameter)
             states[number] = _moved(optimizer, group, states[number], moves[parameter])
     return {**state_dict, "state": states}
 
@@ -76,7 +76,7 @@ def take_dense_state(optimizer: Optimizer, parameter: nn.Parameter, move: Mover)
     """Of a state that was loaded for the dense weight, keep what belongs to ``parameter``."""
     state = optimizer.state.get(parameter, {})
     for name, value in state.items():
-        if isinstance(value, Tensor) and value.shape == move.shape:
+        if move.takes(value):
             state[name] = move(value, 0.0)
 
 
@@ -91,5 +91,6 @@ def _is_by_weight(value: object, parameter: Tensor) -> bool:
     return isinstance(value, Tensor) and value.shape == parameter.shape
 
 
-def _group_of(optimizer: Optimizer, parameter: Tensor) -> dict[str, Any]:
+def group_of(optimizer: Optimizer, parameter: Tensor) -> dict[str, Any]:
+    """The optimizer's group that holds the parameter."""
     return next(group for group in optimizer.param_groups if any(p is parameter for p in group["params"]))

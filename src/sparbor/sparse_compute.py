@@ -18,7 +18,7 @@ FEW_ITEMS = 16  # a kernel has so many lanes for the items of a batch
 
 @dataclass(frozen=True)
 class _Rule:
-    """Up to which density the synapses alone are faster, forward and backward, by kernel set; see docs/kernels.md."""
+    """Up to which density the synapses alone are faster, forward and backward, by kernel set; see docs/training.md."""
 
     densities: Mapping[str, float]
 
@@ -44,8 +44,11 @@ def window_of(layer: nn.Module) -> Window | None:
     return window if all(pad <= reach for pad, reach in zip(window.padding, window.reach, strict=True)) else None
 
 
-def pays(layer: nn.Module, density: float, x: Tensor) -> bool:
-    """Whether the synapses alone are faster than the dense layer for a batch ``x``, and the kernels take both."""
+def pays(layer: nn.Module, window: Window, density: float, x: Tensor) -> bool:
+    """Whether the synapses alone are faster than the dense layer for a batch ``x``, and the kernels take both.
+
+    ``window`` is the layer's, by :func:`window_of`.
+    """
     if not engine.built or _is_special(x) or _is_watched(layer):
         return False
     own = [cast(nn.Linear, layer).weight, cast("Tensor | None", layer.bias)]
@@ -53,7 +56,7 @@ def pays(layer: nn.Module, density: float, x: Tensor) -> bool:
         return False
     features = 1 if isinstance(layer, nn.Linear) else 1 + len(cast(nn.Conv2d, layer).kernel_size)
     batched = x.dim() > 1 if features == 1 else x.dim() == features + 1
-    if not batched or x.numel() == 0 or x.shape[-features] != _channels(layer) or not _fits(layer, x):
+    if not batched or x.numel() == 0 or x.shape[-features] != _channels(layer) or not _fits(window, x.shape[2:]):
         return False
     items = x.shape[:-features].numel()
     rule = _LINEAR if isinstance(layer, nn.Linear) else _CONVOLUTION
@@ -80,13 +83,10 @@ def _is_watched(layer: nn.Module) -> bool:
     return any(hooks) or "forward" in vars(layer)
 
 
-def _fits(layer: nn.Module, x: Tensor) -> bool:
-    window = window_of(layer)
-    sizes = x.shape[2:] if isinstance(layer, nn.Conv2d) else (1, *x.shape[2:])
-    return isinstance(layer, nn.Linear) or (
-        window is not None
-        and all(size + 2 * pad > reach for size, pad, reach in zip(sizes, window.padding, window.reach, strict=True))
-    )
+def _fits(window: Window, sizes: tuple[int, ...]) -> bool:
+    """Whether the kernel fits at least once into an input whose last axes, if it has any, are of these sizes."""
+    known = zip(reversed(sizes), reversed(window.padding), reversed(window.reach), strict=False)
+    return all(size + 2 * pad > reach for size, pad, reach in known)
 
 
 def compute(layer: nn.Module, weights: Tensor, synapses: Synapses, x: Tensor) -> Tensor:
