@@ -29,63 +29,26 @@ ALWAYS_INLINE VectorOf<Real> at(const Real* where, size_t vector) {
 }
 
 // One row's sums over some vectors of columns of some pixels, in registers.
-template <size_t vectors, size_t pixels, class Real>
-ALWAYS_INLINE void sum_row(const SynapseRows& rows, const SumOf<Real>& job, size_t row, size_t offset_x, size_t offset_y) {
-    VectorOf<Real> sums[pixels][vectors];
-    Real* y = job.y + row * job.y_stride + offset_y;
-    const Real bias = job.bias ? job.bias[row] : 0;
-    UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
-        UNROLL for (size_t i = 0; i < vectors; i++)
-            sums[pixel][i] = job.goes_on ? at(y + pixel * job.y_pixel, i) : bias - VectorOf<Real>{};
-    for (uint32_t k = rows.firsts[row]; k < rows.ends[row]; k++) {
-        const Real weight = job.weights[rows.positions ? rows.positions[k] : k];
-        const Real* x = job.x + rows.inputs[k] * job.x_stride + offset_x;
+struct Sum {
+    template <size_t vectors, size_t pixels, class Real>
+    static ALWAYS_INLINE void of_row(const SynapseRows& rows, const SumOf<Real>& job, size_t row, size_t offset_x,
+                                     size_t offset_y) {
+        VectorOf<Real> sums[pixels][vectors];
+        Real* y = job.y + row * job.y_stride + offset_y;
+        const Real bias = job.bias ? job.bias[row] : 0;
         UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
-            UNROLL for (size_t i = 0; i < vectors; i++) sums[pixel][i] += weight * at(x + pixel * job.x_pixel, i);
+            UNROLL for (size_t i = 0; i < vectors; i++)
+                sums[pixel][i] = job.goes_on ? at(y + pixel * job.y_pixel, i) : bias - VectorOf<Real>{};
+        for (uint32_t k = rows.firsts[row]; k < rows.ends[row]; k++) {
+            const Real weight = job.weights[rows.positions ? rows.positions[k] : k];
+            const Real* x = job.x + rows.inputs[k] * job.x_stride + offset_x;
+            UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
+                UNROLL for (size_t i = 0; i < vectors; i++) sums[pixel][i] += weight * at(x + pixel * job.x_pixel, i);
+        }
+        UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
+            UNROLL for (size_t i = 0; i < vectors; i++) at(y + pixel * job.y_pixel, i) = sums[pixel][i];
     }
-    UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
-        UNROLL for (size_t i = 0; i < vectors; i++) at(y + pixel * job.y_pixel, i) = sums[pixel][i];
-}
-
-constexpr size_t most_sums = 8;  // that registers are left for, beside what is added
-
-// Pixels of few vectors, several at a time.
-template <size_t vectors, class Real>
-void sum_pixels(const SynapseRows& rows, const SumOf<Real>& job, size_t first, size_t last) {
-    constexpr size_t together = most_sums / vectors;
-    size_t pixel = 0;
-    for (; pixel + together <= job.pixels; pixel += together)
-        for (size_t row = first; row < last; row++)
-            sum_row<vectors, together>(rows, job, row, pixel * job.x_pixel, pixel * job.y_pixel);
-    for (; pixel < job.pixels; pixel++)
-        for (size_t row = first; row < last; row++)
-            sum_row<vectors, 1>(rows, job, row, pixel * job.x_pixel, pixel * job.y_pixel);
-}
-
-template <size_t vectors, class Real>
-void sum_columns(const SynapseRows& rows, const SumOf<Real>& job, size_t pixel, size_t first, size_t last,
-                 size_t& column) {
-    constexpr size_t width = vectors * Lanes<Real>::count;
-    for (; column + width <= job.columns; column += width)
-        for (size_t row = first; row < last; row++)
-            sum_row<vectors, 1>(rows, job, row, pixel * job.x_pixel + column, pixel * job.y_pixel + column);
-}
-
-template <class Real>
-void sum(const SynapseRows& rows, const SumOf<Real>& job, size_t first, size_t last) {
-    switch (job.columns / Lanes<Real>::count) {
-        case 1: return sum_pixels<1>(rows, job, first, last);
-        case 2: return sum_pixels<2>(rows, job, first, last);
-        case 4: return sum_pixels<4>(rows, job, first, last);
-    }
-    for (size_t pixel = 0; pixel < job.pixels; pixel++) {
-        size_t column = 0;
-        sum_columns<8>(rows, job, pixel, first, last, column);
-        sum_columns<4>(rows, job, pixel, first, last, column);
-        sum_columns<2>(rows, job, pixel, first, last, column);
-        sum_columns<1>(rows, job, pixel, first, last, column);
-    }
-}
+};
 
 // Lanes from the upper half of so many are added to those of the lower half, until one is left.
 template <size_t half, class Real, size_t... lane>
@@ -102,64 +65,72 @@ ALWAYS_INLINE Real total(VectorOf<Real> sums) {
 }
 
 // Some vectors of columns of some pixels: one row's stay in registers while its synapses pass.
-template <size_t vectors, size_t pixels, class Real>
-ALWAYS_INLINE void add_row_dots(const SynapseRows& rows, const DotsOf<Real>& job, size_t row, size_t offset_x,
-                                size_t offset_y) {
-    constexpr size_t chains = vectors * pixels < 4 ? vectors * pixels : 4;  // of additions, to hide their latency
-    VectorOf<Real> y[pixels][vectors];
-    UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
-        UNROLL for (size_t i = 0; i < vectors; i++)
-            y[pixel][i] = at(job.y + row * job.y_stride + offset_y + pixel * job.y_pixel, i);
-    for (uint32_t k = rows.firsts[row]; k < rows.ends[row]; k++) {
-        const Real* x = job.x + rows.inputs[k] * job.x_stride + offset_x;
-        VectorOf<Real> sums[chains]{};
+struct AddDots {
+    template <size_t vectors, size_t pixels, class Real>
+    static ALWAYS_INLINE void of_row(const SynapseRows& rows, const DotsOf<Real>& job, size_t row, size_t offset_x,
+                                     size_t offset_y) {
+        constexpr size_t chains = vectors * pixels < 4 ? vectors * pixels : 4;  // of additions, to hide their latency
+        VectorOf<Real> y[pixels][vectors];
         UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
             UNROLL for (size_t i = 0; i < vectors; i++)
-                sums[(pixel * vectors + i) % chains] += y[pixel][i] * at(x + pixel * job.x_pixel, i);
-        UNROLL for (size_t chain = 1; chain < chains; chain++) sums[0] += sums[chain];
-        job.gradients[k] += total<Real>(sums[0]);
+                y[pixel][i] = at(job.y + row * job.y_stride + offset_y + pixel * job.y_pixel, i);
+        for (uint32_t k = rows.firsts[row]; k < rows.ends[row]; k++) {
+            const Real* x = job.x + rows.inputs[k] * job.x_stride + offset_x;
+            VectorOf<Real> sums[chains]{};
+            UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
+                UNROLL for (size_t i = 0; i < vectors; i++)
+                    sums[(pixel * vectors + i) % chains] += y[pixel][i] * at(x + pixel * job.x_pixel, i);
+            UNROLL for (size_t chain = 1; chain < chains; chain++) sums[0] += sums[chain];
+            job.gradients[k] += total<Real>(sums[0]);
+        }
     }
-}
+};
 
-template <size_t vectors, class Real>
-void dot_pixels(const SynapseRows& rows, const DotsOf<Real>& job, size_t first, size_t last) {
-    constexpr size_t together = most_sums / vectors;
+constexpr size_t most_held = 8;  // vectors that registers are left for, beside what passes
+
+// Pixels of few vectors, several at a time.
+template <class Work, size_t vectors, class Job>
+void by_pixels(const SynapseRows& rows, const Job& job, size_t first, size_t last) {
+    constexpr size_t together = most_held / vectors;
     size_t pixel = 0;
     for (; pixel + together <= job.pixels; pixel += together)
         for (size_t row = first; row < last; row++)
-            add_row_dots<vectors, together>(rows, job, row, pixel * job.x_pixel, pixel * job.y_pixel);
+            Work::template of_row<vectors, together>(rows, job, row, pixel * job.x_pixel, pixel * job.y_pixel);
     for (; pixel < job.pixels; pixel++)
         for (size_t row = first; row < last; row++)
-            add_row_dots<vectors, 1>(rows, job, row, pixel * job.x_pixel, pixel * job.y_pixel);
+            Work::template of_row<vectors, 1>(rows, job, row, pixel * job.x_pixel, pixel * job.y_pixel);
 }
 
-template <size_t vectors, class Real>
-void dot_columns(const SynapseRows& rows, const DotsOf<Real>& job, size_t pixel, size_t first, size_t last,
-                 size_t& column) {
+// Of one pixel, as many columns from `column` on as come in so many vectors.
+template <class Work, size_t vectors, class Real, template <class> class JobOf>
+void by_columns(const SynapseRows& rows, const JobOf<Real>& job, size_t pixel, size_t first, size_t last,
+                size_t& column) {
     constexpr size_t width = vectors * Lanes<Real>::count;
     for (; column + width <= job.columns; column += width)
         for (size_t row = first; row < last; row++)
-            add_row_dots<vectors, 1>(rows, job, row, pixel * job.x_pixel + column, pixel * job.y_pixel + column);
+            Work::template of_row<vectors, 1>(rows, job, row, pixel * job.x_pixel + column,
+                                              pixel * job.y_pixel + column);
 }
 
-template <class Real>
-void add_dots(const SynapseRows& rows, const DotsOf<Real>& job, size_t first, size_t last) {
+template <class Work, class Real, template <class> class JobOf>
+void do_rows(const SynapseRows& rows, const JobOf<Real>& job, size_t first, size_t last) {
     switch (job.columns / Lanes<Real>::count) {
-        case 1: return dot_pixels<1>(rows, job, first, last);
-        case 2: return dot_pixels<2>(rows, job, first, last);
-        case 4: return dot_pixels<4>(rows, job, first, last);
+        case 1: return by_pixels<Work, 1>(rows, job, first, last);
+        case 2: return by_pixels<Work, 2>(rows, job, first, last);
+        case 4: return by_pixels<Work, 4>(rows, job, first, last);
     }
     for (size_t pixel = 0; pixel < job.pixels; pixel++) {
         size_t column = 0;
-        dot_columns<8>(rows, job, pixel, first, last, column);
-        dot_columns<4>(rows, job, pixel, first, last, column);
-        dot_columns<2>(rows, job, pixel, first, last, column);
-        dot_columns<1>(rows, job, pixel, first, last, column);
+        by_columns<Work, 8>(rows, job, pixel, first, last, column);
+        by_columns<Work, 4>(rows, job, pixel, first, last, column);
+        by_columns<Work, 2>(rows, job, pixel, first, last, column);
+        by_columns<Work, 1>(rows, job, pixel, first, last, column);
     }
 }
 
 }  // namespace
 
-const Training training{sum<float>, sum<double>, add_dots<float>, add_dots<double>};
+const Training training{do_rows<Sum, float, SumOf>, do_rows<Sum, double, SumOf>, do_rows<AddDots, float, DotsOf>,
+                        do_rows<AddDots, double, DotsOf>};
 
 }  // namespace sparbor::SPARBOR_KERNELS
