@@ -25,6 +25,8 @@ DENSITIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
 LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "linear 784 to 256": (lambda: nn.Linear(784, 256), (784,)),
     "linear 256 to 256": (lambda: nn.Linear(256, 256), (256,)),
+    "linear 256 to 128": (lambda: nn.Linear(256, 128), (256,)),
+    "linear 128 to 128": (lambda: nn.Linear(128, 128), (128,)),
     "linear 4096 to 512": (lambda: nn.Linear(4096, 512), (4096,)),
     "linear 2048 to 2048": (lambda: nn.Linear(2048, 2048), (2048,)),
     "conv 32 to 64, 16 x 16": (lambda: nn.Conv2d(32, 64, 3, padding=1), (32, 16, 16)),

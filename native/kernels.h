@@ -299,10 +299,11 @@ struct Turning {
     ToItems<double> to_items_of_doubles;
 };
 
-// For rows of branch_size numbers, none of them NaN: the place of each in its row when the largest comes first, and of
-// equals the first.
+// For rows, `stride` apart, of at most branch_size scores, none of them NaN: the place of each in its row when the largest
+// comes first, and of equals the first. `sums` of branch_size numbers has added to it, place by place, the rows' scores;
+// a short row is filled up with scores of minus infinity.
 struct Ranking {
-    void (*rank)(const float* values, size_t rows, int64_t* ranks);
+    void (*rank)(const float* scores, size_t rows, size_t count, size_t stride, uint8_t* ranks, float* sums);
 };
 
 struct KernelSet {

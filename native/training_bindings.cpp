@@ -15,7 +15,9 @@
 #include <utility>
 
 #include "dispatch.h"
+#include "ranking.h"
 #include "training.h"
+#include "wiring.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -52,7 +54,10 @@ void check(bool holds, const char* rule) {
     if (!holds) throw std::invalid_argument(std::string("there must be ") + rule);
 }
 
-using Bounds = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+template <class Number>
+using Matrix = nb::ndarray<Number, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Bounds = Matrix<const int32_t>;
+using MutableBounds = Matrix<int32_t>;
 
 Topology as_topology(const Bounds& bounds, const Vector<const int32_t>& inputs,
                      const OptionalVector<int32_t>& positions) {
@@ -113,17 +118,44 @@ void add_dots(const Workers& workers, const Bounds& bounds, const Vector<const i
                        margin.first, margin.second, gradients.data());
 }
 
-void rank(const Workers& workers, const nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>& values,
-          const nb::ndarray<int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>& ranks) {
-    if (values.shape(1) != branch_size || ranks.shape(1) != branch_size || values.shape(0) != ranks.shape(0))
-        throw std::invalid_argument("ranks are of rows of " + std::to_string(branch_size) + " numbers");
+void rank(const Workers& workers, const Matrix<const float>& scores, size_t blocks, size_t group,
+          const Matrix<uint8_t>& ranks, const Matrix<float>& worth) {
+    const size_t rows = scores.shape(0), fan_in = scores.shape(1);
+    check(blocks > 0 && rows % blocks == 0 && group > 0, "blocks of equally many rows, and rows in a group");
+    const Scores matrix{scores.data(), blocks, rows / blocks, fan_in, group};
+    check(ranks.shape(0) == rows && ranks.shape(1) == fan_in, "a rank for each score");
+    check(worth.shape(0) == matrix.tiles() && worth.shape(1) == branch_size, "room for the worth of each slot");
     const nb::gil_scoped_release release;
-    constexpr size_t rows = 1024;  // at a time
-    as_team(workers).run((values.shape(0) + rows - 1) / rows, [&](size_t piece) {
-        const size_t first = piece * rows;
-        kernels_of(workers).ranking->rank(values.data() + first * branch_size,
-                                          std::min(rows, values.shape(0) - first), ranks.data() + first * branch_size);
-    });
+    rank_slots(as_team(workers), *kernels_of(workers).ranking, matrix, ranks.data(), worth.data());
+}
+
+using Four = std::tuple<size_t, size_t, size_t, size_t>;
+using Three = std::tuple<uint32_t, uint32_t, uint32_t>;
+
+void list(const Vector<const int64_t>& positions, Four shape, Margin dilation, size_t groups, Three inputs, Three slopes,
+          const MutableBounds& bounds, const Vector<int32_t>& pixels, const MutableBounds& back_bounds,
+          const Vector<int32_t>& back_pixels, const Vector<int32_t>& order) {
+    const auto [outputs, fan_in, kernel_h, kernel_w] = shape;
+    const size_t count = positions.size();
+    const auto as_spacing = [](Three spacing) { return std::make_from_tuple<Spacing>(spacing); };
+    const auto unsigned_data = [](const Vector<int32_t>& numbers) { return reinterpret_cast<uint32_t*>(numbers.data()); };
+    const auto as_lists = [&](const MutableBounds& of_rows, const Vector<int32_t>& read) {
+        return RowLists{of_rows.shape(1), of_rows.shape(0) - 1, reinterpret_cast<uint32_t*>(of_rows.data()),
+                        unsigned_data(read)};
+    };
+    check(groups > 0 && outputs % groups == 0, "equally many outputs in each group");
+    check(bounds.shape(0) > 1 && back_bounds.shape(0) > 1, "a part at least");
+    check(bounds.shape(1) == outputs && back_bounds.shape(1) == fan_in * groups, "bounds for each row");
+    check(pixels.size() == count && back_pixels.size() == count && order.size() == count, "room for each synapse");
+    for (size_t i = 0; i < count; i++)
+        check(positions.data()[i] > (i ? positions.data()[i - 1] : -1), "positions in order");
+    check(count == 0 || positions.data()[count - 1] < static_cast<int64_t>(outputs * fan_in * kernel_h * kernel_w),
+          "positions within the weight");
+    const nb::gil_scoped_release release;
+    list_synapses(positions.data(), count,
+                  {outputs, fan_in, kernel_h, kernel_w, dilation.first, dilation.second, groups, as_spacing(inputs),
+                   as_spacing(slopes)},
+                  as_lists(bounds, pixels), as_lists(back_bounds, back_pixels), unsigned_data(order));
 }
 
 template <class Real>
@@ -138,7 +170,11 @@ void bind(nb::module_& module) {
 }  // namespace
 
 void bind_training(nb::module_& module) {
-    module.def("rank_rows", rank, "workers"_a, "values"_a.noconvert(), "ranks"_a.noconvert());
+    module.def("rank_slots", rank, "workers"_a, "scores"_a.noconvert(), "blocks"_a, "group"_a, "ranks"_a.noconvert(),
+               "worth"_a.noconvert());
+    module.def("list_synapses", list, "positions"_a.noconvert(), "shape"_a, "dilation"_a, "groups"_a, "inputs"_a, "slopes"_a,
+               "bounds"_a.noconvert(), "pixels"_a.noconvert(), "back_bounds"_a.noconvert(), "back_pixels"_a.noconvert(),
+               "order"_a.noconvert());
     bind<float>(module);
     bind<double>(module);
 }

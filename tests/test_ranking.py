@@ -1,4 +1,4 @@
-"""Ranks of every kernel set against PyTorch's stable sort."""
+"""What slots are worth, and the ranks within branches, of every kernel set against PyTorch's stable sort."""
 
 import math
 
@@ -6,32 +6,48 @@ import pytest
 import torch
 from torch import Tensor
 
-from sparbor.ranking import NATIVE_WIDTH, ranks
+from sparbor.ranking import NATIVE_BRANCH, _rank_slots, rank_slots
 from sparbor.runtime import kernel_sets
 
 
-def sorted_ranks(scores: Tensor) -> Tensor:
-    return scores.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1, stable=True)
+def scores(shape: tuple[int, int], values: str) -> Tensor:
+    drawn = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    if values != "all different":
+        drawn = drawn.round()
+    return torch.where(drawn > 0, math.inf, drawn) if values == "with infinities" else drawn
 
 
 @pytest.mark.parametrize("isa", kernel_sets())
 @pytest.mark.parametrize(
-    "shape", [(1, NATIVE_WIDTH), (3000, NATIVE_WIDTH), (4, 16, 5, NATIVE_WIDTH), (0, NATIVE_WIDTH)]
+    ("shape", "group", "blocks"),
+    [((16, 32), 16, 1), ((1, 1), 16, 1), ((40, 100), 16, 1), ((60, 75), 16, 3), ((6, 31), 4, 2), ((33, 640), 5, 1)],
 )
 @pytest.mark.parametrize("values", ["all different", "few", "with infinities"])
-def test_ranks(isa: str, shape: tuple[int, ...], values: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_native(
+    isa: str, shape: tuple[int, int], group: int, blocks: int, values: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SPARBOR_ISA", isa)
-    scores = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    if values != "all different":
-        scores = scores.round()
-    if values == "with infinities":
-        scores = torch.where(scores > 0, math.inf, torch.where(scores < 0, -math.inf, scores))
-    assert torch.equal(ranks(scores), sorted_ranks(scores))
-    spread = torch.stack([scores, scores], -2)[..., 0, :]  # not contiguous
-    assert torch.equal(ranks(spread), sorted_ranks(scores))
+    score = scores(shape, values)
+    ranks, worth = rank_slots(score, group, NATIVE_BRANCH, blocks)
+    expected_ranks, expected_worth = _rank_slots(score, group, NATIVE_BRANCH, blocks)
+    assert torch.equal(ranks.long(), expected_ranks)
+    torch.testing.assert_close(worth, expected_worth)
+    spread = torch.stack([score, score], -1)[..., 0]  # not contiguous
+    assert torch.equal(rank_slots(spread, group, NATIVE_BRANCH, blocks)[0], ranks)
 
 
-@pytest.mark.parametrize("width", [1, 7, 40])
-def test_other_widths(width: int) -> None:
-    scores = torch.randn(9, width).round()
-    assert torch.equal(ranks(scores), sorted_ranks(scores))
+@pytest.mark.parametrize(("shape", "group", "branch"), [((9, 5), 4, 1), ((9, 30), 4, 7), ((16, 80), 16, 40)])
+def test_ranks_and_means(shape: tuple[int, int], group: int, branch: int) -> None:
+    score = scores(shape, "few")
+    ranks, worth = rank_slots(score, group, branch)
+    for row, found in zip(score, ranks, strict=True):
+        for first in range(0, shape[1], branch):
+            part = row[first : first + branch]
+            order = part.argsort(descending=True, stable=True)
+            assert torch.equal(found[first : first + branch][order], torch.arange(len(part)))
+    for number in range(len(worth)):
+        neurons = score[number * group : (number + 1) * group]
+        for place, first in enumerate(range(0, shape[1], branch)):
+            means = neurons[:, first : first + branch].sort(descending=True).values.mean(0)
+            torch.testing.assert_close(worth[number, place, : len(means)], means)
+            assert (worth[number, place, len(means) :] == -math.inf).all()

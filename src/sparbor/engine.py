@@ -13,7 +13,8 @@ try:
         activations,
         add_synapse_gradients,
         kernel_sets,
-        rank_rows,
+        list_synapses,
+        rank_slots,
         sum_synapses,
         takes_tiles,
         turn_into_lanes,
@@ -36,9 +37,8 @@ except ImportError as error:
 
         __init__ = _missing
 
-    activations = kernel_sets = rank_rows = takes_tiles = sum_synapses = add_synapse_gradients = turn_into_lanes = (
-        _missing
-    )
+    activations = kernel_sets = takes_tiles = _missing
+    add_synapse_gradients = list_synapses = rank_slots = sum_synapses = turn_into_lanes = _missing
 
 __all__ = [
     "Model",
@@ -47,7 +47,8 @@ __all__ = [
     "built",
     "choose_kernel_set",
     "kernel_sets",
-    "rank_rows",
+    "list_synapses",
+    "rank_slots",
     "sum_synapses",
     "takes_tiles",
     "turn_into_lanes",

@@ -23,18 +23,16 @@ class LongerSteps:
         self.exponent = exponent
         self._before: dict[PAINeuronModule, Tensor] = {}
 
-    @torch.no_grad()
     def before_step(self, layers: Iterable[PAINeuronModule]) -> None:
         """Remember the weights of sparse layers; of a step within a step only the inner one counts."""
         if self.exponent:  # anew each time: what a step that failed has left must not come back
-            self._before = {layer: held(layer.parameter).clone() for layer in layers if layer.mode == "d"}
+            self._before = {layer: held(layer.parameter.detach()).clone() for layer in layers if layer.mode == "d"}
 
-    @torch.no_grad()
     def after_step(self) -> None:
         """Move the weights on in the direction that the step took. Dropped ones are for the mask to set to zero."""
         before, self._before = self._before, {}
         for layer, start in before.items():
             density = layer.active_weights() / layer.mask.numel()
             if 0 < density < 1:
-                weight = held(layer.parameter)
+                weight = held(layer.parameter.detach())
                 torch.lerp(start, weight, density**-self.exponent, out=weight)

@@ -6,7 +6,7 @@ which matrix the weight of a convolution is.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,20 +15,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sparbor.errors import ArgumentError
-from sparbor.ranking import ranks
+from sparbor.ranking import rank_slots
 
 
 class Units(NamedTuple):
     """A matrix divided into units.
 
     ``worth`` and ``size`` have one entry a unit: the mean score of its weights (``-inf``: it cannot be kept) and how
-    many weights it has (or what it costs, see :func:`priced`). ``of_weight`` has the matrix's shape and tells to which
-    unit each weight belongs.
+    many weights it has (or what it costs, see :func:`priced`). ``to_mask`` makes the matrix's mask of one bool a unit,
+    which of them are kept: any that :func:`best` may choose.
     """
 
     worth: Tensor
     size: Tensor
-    of_weight: Tensor
+    to_mask: Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -57,22 +57,22 @@ class Slots:
         """Rank each neuron's weights on each branch; the j-th ranks of a group's neurons form a unit."""
         outputs, fan_in = score.shape
         neurons = outputs // groups
-        padding = (0, -fan_in % self.branch, 0, -neurons % self.group)
-        padded = F.pad(score.reshape(groups, neurons, fan_in), padding, value=-math.inf)
-        tiles = padded.reshape(-1, self.group, padded.shape[-1] // self.branch, self.branch)
+        rank, worth = rank_slots(score, self.group, self.branch, groups)
+        tiles = groups, len(worth) // groups, worth.shape[1], self.branch
 
-        rank = ranks(tiles)
-        ranked = torch.empty_like(tiles).scatter_(-1, rank, tiles)
+        # Of a partly filled group or branch, the real neurons and the places that have an input.
+        real = torch.full(tiles[:2], self.group, device=score.device)
+        real[:, -1] -= -neurons % self.group
+        exists = torch.arange(worth.shape[1] * self.branch, device=score.device) < fan_in
+        size = real[:, :, None] * exists
 
-        real = F.pad(score.new_ones(groups, neurons, fan_in, dtype=torch.bool), padding).view(tiles.shape)
-        real_neurons = real[:, :, 0, 0].sum(dim=1)[:, None, None]
-        worth = ranked.masked_fill(~real[:, :, :1, :1], 0).sum(dim=1) / real_neurons
-        size = torch.where(real.any(dim=1), real_neurons, 0)
+        def to_mask(kept: Tensor) -> Tensor:
+            # Worth falls with the rank, so what is kept of a (group, branch) are its first ranks.
+            counts = kept.view(tiles).sum(-1).to(rank.dtype).repeat_interleave(self.branch, -1)[..., :fan_in]
+            counts = counts.repeat_interleave(self.group, 1)[:, :neurons]
+            return rank < counts.reshape(outputs, fan_in)
 
-        first_unit = torch.arange(size[..., 0].numel(), device=score.device).view(len(tiles), 1, -1, 1) * self.branch
-        of_weight = (first_unit + rank).view(padded.shape)[:, :neurons, :fan_in]
-        return Units(worth.flatten(), size.flatten(), of_weight.reshape(outputs, fan_in))
-
+        return Units(worth.flatten(), size.flatten(), to_mask)
 
 @dataclass(frozen=True)
 class NM:
@@ -115,8 +115,7 @@ class Unstructured:
     def units(self, score: Tensor, density: float = 1.0, groups: int = 1) -> Units:
         """Each weight is a unit."""
         worth = score.flatten()
-        index = torch.arange(worth.numel(), device=score.device)
-        return Units(worth, torch.ones_like(index), index.view(score.shape))
+        return Units(worth, torch.ones_like(worth, dtype=torch.int64), lambda kept: kept.view(score.shape))
 
 
 Pattern = Slots | NM | Unstructured
@@ -128,19 +127,35 @@ def select(layers: Sequence[Units], budget: float) -> list[Tensor]:
     The number of weights kept is as near to the budget as whole units allow, so it differs by less than a unit.
     Equal worths are taken in the order of the units, which makes the choice deterministic.
     """
-    return [kept[units.of_weight] for kept, units in zip(best(layers, budget), layers, strict=True)]
+    return [units.to_mask(kept) for kept, units in zip(best(layers, budget), layers, strict=True)]
 
 
 def best(layers: Sequence[Units], budget: float) -> list[Tensor]:
     """Which units :func:`select` keeps, one bool a unit."""
     worth = torch.cat([units.worth for units in layers])
     size = torch.cat([units.size for units in layers])
-    order = worth.argsort(descending=True, stable=True)
+    order = _best_first(worth, _most(size, budget))
     spent = size[order].cumsum(0)
     nearer_with_it = 2 * spent - size[order] <= 2 * budget
     keep = torch.zeros_like(worth, dtype=torch.bool)
     keep[order] = nearer_with_it & (worth[order] > -math.inf)
     return list(torch.split(keep, [len(units.worth) for units in layers]))
+
+
+def _most(size: Tensor, budget: float) -> int:
+    """A bound for how many units of these sizes a budget can keep."""
+    real = size[size > 0]
+    return min(len(size), int(budget / float(real.min())) + 2) if len(real) else 0
+
+
+def _best_first(worth: Tensor, count: int) -> Tensor:
+    """The numbers of the ``count`` best units in order; to sort the others too would take many times as long."""
+    if count == 0:
+        return worth.new_empty(0, dtype=torch.int64)
+    last = worth.kthvalue(len(worth) - count + 1).values
+    better = (worth > last).nonzero().squeeze(1)
+    equal = (worth == last).nonzero().squeeze(1)[: count - len(better)]
+    return torch.cat([better[worth[better].argsort(descending=True, stable=True)], equal])
 
 
 def priced(units: Units, price: Tensor) -> Units:

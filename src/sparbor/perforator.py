@@ -131,8 +131,10 @@ class Perforator:
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(lambda *_: self._after_step()),
         ]
+        self._loaded_states = False
         if storage == "compact":
             self._hooks.append(optimizer.register_state_dict_post_hook(self._expand_states))
+            self._hooks.append(optimizer.register_load_state_dict_post_hook(self._note_states))
         # Whatever part of the model is loaded, a state dict is refused before the first of its layers is changed.
         self._hooks += [
             module.register_load_state_dict_pre_hook(refuse_other_state)  # type: ignore[no-untyped-call]
@@ -311,6 +313,9 @@ class Perforator:
     def _expand_states(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
         return expand_states(optimizer, self.modules.values(), state_dict)
 
+    def _note_states(self, _: Optimizer) -> None:
+        self._loaded_states = True  # they are taken in with the next step: masks may be loaded after them
+
     def _topology_changes_by_gradient(self) -> bool:
         """Whether something grows after the step that comes now, where the dense gradient is largest."""
         step = self.steps + 1
@@ -319,8 +324,9 @@ class Perforator:
 
     def _before_step(self, _: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
         self._stepping = True
-        if self.storage == "compact":
+        if self._loaded_states:
             compact_states(self.optimizer, self.modules.values())
+            self._loaded_states = False
         self._longer_steps.before_step(self.modules.values())
         return self._grower.before_step(args, kwargs) if self._grower else None
 

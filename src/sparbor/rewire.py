@@ -8,7 +8,8 @@ from torch import Tensor
 
 from sparbor.pattern import Pattern, Slots, Units, select, slot_counts
 
-KEPT = float("inf")
+LARGEST = 1e30  # what counts as infinite: the mean of as many as a group has is finite
+KEPT = 1e35  # above every score
 LAST_RESORT = -1.0  # below every score, which is a magnitude
 
 
@@ -57,7 +58,7 @@ def amount(layer: Topology, pattern: Pattern) -> int:
     """What the layer's mask takes of a budget: its active weights, or its slots."""
     if layer.in_slots and isinstance(pattern, Slots):
         return int(slot_counts(layer.mask, pattern, layer.groups).sum())
-    return int(layer.mask.sum())
+    return int(layer.mask.count_nonzero())
 
 
 def capacity(layer: Topology, pattern: Pattern) -> int:
@@ -78,17 +79,23 @@ def magnitude_mask(weight: Tensor, pattern: Pattern, density: float, groups: int
 
 def active_magnitude(layer: Topology) -> Tensor:
     """The magnitudes of the active weights, and of others a number below."""
-    return _finite(layer.weight.abs()).masked_fill(~layer.mask, LAST_RESORT)
+    return _where(layer.mask, _finite(layer.weight.abs()), LAST_RESORT)
 
 
 def _growth_score(layer: Topology, kept: Tensor) -> Tensor:
     if layer.growth is None:
-        score = torch.full_like(layer.weight, LAST_RESORT)
+        score = torch.full_like(layer.weight, LAST_RESORT, dtype=torch.float32)
     else:
-        score = _finite(layer.growth.abs()).masked_fill(layer.mask, LAST_RESORT)
-    return score.masked_fill(kept, KEPT)
+        score = _where(~layer.mask, _finite(layer.growth.abs()), LAST_RESORT)
+    return _where(~kept, score, KEPT)
 
 
 def _finite(score: Tensor) -> Tensor:
     # In float32 at least: means of halves overflow. A NaN would sort above everything.
-    return score.float().nan_to_num(nan=0.0, posinf=torch.finfo(torch.float32).max)
+    return score.float().nan_to_num_(nan=0.0, posinf=LARGEST)
+
+
+def _where(mask: Tensor, values: Tensor, elsewhere: float) -> Tensor:
+    """``values``, overwritten, where the mask is true; `torch.where` takes ten times as long."""
+    numbers = mask.to(values.dtype)
+    return values.mul_(numbers).add_(numbers.sub_(1), alpha=-elsewhere)

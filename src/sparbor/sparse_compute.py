@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -16,19 +14,10 @@ from sparbor.synapses import Synapses, Window
 FEW_ITEMS = 16  # a kernel has so many lanes for the items of a batch
 
 
-@dataclass(frozen=True)
-class _Rule:
-    """Up to which density the synapses alone are faster, forward and backward, by kernel set; see docs/training.md."""
-
-    densities: Mapping[str, float]
-
-    def pays(self, density: float) -> bool:
-        """Whether they are, at this one."""
-        return density <= self.densities[engine.choose_kernel_set()]
-
-
-_LINEAR = _Rule({"avx512": 0.45, "avx2": 0.35, "portable": 0.15})
-_CONVOLUTION = _Rule({"avx512": 0.25, "avx2": 0.1, "portable": 0.0})
+# At which density large layers take equally long both ways, forward and backward; see docs/training.md.
+_EVEN_FOR_LINEAR = {"avx512": 0.45, "avx2": 0.35, "portable": 0.15}
+_EVEN_FOR_CONVOLUTIONS = {"avx512": 0.25, "avx2": 0.1, "portable": 0.0}
+CALLS_MULTIPLY_ADDS = 2 << 20  # what a dense layer does in the time that calling the operation takes
 
 
 def window_of(layer: nn.Module) -> Window | None:
@@ -44,12 +33,24 @@ def window_of(layer: nn.Module) -> Window | None:
     return window if all(pad <= reach for pad, reach in zip(window.padding, window.reach, strict=True)) else None
 
 
-def pays(layer: nn.Module, window: Window, density: float, x: Tensor) -> bool:
+def pays(layer: nn.Module, window: Window, weights: int, density: float, x: Tensor) -> bool:
     """Whether the synapses alone are faster than the dense layer for a batch ``x``, and the kernels take both.
 
-    ``window`` is the layer's, by :func:`window_of`.
+    ``window`` is the layer's, by :func:`window_of`, ``weights`` how many it has when it is dense.
     """
-    if not engine.built or _is_special(x) or _is_watched(layer):
+    return engine.built and _is_faster(layer, weights, density, x) and _can_take(layer, window, x)
+
+
+def _is_faster(layer: nn.Module, weights: int, density: float, x: Tensor) -> bool:
+    even = (_EVEN_FOR_LINEAR if isinstance(layer, nn.Linear) else _EVEN_FOR_CONVOLUTIONS)[engine.choose_kernel_set()]
+    if density >= even:
+        return False
+    uses = x.numel() // _channels(layer)  # of each weight
+    return uses * weights * (1 - density / even) >= CALLS_MULTIPLY_ADDS
+
+
+def _can_take(layer: nn.Module, window: Window, x: Tensor) -> bool:
+    if _is_special(x) or _is_watched(layer):
         return False
     own = [cast(nn.Linear, layer).weight, cast("Tensor | None", layer.bias)]
     if x.dtype != torch.float32 or any(each is not None and each.dtype != x.dtype for each in own):
@@ -58,9 +59,7 @@ def pays(layer: nn.Module, window: Window, density: float, x: Tensor) -> bool:
     batched = x.dim() > 1 if features == 1 else x.dim() == features + 1
     if not batched or x.numel() == 0 or x.shape[-features] != _channels(layer) or not _fits(window, x.shape[2:]):
         return False
-    items = x.shape[:-features].numel()
-    rule = _LINEAR if isinstance(layer, nn.Linear) else _CONVOLUTION
-    return items >= FEW_ITEMS and rule.pays(density)
+    return x.shape[:-features].numel() >= FEW_ITEMS
 
 
 def _is_special(x: Tensor) -> bool:

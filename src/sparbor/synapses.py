@@ -7,10 +7,10 @@ layer is one whose kernel has one tap, over planes of one pixel.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from sparbor import engine
 from sparbor.errors import ArgumentError
 from sparbor.lanes import pitch
 
@@ -81,25 +81,28 @@ class Synapses:
         return [tensor for lists in self._lists.values() for tensor in vars(lists).values()]
 
     def _make_lists(self, size: Size) -> Lists:
-        window, (reach_h, reach_w) = self.window, self.window.reach
-        outputs, fan_in, (kernel_h, kernel_w) = self.outputs, self.fan_in, window.kernel
-        channels = fan_in * window.groups
-        tap, column = self._positions // kernel_w, (self._positions % kernel_w * window.dilation[1]).int()
-        tap, row = tap // kernel_h, (tap % kernel_h * window.dilation[0]).int()
-        output, within = (tap // fan_in).int(), (tap % fan_in).int()
-        channel = output // (outputs // window.groups) * fan_in + within
-        padded = Size(size.height + 2 * window.padding[0], size.width + 2 * window.padding[1], size.channels_last)
+        window, outputs, channels = self.window, self.outputs, self.fan_in * self.window.groups
+        (pad_h, pad_w), (reach_h, reach_w) = window.padding, window.reach
+        padded = Size(size.height + 2 * pad_h, size.width + 2 * pad_w, size.channels_last)
         slopes = Size(size.height + reach_h, size.width + reach_w, size.channels_last)
-        _check_numbers(padded, channels)
-        _check_numbers(slopes, outputs)
-        order = _order(channel, channels)
-        return Lists(
-            _bounds(output, outputs, within, fan_in, self._parts(fan_in, size)),
-            _pixels(padded, channels, channel, row, column),
-            _bounds(channel[order], channels, output[order], outputs, self._parts(outputs, size)),
-            _pixels(slopes, outputs, output, reach_h - row, reach_w - column)[order],
-            order.int(),
+        parts, back_parts, count = self._parts(self.fan_in, size), self._parts(outputs, size), len(self._positions)
+        lists = Lists(
+            bounds=torch.empty(parts + 1, outputs, dtype=torch.int32),
+            inputs=torch.empty(count, dtype=torch.int32),
+            back_bounds=torch.empty(back_parts + 1, channels, dtype=torch.int32),
+            back_inputs=torch.empty(count, dtype=torch.int32),
+            positions=torch.empty(count, dtype=torch.int32),
         )
+        engine.list_synapses(
+            self._positions.numpy(),
+            (outputs, self.fan_in, *window.kernel),
+            window.dilation,
+            window.groups,
+            _spacing(padded, channels),
+            _spacing(slopes, outputs),
+            *(tensor.numpy() for tensor in vars(lists).values()),
+        )
+        return lists
 
     def _parts(self, channels: int, size: Size) -> int:
         """How many for kernels over so many channels; a linear layer's few synapses are not worth more than one."""
@@ -110,19 +113,17 @@ class Synapses:
         return min(channels, -(-read // FIRST_CACHE_BYTES))
 
 
-def _check_numbers(size: Size, channels: int) -> None:
-    if size.height * size.width * pitch(channels) >= 1 << 31:
+def _spacing(size: Size, channels: int) -> tuple[int, int, int]:
+    """How far channels, lines and pixels lie apart in planes of this size."""
+    room = pitch(channels)
+    if size.height * size.width * room >= 1 << 31:
         raise ArgumentError(
             f"{channels} channels of {size.height} x {size.width} pixels are more numbers than training's kernels can"
             " tell apart; train this layer dense (Recipe(exclude=...)) or on smaller images"
         )
-
-
-def _pixels(size: Size, channels: int, channel: Tensor, row: Tensor, column: Tensor) -> Tensor:
-    """Their numbers in planes of this size."""
     if size.channels_last:
-        return (row * size.width + column) * pitch(channels) + channel
-    return (channel * size.height + row) * size.width + column
+        return 1, size.width * room, room
+    return size.height * size.width, size.width, 1
 
 
 def places_of(size: Size, channels: int, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -133,17 +134,3 @@ def places_of(size: Size, channels: int, pixels: Tensor) -> tuple[Tensor, Tensor
     line = pixels // size.width
     return line // size.height, line % size.height, pixels % size.width
 
-
-def _order(numbers: Tensor, count: int) -> Tensor:
-    """Where the numbers, all below ``count``, stand in order; NumPy sorts short ones by their bytes, in no time."""
-    short = np.uint16 if count <= 1 << 16 else np.uint32
-    return torch.from_numpy(numbers.numpy().astype(short).argsort(kind="stable"))
-
-
-def _bounds(rows: Tensor, count: int, channels: Tensor, most: int, parts: int) -> Tensor:
-    """Where each part of each row begins, and where the row ends, for synapses in the order of rows and channels."""
-    part = channels.long() * parts // max(1, most)
-    starts = torch.zeros(count * parts + 1, dtype=torch.int64)
-    torch.cumsum((rows.long() * parts + part).bincount(minlength=count * parts), 0, out=starts[1:])
-    begins, ends = starts[:-1].view(count, parts), starts[parts::parts].view(count, 1)
-    return torch.cat([begins, ends], 1).t().contiguous().int()
