@@ -86,7 +86,8 @@ struct AddDots {
     }
 };
 
-constexpr size_t most_held = 8;  // vectors that registers are left for, beside what passes
+// Vectors that registers are left for, beside what passes.
+constexpr size_t most_held = vector_bytes == 64 ? 16 : 8;
 
 // Pixels of few vectors, several at a time.
 template <class Work, size_t vectors, class Job>

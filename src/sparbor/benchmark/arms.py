@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparbor import data
-from sparbor.benchmark import multiply_adds, rapl
+from sparbor.benchmark import freed_memory, multiply_adds, rapl
 from sparbor.benchmark.effort import NOTHING, Effort, Meter
 from sparbor.benchmark.job import Job
 from sparbor.benchmark.models import Task
@@ -285,6 +285,7 @@ def train(
 
     Each arm goes on from the step it is at, up to ``until`` steps (by default, to the end of the job).
     """
+    freed_memory.keep()
     order = torch.Generator().manual_seed(job.seed)
     until = job.epochs * steps_an_epoch(split) if until is None else until
     finished = min(len(arm.epochs) for arm in arms)  # by all, before this call
