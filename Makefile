@@ -57,7 +57,7 @@ sanitize: setup
 	env LD_PRELOAD="$(SANITIZER_LIBRARIES)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 	  PYTHONPATH="$(SANITIZED):.:$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
 	  $(BIN)/python -S -m pytest tests/test_packing.py tests/test_kernels.py tests/test_conv_kernels.py \
-	  tests/test_program.py tests/test_runtime.py
+	  tests/test_program.py tests/test_runtime.py tests/test_ops.py tests/test_ranking.py
 
 clean:
 	rm -rf $(VENV) .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

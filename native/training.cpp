@@ -37,13 +37,13 @@ Real* waiting(size_t count) {
 
 // One line of the rows from `first` to `last`, from lanes to the items: `tile` has them in the order of the batch.
 template <class Real>
-void turn_line(ToItems<Real> kernel, const Real* tile, size_t first, size_t last, size_t chunk, size_t lanes, size_t line,
+void turn_line(ToItems<Real> kernel, const Real* tile, size_t first, size_t last, size_t lanes, size_t line,
                const Batch<Real>& y) {
-    const size_t rows = last - first, begin = chunk * lanes;
+    const size_t rows = last - first;
     const size_t runs = y.channels_last ? y.width : rows, run = y.channels_last ? rows : y.width;
-    for (size_t lane = 0; lane < lanes && begin + lane < y.items; lane += column_tile) {
-        const size_t count = std::min(column_tile, y.items - begin - lane);
-        Real* items = y.data + (begin + lane) * y.size();
+    for (size_t lane = 0; lane < y.items; lane += column_tile) {
+        const size_t count = std::min(column_tile, y.items - lane);
+        Real* items = y.data + lane * y.size();
         if (y.channels_last && rows == y.channels) {
             kernel(tile + lane, lanes, count, runs * run, items + line * y.width * y.channels, y.size());
             continue;
@@ -76,17 +76,16 @@ void to_lanes(const Team& team, const TrainingKernels<Real>& kernels, const Batc
     const size_t runs = x.channels_last ? x.width : 1, numbers = x.channels_last ? x.channels : x.width;
     const size_t margin = left * lanes.pixel, whole = x.width * lanes.pixel + 2 * margin;
     const size_t tiles = lanes.lanes / column_tile;
-    team.run(lanes.chunks * planes * lanes.height * tiles, [&](size_t piece) {
-        const size_t tile = piece % tiles, row = piece / tiles;
-        const size_t line = row % lanes.height, plane = row / lanes.height % planes, chunk = row / lanes.height / planes;
-        Real* to = lanes.data + chunk * lanes.chunk + plane * lanes.channel + line * lanes.line;
+    team.run(planes * lanes.height * tiles, [&](size_t piece) {
+        const size_t tile = piece % tiles, line = piece / tiles % lanes.height, plane = piece / tiles / lanes.height;
+        Real* to = lanes.data + plane * lanes.channel + line * lanes.line;
         const bool outside = line < top || line >= top + x.height;
         if (tile == 0) {
             std::fill(to, outside ? to + whole : to + margin, Real(0));
             std::fill(to + whole - margin, to + whole, Real(0));
         }
         if (outside) return;
-        const size_t first = std::min(chunk * lanes.lanes + tile * column_tile, x.items);
+        const size_t first = std::min(tile * column_tile, x.items);
         const Real* from = x.data + first * x.size() + (plane * x.height + line - top) * runs * numbers;
         for (size_t run = 0; run < runs; run++)
             kernels.to_lanes(from + run * numbers, x.size(), std::min(column_tile, x.items - first), numbers,
@@ -97,18 +96,17 @@ void to_lanes(const Team& team, const TrainingKernels<Real>& kernels, const Batc
 template <class Real>
 void sum_all(const Team& team, const TrainingKernels<Real>& kernels, const Topology& topology, const Real* weights,
              const Real* bias, const Lanes<const Real>& x, const Batch<Real>& y) {
-    const size_t columns = y.width * x.lanes, lines = x.chunks * y.height;
+    const size_t columns = y.width * x.lanes;
     const std::vector<size_t> ends = cut(topology, pieces_for(topology.end(y.channels) * columns, most_pieces));
     const size_t ranges = ends.size() - 1;
-    team.run(ranges * lines, [&](size_t piece) {
-        const size_t first = ends[piece % ranges], last = ends[piece % ranges + 1];
-        const size_t chunk = piece / ranges / y.height, line = piece / ranges % y.height;
+    team.run(ranges * y.height, [&](size_t piece) {
+        const size_t first = ends[piece % ranges], last = ends[piece % ranges + 1], line = piece / ranges;
         Real* tile = waiting<Real>((last - first) * columns);
         const size_t y_stride = y.channels_last ? x.lanes : columns, y_pixel = y.channels_last ? last - first : 1;
         SumOf<Real> job{weights,
                         bias,
                         false,
-                        x.data + chunk * x.chunk + line * x.line,
+                        x.data + line * x.line,
                         x.lanes,
                         x.pixel,
                         tile - first * y_stride,
@@ -122,7 +120,7 @@ void sum_all(const Team& team, const TrainingKernels<Real>& kernels, const Topol
         }
         for (size_t part = 0; part < topology.parts; part++, job.goes_on = true)
             kernels.sum(topology.part(part), job, first, last);
-        turn_line(kernels.to_items, static_cast<const Real*>(tile), first, last, chunk, x.lanes, line, y);
+        turn_line(kernels.to_items, static_cast<const Real*>(tile), first, last, x.lanes, line, y);
     });
 }
 
@@ -132,17 +130,16 @@ void add_all_dots(const Team& team, const TrainingKernels<Real>& kernels, const 
     const size_t height = dy.height - 2 * top, width = dy.width - 2 * left, columns = width * x.lanes;
     // Every synapse is one thread's alone, which adds its lines up in order. The fewer pieces, the more synapses find
     // their inputs in a cache.
-    const size_t work = topology.end(dy.channels) * columns * height * x.chunks;
+    const size_t work = topology.end(dy.channels) * columns * height;
     const std::vector<size_t> ends =
         cut(topology, pieces_for(work, std::min(most_pieces, 4 * team.threads())));
     team.run(ends.size() - 1, [&](size_t range) {
-        for (size_t line = 0; line < x.chunks * height; line++) {
-            const size_t chunk = line / height, within = line % height;
+        for (size_t line = 0; line < height; line++) {
             DotsOf<Real> job{gradients,
-                             x.data + chunk * x.chunk + within * x.line,
+                             x.data + line * x.line,
                              x.lanes,
                              x.pixel,
-                             dy.data + chunk * dy.chunk + (within + top) * dy.line + left * dy.pixel,
+                             dy.data + (line + top) * dy.line + left * dy.pixel,
                              dy.channel,
                              dy.pixel,
                              x.lanes,

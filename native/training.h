@@ -16,13 +16,13 @@ struct Batch {
     size_t size() const { return channels * height * width; }
 };
 
-// The same in lanes: the batch is cut into chunks of `lanes` items, whose numbers come in the order of the batch.
+// The same in lanes, at least as many as items: each number of all items side by side.
 template <class Real>
 struct Lanes {
     Real* data;
-    size_t chunks, channels, height, width, lanes;
+    size_t channels, height, width, lanes;
     bool channels_last;
-    size_t chunk, channel, line, pixel;  // how far apart in memory; between two pixels there may be room
+    size_t channel, line, pixel;  // how far apart in memory; between two pixels there may be room
 };
 
 // A layer's synapses, row by row, and within a row in parts: each pass over a line of pixels takes one part of every

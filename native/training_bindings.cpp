@@ -31,11 +31,11 @@ template <class Number>
 using OptionalVector = std::optional<Vector<const Number>>;
 using Margin = std::pair<size_t, size_t>;  // above and below, left and right
 
-// Batches (items, channels, height, width) and lanes (chunks, channels, height, width, lanes), in either memory format.
+// Batches (items, channels, height, width) and planes (channels, height, width, lanes), in either memory format.
 template <class Number>
 using Images = nb::ndarray<Number, nb::ndim<4>, nb::device::cpu>;
 template <class Number>
-using Planes = nb::ndarray<Number, nb::ndim<5>, nb::device::cpu>;
+using Planes = nb::ndarray<Number, nb::ndim<4>, nb::device::cpu>;
 
 // Who does it: a kernel set, so many threads, and where the OpenMP runtime starts them (0: nowhere).
 using Workers = std::tuple<std::string, size_t, uintptr_t>;
@@ -78,15 +78,14 @@ template <class Number>
 Lanes<Number> as_lanes(const Planes<Number>& planes, bool channels_last) {
     const auto apart = [&](size_t axis) { return static_cast<size_t>(planes.stride(axis)); };
     return {planes.data(),   planes.shape(0), planes.shape(1),
-            planes.shape(2), planes.shape(3), planes.shape(4),
-            by_pixels(planes.shape(2), planes.shape(3), channels_last),
-            apart(0),        apart(1),        apart(2),
-            apart(3)};
+            planes.shape(2), planes.shape(3), by_pixels(planes.shape(1), planes.shape(2), channels_last),
+            apart(0),        apart(1),        apart(2)};
 }
 
 template <class Real>
 void turn(const Workers& workers, const Images<const Real>& x, Margin margin, const Planes<Real>& planes,
           bool channels_last) {
+    check(x.shape(0) <= planes.shape(3), "a lane for each item");
     const nb::gil_scoped_release release;
     const Lanes<Real> lanes = as_lanes(planes, channels_last);  // what is one pixel may have a margin
     to_lanes<Real>(as_team(workers), TrainingKernels<Real>(kernels_of(workers)), as_batch(x, lanes.channels_last),
@@ -99,6 +98,7 @@ void sum(const Workers& workers, const Bounds& bounds, const Vector<const int32_
          const Planes<const Real>& x, const Images<Real>& y, bool channels_last) {
     check(inputs.size() == weights.size() && (!positions || positions->size() == weights.size()),
           "a weight for each synapse");
+    check(y.shape(0) <= x.shape(3), "a lane for each item");
     check(bounds.shape(1) == y.shape(1) && (!bias || bias->size() == y.shape(1)), "a row for each channel of y");
     const nb::gil_scoped_release release;
     sum_all<Real>(as_team(workers), TrainingKernels<Real>(kernels_of(workers)), as_topology(bounds, inputs, positions),
@@ -111,7 +111,7 @@ void add_dots(const Workers& workers, const Bounds& bounds, const Vector<const i
               const Planes<const Real>& x, const Planes<const Real>& dy, Margin margin, const Vector<Real>& gradients,
               bool channels_last) {
     check(inputs.size() == gradients.size(), "a gradient for each synapse");
-    check(bounds.shape(1) == dy.shape(1), "a row for each channel of dy");
+    check(bounds.shape(1) == dy.shape(0), "a row for each channel of dy");
     const nb::gil_scoped_release release;
     add_all_dots<Real>(as_team(workers), TrainingKernels<Real>(kernels_of(workers)),
                        as_topology(bounds, inputs, std::nullopt), as_lanes(x, channels_last), as_lanes(dy, channels_last),

@@ -121,8 +121,7 @@ def test_training_steps_and_a_job_and_continues(small_mnist: Path, tmp_path: Pat
     assert [row["storage"] for row in rows[:3]] == [None, "masked", "compact"]
     dense, masked, compact = (row["training_bytes"] for row in rows[:3])
     weights, biases = 64 * 48 + 48 * 10, 58  # each with its gradient and Adam's two averages, and two counts of steps
-    assert dense == masked == 4 * (4 * (weights + biases) + 4)
-    assert compact == pytest.approx(4 * (4 * (0.2 * weights + biases) + 4), abs=16 * 32)
+    assert dense == masked == compact == 4 * (4 * (weights + biases) + 4)  # too few for storage to matter
     assert [row["arm"] for row in rows[3:]] == ["dense", "dendritic"]
     assert rows[3]["training_multiply_adds"] > rows[4]["training_multiply_adds"] > 0
     assert all(row["training_s"] > 0 for row in rows[3:])

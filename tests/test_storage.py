@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 import sparbor
-from sparbor import Perforator, Recipe, Schedule, engine, sparse_compute
+from sparbor import Perforator, Recipe, Schedule, compaction, engine, sparse_compute
 from sparbor.errors import ArgumentError, StateError
 from sparbor.modules import PAINeuronModule
 from sparbor.storage import Storage
@@ -82,6 +82,11 @@ class Run:
         return self
 
 
+@pytest.fixture(autouse=True)
+def few_weights_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "FEWEST_WEIGHTS", 0)
+
+
 @pytest.fixture(params=[False, True], ids=["dense", "synapses"])
 def native(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether sparse layers are computed by their synapses alone, whatever is faster."""
@@ -130,6 +135,13 @@ def test_synapses_alone_compute_what_the_dense_layers_do(monkeypatch: pytest.Mon
         monkeypatch.setattr(sparse_compute, "_is_faster", lambda *_, pays=pays: pays)
         states.append(Run("masked", "cnn").go_to(STEPS).model.state_dict())
     close(*states)
+
+
+def test_few_weights_stay_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "FEWEST_WEIGHTS", 48 * 70)
+    run = Run("compact").go_to(STEPS)
+    assert [module.compact for module in run.perforator.modules.values()] == [True, False, False]
+    assert "the weights of 2 stay masked: it has only 1680" in str(run.perforator)
 
 
 def test_parameters_gradients_and_states_are_of_the_active_weights_alone() -> None:

@@ -89,17 +89,13 @@ struct AddDots {
 // Vectors that registers are left for, beside what passes.
 constexpr size_t most_held = vector_bytes == 64 ? 16 : 8;
 
-// Pixels of few vectors, several at a time.
-template <class Work, size_t vectors, class Job>
-void by_pixels(const SynapseRows& rows, const Job& job, size_t first, size_t last) {
-    constexpr size_t together = most_held / vectors;
-    size_t pixel = 0;
+// Pixels of few vectors from `pixel` on, so many at a time; of those that are left, half as many.
+template <class Work, size_t vectors, size_t together = most_held / vectors, class Job>
+void by_pixels(const SynapseRows& rows, const Job& job, size_t first, size_t last, size_t pixel = 0) {
     for (; pixel + together <= job.pixels; pixel += together)
         for (size_t row = first; row < last; row++)
             Work::template of_row<vectors, together>(rows, job, row, pixel * job.x_pixel, pixel * job.y_pixel);
-    for (; pixel < job.pixels; pixel++)
-        for (size_t row = first; row < last; row++)
-            Work::template of_row<vectors, 1>(rows, job, row, pixel * job.x_pixel, pixel * job.y_pixel);
+    if constexpr (together > 1) by_pixels<Work, vectors, together / 2>(rows, job, first, last, pixel);
 }
 
 // Of one pixel, as many columns from `column` on as come in so many vectors.

@@ -21,6 +21,8 @@ _TAKES_DENSE_WEIGHTS = tuple(
     getattr(torch.optim, name) for name in ("LBFGS", "Adafactor", "Muon", "SparseAdam") if hasattr(torch.optim, name)
 )
 
+FEWEST_WEIGHTS = 1 << 14  # below, zeros cost less than exchanging parameters
+
 
 def check_storage(storage: Storage, model: nn.Module, optimizer: Optimizer, *, grows: bool) -> None:
     """Refuse compact storage where parameters must not be exchanged."""
@@ -57,6 +59,8 @@ def why_not_compact(module: PAINeuronModule) -> str | None:
     """The reason why this layer's weights stay masked, or ``None``."""
     if module.weight_name != "weight" or type(plain_layer(module)) not in ONE_WEIGHT:
         return "it computes with its weight itself"
+    if module.mask.numel() < FEWEST_WEIGHTS:
+        return f"it has only {module.mask.numel()}"
     return None
 
 

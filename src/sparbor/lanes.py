@@ -1,8 +1,7 @@
 """Batches as training's kernels want them: the items side by side, lanes of a vector, for each pixel.
 
-``(batch, channels, height, width)`` becomes ``(chunks, channels, height, width, lanes)``. A chunk of the batch is small
-enough for what an output reads to stay in a cache. Channels last: in memory, a pixel's channels lie in front of its
-lanes, else in front of the height.
+A chunk of the batch, small enough for a cache, is ``(channels, height, width, lanes)``. Channels last: in memory, a
+pixel's channels lie in front of its lanes, else in front of the height.
 """
 
 import threading
@@ -13,7 +12,7 @@ from torch import Tensor
 
 _TILE = 16  # a kernel's
 _kept = threading.local()
-MOST_LANES_OF_VECTOR, MOST_LANES_OF_PLANE = 128, 32
+_MOST_OF_VECTOR, _MOST_OF_PLANE = 128, 16
 
 
 def is_channels_last(x: Tensor) -> bool:
@@ -26,22 +25,25 @@ def in_format(x: Tensor, channels_last: bool) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
 
-def planes_for(purpose: str, x: Tensor, margin: Sequence[int], channels_last: bool, most_lanes: int) -> Tensor:
-    """Planes for the batch with so many pixels above and below, left and right of it, in chunks of so many lanes.
+def chunk_size(items: int, is_vector: bool) -> int:
+    """Into how large chunks to cut a batch of vectors or planes: equal ones, for a kernel to fill its lanes."""
+    chunks = max(1, -(-items // (_MOST_OF_VECTOR if is_vector else _MOST_OF_PLANE)))
+    return max(1, -(-items // chunks))
+
+
+def planes_for(purpose: str, x: Tensor, margin: Sequence[int], channels_last: bool) -> Tensor:
+    """Planes for a chunk of a batch, with so many pixels above and below, left and right of it.
 
     Each thread has one piece of memory for each purpose: to get megabytes anew takes as long as to fill them.
     """
-    batch, channels, height, width = x.shape
-    chunks = max(1, -(-batch // most_lanes))
-    lanes = -(-max(1, batch) // chunks // _TILE) * _TILE
+    items, channels, height, width = x.shape
+    lanes = -(-max(1, items) // _TILE) * _TILE
     height, width = height + 2 * margin[0], width + 2 * margin[1]
     if channels_last:
         room = pitch(channels)
-        memory = _memory(purpose, chunks * height * width * room * lanes, x.dtype)
-        return memory.view(chunks, height, width, room, lanes)[:, :, :, :channels].permute(0, 3, 1, 2, 4)
-    return _memory(purpose, chunks * channels * height * width * lanes, x.dtype).view(
-        chunks, channels, height, width, lanes
-    )
+        memory = _memory(purpose, height * width * room * lanes, x.dtype)
+        return memory.view(height, width, room, lanes)[:, :, :channels].permute(2, 0, 1, 3)
+    return _memory(purpose, channels * height * width * lanes, x.dtype).view(channels, height, width, lanes)
 
 
 def pitch(channels: int) -> int:

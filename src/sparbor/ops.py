@@ -8,14 +8,15 @@ are a vector, those of its synapses, and whose topology is :class:`sparbor.synap
 What is computed depends on the kernel set (``SPARBOR_ISA``), not on the number of threads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sparbor import engine
-from sparbor.lanes import MOST_LANES_OF_PLANE, MOST_LANES_OF_VECTOR, in_format, is_channels_last, new_batch, planes_for
+from sparbor.lanes import chunk_size, in_format, is_channels_last, new_batch, planes_for
 from sparbor.synapses import Size, Synapses, places_of
 from sparbor.workers import workers
 
@@ -55,10 +56,11 @@ def _forward(
     reach: list[int],
     channels_last: bool,
 ) -> Tensor:
-    planes = _in_lanes("inputs", x, padding, channels_last, _most_lanes(x, padding, reach))
-    height, width = (size - away for size, away in zip(planes.shape[2:4], reach, strict=True))
+    height, width = (size + 2 * pad - away for size, pad, away in zip(x.shape[2:], padding, reach, strict=True))
     y = new_batch(x, (len(x), bounds.shape[1], height, width), channels_last)
-    _sum((bounds, inputs, None), weights, bias, planes, y, channels_last)
+    for some_x, some_y in _chunks(in_format(x, channels_last), y, padding=padding, reach=reach):
+        planes = _in_lanes("inputs", some_x, padding, channels_last)
+        _sum((bounds, inputs, None), weights, bias, planes, some_y, channels_last)
     return y
 
 
@@ -77,39 +79,33 @@ def _backward(
     with_dx: bool,
 ) -> tuple[Tensor, Tensor]:
     margin = _margin(padding, reach)
-    most_lanes = _most_lanes(x, padding, reach)
-    planes = _in_lanes("inputs", x, padding, channels_last, most_lanes)
-    slopes = _in_lanes("slopes", dy, margin, channels_last, most_lanes)
     gradients = torch.zeros_like(weights, memory_format=torch.contiguous_format)
-    engine.add_synapse_gradients(
-        workers(),
-        bounds.numpy(),
-        inputs.numpy(),
-        planes.numpy(),
-        slopes.numpy(),
-        margin,
-        gradients.numpy(),
-        channels_last,
-    )
-    if not with_dx:
-        return dy.new_empty(0), gradients
-    dx = new_batch(x, x.shape, channels_last)
-    _sum((back_bounds, back_inputs, positions), weights, None, slopes, dx, channels_last)
-    return dx, gradients
+    dx = new_batch(x, x.shape, channels_last) if with_dx else None
+    x, dy = in_format(x, channels_last), in_format(dy, channels_last)
+    for some_x, some_dy, some_dx in _chunks(x, dy, dx, padding=padding, reach=reach):
+        planes = _in_lanes("inputs", some_x, padding, channels_last)
+        slopes = _in_lanes("slopes", some_dy, margin, channels_last)
+        arrays = bounds.numpy(), inputs.numpy(), planes.numpy(), slopes.numpy()
+        engine.add_synapse_gradients(workers(), *arrays, margin, gradients.numpy(), channels_last)
+        if some_dx is not None:
+            _sum((back_bounds, back_inputs, positions), weights, None, slopes, some_dx, channels_last)
+    return dy.new_empty(0) if dx is None else dx, gradients
 
 
-def _most_lanes(x: Tensor, padding: list[int], reach: list[int]) -> int:
-    """For the layer's inputs and for the gradients of its outputs, either of which may be single pixels."""
-    is_linear = [*x.shape[2:], *padding, *reach] == [1, 1, 0, 0, 0, 0]
-    return MOST_LANES_OF_VECTOR if is_linear else MOST_LANES_OF_PLANE
+def _chunks(x: Tensor, *others: Tensor | None, padding: list[int], reach: list[int]) -> Iterator[tuple[Any, ...]]:
+    """Parts of batches that belong together: what one is turned into is still in a cache when it is computed with."""
+    is_vector = [*x.shape[2:], *padding, *reach] == [1, 1, 0, 0, 0, 0]  # and so are its gradients
+    size = chunk_size(len(x), is_vector)
+    if size >= len(x):
+        return iter([(x, *others)])
+    parts = [repeat(None) if batch is None else batch.split(size) for batch in (x, *others)]
+    return zip(*parts, strict=False)
 
 
-def _in_lanes(purpose: str, x: Tensor, margin: Sequence[int], channels_last: bool, most_lanes: int) -> Tensor:
-    """The batch turned; what was turned for this purpose before is overwritten."""
-    planes = planes_for(purpose, x, margin, channels_last, most_lanes)
-    engine.turn_into_lanes(
-        workers(), in_format(x, channels_last).numpy(), (margin[0], margin[1]), planes.numpy(), channels_last
-    )
+def _in_lanes(purpose: str, x: Tensor, margin: Sequence[int], channels_last: bool) -> Tensor:
+    """A chunk turned; what was turned for this purpose before is overwritten."""
+    planes = planes_for(purpose, x, margin, channels_last)
+    engine.turn_into_lanes(workers(), x.numpy(), (margin[0], margin[1]), planes.numpy(), channels_last)
     return planes
 
 
@@ -121,7 +117,7 @@ def _sum(
     y: Tensor,
     channels_last: bool,
 ) -> None:
-    """The sums of the synapses of each row of the topology, into the batch ``y``."""
+    """The sums of the synapses of each row of the topology, into the chunk ``y``."""
     bounds, inputs, positions = topology
     engine.sum_synapses(
         workers(),

@@ -59,9 +59,10 @@ def perforate(
         recipe: how sparse, and how it gets there; ``Recipe()`` if ``None``.
         total_steps: how many optimizer steps the run will take; later steps keep the last masks.
         storage: ``"masked"`` keeps every parameter as it is, with zeros where nothing is active. ``"compact"`` gives
-            the optimizer parameters that hold the active weights alone, of layers of which at most half are active, so
-            that memory and the optimizer's work fall with the density. Parameters are exchanged whenever the topology
-            changes: whoever keeps a list of them must ask the model again. State dicts are the same for both.
+            the optimizer parameters that hold the active weights alone, of larger layers (16384 weights or more) of
+            which at most half are active, so that memory and the optimizer's work fall with the density. Parameters
+            are exchanged whenever the topology changes: whoever keeps a list of them must ask the model again. State
+            dicts are the same for both.
 
     Raises:
         ArgumentError: nothing can be wrapped, the optimizer holds other parameters, the model is perforated already,

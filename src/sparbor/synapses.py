@@ -15,7 +15,7 @@ from sparbor.errors import ArgumentError
 from sparbor.lanes import pitch
 
 FIRST_CACHE_BYTES = 40 << 10
-BLOCK_PIXELS, BLOCK_LANES = 4, 32  # that a kernel sums at once, of planes
+BLOCK_PIXELS, BLOCK_LANES = 16, 16  # that a kernel sums at once, of planes
 
 
 @dataclass(frozen=True)
