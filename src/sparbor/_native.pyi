@@ -10,7 +10,22 @@ Activation = tuple[str, float, float]
 def kernel_sets() -> list[str]: ...
 def activations() -> list[str]: ...
 def takes_tiles(geometry: list[int]) -> bool: ...
-def rank_rows(workers: tuple[str, int, int], values: Array, ranks: Array) -> None: ...
+def rank_slots(
+    workers: tuple[str, int, int], scores: Array, blocks: int, group: int, ranks: Array, worth: Array
+) -> None: ...
+def list_synapses(
+    positions: Array,
+    shape: tuple[int, ...],
+    dilation: tuple[int, int],
+    groups: int,
+    inputs: tuple[int, int, int],
+    slopes: tuple[int, int, int],
+    bounds: Array,
+    pixels: Array,
+    back_bounds: Array,
+    back_pixels: Array,
+    order: Array,
+) -> None: ...
 def turn_into_lanes(
     workers: tuple[str, int, int], x: Array, margin: tuple[int, int], planes: Array, channels_last: bool
 ) -> None: ...

@@ -98,7 +98,7 @@ def _chunks(x: Tensor, *others: Tensor | None, padding: list[int], reach: list[i
     size = chunk_size(len(x), is_vector)
     if size >= len(x):
         return iter([(x, *others)])
-    parts = [repeat(None) if batch is None else batch.split(size) for batch in (x, *others)]
+    parts = [repeat(None) if batch is None else torch.split(batch, size) for batch in (x, *others)]
     return zip(*parts, strict=False)
 
 
@@ -165,12 +165,12 @@ class _SparseConv2d(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         with_dx, with_weights, with_bias, *others = ctx.needs_input_grad
         if torch.is_grad_enabled():  # the gradients themselves are to be differentiated
             dx, gradients = _differentiable(dy, *ctx.saved_tensors[:4], *ctx.window)
         else:
-            compute = _backward if type(dy) is Tensor else torch.ops.sparbor.sparse_conv2d_backward
+            compute: Any = _backward if type(dy) is Tensor else torch.ops.sparbor.sparse_conv2d_backward
             dx, gradients = compute(dy, *ctx.saved_tensors, *ctx.window, with_dx)
         return (
             dx if with_dx else None,

@@ -74,6 +74,7 @@ class Slots:
 
         return Units(worth.flatten(), size.flatten(), to_mask)
 
+
 @dataclass(frozen=True)
 class NM:
     """N:M sparsity: at most ``n`` of every ``m`` consecutive inputs of a neuron (Mishra et al. 2021, for any n, m).

@@ -133,4 +133,3 @@ def places_of(size: Size, channels: int, pixels: Tensor) -> tuple[Tensor, Tensor
         return channel, place // size.width, place % size.width
     line = pixels // size.width
     return line // size.height, line % size.height, pixels % size.width
-
