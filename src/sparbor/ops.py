@@ -155,17 +155,19 @@ class _SparseConv2d(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weights: Tensor, bias: Tensor | None, *others: Any) -> Tensor:
+        """The output of tensors of PyTorch's own; others go on to whoever handles them."""
         *topology, padding, reach, channels_last = others
         ctx.save_for_backward(x, weights, *topology)
         ctx.window = padding, reach, channels_last
         if type(x) is Tensor or type(x) is torch.nn.Parameter:
             return _forward(x, weights, bias, *others)
-        with torch._C._AutoDispatchBelowAutograd():  # another kind of tensor, which knows what to do with operations
+        with torch._C._AutoDispatchBelowAutograd():
             y: Tensor = torch.ops.sparbor.sparse_conv2d(x, weights, bias, *others)
         return y
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        """Of the input, the weights and the bias, and nothing for the topology."""
         with_dx, with_weights, with_bias, *others = ctx.needs_input_grad
         if torch.is_grad_enabled():  # the gradients themselves are to be differentiated
             dx, gradients = _differentiable(dy, *ctx.saved_tensors[:4], *ctx.window)

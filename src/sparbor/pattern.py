@@ -67,7 +67,7 @@ class Slots:
         size = real[:, :, None] * exists
 
         def to_mask(kept: Tensor) -> Tensor:
-            # Worth falls with the rank, so what is kept of a (group, branch) are its first ranks.
+            """Worth falls with the rank, so what is kept of a (group, branch) are its first ranks."""
             counts = kept.view(tiles).sum(-1).to(rank.dtype).repeat_interleave(self.branch, -1)[..., :fan_in]
             counts = counts.repeat_interleave(self.group, 1)[:, :neurons]
             return rank < counts.reshape(outputs, fan_in)
