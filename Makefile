@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 MODULES := $(sort $(wildcard src/sparbor/*.py src/sparbor/*/*.py))
 
-.PHONY: setup demo peers test lint types sanitize clean
+.PHONY: setup demo peers test lint types sanitize emulate clean
 
 setup: $(INSTALLED)
 
@@ -45,6 +45,15 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
+
+# The kernels' tests with the engine for 64-bit ARM, in an emulator.
+AARCH64 := build/aarch64
+
+emulate: setup
+	tests/emulation/build.sh
+	env PYTEST_PLUGINS=tests.emulation.client \
+	  SPARBOR_EMULATION="qemu-aarch64 -L $(AARCH64)/root -E PYTHONPATH=$(AARCH64)/site $(AARCH64)/root/usr/bin/python3.11" \
+	  $(BIN)/python -m pytest tests/test_kernels.py tests/test_conv_kernels.py tests/test_ranking.py tests/test_ops.py -k "not portable"
 
 # The engine's tests under AddressSanitizer and UBSan. The sanitized build lies in a folder of its own, which -S puts
 # before the editable installation.

@@ -56,7 +56,9 @@ const Candidate best_first[] = {
     {&avx512::kernels, can_avx512},
     {&avx2::kernels, can_avx2},
 #endif
-    // {&neon::kernels, always} under SPARBOR_ARM64: every 64-bit ARM has NEON. See also CMakeLists.txt.
+#ifdef SPARBOR_ARM64
+    {&neon::kernels, always},
+#endif
     {&portable::kernels, always},
 };
 

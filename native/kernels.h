@@ -342,5 +342,8 @@ SPARBOR_KERNEL_SET(portable)
 SPARBOR_KERNEL_SET(avx2)
 SPARBOR_KERNEL_SET(avx512)
 #endif
+#ifdef SPARBOR_ARM64
+SPARBOR_KERNEL_SET(neon)
+#endif
 
 }  // namespace sparbor

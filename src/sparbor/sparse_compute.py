@@ -15,8 +15,8 @@ FEW_ITEMS = 16  # a kernel has so many lanes for the items of a batch
 
 
 # At which density large layers take equally long both ways, forward and backward; see docs/training.md.
-_EVEN_FOR_LINEAR = {"avx512": 0.45, "avx2": 0.35, "portable": 0.15}
-_EVEN_FOR_CONVOLUTIONS = {"avx512": 0.35, "avx2": 0.4, "portable": 0.4}
+_EVEN_FOR_LINEAR = {"avx512": 0.45, "avx2": 0.35, "neon": 0.15, "portable": 0.15}
+_EVEN_FOR_CONVOLUTIONS = {"avx512": 0.35, "avx2": 0.4, "neon": 0.4, "portable": 0.4}
 CALLS_MULTIPLY_ADDS = 2 << 20  # what a dense layer does in the time that calling the operation takes
 
 

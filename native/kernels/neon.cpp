@@ -1,0 +1,204 @@
+// NEON, which every 64-bit ARM processor has: a branch's 32 inputs are eight registers, two tables of 64 bytes in which
+// the bytes of four synapses' inputs are looked up at once.
+#include <arm_neon.h>
+
+#include "../kernels.h"
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#define UNROLL _Pragma("GCC unroll 32")
+
+namespace sparbor::neon {
+namespace {
+
+constexpr int quarters = group_size / 4;  // of a group: the neurons of a register
+
+struct Quarter {  // four neurons' synapses
+    uint32x4_t index;  // in its lower five bits
+    float32x4_t weight;
+    uint32x4_t padding;  // all ones in the lanes that are padding
+};
+
+struct Words {
+    const uint16_t* at;
+
+    Words(const SparseLayer& layer, size_t slot) : at(layer.words + slot * group_size) {}
+
+    ALWAYS_INLINE Quarter next() {
+        const uint16x4_t words = vld1_u16(at);
+        at += 4;
+        const uint32x4_t wide = vmovl_u16(words);
+        return {wide, vcvt_f32_f16(vreinterpret_f16_u16(words)), vceqzq_u32(wide)};
+    }
+};
+
+struct Exact {
+    const float* weight;
+    const uint8_t* index;
+
+    Exact(const SparseLayer& layer, size_t slot)
+        : weight(layer.weights + slot * group_size), index(layer.indices + slot * group_size) {}
+
+    ALWAYS_INLINE Quarter next() {
+        uint32_t four;
+        __builtin_memcpy(&four, index, sizeof four);
+        const uint16x8_t short_index = vmovl_u8(vcreate_u8(four));
+        const uint32x4_t wide = vmovl_u16(vget_low_u16(short_index));
+        const Quarter quarter{wide, vld1q_f32(weight), vcgeq_u32(wide, vdupq_n_u32(branch_size))};
+        weight += 4;
+        index += 4;
+        return quarter;
+    }
+};
+
+// One branch in registers.
+struct Inputs {
+    uint8x16x4_t low, high;
+
+    ALWAYS_INLINE explicit Inputs(const float* x) {
+        UNROLL for (int i = 0; i < 4; i++) {
+            low.val[i] = vreinterpretq_u8_f32(vld1q_f32(x + 4 * i));
+            high.val[i] = vreinterpretq_u8_f32(vld1q_f32(x + 16 + 4 * i));
+        }
+    }
+
+    ALWAYS_INLINE uint32x4_t choose(uint32x4_t index) const {
+        // Where the four bytes of each input lie. What the first table has not becomes zero, and what the second has
+        // not stays as it is.
+        const uint32x4_t input = vandq_u32(index, vdupq_n_u32(branch_size - 1));
+        const uint32x4_t bytes = vmlaq_n_u32(vdupq_n_u32(0x03020100), input, 0x04040404);
+        const uint8x16_t place = vreinterpretq_u8_u32(bytes);
+        const uint8x16_t found = vqtbl4q_u8(low, place);
+        return vreinterpretq_u32_u8(vqtbx4q_u8(found, high, vsubq_u8(place, vdupq_n_u8(64))));
+    }
+};
+
+// Two chains for each quarter of the group.
+struct Sums {
+    float32x4_t at[quarters][2];
+
+    ALWAYS_INLINE Sums() {
+        UNROLL for (int i = 0; i < 2 * quarters; i++) at[i / 2][i % 2] = vdupq_n_f32(0);
+    }
+};
+
+template <bool padded, class Synapses>
+ALWAYS_INLINE void add_slot(const Inputs& inputs, Synapses& synapses, Sums& sums, int chain) {
+    UNROLL for (int i = 0; i < quarters; i++) {
+        const Quarter quarter = synapses.next();
+        uint32x4_t chosen = inputs.choose(quarter.index);
+        if constexpr (padded) chosen = vbicq_u32(chosen, quarter.padding);
+        sums.at[i][chain] = vfmaq_f32(sums.at[i][chain], vreinterpretq_f32_u32(chosen), quarter.weight);
+    }
+}
+
+template <bool padded, class Synapses>
+ALWAYS_INLINE void add_run(size_t slots, const uint16_t* branch, size_t branches, const float* x, Synapses& synapses,
+                           Sums& sums) {
+    for (size_t i = 0; i < branches; i++) {
+        const Inputs inputs(x + branch[i] * branch_size);
+        size_t slot = 0;
+        for (; slot + 2 <= slots; slot += 2) {
+            add_slot<padded>(inputs, synapses, sums, 0);
+            add_slot<padded>(inputs, synapses, sums, 1);
+        }
+        if (slot < slots) add_slot<padded>(inputs, synapses, sums, 0);
+    }
+}
+
+// Four neurons' results; NaN stays NaN.
+ALWAYS_INLINE void store(float32x4_t sum, const float* scale, const float* bias, float floor, float* y) {
+    vst1q_f32(y, vmaxq_f32(vdupq_n_f32(floor), vfmaq_f32(vld1q_f32(bias), sum, vld1q_f32(scale))));
+}
+
+template <bool padded, class Synapses>
+void sparse_row(const SparseLayer& layer, const float* x, float* y, size_t first, size_t last) {
+    Synapses synapses(layer, layer.groups[first].slot);
+    const uint16_t* branch = layer.branches + layer.groups[first].branch;
+    const Run* run = layer.runs + layer.groups[first].run;
+    for (size_t group = first; group < last; group++) {
+        Sums sums;
+        for (const Run* end = run + layer.groups[group].runs; run != end; run++) {
+            add_run<padded>(run->slots, branch, run->branches, x, synapses, sums);
+            branch += run->branches;
+        }
+        UNROLL for (int i = 0; i < quarters; i++) {
+            const size_t neuron = group * group_size + 4 * i;
+            store(vaddq_f32(sums.at[i][0], sums.at[i][1]), layer.scale + neuron, layer.bias + neuron, layer.floor,
+                  y + neuron);
+        }
+    }
+}
+
+template <bool padded, class Synapses>
+void sparse_rows(const SparseLayer& layer, const Rows& io, size_t first, size_t last) {
+    for (size_t row = 0; row < io.count; row++)
+        sparse_row<padded, Synapses>(layer, io.x + row * io.x_stride, io.y + row * io.y_stride, first, last);
+}
+
+void sparse(const SparseLayer& layer, const Rows& io, size_t first, size_t last) {
+    if (first == last) return;
+    if (layer.words)
+        (layer.padded ? sparse_rows<true, Words> : sparse_rows<false, Words>)(layer, io, first, last);
+    else
+        (layer.padded ? sparse_rows<true, Exact> : sparse_rows<false, Exact>)(layer, io, first, last);
+}
+
+ALWAYS_INLINE float32x4_t load_weights(const float* at) { return vld1q_f32(at); }
+ALWAYS_INLINE float32x4_t load_weights(const uint16_t* at) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(at))); }
+
+template <int rows, class Weight>
+void dense_tile(const Weight* panels, const DenseLayer& layer, const Rows& io, size_t group) {
+    constexpr int chains = 4 / rows;
+    const Weight* panel = panels + group * group_size * layer.fan_in;
+    float32x4_t sums[rows][chains][quarters];
+    UNROLL for (int row = 0; row < rows; row++)
+        UNROLL for (int i = 0; i < quarters * chains; i++) sums[row][i / quarters][i % quarters] = vdupq_n_f32(0);
+    const auto add = [&](size_t k, int chain) __attribute__((always_inline)) {
+        UNROLL for (int i = 0; i < quarters; i++) {
+            const float32x4_t weight = load_weights(panel + k * group_size + 4 * i);
+            UNROLL for (int row = 0; row < rows; row++)
+                sums[row][chain][i] = vfmaq_n_f32(sums[row][chain][i], weight, io.x[row * io.x_stride + k]);
+        }
+    };
+    size_t k = 0;
+    for (; k + chains <= layer.fan_in; k += chains)
+        UNROLL for (int chain = 0; chain < chains; chain++) add(k + chain, chain);
+    for (; k < layer.fan_in; k++) add(k, 0);
+    UNROLL for (int row = 0; row < rows; row++)
+        UNROLL for (int i = 0; i < quarters; i++) {
+            UNROLL for (int chain = 1; chain < chains; chain++)
+                sums[row][0][i] = vaddq_f32(sums[row][0][i], sums[row][chain][i]);
+            const size_t neuron = group * group_size + 4 * i;
+            store(sums[row][0][i], layer.scale + neuron, layer.bias + neuron, layer.floor,
+                  io.y + row * io.y_stride + neuron);
+        }
+}
+
+template <class Weight>
+void dense_rows(const Weight* panels, const DenseLayer& layer, const Rows& all, size_t first, size_t last) {
+    using Tile = void (*)(const Weight*, const DenseLayer&, const Rows&, size_t);
+    static constexpr Tile tiles[] = {nullptr, dense_tile<1, Weight>, dense_tile<2, Weight>, dense_tile<3, Weight>,
+                                     dense_tile<4, Weight>};
+    for (size_t group = first; group < last; group++) {
+        Rows io = all;
+        while (io.count > 0) {
+            const size_t rows = io.count < 4 ? io.count : 4;
+            tiles[rows](panels, layer, io, group);
+            io.count -= rows;
+            io.x += rows * io.x_stride;
+            io.y += rows * io.y_stride;
+        }
+    }
+}
+
+void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
+    if (layer.halves) dense_rows(layer.halves, layer, io, first, last);
+    else dense_rows(layer.panels, layer, io, first, last);
+}
+
+}  // namespace
+
+const KernelSet kernels{"neon", sparse, 6, dense, &columns, &outputs, find_depthwise,
+                        &planes, &pools, &winograd, &elementwise, &training, &batch_turning, &ranking};
+
+}  // namespace sparbor::neon
