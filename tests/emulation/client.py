@@ -1,11 +1,12 @@
 """The engine's native module for another processor, in the place of this machine's: its calls run in an emulator.
 
-A pytest plugin: ``make emulate`` loads it, and sets ``SPARBOR_EMULATION`` to the command of a Python in an emulator whose
-path has NumPy and the native module. Only the engine runs there; PyTorch, NumPy and the tests, which know what is right,
-run here.
+A pytest plugin: ``make emulate`` loads it, and sets ``SPARBOR_EMULATION`` to the command of a Python in an emulator
+whose path has NumPy and the native module. Only the engine runs there; PyTorch, NumPy and the tests, which know what is
+right, run here.
 """
 
 import builtins
+import ctypes
 import os
 import pickle
 import subprocess
@@ -42,6 +43,7 @@ def install(command: str) -> None:
 class _Server:
     def __init__(self, command: list[str]) -> None:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.released: list[int] = []  # models that are needed no more: said with the next call
 
     def call(self, target: int | None, name: str, *arguments: Any, **options: Any) -> Any:
         """The answer; arrays are written to as the engine has written to theirs."""
@@ -49,7 +51,8 @@ class _Server:
         assert self._process.stdout is not None
         arrays: list[tuple[Any, np.ndarray]] = []
         sent = [_encode(each, arrays) for each in _without_openmp(arguments)]
-        request = (target, name, sent, {key: _encode(each, arrays) for key, each in options.items()})
+        released, self.released = self.released, []
+        request = (released, target, name, sent, {key: _encode(each, arrays) for key, each in options.items()})
         pickle.dump(request, self._process.stdin)
         self._process.stdin.flush()
         kind, answer = pickle.load(self._process.stdout)
@@ -73,6 +76,10 @@ class _Model:
     def __init__(self, *arguments: Any) -> None:
         self._number = self.server.call(None, "Model", *arguments)
 
+    def __del__(self) -> None:
+        if "_number" in vars(self):
+            self.server.released.append(self._number)
+
     def __getattr__(self, name: str) -> Any:
         if name in ATTRIBUTES:
             return self.server.call(self._number, name)
@@ -85,8 +92,9 @@ class _Model:
 def _without_openmp(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     """PyTorch's OpenMP runtime, which a (kernel set, threads, address) names, is not there."""
     first = arguments[0] if arguments else None
-    is_workers = isinstance(first, tuple) and len(first) == 3 and isinstance(first[0], str)
-    return ((*first[:2], 0), *arguments[1:]) if is_workers else arguments
+    if isinstance(first, tuple) and len(first) == 3 and isinstance(first[0], str):
+        return ((*first[:2], 0), *arguments[1:])
+    return arguments
 
 
 def _encode(argument: Any, arrays: list[tuple[Any, np.ndarray]]) -> Any:
@@ -106,7 +114,7 @@ def _memory(array: np.ndarray) -> np.ndarray:
     if not array.size:
         return np.empty(0, np.uint8)
     low, high = np.lib.array_utils.byte_bounds(array)
-    return np.ctypeslib.as_array((np.ctypeslib.ctypes.c_uint8 * (high - low)).from_address(low))
+    return np.ctypeslib.as_array((ctypes.c_uint8 * (high - low)).from_address(low))
 
 
 install(os.environ["SPARBOR_EMULATION"])

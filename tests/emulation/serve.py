@@ -3,13 +3,15 @@
 Requests and answers are pickles on standard input and output; see ``client``.
 """
 
+import itertools
 import pickle
 import sys
 
 import _native  # type: ignore[import-not-found]
 import numpy as np
 
-objects = []
+models = {}
+numbers = itertools.count()
 
 
 def decode(argument, arrays):
@@ -17,27 +19,31 @@ def decode(argument, arrays):
     if not (isinstance(argument, tuple) and argument and argument[0] == "array"):
         return argument
     _, memory, offset, shape, strides, dtype = argument
-    array = np.ndarray(shape, dtype, bytearray(memory), offset, strides)
-    arrays.append(array)
+    room = bytes(max(strides, default=0))  # behind the last pixel of planes, where kernels may write
+    array = np.ndarray(shape, dtype, bytearray(memory + room), offset, strides)
+    arrays.append((array, len(memory)))
     return array
 
 
-def answer(target, name, arguments, options):
+def answer(released, target, name, arguments, options):
     """What the call gave, and the memory of its arrays afterwards."""
+    for number in released:
+        del models[number]
     arrays = []
     arguments = [decode(each, arrays) for each in arguments]
     options = {key: decode(each, arrays) for key, each in options.items()}
-    owner = _native if target is None else objects[target]
+    owner = _native if target is None else models[target]
     result = getattr(owner, name)
     if callable(result):
         result = result(*arguments, **options)
-    for number, array in enumerate(arrays):
+    for number, (array, _) in enumerate(arrays):
         if result is array or (isinstance(result, np.ndarray) and np.shares_memory(result, array)):
             result = ("argument", number)
     if isinstance(result, _native.Model):
-        objects.append(result)
-        result = len(objects) - 1
-    return result, [bytes(array.base) for array in arrays]
+        number = next(numbers)
+        models[number] = result
+        result = number
+    return result, [bytes(array.base[:size]) for array, size in arrays]
 
 
 while True:
