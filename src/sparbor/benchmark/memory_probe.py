@@ -19,13 +19,13 @@ CLEAR_PEAK = "5"  # proc_pid_clear_refs(5): forget the peak of resident memory
 def probe(load_and_run: Callable[[], object]) -> dict[str, int]:
     """Resident bytes that ``load_and_run`` adds at its peak, and the whole process at that peak."""
     Path("/proc/self/clear_refs").write_text(CLEAR_PEAK)
-    before = _status_bytes("VmRSS")
+    before = status_bytes("VmRSS")
     load_and_run()
-    peak = _status_bytes("VmHWM")
+    peak = status_bytes("VmHWM")
     return {"growth_bytes": peak - before, "process_bytes": peak}
 
 
-def _status_bytes(field: str) -> int:
+def status_bytes(field: str) -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
