@@ -7,7 +7,7 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,6 +16,8 @@ from sparbor.files import write_file
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from sparbor.program import Program
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -98,10 +100,30 @@ def add_time_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=time_model)
 
 
+def add_export_options(parser: argparse.ArgumentParser) -> None:
+    """The options of ``sparbor export``."""
+    parser.add_argument("file", type=Path, metavar="FILE", help="a deployed model")
+    parser.add_argument("--to", required=True, choices=EXPORTERS, help="what to make of it: " + ", ".join(EXPORTERS))
+    parser.add_argument("--out", type=Path, required=True, help="directory for the result, made if it is not there")
+    parser.add_argument("--name", help="of the exported model (default: FILE's, without its ending)")
+    parser.add_argument("--force", action="store_true", help="write beside other files; replace an earlier export")
+    parser.set_defaults(run=export_model)
+
+
+def _export_c(*arguments: Any) -> object:
+    from sparbor.c_export.target import export_c
+
+    return export_c(*arguments)
+
+
+# By target: takes the program, the directory, the name and whether to force; what it returns is printed.
+EXPORTERS: Mapping[str, Callable[["Program", Path, str, bool], object]] = {"c": _export_c}
+
 COMMANDS = (
     ("benchmark", BENCHMARK_HELP, add_benchmark_options),
     ("inspect", "Show a deployed model's layers: density, precision and bytes.", add_inspect_options),
     ("run", "Run a deployed model on an array.", add_run_options),
+    ("export", "Make of a deployed model what runs without Sparbor.", add_export_options),
     ("time", "Measure a deployed model's latency on this machine.", add_time_options),
 )
 
@@ -227,6 +249,14 @@ def time_model(options: argparse.Namespace) -> None:
         f"median {latency.median_us:.2f} µs, 95th percentile {latency.p95_us:.2f} µs"
         f" ({TIMED_CALLS} calls, batch {options.batch}, threads {options.threads}, {runtime.isa} kernels)"
     )
+
+
+def export_model(options: argparse.Namespace) -> None:
+    """Write the model for another target and say what was written."""
+    from sparbor.model_file import load
+
+    name = options.file.name.partition(".")[0] if options.name is None else options.name
+    print(EXPORTERS[options.to](load(options.file), options.out, name, options.force))
 
 
 def end_cleanly(program: str, options: argparse.Namespace) -> int:
