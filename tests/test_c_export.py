@@ -26,7 +26,7 @@ from sparbor.program import ACTIVATIONS, KINDS, Activation, Operation, Program
 from sparbor.runtime import Runtime
 from sparbor.windows import Planes, Window
 from tests.c_programs import MACHINES, STRICT, Compiled, build, needs, scores
-from tests.layers import mlp
+from tests.layers import mlp, random_mask, random_weight
 from tests.networks import NETWORKS, settled
 from tests.test_program import planes_program, rows_program
 
@@ -106,6 +106,20 @@ def test_an_activation(name: str, tmp_path: Path) -> None:
 def test_mlps_of_any_size(sizes: tuple[int, ...], precision: Precision | None, tmp_path: Path) -> None:
     program = mlp(sizes, 0.5, precision)
     assert_like_engine(Compiled(program, tmp_path), random_batch(program))
+
+
+@pytest.mark.parametrize("precision", [Precision.F16, Precision.F32])
+def test_a_nan_reaches_only_the_neurons_that_read_it(precision: Precision, tmp_path: Path) -> None:
+    """Also where a neuron has fewer synapses than its group: its padding has an input's index, and must not read it."""
+    rng = np.random.default_rng(0)
+    mask = random_mask(rng, 16, 64, 0.3)
+    layer = pack(random_weight(rng, 16, 64), mask, None, precision)
+    assert layer.padded
+    compiled = Compiled(Program(((64,), (16,)), 0, 1, (Operation("linear", (0,), 1, "x"),), {"x": layer}), tmp_path)
+    assert_like_engine(compiled, random_batch(compiled.program))
+    x = np.where(np.arange(64) % 32 == 0, np.nan, np.ones((1, 64))).astype(np.float32)
+    np.testing.assert_array_equal(np.isnan(compiled(x)[0]), mask[:, ::32].any(1))
+    assert not mask[:, ::32].any(1).all()
 
 
 def test_a_layer_without_synapses_gives_its_bias(tmp_path: Path) -> None:

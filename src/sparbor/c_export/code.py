@@ -10,6 +10,7 @@ from sparbor.c_export.constants import Constants
 # Which files under `parts/` the others need before them.
 _NEEDS: Mapping[str, tuple[str, ...]] = {
     "linear_sparse_words": ("half", "store_group", "sparse_words"),
+    "linear_padded_words": ("half", "store_group", "sparse_words"),
     "linear_sparse_exact": ("store_group", "sparse_exact"),
     "linear_dense_halves": ("half", "store_group", "dense_halves"),
     "linear_dense_exact": ("store_group", "dense_exact"),

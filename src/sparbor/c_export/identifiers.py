@@ -15,7 +15,7 @@ _KEYWORDS = """
     alignas alignof and asm bool catch class constexpr decltype delete explicit export false friend mutable namespace
     new noexcept not nullptr operator or private protected public template this throw true try typeid typename using
     virtual xor
-""".split()
+"""
 
 
 def check_name(name: str) -> str:
@@ -29,7 +29,7 @@ def check_name(name: str) -> str:
     fault = None
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         fault = "it is not a C identifier: letters, digits and underscores, the first no digit"
-    elif name in _KEYWORDS:
+    elif name in _KEYWORDS.split():
         fault = "it is a keyword of C or C++"
     elif name.startswith("_"):
         fault = "names that start with an underscore belong to the compiler"

@@ -119,6 +119,9 @@ class Writer:
 def _linear(writer: Writer, _: int, operation: Operation) -> None:
     kind, layer = writer.weights(str(operation.layer))
     *rows, inputs = writer.x_shape(operation)
+    weights = writer.program.layers[str(operation.layer)]
+    if kind == "sparse_words" and isinstance(weights, SparseLayer) and weights.padded:
+        kind = "padded_words"
     writer.code.call(f"linear_{kind}", layer, inputs, math.prod(rows), *writer.x_and_y(operation))
 
 

@@ -12,8 +12,7 @@ static void linear_sparse_words(const struct sparse_words *layer, size_t inputs,
                     const float *from = x + (size_t)*branch * 32;
                     for (slot = 0; slot < *run_slots; slot++, words += 16)
                         for (lane = 0; lane < 16; lane++)
-                            if (words[lane] != 0)
-                                sums[lane] += half_value(words[lane]) * from[words[lane] & 31u];
+                            sums[lane] += half_value(words[lane]) * from[words[lane] & 31u];
                 }
             store_group(sums, layer->scale + first, layer->bias != NULL ? layer->bias + first : NULL,
                         left < 16 ? left : 16, y + first);
