@@ -13,11 +13,14 @@ from sparbor.c_export.target import export_c
 from sparbor.program import Program
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
-# By machine: the compiler, and what runs its programs.
+# By machine: the compiler, what runs its programs, and how programs are linked. One is this machine with every access
+# checked.
+SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all"
 MACHINES = {
-    "x86-64": ("gcc", ()),
-    "aarch64": ("aarch64-linux-gnu-gcc", ("qemu-aarch64",)),
-    "arm": ("arm-linux-gnueabihf-gcc", ("qemu-arm",)),
+    "x86-64": ("gcc", (), "-static"),
+    "x86-64-sanitized": ("gcc", (), SANITIZE),
+    "aarch64": ("aarch64-linux-gnu-gcc", ("qemu-aarch64",), "-static"),
+    "arm": ("arm-linux-gnueabihf-gcc", ("qemu-arm",), "-static"),
 }
 
 
@@ -54,10 +57,10 @@ def pointer(array: np.ndarray) -> Any:
 
 def build(folder: Path, machine: str) -> list[str]:
     """Make `classify` by the export's Makefile for a machine; returns the command that runs it."""
-    compiler, emulator = MACHINES[machine]
+    compiler, emulator, linking = MACHINES[machine]
     needs("make", compiler, *emulator)
-    flags = " ".join(("-O2", *STRICT))
-    subprocess.run(["make", "-s", f"CC={compiler}", f"CFLAGS={flags}", "LDFLAGS=-static"], cwd=folder, check=True)
+    flags = " ".join(("-O2", *STRICT, linking))
+    subprocess.run(["make", "-s", f"CC={compiler}", f"CFLAGS={flags}", f"LDFLAGS={linking}"], cwd=folder, check=True)
     return [*emulator, str(folder / "classify")]
 
 

@@ -177,8 +177,8 @@ def test_classify_on_other_machines(machine: str, mnist: Program, tmp_path: Path
 
 
 @pytest.mark.parametrize("machine", sorted(MACHINES))
-def test_a_convolutional_network_on_other_machines(machine: str, tmp_path: Path) -> None:
-    program = planes_program()
+@pytest.mark.parametrize("program", [rows_program(), planes_program()], ids=["rows", "planes"])
+def test_every_operation_on_other_machines(machine: str, program: Program, tmp_path: Path) -> None:
     export_c(program, tmp_path)
     command = build(tmp_path, machine)
     x = random_batch(program, 1)

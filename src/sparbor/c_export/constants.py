@@ -15,13 +15,18 @@ _LINE = 118
 
 
 def literal(value: float) -> str:
-    """A float32 as C writes it, to the last bit.
+    """A number as C writes the float32 that it rounds to, to the last bit.
 
     >>> literal(0.5), literal(3.0), literal(float("inf"))
     ('0.5f', '3.0f', 'INFINITY')
     """
-    if math.isinf(value):
-        return "INFINITY" if value > 0 else "-INFINITY"
+    with np.errstate(over="ignore"):
+        return _exact(float(np.float32(value)))
+
+
+def _exact(value: float) -> str:
+    if not math.isfinite(value):
+        return "NAN" if math.isnan(value) else "INFINITY" if value > 0 else "-INFINITY"
     digits = format(value, ".9g")  # nine tell every float32 from its neighbours
     return f"{digits}f" if "." in digits or "e" in digits else f"{digits}.0f"
 
@@ -36,7 +41,7 @@ class Constants:
     def array(self, name: str, values: npt.NDArray[Any]) -> str:
         """Define an array; returns its name. An empty one gets one zero: C has no empty arrays."""
         flat = values.reshape(-1) if values.size else np.zeros(1, values.dtype)
-        items = [literal(value) if flat.dtype == np.float32 else str(value) for value in flat.tolist()]
+        items = list(map(_exact if flat.dtype == np.float32 else str, flat.tolist()))
         kind = _TYPES[flat.dtype.type]
         self.definitions.append(f"static const {kind} {name}[{len(items)}] = {{\n{_lines(items)}\n}};\n")
         self.bytes += flat.nbytes

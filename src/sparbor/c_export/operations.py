@@ -140,16 +140,19 @@ def _max_pool(writer: Writer, number: int, operation: Operation) -> None:
 def _average_pool(writer: Writer, number: int, operation: Operation) -> None:
     window = operation.settings
     assert isinstance(window, AverageWindow)
-    x, y = planes_of(writer.x_shape(operation)), planes_of(writer.y_shape(operation))
-    top, left, bottom, right = window.padding
-    down = counted_places(window.kernel[0], window.stride[0], x.height, (top, bottom), y.height, window.include_padding)
-    across = counted_places(window.kernel[1], window.stride[1], x.width, (left, right), y.width, window.include_padding)
-    counts = (
-        writer.code.constants.array(f"places_down{number}", down),
-        writer.code.constants.array(f"places_across{number}", across),
-    )
+    x, (top, left, bottom, right) = planes_of(writer.x_shape(operation)), window.padding
+    axes = (("down", 0, (top, bottom), x.height), ("across", 1, (left, right), x.width))
+    writer.code.require("average_pool")
+    counted = [
+        writer.code.constants.structure(
+            "counted",
+            f"counted_{name}{number}",
+            counted_places(window.kernel[axis], window.stride[axis], padding, size, window.include_padding),
+        )
+        for name, axis, padding, size in axes
+    ]
     pointer = writer.window(number, operation, window)
-    writer.code.call("average_pool", pointer, *counts, literal(window.divisor), *writer.x_and_y(operation))
+    writer.code.call("average_pool", pointer, *counted, literal(window.divisor), *writer.x_and_y(operation))
 
 
 def _adaptive_pool(writer: Writer, number: int, operation: Operation) -> None:

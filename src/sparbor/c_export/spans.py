@@ -5,9 +5,6 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from sparbor.windows import Planes, Window
 
 
@@ -38,11 +35,11 @@ def spans(window: Window, x: Planes, y: Planes) -> tuple[list[Span], list[Span]]
 
 def _span(size: int, outputs: int, stride: int, upsample: int, offset: int) -> Span:
     """Output o is over place o · stride + offset of the upsampled inputs, of which every `upsample`-th is an input."""
-    step = upsample // math.gcd(stride, upsample)
-    aligned = [o for o in range(step) if (o * stride + offset) % upsample == 0]
-    if not aligned:
+    common = math.gcd(stride, upsample)
+    if offset % common:  # no output lies over an input
         return Span(0, 1, 0, 1, 0)
-    first, move = aligned[0], step * stride // upsample
+    step, move = upsample // common, stride // common
+    first = -offset // common * pow(move, -1, step) % step
     if (before := -(first * stride + offset)) > 0:
         first += -(-before // (step * stride)) * step
     at = (first * stride + offset) // upsample
@@ -52,12 +49,9 @@ def _span(size: int, outputs: int, stride: int, upsample: int, offset: int) -> S
 
 
 def counted_places(
-    kernel: int, stride: int, size: int, padding: tuple[int, int], outputs: int, include_padding: bool
-) -> npt.NDArray[np.uint32]:
-    """How many places of an average pool's window count along an axis, for each output."""
+    kernel: int, stride: int, padding: tuple[int, int], size: int, include_padding: bool
+) -> tuple[int, int, int, int, int]:
+    """Along an axis: kernel, stride, padding before, and the places that an average pool counts, from low to high."""
     before, after = padding
-    start = np.arange(outputs, dtype=np.int64) * stride - before
-    end = np.minimum(start + kernel, size + after)
-    if not include_padding:
-        start, end = np.maximum(start, 0), np.minimum(end, size)
-    return (end - start).astype(np.uint32)
+    low, high = (-before, size + after) if include_padding else (0, size)
+    return kernel, stride, before, low, high
