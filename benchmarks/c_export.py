@@ -1,6 +1,6 @@
 """How fast and how large an exported model is, beside the engine's portable kernels.
 
-    python benchmarks/c_export.py PAI/model.safetensors [--cc gcc] [--flags -O2 -O3] [--json FILE]
+    python benchmarks/c_export.py PAI/model.safetensors [--cc gcc] [--flags O2 O3] [--json FILE]
 
 The C code is compiled for this machine, its answers are compared with the engine's, and the two take turns in one
 process. A call of the C function is timed in C, one of the engine as in every benchmark here: from Python. Flash and

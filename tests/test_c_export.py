@@ -187,6 +187,20 @@ def test_every_operation_on_other_machines(machine: str, program: Program, tmp_p
     assert np.abs(scores(command, tmp_path / "image")[0] - expected).max() <= LIMIT * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("machine", ["aarch64", "arm"])
+def test_a_network_on_other_machines(machine: str, tmp_path: Path) -> None:
+    """Whose compilers see other loops to warn of."""
+    torch.manual_seed(0)
+    build_network, shape = NETWORKS["densenet"]
+    program = deployed(build_network(), shape)
+    export_c(program, tmp_path)
+    command = build(tmp_path, machine)
+    x = random_batch(program, 1)
+    (tmp_path / "image").write_bytes(x.tobytes())
+    expected = Runtime(program)(x)[0]
+    assert np.abs(scores(command, tmp_path / "image")[0] - expected).max() <= LIMIT * np.abs(expected).max()
+
+
 def test_classify_says_what_is_wrong_with_an_image(mnist: Program, tmp_path: Path) -> None:
     export_c(mnist, tmp_path)
     command = build(tmp_path, "x86-64")
@@ -201,7 +215,7 @@ def test_classify_says_what_is_wrong_with_an_image(mnist: Program, tmp_path: Pat
 
 
 axes = st.tuples(
-    *(st.integers(1, 5), st.integers(1, 3), st.integers(1, 3), st.integers(1, 3)),  # kernel, stride, dilation, upsample
+    *(st.integers(1, 5), st.integers(1, 6), st.integers(1, 3), st.integers(1, 6)),  # kernel, stride, dilation, upsample
     *(st.integers(-2, 4), st.integers(-2, 4), st.integers(1, 9)),  # padding before and after, size
 )
 

@@ -53,6 +53,9 @@ def write_files(directory: Path, contents: Mapping[str, bytes]) -> None:
             unfinished[name] = directory / f".{name}.{secrets.token_hex(8)}"
             with open(unfinished[name], "xb") as file:
                 file.write(content)
+        for name in contents:
+            if os.path.lexists(directory / name) and not (directory / name).is_file():
+                raise OSError(f"{name} is there and is not a regular file")
         for name, path in unfinished.items():
             os.replace(path, directory / name)
     except (OSError, ValueError) as error:
