@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from sparbor.model_file import save
+from tests.c_programs import needs
 from tests.conftest import BENCHMARKS
+from tests.layers import mlp
 
 
 def run(script: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -134,3 +137,15 @@ def test_training_crossover_runs() -> None:
     assert result.returncode == 0, result.stderr
     assert "dense time / sparse time" in result.stdout
     assert "conv 64 to 64, 32 x 32, channels last" in result.stdout
+
+
+def test_c_export_compares_the_code_with_the_engine(tmp_path: Path) -> None:
+    needs("gcc", "size")
+    save(mlp((40, 32, 10), 0.5), tmp_path / "small.safetensors")
+    file = tmp_path / "c-export.json"
+    result = run("c_export.py", str(tmp_path / "small.safetensors"), "--flags", "O1", "--json", str(file))
+    assert result.returncode == 0, result.stderr
+    (row,) = json.loads(file.read_text())["rows"]
+    assert (row["isa"], row["flags"]) == ("portable", "-O1")
+    assert row["ratio"] == row["c_us"] / row["engine_us"] > 0
+    assert 4 * 32 == row["ram_bytes"] < row["flash_bytes"]

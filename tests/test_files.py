@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sparbor.errors import OutputError
-from sparbor.files import write_file
+from sparbor.files import write_file, write_files
 
 
 def test_a_new_file_has_the_usual_mode_and_nothing_stays_beside_it(tmp_path: Path) -> None:
@@ -56,3 +56,27 @@ def test_a_full_disk_leaves_the_older_file(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (tmp_path / "x").read_bytes() == b"older"
     assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
+
+
+def test_several_files_come_together(tmp_path: Path) -> None:
+    write_files(tmp_path / "a" / "b", {"x": b"1", "y": b"2"})
+    write_files(tmp_path / "a" / "b", {"y": b"3"})
+    assert {path.name: path.read_bytes() for path in (tmp_path / "a" / "b").iterdir()} == {"x": b"1", "y": b"3"}
+
+
+def test_of_several_files_none_comes_if_one_cannot(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    (tmp_path / "x").write_bytes(b"older")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OutputError, match="folder is there and is not a regular file"):
+        write_files(tmp_path, {"x": b"newer", "folder": b""})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        for directory in (tmp_path, tmp_path / "new"):
+            with pytest.raises(OutputError, match=r"could not be written to .*File too large"):
+                write_files(directory, {"x": b"newer", "y": bytes(10_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (tmp_path / "x").read_bytes() == b"older"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "x"]

@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 import sparbor
-from sparbor import model_file, onnx_export
+from sparbor import model_file
 from sparbor.cli import main
 from sparbor.dense_weights import pack_dense
 from sparbor.errors import ArgumentError
 from sparbor.filters import pack_by_groups, pack_filters
-from sparbor.onnx_export import export_onnx, to_onnx
+from sparbor.onnx_export import target as onnx_export
+from sparbor.onnx_export.target import export_onnx, to_onnx
 from sparbor.packing import SparseLayer, Topology
 from sparbor.perforator import perforate
 from sparbor.program import ACTIVATIONS, Activation, Operation, Program

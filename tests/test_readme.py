@@ -53,6 +53,7 @@ def test_links_lead_somewhere() -> None:
     for page in (
         "README.md",
         "CONTRIBUTING.md",
+        "docs/export.md",
         "docs/metrics.md",
         "docs/trainers.md",
         "docs/format.md",

@@ -8,17 +8,17 @@ import argparse
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sparbor.errors import ArgumentError, SparborError
+from sparbor.exporting import EXPORTERS
 from sparbor.files import write_file
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from sparbor.program import Program
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
@@ -105,18 +105,18 @@ def add_export_options(parser: argparse.ArgumentParser) -> None:
     """The options of ``sparbor export``."""
     parser.add_argument("file", type=Path, metavar="FILE", help="a deployed model")
     parser.add_argument("--to", required=True, choices=sorted(EXPORTERS), help="what to make of it")
-    parser.add_argument("--out", type=Path, required=True, help="where the result goes")
-    parser.add_argument("--name", default="model", help="what the model is called there (default: model)")
-    parser.add_argument("--force", action="store_true", help="replace what is there")
-    parser.set_defaults(run=export)
+    parser.add_argument("--out", type=Path, required=True, help="the directory (c) or the file (onnx) to write")
+    parser.add_argument("--name", help="of the exported model (default: FILE's, without its ending)")
+    parser.add_argument("--force", action="store_true", help="write beside other files; replace an earlier export")
+    parser.set_defaults(run=export_model)
 
 
 COMMANDS = (
     ("benchmark", BENCHMARK_HELP, add_benchmark_options),
     ("inspect", "Show a deployed model's layers: density, precision and bytes.", add_inspect_options),
     ("run", "Run a deployed model on an array.", add_run_options),
+    ("export", "Make of a deployed model what runs without Sparbor.", add_export_options),
     ("time", "Measure a deployed model's latency on this machine.", add_time_options),
-    ("export", "Turn a deployed model into a form that others run.", add_export_options),
 )
 
 
@@ -243,25 +243,12 @@ def time_model(options: argparse.Namespace) -> None:
     )
 
 
-def export(options: argparse.Namespace) -> None:
-    """Hand the model to the exporter for what was asked for."""
-    from sparbor import model_file
+def export_model(options: argparse.Namespace) -> None:
+    """Write the model for another target and say what was written."""
+    from sparbor.model_file import load
 
-    EXPORTERS[options.to](model_file.load(options.file), options.out, options.name, options.force)
-
-
-def _to_onnx(program: "Program", out: Path, name: str, force: bool) -> None:
-    try:
-        from sparbor.onnx_export import export_onnx
-    except ModuleNotFoundError as error:
-        raise ArgumentError(f"to='onnx': {error}; run `pip install 'sparbor[onnx]'`") from error
-    if out.exists() and not force:
-        raise ArgumentError(f"out={str(out)!r}: it is there already; pass --force to replace it")
-    export_onnx(program, out, name)
-
-
-# For each target, what writes the program to ``out``, called ``name`` there; what is there is replaced by ``force``.
-EXPORTERS: dict[str, Callable[["Program", Path, str, bool], None]] = {"onnx": _to_onnx}
+    name = options.file.name.partition(".")[0] if options.name is None else options.name
+    print(EXPORTERS[options.to](load(options.file), options.out, name, options.force))
 
 
 def end_cleanly(program: str, options: argparse.Namespace) -> int:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 from sparbor.errors import OutputError
@@ -36,3 +37,36 @@ def _replace(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             unfinished.unlink()
         raise
+
+
+def write_files(directory: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files into a directory, made if need be; only when all of them are complete they take their places.
+
+    Raises:
+        OutputError: one cannot be written; what was there then stays.
+    """
+    made = not directory.exists()
+    unfinished = {}
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            unfinished[name] = directory / f".{name}.{secrets.token_hex(8)}"
+            with open(unfinished[name], "xb") as file:
+                file.write(content)
+        for name in contents:
+            if os.path.lexists(directory / name) and not (directory / name).is_file():
+                raise OSError(f"{name} is there and is not a regular file")
+        for name, path in unfinished.items():
+            os.replace(path, directory / name)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(
+            f"files could not be written to {str(directory)!r} ({reason}): make room or choose another directory"
+        ) from error
+    finally:  # an interrupt, too, must leave nothing behind
+        for path in unfinished.values():
+            with contextlib.suppress(OSError):
+                path.unlink()
+        if made:
+            with contextlib.suppress(OSError):
+                directory.rmdir()  # only if nothing came to be in it

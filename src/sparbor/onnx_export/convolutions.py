@@ -9,7 +9,7 @@ import numpy as np
 
 from sparbor.errors import ArgumentError
 from sparbor.filters import Filters, real_rows
-from sparbor.onnx_graph import OnnxGraph
+from sparbor.onnx_export.graph import OnnxGraph
 from sparbor.packing import Floats, SparseLayer
 from sparbor.program import Operation
 from sparbor.windows import Window

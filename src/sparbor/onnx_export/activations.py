@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
-from sparbor.onnx_graph import OnnxGraph
+from sparbor.onnx_export.graph import OnnxGraph
 from sparbor.program import Activation
 
 

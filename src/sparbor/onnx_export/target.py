@@ -15,10 +15,10 @@ from onnx import helper
 from sparbor.dense_weights import DenseWeights
 from sparbor.errors import ArgumentError
 from sparbor.files import write_file
-from sparbor.onnx_activations import add_activation
-from sparbor.onnx_convolutions import add_convolution
-from sparbor.onnx_graph import OUTPUT, OnnxGraph
-from sparbor.onnx_pools import add_adaptive_average, add_adaptive_max, add_average_pool, add_max_pool
+from sparbor.onnx_export.activations import add_activation
+from sparbor.onnx_export.convolutions import add_convolution
+from sparbor.onnx_export.graph import OUTPUT, OnnxGraph
+from sparbor.onnx_export.pools import add_adaptive_average, add_adaptive_max, add_average_pool, add_max_pool
 from sparbor.packing import SparseLayer
 from sparbor.program import Affine, Normalisation, Operation, Program
 

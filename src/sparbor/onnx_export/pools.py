@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sparbor.onnx_convolutions import check_is_flat, last, sides
-from sparbor.onnx_graph import OnnxGraph
+from sparbor.onnx_export.convolutions import check_is_flat, last, sides
+from sparbor.onnx_export.graph import OnnxGraph
 from sparbor.packing import Floats
 from sparbor.program import Operation
 from sparbor.windows import AverageWindow, Window

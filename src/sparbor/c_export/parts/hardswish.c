@@ -1,0 +1,6 @@
+static void hardswish(const float *x, size_t count, float *y)
+{
+    size_t i;
+    for (i = 0; i < count; i++)
+        y[i] = x[i] * (x[i] < -3.0f ? 0.0f : x[i] > 3.0f ? 6.0f : x[i] + 3.0f) * (1.0f / 6.0f);
+}

@@ -1,0 +1,359 @@
+"""``sparbor export --to c``: the C code's answers against the engine's, and what an export refuses."""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import sparbor
+from sparbor.benchmark.models import TASKS
+from sparbor.c_export.constants import literal
+from sparbor.c_export.identifiers import check_name
+from sparbor.c_export.memory import plan_memory
+from sparbor.c_export.spans import spans
+from sparbor.c_export.target import export_c
+from sparbor.cli import main
+from sparbor.errors import ArgumentError, OutputError
+from sparbor.model_file import load, save
+from sparbor.packing import Precision, pack
+from sparbor.perforator import perforate
+from sparbor.program import ACTIVATIONS, KINDS, Activation, Operation, Program
+from sparbor.runtime import Runtime
+from sparbor.windows import Planes, Window
+from tests.c_programs import MACHINES, STRICT, Compiled, build, needs, scores
+from tests.layers import mlp, random_mask, random_weight
+from tests.networks import NETWORKS, settled
+from tests.test_program import planes_program, rows_program
+
+LIMIT = 1e-5  # of the largest output
+FILES = ["Makefile", "digits.c", "digits.h", "main.c"]
+
+
+@pytest.fixture(autouse=True)
+def _portable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPARBOR_ISA", "portable")
+
+
+def assert_like_engine(compiled: Compiled, x: np.ndarray, limit: float = LIMIT) -> None:
+    expected = Runtime(compiled.program)(x)
+    assert np.abs(expected).max() > 0
+    assert np.abs(compiled(x) - expected).max() <= limit * np.abs(expected).max()
+
+
+def random_batch(program: Program, items: int = 3) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((items, *program.shapes[program.input])).astype(np.float32)
+
+
+def deployed(model: nn.Module, shape: tuple[int, ...], sparsity: float = 0.8, **options: object) -> Program:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    perforate(model, optimizer, sparbor.Recipe(sparsity=sparsity), total_steps=1)
+    return sparbor.deploy(settled(model), torch.zeros(1, *shape), **options).program
+
+
+@pytest.fixture(scope="module")
+def mnist() -> Program:
+    torch.manual_seed(0)
+    return deployed(TASKS["mnist"].build(), (28, 28), 0.9, byte_input=TASKS["mnist"].byte_input)
+
+
+@pytest.fixture(scope="module")
+def mnist_file(mnist: Program, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("deployed") / "digits.safetensors"
+    save(mnist, file)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [(name, "f16") for name in sorted(NETWORKS)] + [(name, "f32") for name in ("autoencoder", "densenet", "sequences")],
+)
+def test_a_network_answers_as_on_the_engine(name: str, precision: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    build_network, shape = NETWORKS[name]
+    program = deployed(build_network(), shape, precision=precision)
+    compiled = Compiled(program, tmp_path)
+    assert_like_engine(compiled, random_batch(program, 2))
+
+
+@pytest.mark.parametrize("program", [rows_program(), planes_program()], ids=["rows", "planes"])
+def test_every_kind_of_operation_and_layer(program: Program, tmp_path: Path) -> None:
+    compiled = Compiled(program, tmp_path)
+    assert_like_engine(compiled, random_batch(program))
+
+
+def test_those_programs_have_every_kind() -> None:
+    operations = (*rows_program().operations, *planes_program().operations)
+    assert {operation.kind for operation in operations} == set(KINDS)
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+def test_an_activation(name: str, tmp_path: Path) -> None:
+    parameters = {"low": -0.5, "high": float("inf"), "slope": 0.1, "alpha": 1.5, "scale": 0.7, "beta": 2.0}
+    values = tuple(parameters.get(parameter, 3.0) for parameter in ACTIVATIONS[name])
+    operations = (Operation("activation", (0,), 1, None, Activation(name, values)),)
+    compiled = Compiled(Program(((200,), (200,)), 0, 1, operations), tmp_path)
+    x = np.concatenate([np.linspace(-9, 9, 196), [100, -100, 0, -0.0]]).astype(np.float32)[None]
+    assert_like_engine(compiled, x)
+
+
+@pytest.mark.parametrize("precision", [Precision.F16, Precision.F32, None])
+@pytest.mark.parametrize("sizes", [(1, 1), (5, 17, 3), (33, 16, 15, 1), (100, 64, 10)], ids=str)
+def test_mlps_of_any_size(sizes: tuple[int, ...], precision: Precision | None, tmp_path: Path) -> None:
+    program = mlp(sizes, 0.5, precision)
+    assert_like_engine(Compiled(program, tmp_path), random_batch(program))
+
+
+@pytest.mark.parametrize("precision", [Precision.F16, Precision.F32])
+def test_a_nan_reaches_only_the_neurons_that_read_it(precision: Precision, tmp_path: Path) -> None:
+    """Also where a neuron has fewer synapses than its group: its padding has an input's index, and must not read it."""
+    rng = np.random.default_rng(0)
+    mask = random_mask(rng, 16, 64, 0.3)
+    layer = pack(random_weight(rng, 16, 64), mask, None, precision)
+    assert layer.padded
+    compiled = Compiled(Program(((64,), (16,)), 0, 1, (Operation("linear", (0,), 1, "x"),), {"x": layer}), tmp_path)
+    assert_like_engine(compiled, random_batch(compiled.program))
+    x = np.where(np.arange(64) % 32 == 0, np.nan, np.ones((1, 64))).astype(np.float32)
+    np.testing.assert_array_equal(np.isnan(compiled(x)[0]), mask[:, ::32].any(1))
+    assert not mask[:, ::32].any(1).all()
+
+
+def test_a_layer_without_synapses_gives_its_bias(tmp_path: Path) -> None:
+    program = Program(
+        ((40,), (20,)),
+        0,
+        1,
+        (Operation("linear", (0,), 1, "empty"),),
+        {"empty": pack(np.ones((20, 40), np.float32), np.zeros((20, 40), bool), np.ones(20, np.float32))},
+    )
+    assert_like_engine(Compiled(program, tmp_path), random_batch(program))
+
+
+def test_a_program_that_computes_nothing(tmp_path: Path) -> None:
+    program = Program(((2, 3), (6,)), 0, 1, (Operation("reshape", (0,), 1),))
+    x = random_batch(program)
+    np.testing.assert_array_equal(Compiled(program, tmp_path)(x), x.reshape(3, 6))
+
+
+def test_images_of_bytes(mnist: Program, tmp_path: Path) -> None:
+    compiled = Compiled(mnist, tmp_path)
+    images = np.random.default_rng(0).integers(0, 256, (5, 28, 28), np.uint8)
+    assert_like_engine(compiled, images)
+    assert_like_engine(compiled, TASKS["mnist"].normalise(torch.from_numpy(images)).numpy())
+
+
+def test_null_is_refused(mnist: Program, tmp_path: Path) -> None:
+    library = Compiled(mnist, tmp_path).library
+    for function in (library.model_run, library.model_run_u8):
+        assert [function(None, None), function(None, b"out"), function(b"in", None)] == [1, 1, 1]
+
+
+def test_the_mnist_model_fits_a_small_board(mnist: Program, tmp_path: Path) -> None:
+    needs("gcc", "size")
+    written = export_c(mnist, tmp_path)
+    subprocess.run(["gcc", *STRICT, "-O2", "-c", "model.c"], cwd=tmp_path, check=True)
+    done = subprocess.run(["size", "model.o"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    text, data, bss = map(int, done.stdout.splitlines()[1].split()[:3])
+    assert written.flash_bytes < text + data <= 80 * 1024
+    assert written.ram_bytes <= data + bss <= 8 * 1024
+
+
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+def test_classify_on_other_machines(machine: str, mnist: Program, tmp_path: Path) -> None:
+    export_c(mnist, tmp_path)
+    command = build(tmp_path, machine)
+    image = np.random.default_rng(0).integers(0, 256, (1, 28, 28), np.uint8)
+    floats = TASKS["mnist"].normalise(torch.from_numpy(image)).numpy()
+    for content in (image, floats):
+        (tmp_path / "image").write_bytes(content.tobytes())
+        found, best = scores(command, tmp_path / "image")
+        expected = Runtime(mnist)(content)[0]
+        assert np.abs(found - expected).max() <= LIMIT * np.abs(expected).max()
+        assert best == expected.argmax()
+
+
+@pytest.mark.parametrize("machine", sorted(MACHINES))
+@pytest.mark.parametrize("program", [rows_program(), planes_program()], ids=["rows", "planes"])
+def test_every_operation_on_other_machines(machine: str, program: Program, tmp_path: Path) -> None:
+    export_c(program, tmp_path)
+    command = build(tmp_path, machine)
+    x = random_batch(program, 1)
+    (tmp_path / "image").write_bytes(x.tobytes())
+    expected = Runtime(program)(x)[0].ravel()
+    assert np.abs(scores(command, tmp_path / "image")[0] - expected).max() <= LIMIT * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("machine", ["aarch64", "arm"])
+def test_a_network_on_other_machines(machine: str, tmp_path: Path) -> None:
+    """Whose compilers see other loops to warn of."""
+    torch.manual_seed(0)
+    build_network, shape = NETWORKS["densenet"]
+    program = deployed(build_network(), shape)
+    export_c(program, tmp_path)
+    command = build(tmp_path, machine)
+    x = random_batch(program, 1)
+    (tmp_path / "image").write_bytes(x.tobytes())
+    expected = Runtime(program)(x)[0]
+    assert np.abs(scores(command, tmp_path / "image")[0] - expected).max() <= LIMIT * np.abs(expected).max()
+
+
+def test_classify_says_what_is_wrong_with_an_image(mnist: Program, tmp_path: Path) -> None:
+    export_c(mnist, tmp_path)
+    command = build(tmp_path, "x86-64")
+    for size in (0, 783, 785, 784 * 4 - 1, 784 * 4 + 1, 784 * 8):
+        (tmp_path / "image").write_bytes(bytes(size))
+        done = subprocess.run([*command, str(tmp_path / "image")], capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (2, ""), size
+        assert done.stderr.endswith("784 bytes or 784 floats are needed\n")
+    missing = subprocess.run([*command, str(tmp_path / "none")], capture_output=True, text=True)
+    assert missing.returncode == 2
+    assert "No such file" in missing.stderr
+
+
+axes = st.tuples(
+    *(st.integers(1, 5), st.integers(1, 6), st.integers(1, 3), st.integers(1, 6)),  # kernel, stride, dilation, upsample
+    *(st.integers(-2, 4), st.integers(-2, 4), st.integers(1, 9)),  # padding before and after, size
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(axes)
+def test_spans_are_where_the_window_meets_the_plane(axis: tuple[int, ...]) -> None:
+    kernel, stride, dilation, upsample, before, after, size = axis
+    window = Window((1, kernel), (1, stride), (0, before, 0, after), (1, dilation), (1, upsample))
+    _, outputs = window.steps(1, size)
+    if outputs < 1 or window.padded(1, size)[1] < 1:
+        return
+    _, across = spans(window, Planes(1, 1, size), Planes(1, 1, outputs))
+    for place, span in enumerate(across):
+        found = [(span.first + i * span.step, span.at + i * span.move) for i in range(span.length)]
+        under = [(o, o * stride + place * dilation - before) for o in range(outputs)]
+        assert found == [(o, at // upsample) for o, at in under if at % upsample == 0 and 0 <= at // upsample < size]
+
+
+def test_values_in_use_share_no_memory() -> None:
+    """An add needs both of its inputs, so they lie apart; what is no longer needed is overwritten."""
+    relu = Activation("relu")
+    operations = (
+        Operation("activation", (0,), 1, None, relu),
+        Operation("activation", (1,), 2, None, relu),
+        Operation("add", (1, 2), 3),
+        Operation("activation", (3,), 4, None, relu),
+        Operation("add", (3, 4), 5),
+    )
+    places = plan_memory(Program(((8,),) * 6, 0, 5, operations)).places
+    assert (places[0], places[5]) == ("in", "out")
+    assert places[1] != places[2]
+    assert places[3] != places[4]
+    assert len(set(places[1:5])) == 2
+
+
+@given(st.floats(width=32, allow_nan=False))
+def test_literals_are_exact(value: float) -> None:
+    text = literal(value).replace("INFINITY", "inf")
+    assert np.float32(text.removesuffix("f") if "inf" not in text else text) == np.float32(value)
+
+
+def test_the_command_prints_sizes(mnist_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "new" / "export"
+    assert main(["export", str(mnist_file), "--to", "c", "--out", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == FILES
+    printed, header = capsys.readouterr().out, (out / "digits.h").read_text()
+    written = export_c(load(mnist_file), tmp_path / "again", "digits")
+    assert f"flash {written.flash_bytes:,} bytes" in printed
+    assert f"RAM {written.ram_bytes:,} bytes" in printed
+    assert f"#define DIGITS_FLASH_BYTES {written.flash_bytes} " in header
+    assert f"#define DIGITS_RAM_BYTES {written.ram_bytes} " in header
+    assert written.ram_bytes == 4 * (784 + 256)
+
+
+def test_exporting_is_reproducible(mnist: Program, tmp_path: Path) -> None:
+    one, other = (export_c(mnist, tmp_path / name).files for name in ("one", "other"))
+    assert [file.read_bytes() for file in one] == [file.read_bytes() for file in other]
+
+
+def assert_refused(arguments: list[str], capsys: pytest.CaptureFixture[str], *parts: str) -> None:
+    try:
+        status = main(["export", *arguments])
+    except SystemExit as end:
+        status = end.code
+    assert status == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    for part in parts:
+        assert part in error
+
+
+def test_an_unknown_target(mnist_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [str(mnist_file), "--to", "fortran", "--out", str(tmp_path / "out")]
+    assert_refused(arguments, capsys, "'fortran'", "'c'")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["", "2net", "my-net", "größe", "a b", "int", "class", "_net", "main", "a" * 64, "a\n"]
+)
+def test_a_name_that_c_cannot_have(
+    name: str, mnist_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert_refused([str(mnist_file), "--to", "c", "--out", str(tmp_path / "out"), f"--name={name}"], capsys, "--name")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["net", "Net2", "a_b", "a" * 63, "sum", "memory", "compute", "layer0"])
+def test_a_name_that_c_can_have(name: str, tmp_path: Path) -> None:
+    needs("gcc")
+    assert check_name(name) == name
+    export_c(planes_program(), tmp_path, name)
+    subprocess.run(["gcc", *STRICT, "-fsyntax-only", f"{name}.c", "main.c"], cwd=tmp_path, check=True)
+
+
+def test_a_file_that_is_no_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    damaged, out = tmp_path / "digits.safetensors", tmp_path / "out"
+    assert_refused([str(damaged), "--to", "c", "--out", str(out)], capsys, "could not read")
+    damaged.write_bytes(b"no model at all")
+    assert_refused([str(damaged), "--to", "c", "--out", str(out)], capsys, "the header claims")
+    assert not out.exists()
+
+
+def test_an_operation_that_c_lacks(tmp_path: Path) -> None:
+    attention = Program(((8,), (8,)), 0, 1, (Operation("attention", (0,), 1),))
+    swish = Program(((8,), (8,)), 0, 1, (Operation("activation", (0,), 1, None, Activation("swish")),))
+    for program, name in ((attention, "'attention'"), (swish, "'swish'")):
+        with pytest.raises(ArgumentError, match=f"{name}, which the target c lacks"):
+            export_c(program, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_directory_with_files_is_left_alone(
+    mnist_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes").write_text("mine")
+    arguments = [str(mnist_file), "--to", "c", "--out", str(tmp_path)]
+    assert_refused(arguments, capsys, "such as notes", "--force")
+    assert [path.name for path in tmp_path.iterdir()] == ["notes"]
+    for _ in range(2):  # the second time it replaces its own files
+        assert main(["export", *arguments, "--force"]) == 0
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*FILES, "notes"])
+        (tmp_path / "digits.c").write_text((tmp_path / "digits.c").read_text().splitlines()[0] + "\nolder\n")
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_foreign_file_of_the_same_name_is_not_replaced(file: str, mnist: Program, tmp_path: Path) -> None:
+    (tmp_path / file).write_text("all: mine\n")
+    with pytest.raises(OutputError, match=f"{file}.* is there and not of an earlier export"):
+        export_c(mnist, tmp_path, "digits", force=True)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(file, "all: mine\n")]
+
+
+def test_a_directory_that_cannot_be_one(mnist: Program, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OutputError, match="file"):
+            export_c(mnist, out)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
