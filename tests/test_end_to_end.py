@@ -30,6 +30,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # Two threads of OpenMP that wait for each other on a busy machine take many times as long as one.
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 MAIN = [sys.executable, str(REPOSITORY / "main.py")]
+RESULTS = ["PAI.png", "metrics.json", "model.safetensors", "report.html"]
 
 
 def run_main(*options: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
@@ -166,7 +167,7 @@ def test_the_cnn_is_trained_measured_and_deployed(cifar10_run: tuple[dict[str, A
         assert all(figures["latency_us_median"] > 0 for figures in metrics[arm]["runtimes"].values())
     assert 0 < metrics["deployed"]["relative_error"] < 4 * 0.008
     assert 12 * (out / "model.safetensors").stat().st_size < 4 * 2_122_186
-    assert sorted(path.name for path in out.iterdir()) == ["PAI.png", "metrics.json", "model.safetensors"]
+    assert sorted(path.name for path in out.iterdir()) == RESULTS
 
 
 def test_the_deployed_cnn_takes_raw_bytes(
@@ -200,7 +201,7 @@ def test_plot_and_table(finished_run: tuple[Path, str]) -> None:
     assert {(127, 127, 127), (31, 119, 180), (214, 39, 40)} <= {colour for _, colour in colours}  # the three lines
     for text in ("test accuracy", "active parameters", "A mask alone saves nothing", "Sparbor engine", "metrics.json"):
         assert text in printed
-    assert sorted(path.name for path in out.iterdir()) == ["PAI.png", "metrics.json", "model.safetensors"]
+    assert sorted(path.name for path in out.iterdir()) == RESULTS
 
 
 def test_two_epochs_reach_their_sparsity_and_the_same_seed_the_same_result(small_mnist: Path, tmp_path: Path) -> None:
@@ -267,16 +268,14 @@ def test_grown_dendrites_are_trained_measured_marked_and_deployed(
 def older_results(tmp_path: Path) -> Path:
     out = tmp_path / "PAI"
     out.mkdir()
-    for name in ("metrics.json", "PAI.png", "model.safetensors"):
+    for name in RESULTS:
         (out / name).write_text("older")
     return out
 
 
 def check_older_results(out: Path, *also: str) -> None:
-    assert sorted(path.name for path in out.iterdir()) == sorted(
-        ["metrics.json", "PAI.png", "model.safetensors", *also]
-    )
-    for name in ("metrics.json", "PAI.png", "model.safetensors"):
+    assert sorted(path.name for path in out.iterdir()) == sorted([*RESULTS, *also])
+    for name in RESULTS:
         assert (out / name).read_text() == "older"
 
 
@@ -409,7 +408,7 @@ def test_results_that_cannot_be_moved_in_leave_the_older_ones(
         report.publish(older_results, read_metrics(finished_run[0]), runtime)
     assert (older_results / "model.safetensors").read_text() == "older"
     assert (older_results / "metrics.json").read_text() == "older"
-    assert sorted(path.name for path in older_results.iterdir()) == ["PAI.png", "metrics.json", "model.safetensors"]
+    assert sorted(path.name for path in older_results.iterdir()) == RESULTS
 
 
 def test_a_directory_in_a_results_place_is_found_before_training(

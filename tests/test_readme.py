@@ -42,7 +42,7 @@ def test_commands_name_scripts_and_options_that_exist() -> None:
 
 def test_sparbor_commands_exist() -> None:
     commands = re.findall(r"^sparbor (\w+) \S+(.*)", "\n".join(blocks("sh")), flags=re.MULTILINE)
-    assert [name for name, _ in commands] == ["inspect", "time", "run", "export", "export"]
+    assert {name for name, _ in commands} == {"inspect", "time", "report", "run", "export"}
     for name, options in commands:
         result = subprocess.run([sys.executable, "-m", "sparbor.cli", name, "--help"], capture_output=True, text=True)
         assert result.returncode == 0
@@ -55,6 +55,7 @@ def test_links_lead_somewhere() -> None:
         "CONTRIBUTING.md",
         "docs/export.md",
         "docs/metrics.md",
+        "docs/report.md",
         "docs/trainers.md",
         "docs/format.md",
         "docs/kernels.md",

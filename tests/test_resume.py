@@ -138,7 +138,9 @@ def test_a_run_that_is_killed_goes_on(small_mnist: Path, tmp_path: Path) -> None
         [*MAIN, *arguments, "--resume"], capture_output=True, text=True, timeout=280, env=ONE_THREAD
     )
     assert finished.returncode == 0, finished.stderr
-    assert sorted(path.name for path in out.iterdir()) == sorted([report.METRICS, report.MODEL, report.PLOT])
+    assert sorted(path.name for path in out.iterdir()) == sorted(
+        [report.METRICS, report.MODEL, report.PLOT, report.REPORT]
+    )
     whole = tmp_path / "whole"
     assert subprocess.run([*MAIN, *arguments, "--out", str(whole)], capture_output=True, env=ONE_THREAD).returncode == 0
     assert (out / report.MODEL).read_bytes() == (whole / report.MODEL).read_bytes()

@@ -1,7 +1,7 @@
 """The command line, ``sparbor`` or ``python -m sparbor.cli``; ``main.py`` is its benchmark command by itself.
 
-``inspect``, ``run`` and ``time`` need what the engine needs, NumPy and safetensors, and nothing else; ``export`` needs
-no engine, and to ONNX the package onnx.
+``inspect``, ``report``, ``run`` and ``time`` need what the engine needs, NumPy and safetensors, and nothing else;
+``export`` needs no engine, and to ONNX the package onnx.
 """
 
 import argparse
@@ -82,6 +82,13 @@ def add_inspect_options(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=inspect)
 
 
+def add_report_options(parser: argparse.ArgumentParser) -> None:
+    """The options of ``sparbor report``."""
+    parser.add_argument("metrics", type=Path, metavar="METRICS", help="the metrics.json of a benchmark run")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="(default: report.html beside METRICS)")
+    parser.set_defaults(run=write_report)
+
+
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """The options of ``sparbor run``."""
     parser.add_argument("file", type=Path, metavar="FILE", help="a deployed model")
@@ -114,6 +121,7 @@ def add_export_options(parser: argparse.ArgumentParser) -> None:
 COMMANDS = (
     ("benchmark", BENCHMARK_HELP, add_benchmark_options),
     ("inspect", "Show a deployed model's layers: density, precision and bytes.", add_inspect_options),
+    ("report", "Make a page of a run's metrics.json and of the model beside it.", add_report_options),
     ("run", "Run a deployed model on an array.", add_run_options),
     ("export", "Make of a deployed model what runs without Sparbor.", add_export_options),
     ("time", "Measure a deployed model's latency on this machine.", add_time_options),
@@ -167,7 +175,8 @@ def run_benchmark(options: argparse.Namespace) -> None:
         ) from interrupt
     report.publish(options.out, metrics, runtime)
     console.print(report.table(metrics))
-    console.print(f"Results: {options.out / report.METRICS}, {options.out / report.PLOT}, {options.out / report.MODEL}")
+    names = (report.METRICS, report.REPORT, report.PLOT, report.MODEL)
+    console.print(f"Results: {', '.join(str(options.out / name) for name in names)}")
 
 
 def inspect(options: argparse.Namespace) -> None:
@@ -192,6 +201,15 @@ def inspect(options: argparse.Namespace) -> None:
         f"input {('batch', *runtime.input_shape)}, output {('batch', *runtime.output_shape)}, {active:,} of {weights:,}"
         f" weights active, {options.file.stat().st_size:,} bytes stored, {runtime.isa} kernels on this machine"
     )
+
+
+def write_report(options: argparse.Namespace) -> None:
+    """Make the page, write it at once."""
+    from sparbor.benchmark.page.page import page_of
+
+    out = options.out or options.metrics.with_name("report.html")
+    write_file(out, page_of(options.metrics))
+    print(f"Report: {out}")
 
 
 def run_model(options: argparse.Namespace) -> None:

@@ -15,6 +15,7 @@ from sparbor import data
 from sparbor.benchmark import freed_memory, multiply_adds, rapl
 from sparbor.benchmark.effort import NOTHING, Effort, Meter
 from sparbor.benchmark.job import Job
+from sparbor.benchmark.measure import dendritic_layers
 from sparbor.benchmark.models import Task
 from sparbor.calibration import calibrated
 from sparbor.errors import ArgumentError, DataError, TrainingError
@@ -65,6 +66,7 @@ class Epoch:
     training_loss: float
     validation_accuracy_percent: float
     density: float
+    layer_densities: dict[str, float]
     seconds: float
     cpu_seconds: float
     multiply_adds: int | None
@@ -106,6 +108,10 @@ class Arm:
     def density(self) -> float:
         """Active over all weights; 1 for a dense arm."""
         return self.perforator.density() if self.perforator else 1.0
+
+    def layer_densities(self) -> dict[str, float]:
+        """Active over all weights of each dendritic layer, by name; dendrites count once they have grown."""
+        return {module.name: 1 - module.get_sparsity() for module in dendritic_layers(self.model)}
 
     def meter(self) -> Meter:
         """A meter for what this arm does; what the processors take is not what a GPU takes."""
@@ -149,7 +155,8 @@ class Arm:
         if self.perforator:
             self.perforator.validate(accuracy)
         effort = self.effort + meter.lap()
-        self.epochs.append(Epoch(epoch, training_loss, accuracy, self.density(), **asdict(effort)))
+        densities = self.layer_densities()
+        self.epochs.append(Epoch(epoch, training_loss, accuracy, self.density(), densities, **asdict(effort)))
         self.loss_sum, self.effort = torch.zeros_like(self.loss_sum), NOTHING
 
     def total_effort(self) -> Effort:

@@ -12,7 +12,7 @@ import torch
 from sparbor.errors import StateError
 from sparbor.files import write_file
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ from sparbor.benchmark.arms import (
 )
 from sparbor.benchmark.checkpoint import Checkpoint
 from sparbor.benchmark.job import Job
+from sparbor.benchmark.metrics_file import METRICS_VERSION
 from sparbor.errors import SparborError
 from sparbor.recipe import Recipe
 from sparbor.runtime import Runtime
 
-METRICS_VERSION = 1
 ERROR_A_LAYER = 0.008
 
 

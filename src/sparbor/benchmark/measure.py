@@ -55,6 +55,12 @@ def memory_of(command: list[str]) -> Memory | None:
     return Memory(**json.loads(result.stdout))
 
 
+def dendritic_layers(model: nn.Module) -> list[PAINeuronModule]:
+    """The dendritic layers in their order, those of grown dendrites among them."""
+    ungrown = ungrown_parameters(model)
+    return [m for m in model.modules() if isinstance(m, PAINeuronModule) and id(m.parameter) not in ungrown]
+
+
 def parameter_counts(model: nn.Module) -> dict[str, Any]:
     """Total and active parameters (biases included), counted from the weights and masks themselves.
 
@@ -64,7 +70,7 @@ def parameter_counts(model: nn.Module) -> dict[str, Any]:
     """
     ungrown = ungrown_parameters(model)
     parameters = [parameter for parameter in model.parameters() if id(parameter) not in ungrown]
-    dendritic = [m for m in model.modules() if isinstance(m, PAINeuronModule) and id(m.parameter) not in ungrown]
+    dendritic = dendritic_layers(model)
     grown = parts_of_dendrites(model)
     sizes = {id(module.parameter): module.mask.numel() for module in dendritic}  # else than where stored compactly
     counts = [sizes.get(id(parameter), parameter.numel()) for parameter in parameters]

@@ -1,4 +1,4 @@
-"""What a benchmark run leaves behind: a table, ``metrics.json``, the plot and the model, all of them or none."""
+"""What a benchmark run leaves behind: a table, ``metrics.json``, two views of it and the model, all or none."""
 
 import json
 import os
@@ -13,6 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from rich.table import Table
 
+from sparbor.benchmark.figures import billions, joules, megabytes, percent
+from sparbor.benchmark.page.page import MODEL as MODEL
+from sparbor.benchmark.page.page import page
 from sparbor.benchmark.runtimes import CONTESTANTS
 from sparbor.errors import OutputError
 from sparbor.files import write_file
@@ -21,7 +24,7 @@ from sparbor.runtime import Runtime
 METRICS = "metrics.json"
 PARTIAL = "metrics.partial.json"
 PLOT = "PAI.png"
-MODEL = "model.safetensors"
+REPORT = "report.html"
 CHECKPOINT = "checkpoint.pt"
 
 
@@ -33,7 +36,7 @@ def prepare(out: Path) -> None:
             pass
     except OSError as error:
         raise OutputError(f"out={str(out)!r}: cannot write there ({error.strerror}); choose another --out") from error
-    for name in (METRICS, PARTIAL, PLOT, MODEL, CHECKPOINT):
+    for name in (METRICS, PARTIAL, PLOT, REPORT, MODEL, CHECKPOINT):
         if (out / name).is_dir():
             raise OutputError(f"out={str(out)!r}: {name} is a directory there; remove it or choose another --out")
 
@@ -45,6 +48,7 @@ def publish(out: Path, metrics: dict[str, Any], runtime: Runtime) -> None:
         {
             MODEL: runtime.save,
             PLOT: lambda file: plot(file, metrics),
+            REPORT: lambda file: file.write_bytes(page(metrics, runtime.program)),
             METRICS: lambda file: file.write_bytes(_json(metrics)),
         },
     )
@@ -151,9 +155,9 @@ def table(metrics: dict[str, Any]) -> Table:
     result.add_row("validation accuracy (%)", *(f"{arm['validation_accuracy_percent']:.2f}" for arm in arms))
     result.add_row("total parameters", *(f"{arm['total_parameters']:,}" for arm in arms))
     result.add_row("active parameters", *(f"{arm['active_parameters']:,}" for arm in arms))
-    result.add_row("sparsity of dendritic layers", *(_percent(arm["sparsity"]) for arm in arms))
+    result.add_row("sparsity of dendritic layers", *(percent(arm["sparsity"]) for arm in arms))
     for layer in metrics["dendritic"]["layers"]:
-        result.add_row(f"  {layer['name']}", _percent(None), _percent(layer["sparsity"]))
+        result.add_row(f"  {layer['name']}", percent(None), percent(layer["sparsity"]))
     if (budget := metrics["recipe"].get("budget")) is not None:
         unit = budget["costs"]["unit"]
         result.add_row(f"{unit}, modelled (budget {budget[unit]:g})", "–", f"{metrics['dendritic']['cost']:.6g}")
@@ -164,9 +168,9 @@ def table(metrics: dict[str, Any]) -> Table:
         figures = [arm["runtimes"][name] for arm in arms]
         result.add_row("  latency, median (µs)", *(f"{each['latency_us_median']:.2f}" for each in figures))
         result.add_row("  latency, 95th percentile (µs)", *(f"{each['latency_us_p95']:.2f}" for each in figures))
-        result.add_row("  memory to load and run (MB)", *(_megabytes(each["memory_growth_bytes"]) for each in figures))
-        result.add_row("  whole process (MB)", *(_megabytes(each["process_peak_bytes"]) for each in figures))
-        result.add_row("  stored model (MB)", *(_megabytes(each["stored_bytes"]) for each in figures))
+        result.add_row("  memory to load and run (MB)", *(megabytes(each["memory_growth_bytes"]) for each in figures))
+        result.add_row("  whole process (MB)", *(megabytes(each["process_peak_bytes"]) for each in figures))
+        result.add_row("  stored model (MB)", *(megabytes(each["stored_bytes"]) for each in figures))
     for name, reason in metrics["not_measured"].items():
         result.add_section()
         result.add_row(f"{CONTESTANTS[name].label}: not measured", "", "")
@@ -179,8 +183,8 @@ def _add_effort(result: Table, arms: Sequence[dict[str, Any]]) -> None:
     """What training cost."""
     result.add_row("training time (s)", *(f"{arm['training_seconds']:.1f}" for arm in arms))
     result.add_row("  processor time (s)", *(f"{arm['training_cpu_seconds']:.1f}" for arm in arms))
-    result.add_row("  active multiply-adds (10⁹)", *(_billions(arm["training_multiply_adds"]) for arm in arms))
-    result.add_row("  energy (J)", *(_joules(arm["training_energy_joules"]) for arm in arms))
+    result.add_row("  active multiply-adds (10⁹)", *(billions(arm["training_multiply_adds"]) for arm in arms))
+    result.add_row("  energy (J)", *(joules(arm["training_energy_joules"]) for arm in arms))
 
 
 def _caption(metrics: dict[str, Any]) -> str:
@@ -189,24 +193,8 @@ def _caption(metrics: dict[str, Any]) -> str:
     others = [f"{dense[name] / sparse:.1f} × faster than the baseline on {CONTESTANTS[name].label}" for name in dense]
     deployed = metrics["deployed"]
     return (
-        f"Remaining error reduction: {_percent(metrics['remaining_error_reduction'])}. A mask alone saves nothing in"
+        f"Remaining error reduction: {percent(metrics['remaining_error_reduction'])}. A mask alone saves nothing in"
         f" PyTorch; on the engine the dendritic model is {', '.join(others)}. Deployed, it scores"
         f" {deployed['test_accuracy_percent']:.2f} % on the test set ({deployed['kernels']} kernels)."
         f" Data: {metrics['data']['source']}."
     )
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.2f} %"
-
-
-def _megabytes(count: int | None) -> str:
-    return "not measured" if count is None else f"{count / 1e6:.2f}"
-
-
-def _billions(count: int | None) -> str:
-    return "not counted" if count is None else f"{count / 1e9:,.1f}"
-
-
-def _joules(energy: float | None) -> str:
-    return "not measurable here" if energy is None else f"{energy:,.0f}"
