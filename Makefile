@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 MODULES := $(sort $(wildcard src/sparbor/*.py src/sparbor/*/*.py))
 
-.PHONY: setup demo peers test lint types sanitize clean
+.PHONY: setup demo peers test lint types sanitize wheel-check clean
 
 setup: $(INSTALLED)
 
@@ -58,6 +58,12 @@ sanitize: setup
 	  PYTHONPATH="$(SANITIZED):.:$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
 	  $(BIN)/python -S -m pytest tests/test_packing.py tests/test_kernels.py tests/test_conv_kernels.py \
 	  tests/test_program.py tests/test_runtime.py tests/test_ops.py tests/test_ranking.py
+
+# Builds the sdist and from it a wheel with each of these Pythons, and runs the golden models where that alone is installed.
+WHEEL_PYTHONS ?= $(PYTHON)
+
+wheel-check: setup
+	$(BIN)/python tests/wheel_check.py $(WHEEL_PYTHONS)
 
 clean:
 	rm -rf $(VENV) .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

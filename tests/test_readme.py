@@ -57,6 +57,7 @@ def test_links_lead_somewhere() -> None:
         "docs/trainers.md",
         "docs/format.md",
         "docs/kernels.md",
+        "docs/releasing.md",
         "docs/scaling.md",
         "docs/training.md",
     ):
