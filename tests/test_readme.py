@@ -55,6 +55,7 @@ def test_links_lead_somewhere() -> None:
         "CONTRIBUTING.md",
         "docs/metrics.md",
         "docs/trainers.md",
+        "docs/c-api.md",
         "docs/format.md",
         "docs/kernels.md",
         "docs/releasing.md",
