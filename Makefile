@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 MODULES := $(sort $(wildcard src/sparbor/*.py src/sparbor/*/*.py))
 
-.PHONY: setup demo peers test lint types sanitize emulate clean
+.PHONY: setup demo peers test lint types sanitize emulate c-api wheel-check clean
 
 setup: $(INSTALLED)
 
@@ -67,6 +67,24 @@ sanitize: setup
 	  PYTHONPATH="$(SANITIZED):.:$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
 	  $(BIN)/python -S -m pytest tests/test_packing.py tests/test_kernels.py tests/test_conv_kernels.py \
 	  tests/test_program.py tests/test_runtime.py tests/test_ops.py tests/test_ranking.py
+
+# The engine for C, as users get it and under the sanitizers, and what its tests say of both. `make sanitize` has the
+# kernels of x86-64, which take long to build.
+JSON = $(shell $(BIN)/python -c 'import nlohmann_json; print(nlohmann_json.__path__[0])')
+C_API = $(BIN)/cmake -S . -DSPARBOR_C_API=ON -DCMAKE_PREFIX_PATH=$(JSON)
+
+c-api: setup
+	$(C_API) -B build/c_api
+	$(BIN)/cmake --build build/c_api --parallel
+	$(C_API) -B build/c_api_sanitized -DSPARBOR_SANITIZE=ON -DSPARBOR_X86=OFF
+	$(BIN)/cmake --build build/c_api_sanitized --parallel
+	$(BIN)/python -m pytest tests/test_c_api.py
+
+# Builds the sdist and from it a wheel with each of these Pythons, and runs the golden models where that alone is installed.
+WHEEL_PYTHONS ?= $(PYTHON)
+
+wheel-check: setup
+	$(BIN)/python tests/wheel_check.py $(WHEEL_PYTHONS)
 
 clean:
 	rm -rf $(VENV) .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -57,9 +57,11 @@ def test_links_lead_somewhere() -> None:
         "docs/metrics.md",
         "docs/report.md",
         "docs/trainers.md",
+        "docs/c-api.md",
         "docs/format.md",
         "docs/kernels.md",
         "docs/onnx.md",
+        "docs/releasing.md",
         "docs/scaling.md",
         "docs/training.md",
     ):
