@@ -14,14 +14,17 @@ float half_value(uint16_t word) {
     return value * 0x1p112f;
 }
 
+// Without padding there is nothing to ask of a synapse: three times as fast.
+template <bool padded>
 void add_words(const uint16_t* words, const float* x, float* sums) {
     for (size_t lane = 0; lane < group_size; lane++)
-        if (words[lane] != 0) sums[lane] += half_value(words[lane]) * x[words[lane] % branch_size];
+        if (!padded || words[lane] != 0) sums[lane] += half_value(words[lane]) * x[words[lane] % branch_size];
 }
 
+template <bool padded>
 void add_exact(const float* weights, const uint8_t* indices, const float* x, float* sums) {
     for (size_t lane = 0; lane < group_size; lane++)
-        if (indices[lane] < branch_size) sums[lane] += weights[lane] * x[indices[lane]];
+        if (!padded || indices[lane] < branch_size) sums[lane] += weights[lane] * x[indices[lane]];
 }
 
 void store(const float* sums, const float* scale, const float* bias, float floor, float* y) {
@@ -31,6 +34,7 @@ void store(const float* sums, const float* scale, const float* bias, float floor
     }
 }
 
+template <bool padded>
 void sparse_group(const SparseLayer& layer, const Group& group, const float* x, float* sums) {
     size_t slot = group.slot;
     const uint16_t* branch = layer.branches + group.branch;
@@ -39,9 +43,9 @@ void sparse_group(const SparseLayer& layer, const Group& group, const float* x, 
             for (size_t k = 0; k < run->slots; k++, slot++) {
                 const float* inputs = x + *branch * branch_size;
                 if (layer.words)
-                    add_words(layer.words + slot * group_size, inputs, sums);
+                    add_words<padded>(layer.words + slot * group_size, inputs, sums);
                 else
-                    add_exact(layer.weights + slot * group_size, layer.indices + slot * group_size, inputs, sums);
+                    add_exact<padded>(layer.weights + slot * group_size, layer.indices + slot * group_size, inputs, sums);
             }
 }
 
@@ -49,7 +53,8 @@ void sparse(const SparseLayer& layer, const Rows& io, size_t first, size_t last)
     for (size_t row = 0; row < io.count; row++)
         for (size_t group = first; group < last; group++) {
             float sums[group_size] = {};
-            sparse_group(layer, layer.groups[group], io.x + row * io.x_stride, sums);
+            (layer.padded ? sparse_group<true> : sparse_group<false>)(layer, layer.groups[group], io.x + row * io.x_stride,
+                                                                      sums);
             const size_t neuron = group * group_size;
             store(sums, layer.scale + neuron, layer.bias + neuron, layer.floor, io.y + row * io.y_stride + neuron);
         }
