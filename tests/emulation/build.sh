@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The engine for 64-bit ARM in build/aarch64, with a Python and a NumPy that run it under QEMU.
 #
-# Needs Debian's qemu-user, g++-aarch64-linux-gnu and cmake, and a virtual environment with what `make setup` installs.
+# Needs Debian's qemu-user and g++-aarch64-linux-gnu, and the virtual environment of `make setup`.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 PYTHON=.venv/bin/python
@@ -28,11 +28,12 @@ if [ ! -e "$SITE/numpy" ]; then
   $PYTHON -m zipfile -e "$HERE"/wheels/numpy-*.whl "$SITE"
 fi
 
-$PYTHON -m pip install --quiet nanobind
-cmake -S . -B "$HERE/cmake" -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+$PYTHON -m pip install --quiet --constraint constraints.txt nanobind
+CMAKE=.venv/bin/cmake
+$CMAKE -S . -B "$HERE/cmake" -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
   -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -Dnanobind_DIR="$($PYTHON -m nanobind --cmake_dir)" \
   -DPython_EXECUTABLE="$PWD/$PYTHON" -DPython_INCLUDE_DIR="$PWD/$ROOT/usr/include/python3.11" \
   -DPython_NumPy_INCLUDE_DIR="$PWD/$SITE/numpy/_core/include" \
   -DCMAKE_CXX_FLAGS="-I$PWD/$ROOT/usr/include" > "$HERE/cmake.log" || { cat "$HERE/cmake.log" >&2; exit 1; }
-cmake --build "$HERE/cmake" --parallel > "$HERE/cmake.log" || { cat "$HERE/cmake.log" >&2; exit 1; }
+$CMAKE --build "$HERE/cmake" --parallel > "$HERE/cmake.log" || { cat "$HERE/cmake.log" >&2; exit 1; }
 cp "$HERE"/cmake/_native*.so "$SITE/_native.so"
