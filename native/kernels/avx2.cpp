@@ -1,10 +1,7 @@
 // AVX2, FMA, F16C: a branch's 32 inputs are four registers; an index chooses within each and then between them.
 #include <immintrin.h>
 
-#include "../kernels.h"
-
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 32")
+#include "rows.h"
 
 namespace sparbor::avx2 {
 namespace {
@@ -72,6 +69,16 @@ struct Sums {
     ALWAYS_INLINE Sums() {
         UNROLL for (int i = 0; i < 4; i++) at[i / 2][i % 2] = _mm256_setzero_ps();
     }
+
+    ALWAYS_INLINE void store(const SparseLayer& layer, size_t first_neuron, float* y) const {
+        UNROLL for (int half = 0; half < 2; half++) {
+            const size_t neuron = first_neuron + 8 * half;
+            const __m256 total = _mm256_add_ps(at[half][0], at[half][1]);
+            const __m256 result =
+                _mm256_fmadd_ps(total, _mm256_loadu_ps(layer.scale + neuron), _mm256_loadu_ps(layer.bias + neuron));
+            _mm256_storeu_ps(y + neuron, _mm256_max_ps(_mm256_set1_ps(layer.floor), result));  // keeps NaN
+        }
+    }
 };
 
 template <bool padded, class Synapses>
@@ -82,56 +89,6 @@ ALWAYS_INLINE void add_slot(const Inputs& inputs, Synapses& synapses, Sums& sums
         if constexpr (padded) chosen = _mm256_andnot_ps(slot.padding, chosen);
         sums.at[half][chain] = _mm256_fmadd_ps(chosen, slot.weight, sums.at[half][chain]);
     }
-}
-
-template <bool padded, class Synapses>
-ALWAYS_INLINE void add_run(size_t slots, const uint16_t* branch, size_t branches, const float* x, Synapses& synapses,
-                           Sums& sums) {
-    for (size_t i = 0; i < branches; i++) {
-        const Inputs inputs(x + branch[i] * branch_size);
-        size_t slot = 0;
-        for (; slot + 2 <= slots; slot += 2) {
-            add_slot<padded>(inputs, synapses, sums, 0);
-            add_slot<padded>(inputs, synapses, sums, 1);
-        }
-        if (slot < slots) add_slot<padded>(inputs, synapses, sums, 0);
-    }
-}
-
-template <bool padded, class Synapses>
-void sparse_row(const SparseLayer& layer, const float* x, float* y, size_t first, size_t last) {
-    Synapses synapses(layer, layer.groups[first].slot);
-    const uint16_t* branch = layer.branches + layer.groups[first].branch;
-    const Run* run = layer.runs + layer.groups[first].run;
-    const __m256 floor = _mm256_set1_ps(layer.floor);
-    for (size_t group = first; group < last; group++) {
-        Sums sums;
-        for (const Run* end = run + layer.groups[group].runs; run != end; run++) {
-            add_run<padded>(run->slots, branch, run->branches, x, synapses, sums);
-            branch += run->branches;
-        }
-        UNROLL for (int half = 0; half < 2; half++) {
-            const size_t neuron = group * group_size + 8 * half;
-            const __m256 total = _mm256_add_ps(sums.at[half][0], sums.at[half][1]);
-            const __m256 result =
-                _mm256_fmadd_ps(total, _mm256_loadu_ps(layer.scale + neuron), _mm256_loadu_ps(layer.bias + neuron));
-            _mm256_storeu_ps(y + neuron, _mm256_max_ps(floor, result));  // keeps NaN
-        }
-    }
-}
-
-template <bool padded, class Synapses>
-void sparse_rows(const SparseLayer& layer, const Rows& io, size_t first, size_t last) {
-    for (size_t row = 0; row < io.count; row++)
-        sparse_row<padded, Synapses>(layer, io.x + row * io.x_stride, io.y + row * io.y_stride, first, last);
-}
-
-void sparse(const SparseLayer& layer, const Rows& io, size_t first, size_t last) {
-    if (first == last) return;
-    if (layer.words)
-        (layer.padded ? sparse_rows<true, Words> : sparse_rows<false, Words>)(layer, io, first, last);
-    else
-        (layer.padded ? sparse_rows<true, Exact> : sparse_rows<false, Exact>)(layer, io, first, last);
 }
 
 ALWAYS_INLINE __m256 load_weights(const float* at) { return _mm256_loadu_ps(at); }
@@ -171,31 +128,19 @@ void dense_tile(const Weight* panels, const DenseLayer& layer, const Rows& io, s
 }
 
 template <class Weight>
-void dense_rows(const Weight* panels, const DenseLayer& layer, const Rows& all, size_t first, size_t last) {
-    using Tile = void (*)(const Weight*, const DenseLayer&, const Rows&, size_t);
-    static constexpr Tile tiles[] = {nullptr,
-                                     dense_tile<1, Weight>, dense_tile<2, Weight>, dense_tile<3, Weight>,
-                                     dense_tile<4, Weight>, dense_tile<5, Weight>, dense_tile<6, Weight>};
-    for (size_t group = first; group < last; group++) {
-        Rows io = all;
-        while (io.count > 0) {
-            const size_t rows = io.count < 6 ? io.count : 6;
-            tiles[rows](panels, layer, io, group);
-            io.count -= rows;
-            io.x += rows * io.x_stride;
-            io.y += rows * io.y_stride;
-        }
-    }
-}
+constexpr Tile<Weight> tiles[] = {
+    nullptr, dense_tile<1, Weight>, dense_tile<2, Weight>, dense_tile<3, Weight>, dense_tile<4, Weight>,
+    dense_tile<5, Weight>, dense_tile<6, Weight>
+};
 
 void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
-    if (layer.halves) dense_rows(layer.halves, layer, io, first, last);
-    else dense_rows(layer.panels, layer, io, first, last);
+    if (layer.halves) by_tiles(tiles<uint16_t>, layer.halves, layer, io, first, last);
+    else by_tiles(tiles<float>, layer.panels, layer, io, first, last);
 }
 
 }  // namespace
 
-const KernelSet kernels{"avx2", sparse, 6, dense, &columns, &outputs, find_depthwise,
+const KernelSet kernels{"avx2", sparse_by_rows<Inputs, Sums, Words, Exact>, 6, dense, &columns, &outputs, find_depthwise,
                         &planes, &pools, &winograd, &elementwise, &training, &batch_turning, &ranking};
 
 }  // namespace sparbor::avx2

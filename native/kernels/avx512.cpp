@@ -7,10 +7,7 @@
 #include <limits>
 #include <type_traits>
 
-#include "../kernels.h"
-
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 32")
+#include "rows.h"
 
 namespace sparbor::avx512 {
 namespace {
@@ -353,27 +350,14 @@ void dense_tile(const Weight* panels, const DenseLayer& layer, const Rows& io, s
 
 // Eight rows a tile: their inputs (8 × 4 B × fan_in) and one group's panel are what the caches must hold.
 template <class Weight>
-void dense_rows(const Weight* panels, const DenseLayer& layer, const Rows& all, size_t first, size_t last) {
-    using Tile = void (*)(const Weight*, const DenseLayer&, const Rows&, size_t);
-    static constexpr Tile tiles[] = {nullptr,
-                                     dense_tile<1, Weight>, dense_tile<2, Weight>, dense_tile<3, Weight>,
-                                     dense_tile<4, Weight>, dense_tile<5, Weight>, dense_tile<6, Weight>,
-                                     dense_tile<7, Weight>, dense_tile<8, Weight>};
-    for (size_t group = first; group < last; group++) {
-        Rows io = all;
-        while (io.count > 0) {
-            const size_t rows = io.count < 8 ? io.count : 8;
-            tiles[rows](panels, layer, io, group);
-            io.count -= rows;
-            io.x += rows * io.x_stride;
-            io.y += rows * io.y_stride;
-        }
-    }
-}
+constexpr Tile<Weight> tiles[] = {
+    nullptr, dense_tile<1, Weight>, dense_tile<2, Weight>, dense_tile<3, Weight>, dense_tile<4, Weight>,
+    dense_tile<5, Weight>, dense_tile<6, Weight>, dense_tile<7, Weight>, dense_tile<8, Weight>
+};
 
 void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
-    if (layer.halves) dense_rows(layer.halves, layer, io, first, last);
-    else dense_rows(layer.panels, layer, io, first, last);
+    if (layer.halves) by_tiles(tiles<uint16_t>, layer.halves, layer, io, first, last);
+    else by_tiles(tiles<float>, layer.panels, layer, io, first, last);
 }
 
 }  // namespace

@@ -2,10 +2,7 @@
 // the bytes of four synapses' inputs are looked up at once.
 #include <arm_neon.h>
 
-#include "../kernels.h"
-
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 32")
+#include "rows.h"
 
 namespace sparbor::neon {
 namespace {
@@ -72,12 +69,25 @@ struct Inputs {
     }
 };
 
+// Four neurons' results; NaN stays NaN.
+ALWAYS_INLINE void store(float32x4_t sum, const float* scale, const float* bias, float floor, float* y) {
+    vst1q_f32(y, vmaxq_f32(vdupq_n_f32(floor), vfmaq_f32(vld1q_f32(bias), sum, vld1q_f32(scale))));
+}
+
 // Two chains for each quarter of the group.
 struct Sums {
     float32x4_t at[quarters][2];
 
     ALWAYS_INLINE Sums() {
         UNROLL for (int i = 0; i < 2 * quarters; i++) at[i / 2][i % 2] = vdupq_n_f32(0);
+    }
+
+    ALWAYS_INLINE void store(const SparseLayer& layer, size_t first_neuron, float* y) const {
+        UNROLL for (int i = 0; i < quarters; i++) {
+            const size_t neuron = first_neuron + 4 * i;
+            neon::store(vaddq_f32(at[i][0], at[i][1]), layer.scale + neuron, layer.bias + neuron, layer.floor,
+                        y + neuron);
+        }
     }
 };
 
@@ -89,58 +99,6 @@ ALWAYS_INLINE void add_slot(const Inputs& inputs, Synapses& synapses, Sums& sums
         if constexpr (padded) chosen = vbicq_u32(chosen, quarter.padding);
         sums.at[i][chain] = vfmaq_f32(sums.at[i][chain], vreinterpretq_f32_u32(chosen), quarter.weight);
     }
-}
-
-template <bool padded, class Synapses>
-ALWAYS_INLINE void add_run(size_t slots, const uint16_t* branch, size_t branches, const float* x, Synapses& synapses,
-                           Sums& sums) {
-    for (size_t i = 0; i < branches; i++) {
-        const Inputs inputs(x + branch[i] * branch_size);
-        size_t slot = 0;
-        for (; slot + 2 <= slots; slot += 2) {
-            add_slot<padded>(inputs, synapses, sums, 0);
-            add_slot<padded>(inputs, synapses, sums, 1);
-        }
-        if (slot < slots) add_slot<padded>(inputs, synapses, sums, 0);
-    }
-}
-
-// Four neurons' results; NaN stays NaN.
-ALWAYS_INLINE void store(float32x4_t sum, const float* scale, const float* bias, float floor, float* y) {
-    vst1q_f32(y, vmaxq_f32(vdupq_n_f32(floor), vfmaq_f32(vld1q_f32(bias), sum, vld1q_f32(scale))));
-}
-
-template <bool padded, class Synapses>
-void sparse_row(const SparseLayer& layer, const float* x, float* y, size_t first, size_t last) {
-    Synapses synapses(layer, layer.groups[first].slot);
-    const uint16_t* branch = layer.branches + layer.groups[first].branch;
-    const Run* run = layer.runs + layer.groups[first].run;
-    for (size_t group = first; group < last; group++) {
-        Sums sums;
-        for (const Run* end = run + layer.groups[group].runs; run != end; run++) {
-            add_run<padded>(run->slots, branch, run->branches, x, synapses, sums);
-            branch += run->branches;
-        }
-        UNROLL for (int i = 0; i < quarters; i++) {
-            const size_t neuron = group * group_size + 4 * i;
-            store(vaddq_f32(sums.at[i][0], sums.at[i][1]), layer.scale + neuron, layer.bias + neuron, layer.floor,
-                  y + neuron);
-        }
-    }
-}
-
-template <bool padded, class Synapses>
-void sparse_rows(const SparseLayer& layer, const Rows& io, size_t first, size_t last) {
-    for (size_t row = 0; row < io.count; row++)
-        sparse_row<padded, Synapses>(layer, io.x + row * io.x_stride, io.y + row * io.y_stride, first, last);
-}
-
-void sparse(const SparseLayer& layer, const Rows& io, size_t first, size_t last) {
-    if (first == last) return;
-    if (layer.words)
-        (layer.padded ? sparse_rows<true, Words> : sparse_rows<false, Words>)(layer, io, first, last);
-    else
-        (layer.padded ? sparse_rows<true, Exact> : sparse_rows<false, Exact>)(layer, io, first, last);
 }
 
 ALWAYS_INLINE float32x4_t load_weights(const float* at) { return vld1q_f32(at); }
@@ -175,30 +133,18 @@ void dense_tile(const Weight* panels, const DenseLayer& layer, const Rows& io, s
 }
 
 template <class Weight>
-void dense_rows(const Weight* panels, const DenseLayer& layer, const Rows& all, size_t first, size_t last) {
-    using Tile = void (*)(const Weight*, const DenseLayer&, const Rows&, size_t);
-    static constexpr Tile tiles[] = {nullptr, dense_tile<1, Weight>, dense_tile<2, Weight>, dense_tile<3, Weight>,
-                                     dense_tile<4, Weight>};
-    for (size_t group = first; group < last; group++) {
-        Rows io = all;
-        while (io.count > 0) {
-            const size_t rows = io.count < 4 ? io.count : 4;
-            tiles[rows](panels, layer, io, group);
-            io.count -= rows;
-            io.x += rows * io.x_stride;
-            io.y += rows * io.y_stride;
-        }
-    }
-}
+constexpr Tile<Weight> tiles[] = {
+    nullptr, dense_tile<1, Weight>, dense_tile<2, Weight>, dense_tile<3, Weight>, dense_tile<4, Weight>
+};
 
 void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
-    if (layer.halves) dense_rows(layer.halves, layer, io, first, last);
-    else dense_rows(layer.panels, layer, io, first, last);
+    if (layer.halves) by_tiles(tiles<uint16_t>, layer.halves, layer, io, first, last);
+    else by_tiles(tiles<float>, layer.panels, layer, io, first, last);
 }
 
 }  // namespace
 
-const KernelSet kernels{"neon", sparse, 6, dense, &columns, &outputs, find_depthwise,
+const KernelSet kernels{"neon", sparse_by_rows<Inputs, Sums, Words, Exact>, 6, dense, &columns, &outputs, find_depthwise,
                         &planes, &pools, &winograd, &elementwise, &training, &batch_turning, &ranking};
 
 }  // namespace sparbor::neon

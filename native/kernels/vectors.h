@@ -8,9 +8,7 @@
 #include <cstring>
 
 #include "../kernels.h"
-
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-#define UNROLL _Pragma("GCC unroll 32")
+#include "inlining.h"
 
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
