@@ -3,7 +3,10 @@
 import contextlib
 import os
 import secrets
-from collections.abc import Mapping
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from sparbor.errors import OutputError
@@ -46,27 +49,50 @@ def write_files(directory: Path, contents: Mapping[str, bytes]) -> None:
         OutputError: one cannot be written; what was there then stays.
     """
     made = not directory.exists()
-    unfinished = {}
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for name, content in contents.items():
-            unfinished[name] = directory / f".{name}.{secrets.token_hex(8)}"
-            with open(unfinished[name], "xb") as file:
-                file.write(content)
         for name in contents:
             if os.path.lexists(directory / name) and not (directory / name).is_file():
                 raise OSError(f"{name} is there and is not a regular file")
-        for name, path in unfinished.items():
-            os.replace(path, directory / name)
+        replace_files(directory, {name: partial(_write, content=content) for name, content in contents.items()})
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(
             f"files could not be written to {str(directory)!r} ({reason}): make room or choose another directory"
         ) from error
-    finally:  # an interrupt, too, must leave nothing behind
-        for path in unfinished.values():
-            with contextlib.suppress(OSError):
-                path.unlink()
+    finally:
         if made:
             with contextlib.suppress(OSError):
                 directory.rmdir()  # only if nothing came to be in it
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def replace_files(directory: Path, writers: Mapping[str, Callable[[Path], object]]) -> None:
+    """Let each writer make its file beside the others, and put all in their places at once; or, if one fails, none."""
+    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=directory) as unfinished:
+        for name, write in writers.items():
+            write(Path(unfinished) / name)
+        _swap_in(Path(unfinished), directory, list(writers))
+
+
+def _swap_in(new: Path, out: Path, names: list[str]) -> None:
+    """Move the files of ``new`` to ``out``; if one cannot be moved, put back what the others replaced."""
+    older = Path(tempfile.mkdtemp(dir=new))
+    for name in names:
+        if (out / name).exists():
+            shutil.copy2(out / name, older / name)
+    moved: list[str] = []
+    try:
+        for name in names:
+            os.replace(new / name, out / name)
+            moved.append(name)
+    except BaseException:  # an interrupt, too, must not leave a mixture
+        for name in moved:
+            if (older / name).exists():
+                os.replace(older / name, out / name)
+            else:
+                (out / name).unlink()
+        raise

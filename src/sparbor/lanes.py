@@ -12,7 +12,7 @@ from torch import Tensor
 
 _TILE = 16  # a kernel's
 _kept = threading.local()
-_MOST_OF_VECTOR, _MOST_OF_PLANE = 128, 16
+MOST_OF_VECTOR, MOST_OF_PLANE = 128, 16  # items in a chunk
 
 
 def is_channels_last(x: Tensor) -> bool:
@@ -27,7 +27,7 @@ def in_format(x: Tensor, channels_last: bool) -> Tensor:
 
 def chunk_size(items: int, is_vector: bool) -> int:
     """Into how large chunks to cut a batch of vectors or planes: equal ones, for a kernel to fill its lanes."""
-    chunks = max(1, -(-items // (_MOST_OF_VECTOR if is_vector else _MOST_OF_PLANE)))
+    chunks = max(1, -(-items // (MOST_OF_VECTOR if is_vector else MOST_OF_PLANE)))
     return max(1, -(-items // chunks))
 
 

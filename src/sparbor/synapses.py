@@ -12,10 +12,10 @@ from torch import Tensor
 
 from sparbor import engine
 from sparbor.errors import ArgumentError
-from sparbor.lanes import pitch
+from sparbor.lanes import MOST_OF_PLANE, pitch
 
 FIRST_CACHE_BYTES = 40 << 10
-BLOCK_PIXELS, BLOCK_LANES = 16, 16  # that a kernel sums at once, of planes
+BLOCK_PIXELS = 16  # of a chunk of planes, that a kernel sums at once
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Synapses:
         if size.height == size.width == 1:
             return 1
         kernel_h, kernel_w = self.window.kernel
-        read = channels * kernel_h * (kernel_w + BLOCK_PIXELS - 1) * BLOCK_LANES * 4
+        read = channels * kernel_h * (kernel_w + BLOCK_PIXELS - 1) * MOST_OF_PLANE * 4
         return min(channels, -(-read // FIRST_CACHE_BYTES))
 
 

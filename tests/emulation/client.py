@@ -98,8 +98,6 @@ def _without_openmp(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _encode(argument: Any, arrays: list[tuple[Any, np.ndarray]]) -> Any:
-    if isinstance(argument, list):
-        return [int(each) for each in argument] if argument and isinstance(argument[0], np.integer) else argument
     if not isinstance(argument, (np.ndarray, torch.Tensor)):
         return argument
     array = argument.detach().numpy() if isinstance(argument, torch.Tensor) else argument

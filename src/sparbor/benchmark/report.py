@@ -1,8 +1,6 @@
 """What a benchmark run leaves behind: a table, ``metrics.json``, two views of it and the model, all or none."""
 
 import json
-import os
-import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +16,7 @@ from sparbor.benchmark.page.page import MODEL as MODEL
 from sparbor.benchmark.page.page import page
 from sparbor.benchmark.runtimes import CONTESTANTS
 from sparbor.errors import OutputError
-from sparbor.files import write_file
+from sparbor.files import replace_files, write_file
 from sparbor.runtime import Runtime
 
 METRICS = "metrics.json"
@@ -43,15 +41,19 @@ def prepare(out: Path) -> None:
 
 def publish(out: Path, metrics: dict[str, Any], runtime: Runtime) -> None:
     """Write all results and replace older ones at once; if one cannot be written, the older ones stay."""
-    _replace_files(
-        out,
-        {
-            MODEL: runtime.save,
-            PLOT: lambda file: plot(file, metrics),
-            REPORT: lambda file: file.write_bytes(page(metrics, runtime.program)),
-            METRICS: lambda file: file.write_bytes(_json(metrics)),
-        },
-    )
+    writers: dict[str, Callable[[Path], object]] = {
+        MODEL: runtime.save,
+        PLOT: lambda file: plot(file, metrics),
+        REPORT: lambda file: file.write_bytes(page(metrics, runtime.program)),
+        METRICS: lambda file: file.write_bytes(_json(metrics)),
+    }
+    try:
+        replace_files(out, writers)
+    except (OSError, OutputError) as error:
+        raise OutputError(
+            f"out={str(out)!r}: {', '.join(writers)} could not be written ({error});"
+            " make room or choose another --out; older results are unchanged"
+        ) from error
     for name in (PARTIAL, CHECKPOINT):
         (out / name).unlink(missing_ok=True)
 
@@ -59,39 +61,6 @@ def publish(out: Path, metrics: dict[str, Any], runtime: Runtime) -> None:
 def publish_partial(out: Path, metrics: dict[str, Any]) -> None:
     """Keep the finished epochs of a run that is still going, should it be interrupted."""
     write_file(out / PARTIAL, _json(metrics))
-
-
-def _replace_files(out: Path, writers: dict[str, Callable[[Path], object]]) -> None:
-    try:
-        with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=out) as directory:
-            for name, write in writers.items():
-                write(Path(directory) / name)
-            _swap_in(Path(directory), out, list(writers))
-    except (OSError, OutputError) as error:
-        raise OutputError(
-            f"out={str(out)!r}: {', '.join(writers)} could not be written ({error});"
-            " make room or choose another --out; older results are unchanged"
-        ) from error
-
-
-def _swap_in(new: Path, out: Path, names: list[str]) -> None:
-    """Move the files of ``new`` to ``out``; if one cannot be moved, put back what the others replaced."""
-    older = Path(tempfile.mkdtemp(dir=new))
-    for name in names:
-        if (out / name).exists():
-            shutil.copy2(out / name, older / name)
-    moved: list[str] = []
-    try:
-        for name in names:
-            os.replace(new / name, out / name)
-            moved.append(name)
-    except BaseException:  # an interrupt, too, must not leave a mixture
-        for name in moved:
-            if (older / name).exists():
-                os.replace(older / name, out / name)
-            else:
-                (out / name).unlink()
-        raise
 
 
 def _json(metrics: dict[str, Any]) -> bytes:

@@ -50,34 +50,38 @@ def add_average_pool(graph: OnnxGraph, operation: Operation, y: str) -> None:
 def add_adaptive_average(graph: OnnxGraph, operation: Operation, y: str) -> None:
     """Append an adaptive average pool: of windows of unequal sizes, the mean along one dimension and then the other."""
     x, inside, outside = _sizes(graph, operation)
-    if set(outside) == {1}:
-        graph.node("GlobalAveragePool", [x], y)
-    elif _even(inside, outside):
-        size = [a // b for a, b in zip(inside, outside, strict=True)]
-        graph.node("AveragePool", [x], y, kernel_shape=size, strides=size)
-    else:
-        along = graph.constant(f"{y}/means", np.ascontiguousarray(_means(inside[-1], outside[-1]).T))
-        if len(inside) == 1:
-            graph.node("MatMul", [x, along], y)
-            return
-        rows = graph.node("MatMul", [x, along])
-        graph.node("MatMul", [graph.constant(f"{y}/means_down", _means(inside[0], outside[0])), rows], y)
+    if _add_even(graph, "AveragePool", x, y, inside, outside):
+        return
+    along = graph.constant(f"{y}/means", np.ascontiguousarray(_means(inside[-1], outside[-1]).T))
+    if len(inside) == 1:
+        graph.node("MatMul", [x, along], y)
+        return
+    rows = graph.node("MatMul", [x, along])
+    graph.node("MatMul", [graph.constant(f"{y}/means_down", _means(inside[0], outside[0])), rows], y)
 
 
 def add_adaptive_max(graph: OnnxGraph, operation: Operation, y: str) -> None:
     """Append an adaptive max pool: of windows of unequal sizes, the maximum along one dimension and then the other."""
     x, inside, outside = _sizes(graph, operation)
+    if _add_even(graph, "MaxPool", x, y, inside, outside):
+        return
+    for dimension in range(len(inside)):
+        places = graph.constant(f"{y}/places", _places(inside[dimension], outside[dimension]))
+        windows = graph.node("Gather", [x, places], axis=2 + dimension)
+        done = dimension == len(inside) - 1
+        x = graph.node("ReduceMax", [windows], y if done else None, axes=[3 + dimension], keepdims=0)
+
+
+def _add_even(graph: OnnxGraph, pool: str, x: str, y: str, inside: list[int], outside: list[int]) -> bool:
+    """Append an adaptive pool as one of ONNX's own, if its windows are of equal sizes; whether they are."""
     if set(outside) == {1}:
-        graph.node("GlobalMaxPool", [x], y)
-    elif _even(inside, outside):
-        size = [a // b for a, b in zip(inside, outside, strict=True)]
-        graph.node("MaxPool", [x], y, kernel_shape=size, strides=size)
-    else:
-        for dimension in range(len(inside)):
-            places = graph.constant(f"{y}/places", _places(inside[dimension], outside[dimension]))
-            windows = graph.node("Gather", [x, places], axis=2 + dimension)
-            done = dimension == len(inside) - 1
-            x = graph.node("ReduceMax", [windows], y if done else None, axes=[3 + dimension], keepdims=0)
+        graph.node(f"Global{pool}", [x], y)
+        return True
+    if any(a % b for a, b in zip(inside, outside, strict=True)):
+        return False
+    size = [a // b for a, b in zip(inside, outside, strict=True)]
+    graph.node(pool, [x], y, kernel_shape=size, strides=size)
+    return True
 
 
 def _parts(graph: OnnxGraph, operation: Operation) -> tuple[Window, str, list[int], list[int]]:
@@ -117,10 +121,6 @@ def _divisors(window: AverageWindow, inside: list[int], outside: list[int]) -> F
         end = np.minimum(start + last(window.kernel, rank)[i], size + after[i])
         counts = np.multiply.outer(counts, (end - start).astype(np.float32))
     return counts
-
-
-def _even(inside: list[int], outside: list[int]) -> bool:
-    return all(a % b == 0 for a, b in zip(inside, outside, strict=True))
 
 
 def _bounds(size: int, windows: int) -> list[tuple[int, int]]:
