@@ -56,7 +56,7 @@ emulate: setup
 	  $(BIN)/python -m pytest tests/test_kernels.py tests/test_conv_kernels.py tests/test_ranking.py tests/test_ops.py -k "not portable"
 
 # The engine's tests under AddressSanitizer and UBSan. The sanitized build lies in a folder of its own, which -S puts
-# before the editable installation.
+# before the editable installation. What the sanitizers say goes past Python: --capture=sys lets it through.
 SANITIZED := build/sanitized
 SANITIZER_LIBRARIES = $(shell $(CXX) -print-file-name=libasan.so) $(shell $(CXX) -print-file-name=libstdc++.so)
 
@@ -65,7 +65,7 @@ sanitize: setup
 	  --config-settings=build-dir=build/sanitize --config-settings=cmake.define.SPARBOR_SANITIZE=ON
 	env LD_PRELOAD="$(SANITIZER_LIBRARIES)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 	  PYTHONPATH="$(SANITIZED):.:$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
-	  $(BIN)/python -S -m pytest tests/test_packing.py tests/test_kernels.py tests/test_conv_kernels.py \
+	  $(BIN)/python -S -m pytest --capture=sys tests/test_packing.py tests/test_kernels.py tests/test_conv_kernels.py \
 	  tests/test_program.py tests/test_runtime.py tests/test_ops.py tests/test_ranking.py
 
 # The engine for C, as users get it and under the sanitizers, and what its tests say of both. `make sanitize` has the

@@ -2,4 +2,8 @@
 #pragma once
 
 #define ALWAYS_INLINE inline __attribute__((always_inline))
+#ifdef SPARBOR_SANITIZE
+#define UNROLL  // a check of every access in every copy takes minutes to compile
+#else
 #define UNROLL _Pragma("GCC unroll 32")
+#endif

@@ -14,7 +14,8 @@ float half_value(uint16_t word) {
     return value * 0x1p112f;
 }
 
-// Without padding there is nothing to ask of a synapse: three times as fast.
+// Without padding there is nothing to ask of a synapse: three times as fast. The neurons that fill up the last group have
+// synapses of padding all the same; their sums are nobody's, so any input of the branch will do.
 template <bool padded>
 void add_words(const uint16_t* words, const float* x, float* sums) {
     for (size_t lane = 0; lane < group_size; lane++)
@@ -24,7 +25,7 @@ void add_words(const uint16_t* words, const float* x, float* sums) {
 template <bool padded>
 void add_exact(const float* weights, const uint8_t* indices, const float* x, float* sums) {
     for (size_t lane = 0; lane < group_size; lane++)
-        if (!padded || indices[lane] < branch_size) sums[lane] += weights[lane] * x[indices[lane]];
+        if (!padded || indices[lane] < branch_size) sums[lane] += weights[lane] * x[indices[lane] % branch_size];
 }
 
 void store(const float* sums, const float* scale, const float* bias, float floor, float* y) {
