@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 MODULES := $(sort $(wildcard src/sparbor/*.py src/sparbor/*/*.py))
 
-.PHONY: setup demo peers test lint types sanitize emulate c-api wheel-check clean
+.PHONY: setup demo peers test lint types sanitize emulate c-api fuzz wheel-check clean
 
 setup: $(INSTALLED)
 
@@ -66,7 +66,7 @@ sanitize: setup
 	env LD_PRELOAD="$(SANITIZER_LIBRARIES)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 	  PYTHONPATH="$(SANITIZED):.:$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
 	  $(BIN)/python -S -m pytest --capture=sys tests/test_packing.py tests/test_kernels.py tests/test_conv_kernels.py \
-	  tests/test_program.py tests/test_runtime.py tests/test_ops.py tests/test_ranking.py
+	  tests/test_program.py tests/test_runtime.py tests/test_ops.py tests/test_ranking.py tests/test_hostile_files.py
 
 # The engine for C, as users get it and under the sanitizers, and what its tests say of both. `make sanitize` has the
 # kernels of x86-64, which take long to build.
@@ -79,6 +79,19 @@ c-api: setup
 	$(C_API) -B build/c_api_sanitized -DSPARBOR_SANITIZE=ON -DSPARBOR_X86=OFF
 	$(BIN)/cmake --build build/c_api_sanitized --parallel
 	$(BIN)/python -m pytest tests/test_c_api.py
+
+# Any bytes into the loader of the engine for C, under the sanitizers. The golden models are where libFuzzer starts, and
+# what it learns it goes on with the next time; a file that it finds fault with is build/fuzz/crash-*.
+CLANG ?= clang++
+FUZZ_SECONDS ?= 600
+
+fuzz: setup
+	$(BIN)/cmake -S . -B build/fuzz -DSPARBOR_FUZZ=ON -DCMAKE_CXX_COMPILER=$(CLANG) -DCMAKE_PREFIX_PATH=$(JSON)
+	$(BIN)/cmake --build build/fuzz --parallel
+	mkdir -p build/fuzz/corpus
+	cp tests/golden/*.safetensors build/fuzz/corpus
+	build/fuzz/fuzz_load -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=4096 -max_len=65536 \
+	  -mutate_depth=2 -cross_over=0 -artifact_prefix=build/fuzz/ -verbosity=0 -print_final_stats=1 build/fuzz/corpus
 
 # Builds the sdist and from it a wheel with each of these Pythons, and runs the golden models where that alone is installed.
 WHEEL_PYTHONS ?= $(PYTHON)

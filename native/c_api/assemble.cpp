@@ -158,6 +158,7 @@ std::unique_ptr<Engine> assemble(const Program& program, const KernelSet& kernel
     const std::vector<Value> values = plan_buffers(program);
     check_buffers(program, values);
     check_steps(program);
+    check_work(program);
     const Builder builder(program, kernels, values);
     std::vector<std::unique_ptr<Step>> steps;
     for (const Operation& operation : program.operations) {

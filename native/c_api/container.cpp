@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "crc32.h"
 #include "json.h"
 #include "rules.h"
 
@@ -10,20 +11,6 @@ namespace {
 
 constexpr uint64_t largest_header = 1 << 24;
 constexpr uint64_t version = 2;
-
-uint32_t crc32(const uint8_t* data, size_t size) {
-    static const auto table = [] {
-        std::array<uint32_t, 256> made{};
-        for (uint32_t i = 0; i < 256; i++) {
-            made[i] = i;
-            for (int bit = 0; bit < 8; bit++) made[i] = made[i] & 1 ? made[i] >> 1 ^ 0xEDB88320u : made[i] >> 1;
-        }
-        return made;
-    }();
-    uint32_t sum = ~0u;
-    for (size_t i = 0; i < size; i++) sum = table[(sum ^ data[i]) & 255] ^ sum >> 8;
-    return ~sum;
-}
 
 std::string tensor_named(const std::string& name) { return "tensor '" + name + "'"; }
 

@@ -18,20 +18,48 @@ bool writes_in_place(Op op) {
            op == Op::softmax || op == Op::add;
 }
 
+uint64_t weight_bytes(const Program& program) {
+    uint64_t sum = 0;
+    for (const auto& [name, layer] : program.layers) sum += layer.bytes();
+    return sum;
+}
+
 // What a model may allocate beside its own bytes, tied to them: shapes cost a file nothing.
 class Allowance {
 public:
-    explicit Allowance(const Program& program) {
-        for (const auto& [name, layer] : program.layers) most_ += 64 * layer.bytes();
-    }
+    explicit Allowance(const Program& program) : most_((uint64_t{1} << 28) + 64 * weight_bytes(program)) {}
     void take(uint64_t bytes, const char* what) {
         taken_ += bytes;
         require(taken_ <= most_, std::string(what) + " needs more memory than its weights allow for");
     }
 
 private:
-    uint64_t most_ = uint64_t{1} << 28, taken_ = 0;
+    uint64_t most_, taken_ = 0;
 };
+
+// Of a layer's weights, padding included.
+uint64_t places(const Layer& layer) {
+    if (layer.kind != Layer::Kind::sparse) return layer.outputs * layer.fan_in;
+    return layer.parts.at(layer.exact ? "weights" : "words").count();
+}
+
+double work_of(const Program& program, const Operation& operation) {
+    const Shape &x = program.shapes[operation.inputs[0]], &y = program.shapes[operation.output];
+    const auto outputs = static_cast<double>(numbers_of(y));
+    switch (operation.op) {
+        case Op::linear:
+            return outputs / static_cast<double>(y.back()) * static_cast<double>(places(*program.layer(operation)));
+        case Op::convolution:
+            return outputs / static_cast<double>(y[0]) * static_cast<double>(places(*program.layer(operation)));
+        case Op::max_pool:
+        case Op::average_pool:
+            return outputs * static_cast<double>(operation.window.kernel[0] * operation.window.kernel[1]);
+        case Op::adaptive_max_pool:
+        case Op::adaptive_average_pool:
+            return outputs * static_cast<double>((x.size() == 3 ? x[1] / y[1] + 2 : 3) * (x.back() / y.back() + 2));
+        default: return outputs * static_cast<double>(operation.inputs.size());
+    }
+}
 
 }  // namespace
 
@@ -83,6 +111,17 @@ void check_buffers(const Program& program, const std::vector<Value>& values) {
 
 void check_item(const Program& program, uint64_t bytes) { Allowance(program).take(bytes, "one item"); }
 
+double work(const Program& program) {
+    double sum = 0;
+    for (const Operation& operation : program.operations) sum += work_of(program, operation);
+    return sum;
+}
+
+void check_work(const Program& program) {
+    const double most = 0x1p38 + 0x1p20 * static_cast<double>(weight_bytes(program));  // minutes, for a few bytes
+    require(work(program) <= most, "one item needs more multiply-adds than its weights allow for");
+}
+
 // A layer is laid out anew for each operation that uses it, and so is what a convolution's taps read.
 void check_steps(const Program& program) {
     constexpr uint64_t most_padding = 16, output_bytes = 16;  // outputs that are padded; their scale, bias and group
@@ -100,7 +139,7 @@ void check_steps(const Program& program) {
         const uint64_t taps = static_cast<uint64_t>(operation.window.kernel[0] * operation.window.kernel[1]);
         require(taps <= most_taps, "a convolution's kernel has more than " + std::to_string(most_taps) + " taps");
         tap_pairs += taps * taps;
-        require(tap_pairs <= most_tap_pairs, "its convolutions' kernels are too large");
+        require(tap_pairs <= most_tap_pairs, "its convolutions' kernels have too many pairs of taps");
         const uint64_t rows = y.size() == 3 ? y[1] : 1, gathers = taps * (2 * rows + 1);
         allowance.take(layer.fan_in * sizeof(uint32_t) + taps * sizeof(size_t) * 8, "a convolution");
         allowance.take(gather_bytes * (y.back() < wide ? gathers : most_gathers_of_wide), "a convolution");

@@ -1,4 +1,4 @@
-// Where a program's values lie while it runs, and how much memory it may take: buffers.py in C++.
+// Where a program's values lie while it runs, and how much memory and work it may take: buffers.py and allowance.py in C++.
 #pragma once
 
 #include "program.h"
@@ -7,6 +7,9 @@ namespace sparbor::model {
 
 // How many numbers an item has.
 size_t numbers_of(const Shape& shape);
+
+// Multiply-adds of one item, or numbers read or written, whichever are more; a double, which cannot overflow.
+double work(const Program& program);
 
 // A place in a buffer for each value.
 std::vector<Value> plan_buffers(const Program& program);
@@ -18,6 +21,7 @@ bool is_free(const Operation& operation, const std::vector<Value>& values);
 // model's weights allow for.
 void check_buffers(const Program& program, const std::vector<Value>& values);
 void check_steps(const Program& program);
+void check_work(const Program& program);
 // The same for what one item takes in the end.
 void check_item(const Program& program, uint64_t bytes);
 

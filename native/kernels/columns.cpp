@@ -47,7 +47,10 @@ struct AnyBranch {
         std::memcpy(&low, panel.offsets + branch * branch_size, sizeof low);
         std::memcpy(&high, panel.offsets + branch * branch_size + lanes, sizeof high);
     }
-    ALWAYS_INLINE Integers choose(Integers words) const { return __builtin_shuffle(low, high, words); }
+    ALWAYS_INLINE Integers choose(Integers words) const {
+        return reinterpret_cast<Integers>(_mm512_permutex2var_epi32(
+            reinterpret_cast<__m512i>(low), reinterpret_cast<__m512i>(words), reinterpret_cast<__m512i>(high)));
+    }
 };
 #else
 struct AnyBranch {
@@ -301,7 +304,7 @@ void dense_tile(const DenseBlocks& layer, size_t block, const float* weights, co
 
 void dense(const DenseBlocks& layer, size_t block, const Panel& panel, const Tile& tile, float* decoded) {
     const size_t size = layer.fan_in * layer.block;
-    const float* weights = layer.weights + block * size;
+    const float* weights = decoded;
     if (layer.halves) {
         const uint16_t* halves = layer.halves + block * size;
         size_t i = 0;
@@ -311,7 +314,8 @@ void dense(const DenseBlocks& layer, size_t block, const Panel& panel, const Til
             std::memcpy(last, halves + i, (size - i) * sizeof last[0]);
             store(decoded + i, load_halves(last));
         }
-        weights = decoded;
+    } else {
+        weights = layer.weights + block * size;
     }
     if (layer.block == 1) dense_tile<1>(layer, block, weights, panel, tile);
     else dense_tile<dense_block>(layer, block, weights, panel, tile);

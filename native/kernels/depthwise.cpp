@@ -55,7 +55,7 @@ private:
 ALWAYS_INLINE Vector turned(Vector x, size_t by) {
     Integers which;
     UNROLL for (size_t lane = 0; lane < lanes; lane++) which[lane] = (lane + by) % lanes;
-    return __builtin_shuffle(x, which);
+    return shuffled(x, x, which);
 }
 
 // What a vector of outputs needs of one row of the plane: for each horizontal tap, a vector.

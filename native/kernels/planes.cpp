@@ -53,10 +53,10 @@ void gather_some(const Gather& each, const float* plane, size_t stride, size_t c
     if (each.kind == Gather::near) {
         Integers from;
         std::memcpy(&from, each.from, sizeof from);
-        const Integers place = from - static_cast<uint32_t>(each.base);
+        const __m512i places = reinterpret_cast<__m512i>(from - static_cast<uint32_t>(each.base));
         const float* x = plane + each.base;
         for (size_t channel = 0; channel < channels; channel++, x += stride, y += y_stride)
-            store(y, _mm512_mask_mov_ps(Vector{}, each.mask, __builtin_shuffle(load(x), load(x + lanes), place)));
+            store(y, _mm512_maskz_permutex2var_ps(each.mask, load(x), places, load(x + lanes)));
         return;
     }
 #else

@@ -13,7 +13,7 @@ inline int64_t greatest(int64_t a, int64_t b) { return a > b ? a : b; }
 struct Greatest {
     static constexpr float start = -infinity;
     static float take(float so_far, float x) { return x > so_far || x != x ? x : so_far; }
-    static Vector take(Vector so_far, Vector x) { return (x > so_far) | (x != x) ? x : so_far; }
+    static Vector take(Vector so_far, Vector x) { return ((x > so_far) | (x != x)) ? x : so_far; }
 };
 
 struct Total {

@@ -55,7 +55,7 @@ template <size_t half, class Real, size_t... lane>
 ALWAYS_INLINE VectorOf<Real> folded(VectorOf<Real> sums, std::index_sequence<lane...>) {
     using Index = std::conditional_t<sizeof(Real) == 4, int32_t, int64_t>;
     typedef Index Order __attribute__((vector_size(vector_bytes)));
-    return sums + __builtin_shuffle(sums, Order{static_cast<Index>(lane ^ half)...});
+    return sums + shuffled(sums, sums, Order{static_cast<Index>(lane ^ half)...});
 }
 
 template <class Real, size_t half = Lanes<Real>::count / 2>

@@ -57,8 +57,8 @@ private:
             UNROLL for (size_t row = 0; row < size; row++)
                 if ((row & distance) == 0) {
                     const Row a = rows[row], b = rows[row + distance];
-                    rows[row] = __builtin_shuffle(a, b, first);
-                    rows[row + distance] = __builtin_shuffle(a, b, second);
+                    rows[row] = shuffled(a, b, first);
+                    rows[row + distance] = shuffled(a, b, second);
                 }
             exchange<2 * distance>();
         }

@@ -40,6 +40,23 @@ ALWAYS_INLINE Vector load(const float* at) { return *reinterpret_cast<const Unal
 ALWAYS_INLINE void store(float* at, Vector value) { *reinterpret_cast<Unaligned*>(at) = value; }
 ALWAYS_INLINE Vector everywhere(float value) { return value - Vector{}; }
 
+// For each lane, that of `a` and `b`, one behind the other, which `places` names, its higher bits ignored.
+template <class V, class Places>
+ALWAYS_INLINE V shuffled(V a, V b, Places places) {
+#if defined(__clang__)
+    // Clang's own takes constants alone; it finds the instruction of these loops where they turn out to be.
+    constexpr size_t count = sizeof(V) / sizeof(a[0]);
+    V result;
+    UNROLL for (size_t lane = 0; lane < count; lane++) {
+        const size_t place = places[lane] % (2 * count);
+        result[lane] = place < count ? a[place] : b[place - count];
+    }
+    return result;
+#else
+    return __builtin_shuffle(a, b, places);
+#endif
+}
+
 inline int64_t clamp(int64_t value, int64_t low, int64_t high) {
     return value < low ? low : value > high ? high : value;
 }
@@ -83,7 +100,7 @@ template <size_t from>
 ALWAYS_INLINE Vector seconds(Vector low, Vector high) {
     Integers which;
     UNROLL for (size_t lane = 0; lane < lanes; lane++) which[lane] = 2 * lane + from;
-    return __builtin_shuffle(low, high, which);
+    return shuffled(low, high, which);
 }
 
 ALWAYS_INLINE Integers widen(const uint16_t* at) {

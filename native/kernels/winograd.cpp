@@ -23,7 +23,7 @@ ALWAYS_INLINE Pair together(Vector evens, Vector odds) {
         low[lane] = lane / 2 + lane % 2 * lanes;
         high[lane] = low[lane] + lanes / 2;
     }
-    return {__builtin_shuffle(evens, odds, low), __builtin_shuffle(evens, odds, high)};
+    return {shuffled(evens, odds, low), shuffled(evens, odds, high)};
 }
 
 // Three numbers become four, for every lane.

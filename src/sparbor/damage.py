@@ -4,10 +4,13 @@ from typing import TypeGuard
 
 from sparbor.errors import ModelFileError
 
+_LONGEST_FAULT = 500  # what it quotes may be as long as the file
+
 
 def require(holds: object, fault: str) -> None:
     """Refuse the file for this fault unless what is asked of it holds."""
     if not holds:
+        fault = fault if len(fault) <= _LONGEST_FAULT else f"{fault[:_LONGEST_FAULT]} ..."
         raise ModelFileError(f"{fault}; the file is damaged or was not written by Sparbor")
 
 

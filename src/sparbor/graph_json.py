@@ -50,7 +50,7 @@ def graph_from_json(graph: Mapping[str, Any]) -> Program:
 
 def _shape(number: int, entry: Any) -> Shape:
     shape = tuple(entry)
-    good = all(map(is_count, shape)) and 0 < math.prod(shape) <= LARGEST_VALUE and len(shape) <= 8
+    good = len(shape) <= 8 and all(map(is_count, shape)) and 0 < math.prod(shape) <= LARGEST_VALUE
     require(good, f"value {number} has the shape {shape}, which no model can have")
     return shape
 
@@ -77,9 +77,14 @@ def _activation(entry: Any) -> Activation | None:
     name, *parameters = entry
     known = isinstance(name, str) and name in ACTIVATIONS and len(parameters) == len(ACTIVATIONS[name])
     require(known, f"an activation {name!r} of {len(parameters)} parameters is unknown")
-    activation = Activation(name, tuple(float(value) for value in parameters))
-    require(not any(map(math.isnan, activation.parameters)), f"activation {name!r} has a parameter that is NaN")
-    return activation
+    numbers = all(map(_is_number, parameters))
+    require(numbers, f"activation {name!r} has the parameters {parameters}, which are not numbers")
+    return Activation(name, tuple(map(float, parameters)))
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is one, NaN excepted; JSON's `true` is none."""
+    return type(value) in (int, float) and not math.isnan(value)
 
 
 def _settings(name: str, kind: Kind, entry: Any) -> Settings | None:
@@ -133,6 +138,7 @@ def _byte_input(graph: Mapping[str, Any], shapes: tuple[Shape, ...]) -> ByteInpu
         return None
     lists = isinstance(entry, dict) and entry.keys() == {"mean", "std"}
     lists = lists and all(isinstance(value, list) and len(value) > 0 for value in entry.values())
+    lists = lists and all(_is_number(each) for value in entry.values() for each in value)
     require(lists and len(entry["mean"]) == len(entry["std"]), f"byte_input is {entry!r}")
     try:
         byte_input = ByteInput(**entry)

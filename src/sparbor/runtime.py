@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparbor import engine, model_file
+from sparbor.allowance import AllowanceError, check_demands, check_memory
 from sparbor.buffers import is_free, plan_buffers, rows_and_features
 from sparbor.errors import ArgumentError, ModelFileError
 from sparbor.packing import SparseLayer
@@ -23,11 +24,6 @@ if TYPE_CHECKING:
     import torch
 
     ArrayOrTensor = TypeVar("ArrayOrTensor", npt.NDArray[np.float32], torch.Tensor)
-
-# The bytes that a call may need for one item: far more than models do, but tied to the weights, because the shapes in a
-# file cost nothing to write and gigabytes to believe.
-_WORKSPACE_ALLOWANCE = 2**28
-_WORKSPACE_PER_WEIGHT_BYTE = 64
 
 
 def kernel_sets() -> list[str]:
@@ -48,12 +44,8 @@ def load(path: str | os.PathLike[str], threads: int = 1) -> Runtime:
     program = model_file.load(path)
     try:
         return Runtime(program, threads)
-    except WorkspaceError as error:
+    except AllowanceError as error:
         raise ModelFileError(f"{os.fspath(path)}: {error}; the file is damaged or was not written by Sparbor") from None
-
-
-class WorkspaceError(ArgumentError):
-    """A program whose shapes ask for more memory than its weights make likely."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +85,7 @@ class Runtime(engine.Model):
         self.output_shape = program.shapes[program.output]
         super().__init__(engine.choose_kernel_set(), threads, list(self.input_shape), list(self.output_shape))
         buffers = plan_buffers(program)
+        check_demands(program, buffers)
         for shape, buffer in zip(program.shapes, buffers, strict=True):
             self.add_value(buffer, *rows_and_features(shape))
         for operation in program.operations:
@@ -105,7 +98,7 @@ class Runtime(engine.Model):
             self.finish(program.input, program.output)
         except RuntimeError as error:
             raise ArgumentError(f"threads={threads}: {error}; use fewer") from None
-        self._check_workspace()
+        check_memory(program, self.item_bytes + self.scratch_bytes, "one item")
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to one safetensors file that `sparbor.load` reads.
@@ -138,15 +131,6 @@ class Runtime(engine.Model):
         shapes = f"{self.input_shape} -> {self.output_shape}"
         size = f"{len(self.describe())} layers, {self.program.weight_bytes} bytes"
         return f"Runtime({shapes}, {size}, {self.isa} kernels, {self.threads} threads)"
-
-    def _check_workspace(self) -> None:
-        needed = self.item_bytes + self.scratch_bytes
-        most = _WORKSPACE_ALLOWANCE + _WORKSPACE_PER_WEIGHT_BYTE * self.program.weight_bytes
-        if needed > most:
-            raise WorkspaceError(
-                f"one item needs {needed:,} bytes of workspace, and weights of {self.program.weight_bytes:,} bytes "
-                f"allow for {most:,}"
-            )
 
     def _checked_call(self, *args: Any, **kwargs: Any) -> Any:
         """Calls that are not with two plain arrays come here: tensors, and mistakes."""

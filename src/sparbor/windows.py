@@ -14,6 +14,7 @@ Sides: TypeAlias = tuple[int, int, int, int]
 
 LARGEST_PADDED = 2**26  # numbers of all planes of one item, padding included
 _LARGEST_STEP = 2**16
+_LARGEST_DIVISOR = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,6 @@ def pool_fault(window: Window, x: Shape, y: Shape) -> str | None:
     fits = zip((target.height, target.width), zip(*possible, strict=True), strict=True)
     if not all(given in each for given, each in fits):
         return f"its outputs are {possible[0]} pixels"
-    if isinstance(window, AverageWindow) and (window.divisor < 0 or window.dilation != (1, 1)):
+    if isinstance(window, AverageWindow) and (not 0 <= window.divisor <= _LARGEST_DIVISOR or window.dilation != (1, 1)):
         return f"it averages with divisor {window.divisor} and dilation {window.dilation}"
     return None

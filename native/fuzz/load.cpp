@@ -1,0 +1,87 @@
+// The fuzz target: any bytes are loaded by the engine for C, and a model that loads runs.
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "../c_api/memory.h"
+#include "../c_api/sparbor.h"
+#include "../dispatch.h"
+#include "memory_bound.h"
+#include "mutator.h"
+
+namespace {
+
+using namespace sparbor::fuzz;
+
+// A model may ask for 256 MiB and 64 times its weights' bytes, for its buffers, its layout and its workspace each;
+// parsed, its JSON takes up to so many bytes a character.
+size_t allowed(size_t file) { return 3 * ((size_t{256} << 20) + 64 * file) + 256 * file; }
+
+constexpr double most_work = 1 << 24;  // multiply-adds of an item; larger models would only take longer
+
+// Files that loaded. Most that libFuzzer keeps are refused, and so would be most that are made of them.
+std::vector<Bytes>& loaded() {
+    static std::vector<Bytes> files;
+    return files;
+}
+
+void remember(const uint8_t* data, size_t size) {
+    constexpr size_t most = 1000;
+    static std::minstd_rand random;
+    if (loaded().size() < most) loaded().emplace_back(data, data + size);
+    else loaded()[random() % most].assign(data, data + size);
+}
+
+// Another kernel set for each file, as its bytes have it.
+void choose_kernels(const uint8_t* data, size_t size) {
+    const auto& sets = sparbor::available_kernel_sets();
+    const size_t sum = size == 0 ? 0 : size + data[size - 1];
+    setenv("SPARBOR_ISA", sets[sum % sets.size()]->name, 1);
+}
+
+void run(sparbor_model* model) {
+    constexpr size_t batch = 3;
+    const size_t inputs = sparbor_input_size(model), outputs = sparbor_output_size(model);
+    std::vector<float> x(batch * inputs, 0.5f), y(batch * outputs);
+    sparbor_run(model, x.data(), y.data(), batch);
+    const std::vector<uint8_t> bytes(batch * inputs, 200);
+    const sparbor_status status = sparbor_run_bytes(model, bytes.data(), y.data(), batch);
+    if (sparbor_takes_bytes(model) == (status == SPARBOR_NO_BYTES)) std::abort();
+}
+
+bool load_and_run(const uint8_t* data, size_t size) {
+    const MemoryBound bound(allowed(size));
+    char error[200] = "";
+    sparbor_model* model = sparbor_load(data, size, 1, error, sizeof error);
+    if (!model != (std::strlen(error) > 0)) std::abort();  // a refusal has a reason
+    if (!model) return false;
+    if (sparbor::model::work(sparbor::model::read_program(data, size)) <= most_work) run(model);
+    sparbor_free(model);
+    return true;
+}
+
+}  // namespace
+
+extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t most);
+
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t most, unsigned seed) {
+    std::minstd_rand random(seed);
+    if (!loaded().empty() && random() % 2) {
+        const Bytes& file = loaded()[random() % loaded().size()];
+        if (file.size() <= most) size = file.size(), std::copy(file.begin(), file.end(), data);
+    }
+    auto parts = random() % 16 ? take_apart(data, size) : std::nullopt;
+    if (!parts) return LLVMFuzzerMutate(data, size, most);
+    change(*parts, random, LLVMFuzzerMutate);
+    const Bytes changed = put_together(*parts);
+    if (changed.size() > most) return LLVMFuzzerMutate(data, size, most);
+    std::copy(changed.begin(), changed.end(), data);
+    return changed.size();
+}
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+    choose_kernels(data, size);
+    if (!load_and_run(data, size)) return 0;
+    remember(data, size);
+    return 0;
+}
