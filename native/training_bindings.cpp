@@ -137,7 +137,10 @@ void list(const Vector<const int64_t>& positions, Four shape, Margin dilation, s
           const Vector<int32_t>& back_pixels, const Vector<int32_t>& order) {
     const auto [outputs, fan_in, kernel_h, kernel_w] = shape;
     const size_t count = positions.size();
-    const auto as_spacing = [](Three spacing) { return std::make_from_tuple<Spacing>(spacing); };
+    const auto as_spacing = [](const Three& spacing) {
+        const auto [channel, line, pixel] = spacing;
+        return Spacing{channel, line, pixel};
+    };
     const auto unsigned_data = [](const Vector<int32_t>& numbers) { return reinterpret_cast<uint32_t*>(numbers.data()); };
     const auto as_lists = [&](const MutableBounds& of_rows, const Vector<int32_t>& read) {
         return RowLists{of_rows.shape(1), of_rows.shape(0) - 1, reinterpret_cast<uint32_t*>(of_rows.data()),

@@ -8,24 +8,27 @@
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
 
-// Vectors of floats or doubles, at any address of one.
+// Vectors of floats or doubles.
 template <class Real>
 struct Lanes {
-    typedef Real Vector __attribute__((vector_size(vector_bytes), aligned(sizeof(Real))));
+    typedef Real Vector __attribute__((vector_size(vector_bytes)));
     static constexpr size_t count = vector_bytes / sizeof(Real);
 };
 
 template <class Real>
 using VectorOf = typename Lanes<Real>::Vector;
 
+// From and to any address of a number. (Clang forgets a lower alignment of a type that a template parameter is part of.)
 template <class Real>
-ALWAYS_INLINE VectorOf<Real>& at(Real* where, size_t vector) {
-    return *reinterpret_cast<VectorOf<Real>*>(where + vector * Lanes<Real>::count);
+ALWAYS_INLINE VectorOf<Real> read(const Real* from, size_t vector) {
+    VectorOf<Real> value;
+    std::memcpy(&value, from + vector * Lanes<Real>::count, sizeof value);
+    return value;
 }
 
 template <class Real>
-ALWAYS_INLINE VectorOf<Real> at(const Real* where, size_t vector) {
-    return *reinterpret_cast<const VectorOf<Real>*>(where + vector * Lanes<Real>::count);
+ALWAYS_INLINE void write(Real* to, size_t vector, VectorOf<Real> value) {
+    std::memcpy(to + vector * Lanes<Real>::count, &value, sizeof value);
 }
 
 // One row's sums over some vectors of columns of some pixels, in registers.
@@ -38,15 +41,15 @@ struct Sum {
         const Real bias = job.bias ? job.bias[row] : 0;
         UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
             UNROLL for (size_t i = 0; i < vectors; i++)
-                sums[pixel][i] = job.goes_on ? at(y + pixel * job.y_pixel, i) : bias - VectorOf<Real>{};
+                sums[pixel][i] = job.goes_on ? read<Real>(y + pixel * job.y_pixel, i) : bias - VectorOf<Real>{};
         for (uint32_t k = rows.firsts[row]; k < rows.ends[row]; k++) {
             const Real weight = job.weights[rows.positions ? rows.positions[k] : k];
             const Real* x = job.x + rows.inputs[k] * job.x_stride + offset_x;
             UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
-                UNROLL for (size_t i = 0; i < vectors; i++) sums[pixel][i] += weight * at(x + pixel * job.x_pixel, i);
+                UNROLL for (size_t i = 0; i < vectors; i++) sums[pixel][i] += weight * read(x + pixel * job.x_pixel, i);
         }
         UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
-            UNROLL for (size_t i = 0; i < vectors; i++) at(y + pixel * job.y_pixel, i) = sums[pixel][i];
+            UNROLL for (size_t i = 0; i < vectors; i++) write(y + pixel * job.y_pixel, i, sums[pixel][i]);
     }
 };
 
@@ -73,13 +76,13 @@ struct AddDots {
         VectorOf<Real> y[pixels][vectors];
         UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
             UNROLL for (size_t i = 0; i < vectors; i++)
-                y[pixel][i] = at(job.y + row * job.y_stride + offset_y + pixel * job.y_pixel, i);
+                y[pixel][i] = read(job.y + row * job.y_stride + offset_y + pixel * job.y_pixel, i);
         for (uint32_t k = rows.firsts[row]; k < rows.ends[row]; k++) {
             const Real* x = job.x + rows.inputs[k] * job.x_stride + offset_x;
             VectorOf<Real> sums[chains]{};
             UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
                 UNROLL for (size_t i = 0; i < vectors; i++)
-                    sums[(pixel * vectors + i) % chains] += y[pixel][i] * at(x + pixel * job.x_pixel, i);
+                    sums[(pixel * vectors + i) % chains] += y[pixel][i] * read(x + pixel * job.x_pixel, i);
             UNROLL for (size_t chain = 1; chain < chains; chain++) sums[0] += sums[chain];
             job.gradients[k] += total<Real>(sums[0]);
         }

@@ -13,7 +13,6 @@ template <class Real>
 struct Square {
     static constexpr size_t size = vector_bytes / sizeof(Real);
     typedef Real Row __attribute__((vector_size(vector_bytes)));
-    typedef Real Anywhere __attribute__((vector_size(vector_bytes), aligned(sizeof(Real))));
     using Index = std::conditional_t<sizeof(Real) == 4, int32_t, int64_t>;
     typedef Index Order __attribute__((vector_size(vector_bytes)));
 
@@ -21,7 +20,7 @@ struct Square {
 
     ALWAYS_INLINE void load(size_t row, const Real* at, size_t count) {
         if (count >= size) {
-            rows[row] = *reinterpret_cast<const Anywhere*>(at);
+            std::memcpy(&rows[row], at, sizeof rows[row]);
         } else {
             Real part[size] = {};
             for (size_t i = 0; i < count; i++) part[i] = at[i];
@@ -31,7 +30,7 @@ struct Square {
 
     ALWAYS_INLINE void store(size_t row, Real* at, size_t count) const {
         if (count >= size) {
-            *reinterpret_cast<Anywhere*>(at) = rows[row];
+            std::memcpy(at, &rows[row], sizeof rows[row]);
         } else {
             Real part[size];
             std::memcpy(part, &rows[row], sizeof part);
