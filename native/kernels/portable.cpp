@@ -1,44 +1,48 @@
-// Plain C++: the kernels every machine has, and the second oracle of the others' tests.
-#include <cstring>
+// Plain C++ and the compiler's own vectors: the kernels every machine has, and the second oracle of the others' tests.
+#include <utility>
 
-#include "../kernels.h"
+#include "vectors.h"
 
 namespace sparbor::portable {
 namespace {
 
-// A half's bits shifted into a float's are the same number 2^-112 times as large; exponent 31 never occurs.
-float half_value(uint16_t word) {
-    const uint32_t bits = (word & 0x8000u) << 16 | (word & 0x7fffu) << 13;
-    float value;
-    std::memcpy(&value, &bits, sizeof value);
-    return value * 0x1p112f;
-}
+constexpr size_t parts = group_size / lanes;
+constexpr std::make_index_sequence<lanes> each_lane;
 
-// Without padding there is nothing to ask of a synapse: three times as fast. The neurons that fill up the last group have
-// synapses of padding all the same; their sums are nobody's, so any input of the branch will do.
-template <bool padded>
-void add_words(const uint16_t* words, const float* x, float* sums) {
-    for (size_t lane = 0; lane < group_size; lane++)
-        if (!padded || words[lane] != 0) sums[lane] += half_value(words[lane]) * x[words[lane] % branch_size];
+// Of one slot, a vector for some of a group's neurons; `index` says where in the branch each reads. Without padding there is
+// nothing to ask of a synapse: the neurons that fill up the last group have padding all the same, but their sums are
+// nobody's, so any input of the branch will do.
+template <bool padded, class Index, size_t... lane>
+ALWAYS_INLINE Vector inputs_of(const Index* index, Index padding, const float* x, std::index_sequence<lane...>) {
+    return Vector{(padded && index[lane] == padding ? 0.0f : x[index[lane] % branch_size])...};
 }
 
 template <bool padded>
-void add_exact(const float* weights, const uint8_t* indices, const float* x, float* sums) {
-    for (size_t lane = 0; lane < group_size; lane++)
-        if (!padded || indices[lane] < branch_size) sums[lane] += weights[lane] * x[indices[lane] % branch_size];
+ALWAYS_INLINE void add_words(const uint16_t* words, const float* x, Vector* sums) {
+    UNROLL for (size_t part = 0; part < parts; part++, words += lanes)
+        sums[part] += load_halves(words) * inputs_of<padded, uint16_t>(words, 0, x, each_lane);
 }
 
-void store(const float* sums, const float* scale, const float* bias, float floor, float* y) {
-    for (size_t lane = 0; lane < group_size; lane++) {
-        const float value = sums[lane] * scale[lane] + bias[lane];
-        y[lane] = value < floor ? floor : value;  // keeps NaN
+template <bool padded>
+ALWAYS_INLINE void add_exact(const float* weights, const uint8_t* indices, const float* x, Vector* sums) {
+    UNROLL for (size_t part = 0; part < parts; part++, weights += lanes, indices += lanes)
+        sums[part] += load(weights) * inputs_of<padded, uint8_t>(indices, 0x80, x, each_lane);
+}
+
+void finish(const Vector* sums, const float* scale, const float* bias, float floor, float* y) {
+    const Vector least = everywhere(floor);
+    for (size_t part = 0; part < parts; part++) {
+        const Vector value = sums[part] * load(scale + part * lanes) + load(bias + part * lanes);
+        store(y + part * lanes, value < least ? least : value);  // keeps NaN
     }
 }
 
 template <bool padded>
-void sparse_group(const SparseLayer& layer, const Group& group, const float* x, float* sums) {
-    size_t slot = group.slot;
+void sparse_group(const SparseLayer& layer, size_t number, const float* x, float* y) {
+    const Group& group = layer.groups[number];
     const uint16_t* branch = layer.branches + group.branch;
+    size_t slot = group.slot;
+    Vector sums[parts] = {};
     for (const Run* run = layer.runs + group.run; run != layer.runs + group.run + group.runs; run++)
         for (size_t i = 0; i < run->branches; i++, branch++)
             for (size_t k = 0; k < run->slots; k++, slot++) {
@@ -48,21 +52,19 @@ void sparse_group(const SparseLayer& layer, const Group& group, const float* x, 
                 else
                     add_exact<padded>(layer.weights + slot * group_size, layer.indices + slot * group_size, inputs, sums);
             }
+    const size_t neuron = number * group_size;
+    finish(sums, layer.scale + neuron, layer.bias + neuron, layer.floor, y + neuron);
 }
 
 void sparse(const SparseLayer& layer, const Rows& io, size_t first, size_t last) {
+    const auto compute = layer.padded ? sparse_group<true> : sparse_group<false>;
     for (size_t row = 0; row < io.count; row++)
-        for (size_t group = first; group < last; group++) {
-            float sums[group_size] = {};
-            (layer.padded ? sparse_group<true> : sparse_group<false>)(layer, layer.groups[group], io.x + row * io.x_stride,
-                                                                      sums);
-            const size_t neuron = group * group_size;
-            store(sums, layer.scale + neuron, layer.bias + neuron, layer.floor, io.y + row * io.y_stride + neuron);
-        }
+        for (size_t group = first; group < last; group++)
+            compute(layer, group, io.x + row * io.x_stride, io.y + row * io.y_stride);
 }
 
-float weight_value(float weight) { return weight; }
-float weight_value(uint16_t half) { return half_value(half); }
+ALWAYS_INLINE Vector load_weights(const float* at) { return load(at); }
+ALWAYS_INLINE Vector load_weights(const uint16_t* at) { return load_halves(at); }
 
 template <class Weight>
 void dense_rows(const Weight* panels, const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
@@ -70,12 +72,12 @@ void dense_rows(const Weight* panels, const DenseLayer& layer, const Rows& io, s
         for (size_t group = first; group < last; group++) {
             const float* x = io.x + row * io.x_stride;
             const Weight* panel = panels + group * group_size * layer.fan_in;
-            float sums[group_size] = {};
-            for (size_t k = 0; k < layer.fan_in; k++)
-                for (size_t lane = 0; lane < group_size; lane++)
-                    sums[lane] += weight_value(panel[k * group_size + lane]) * x[k];
+            Vector sums[parts] = {};
+            for (size_t k = 0; k < layer.fan_in; k++, panel += group_size)
+                UNROLL for (size_t part = 0; part < parts; part++)
+                    sums[part] += load_weights(panel + part * lanes) * everywhere(x[k]);
             const size_t neuron = group * group_size;
-            store(sums, layer.scale + neuron, layer.bias + neuron, layer.floor, io.y + row * io.y_stride + neuron);
+            finish(sums, layer.scale + neuron, layer.bias + neuron, layer.floor, io.y + row * io.y_stride + neuron);
         }
 }
 

@@ -3,6 +3,8 @@
 
 #if defined(__AVX__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #include <cstring>
@@ -112,10 +114,17 @@ ALWAYS_INLINE Vector load_halves(const uint16_t* at) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
 #elif defined(__F16C__)
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
+#elif defined(__aarch64__)
+    return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(at)));
 #else
-    // A half's bits shifted into a float's are the same number 2^-112 times as large; exponent 31 never occurs.
-    const Integers halves = widen(at);
-    return reinterpret_cast<Vector>((halves & 0x8000u) << 16 | (halves & 0x7fffu) << 13) * 0x1p112f;
+    // A half's bits shifted into a float's are the same number 2^-112 times as large; exponent 31 never occurs. Each half
+    // comes into the upper 16 bits, and its sign then stays when the others go down by 3.
+    typedef uint16_t Eight __attribute__((vector_size(16)));
+    typedef int32_t Signed __attribute__((vector_size(16)));
+    Eight halves = {};
+    std::memcpy(&halves, at, lanes * sizeof *at);
+    const auto raised = reinterpret_cast<Signed>(shuffled(Eight{}, halves, Eight{0, 8, 1, 9, 2, 10, 3, 11}));
+    return reinterpret_cast<Vector>((raised >> 3) & ~0x70001fff) * 0x1p112f;
 #endif
 }
 
