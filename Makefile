@@ -3,7 +3,7 @@ PYTHON_DEEPSPARSE ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-MODULES := $(sort $(wildcard src/sparbor/*.py src/sparbor/*/*.py))
+MODULES := $(sort $(wildcard src/sparbor/*.py src/sparbor/*/*.py src/sparbor/*/*/*.py))
 
 .PHONY: setup demo peers test lint types sanitize emulate c-api fuzz wheel-check clean
 

@@ -18,10 +18,10 @@ from torch import nn
 
 from sparbor.benchmark.arms import Arm
 from sparbor.benchmark.job import Job
-from sparbor.chains import Chains
-from sparbor.pattern import NM, Unstructured
-from sparbor.recipe import Recipe
-from sparbor.rewire import magnitude_mask
+from sparbor.recipe.recipe import Recipe
+from sparbor.topology.pattern import NM, Unstructured
+from sparbor.topology.rewire import magnitude_mask
+from sparbor.training.chains import Chains
 
 FIRST_CONVOLUTIONS = ("conv1",)  # rigid N:M is customarily spared them; 0.04 % of the CNN's weights
 

@@ -23,7 +23,7 @@ from rich.console import Console
 from sparbor.benchmark import measure
 from sparbor.benchmark.models import TASKS
 from sparbor.data.cache import cache_dir
-from sparbor.runtime import load
+from sparbor.engine.runtime import load
 
 ROUNDS, CALLS_A_ROUND = 20, 50
 

@@ -18,7 +18,7 @@ from sparbor.benchmark.experiment import check_deployed
 from sparbor.benchmark.job import Job
 from sparbor.benchmark.measure import parameter_counts
 from sparbor.files import write_file
-from sparbor.lowering import deploy
+from sparbor.lowering.deploy import deploy
 
 
 def train_cell(cell: Cell, data_dir: Path | None, scratch: Path) -> Row:

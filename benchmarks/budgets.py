@@ -29,14 +29,14 @@ from sparbor.benchmark.arms import Arm, Split, accuracy_percent, load_split, mak
 from sparbor.benchmark.job import WARMUP_EPOCHS, Job
 from sparbor.benchmark.measure import latencies, parameter_counts
 from sparbor.benchmark.models import TASKS
-from sparbor.budget import UNITS, Costs
-from sparbor.calibration import calibrated
-from sparbor.distribution import erk_densities
-from sparbor.layers import weight_names
-from sparbor.recipe import Recipe
-from sparbor.rewire import Topology, capacity
-from sparbor.spending import Spending
-from sparbor.wrapping import plain_layer
+from sparbor.calibration.calibration import calibrated
+from sparbor.modules.layers import weight_names
+from sparbor.modules.wrapping import plain_layer
+from sparbor.recipe.budget import UNITS, Costs
+from sparbor.recipe.recipe import Recipe
+from sparbor.recipe.spending import Spending
+from sparbor.topology.distribution import erk_densities
+from sparbor.topology.rewire import Topology, capacity
 
 SPARSITY = 0.9
 HALVINGS = 30

@@ -21,9 +21,9 @@ import numpy as np
 from results_file import ResultsFile
 
 from sparbor.benchmark.timing import sample, take_turns
-from sparbor.c_export.target import export_c
-from sparbor.model_file import load
-from sparbor.runtime import Runtime
+from sparbor.engine.runtime import Runtime
+from sparbor.export.c.target import export_c
+from sparbor.program.model_file import load
 
 ROUNDS, CALLS, UNTIMED = 30, 300, 30
 LARGEST_ERROR = 1e-5  # of the largest output

@@ -1,4 +1,4 @@
-"""Where the dense kernel overtakes the sparse one: the measurement behind `sparbor.crossover`.
+"""Where the dense kernel overtakes the sparse one: the measurement behind `sparbor.lowering.crossover`.
 
     python benchmarks/crossover.py --layer linear --batch 1 16 64 [--isa avx512] [--precision f16] [--json FILE]
     python benchmarks/crossover.py --layer convolution
@@ -25,14 +25,14 @@ from results_file import ResultsFile
 from torch import Tensor
 
 from sparbor.benchmark.timing import Sampler, sample
-from sparbor.dense_weights import pack_dense
-from sparbor.filters import pack_by_groups, pack_filters
-from sparbor.packing import Precision, SparseLayer, pack
-from sparbor.pattern import Slots
-from sparbor.program import Operation, Program, Weights
-from sparbor.rewire import magnitude_mask
-from sparbor.runtime import Runtime
-from sparbor.windows import Shape, Window
+from sparbor.engine.runtime import Runtime
+from sparbor.packing.dense_weights import pack_dense
+from sparbor.packing.filters import pack_by_groups, pack_filters
+from sparbor.packing.slots import Precision, SparseLayer, pack
+from sparbor.program.program import Operation, Program, Weights
+from sparbor.program.windows import Shape, Window
+from sparbor.topology.pattern import Slots
+from sparbor.topology.rewire import magnitude_mask
 
 DENSITIES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 WIDTHS = (64, 256, 512, 1024, 2048)

@@ -22,7 +22,7 @@ PRECISIONS = ("f16", "f32")
 
 def kernel_sets() -> list[str]:
     """What this machine can run, best first."""
-    from sparbor import runtime
+    from sparbor.engine import runtime
 
     return runtime.kernel_sets()
 

@@ -41,7 +41,7 @@ def engine_runner(model: str, file: str) -> Callable[[], object]:
     """The engine, which needs no torch."""
     import numpy as np
 
-    from sparbor import runtime
+    from sparbor.engine import runtime
 
     def load_and_run() -> object:
         deployed = runtime.load(file)

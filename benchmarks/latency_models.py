@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from sparbor import PAINeuronModule, Slots, unwrap
 from sparbor.benchmark.models import cifar10_cnn
-from sparbor.distribution import Distribution, pools
-from sparbor.layers import why_not_wrappable
-from sparbor.rewire import magnitude_mask
+from sparbor.modules.layers import why_not_wrappable
+from sparbor.topology.distribution import Distribution, pools
+from sparbor.topology.rewire import magnitude_mask
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,8 @@ from sparbor.benchmark.experiment import check_deployed
 from sparbor.benchmark.job import Job
 from sparbor.benchmark.measure import parameter_counts
 from sparbor.cli import Parser, end_cleanly
-from sparbor.engine import choose_kernel_set
 from sparbor.errors import ArgumentError
+from sparbor.native import choose_kernel_set
 
 MODEL = "resnet18-cifar"
 PUBLISHED = {0.0: 95.45, 0.8: 95.22, 0.9: 95.11, 0.95: 94.70, 0.99: 92.88}

@@ -11,8 +11,8 @@ from torch import nn
 from sparbor.benchmark.job import Job
 from sparbor.benchmark.measure import parameter_counts
 from sparbor.benchmark.models import TASKS
-from sparbor.perforator import perforate
-from sparbor.recipe import Recipe
+from sparbor.recipe.recipe import Recipe
+from sparbor.training.perforator import perforate
 
 STEPS = 1024  # the factor is searched in so many steps from 0 to 1
 Layer = nn.Linear | nn.Conv2d

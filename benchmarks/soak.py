@@ -18,7 +18,7 @@ from results_file import ResultsFile
 
 import sparbor
 from sparbor.benchmark.memory_probe import status_bytes
-from sparbor.runtime import Runtime
+from sparbor.engine.runtime import Runtime
 
 BATCHES = (1, 2, 3, 5)  # of the inputs that a thread has, in turns
 MOST_GROWTH = 2**20  # bytes, from the end of the first tenth of the run to the end of all

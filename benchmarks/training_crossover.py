@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from sparbor.engine import choose_kernel_set
-from sparbor.sparse_compute import compute, window_of
-from sparbor.storage import positions_of
-from sparbor.synapses import Synapses
+from sparbor.modules.storage import positions_of
+from sparbor.native import choose_kernel_set
+from sparbor.synapses.choice import compute, window_of
+from sparbor.synapses.lists import Synapses
 
 BATCH = 128
 DENSITIES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sparbor.c_export.target import export_c
-from sparbor.program import Program
+from sparbor.export.c.target import export_c
+from sparbor.program.program import Program
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
 # By machine: the compiler, what runs its programs, and how programs are linked. One is this machine with every access

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sparbor import data, sparse_compute
+from sparbor import data
 from sparbor.data import cache
 from sparbor.data.idx import encode_idx
+from sparbor.synapses import choice as sparse_compute
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BENCHMARKS = REPOSITORY / "benchmarks"

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sparbor.dense_weights import pack_dense
-from sparbor.packing import Precision, pack
-from sparbor.program import Activation, Operation, Program
+from sparbor.packing.dense_weights import pack_dense
+from sparbor.packing.slots import Precision, pack
+from sparbor.program.program import Activation, Operation, Program
 
 RELU = Activation("relu")
 

@@ -14,7 +14,12 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-PRELOADED = ["torch", "torch.distributed.fsdp", "torch.distributed.checkpoint.state_dict", "sparbor.perforator"]
+PRELOADED = [
+    "torch",
+    "torch.distributed.fsdp",
+    "torch.distributed.checkpoint.state_dict",
+    "sparbor.training.perforator",
+]
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from sparbor.benchmark.job import Job
 from sparbor.benchmark.measure import parameter_counts
 from sparbor.benchmark.models import TASKS
 from sparbor.errors import ArgumentError
-from sparbor.pattern import slot_counts
+from sparbor.topology.pattern import slot_counts
 
 # Shared steps.
 

@@ -13,8 +13,8 @@ from torch import nn
 
 import sparbor
 from sparbor import Growth, PAINeuronModule, Recipe
-from sparbor.allocation import divide
 from sparbor.errors import ArgumentError
+from sparbor.recipe.allocation import divide
 
 TOTAL = 40
 SHAPES = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(1, 3)), min_size=1, max_size=5)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sparbor.model_file import save
+from sparbor.program.model_file import save
 from tests.c_programs import needs
 from tests.conftest import BENCHMARKS
 from tests.layers import mlp

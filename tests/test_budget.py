@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparbor import NM, Budget, Recipe, Slots, Unstructured
-from sparbor.budget import UNITS, Costs, LayerCost
 from sparbor.errors import ArgumentError, StateError
+from sparbor.recipe.budget import UNITS, Costs, LayerCost
 
 positive = st.floats(1e-6, 1e12)
 layer_costs = st.builds(

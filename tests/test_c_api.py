@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sparbor.engine.runtime import load
 from sparbor.errors import ModelFileError
-from sparbor.model_file import checksummed, save
-from sparbor.packing import Precision
-from sparbor.program import Activation, Operation, Program
-from sparbor.runtime import load
+from sparbor.packing.slots import Precision
+from sparbor.program.model_file import checksummed, save
+from sparbor.program.program import Activation, Operation, Program
 from tests import test_program
 from tests.golden.check import CASES, HERE, TOLERANCE
 from tests.layers import mlp

@@ -12,15 +12,15 @@ from torch import nn
 
 import sparbor
 from sparbor.benchmark.models import TASKS
-from sparbor.c_export.constants import literal
-from sparbor.c_export.memory import plan_memory
-from sparbor.c_export.spans import spans
-from sparbor.c_export.target import export_c
-from sparbor.packing import Precision, pack
-from sparbor.perforator import perforate
-from sparbor.program import ACTIVATIONS, KINDS, Activation, Operation, Program
-from sparbor.runtime import Runtime
-from sparbor.windows import Planes, Window
+from sparbor.engine.runtime import Runtime
+from sparbor.export.c.constants import literal
+from sparbor.export.c.memory import plan_memory
+from sparbor.export.c.spans import spans
+from sparbor.export.c.target import export_c
+from sparbor.packing.slots import Precision, pack
+from sparbor.program.program import ACTIVATIONS, KINDS, Activation, Operation, Program
+from sparbor.program.windows import Planes, Window
+from sparbor.training.perforator import perforate
 from tests.c_programs import MACHINES, STRICT, Compiled, build, needs, scores
 from tests.layers import mlp, random_mask, random_weight
 from tests.networks import NETWORKS, settled

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from sparbor.c_export.identifiers import check_name
-from sparbor.c_export.target import export_c
 from sparbor.cli import main
 from sparbor.errors import ArgumentError, OutputError
-from sparbor.model_file import load, save
-from sparbor.program import Activation, Operation, Program
+from sparbor.export.c.identifiers import check_name
+from sparbor.export.c.target import export_c
+from sparbor.program.model_file import load, save
+from sparbor.program.program import Activation, Operation, Program
 from tests.c_programs import STRICT, needs
 from tests.layers import mlp
 from tests.test_program import planes_program

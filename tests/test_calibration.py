@@ -12,11 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import sparbor
 from sparbor import Budget, Perforator, Recipe, Schedule, Slots
-from sparbor.budget import Costs, LayerCost
-from sparbor.calibration import _line
+from sparbor.calibration.calibration import _line
 from sparbor.errors import ArgumentError, StateError
-from sparbor.modules import PAINeuronModule
-from sparbor.pattern import slot_counts
+from sparbor.modules.neuron import PAINeuronModule
+from sparbor.recipe.budget import Costs, LayerCost
+from sparbor.topology.pattern import slot_counts
 
 torch.set_num_threads(1)
 

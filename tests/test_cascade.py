@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 import sparbor
 from sparbor import Growth, Perforator, Recipe, Schedule
-from sparbor.cascade import Correlate
-from sparbor.dendrites import Dendrites
+from sparbor.modules.cascade import Correlate
+from sparbor.modules.dendrites import Dendrites
 
 torch.set_num_threads(1)
 

@@ -13,7 +13,7 @@ import torch
 import sparbor
 from sparbor.benchmark.models import mnist_mlp
 from sparbor.cli import main
-from sparbor.perforator import perforate
+from sparbor.training.perforator import perforate
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import torch
 from torch.nn import functional
 
 from sparbor import _native
-from sparbor.filters import pack_by_groups, real_rows
-from sparbor.packing import Precision, SparseLayer
+from sparbor.packing.filters import pack_by_groups, real_rows
+from sparbor.packing.slots import Precision, SparseLayer
 from tests.layers import random_mask, relative_error, slot_mask
 
 

@@ -13,10 +13,10 @@ from torch.nn import functional as F
 
 import sparbor
 from sparbor.benchmark.models import cifar10_cnn
+from sparbor.engine.runtime import kernel_sets
 from sparbor.errors import ArgumentError
-from sparbor.filters import real_rows
-from sparbor.packing import SparseLayer
-from sparbor.runtime import kernel_sets
+from sparbor.packing.filters import real_rows
+from sparbor.packing.slots import SparseLayer
 from tests.deploying import Function, assert_deploys, relative_error
 from tests.networks import NETWORKS, Normalising, autoencoder, settled
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparbor.distribution import erk_densities, pools
+from sparbor.topology.distribution import erk_densities, pools
 
 MLP = [(256, 784), (256, 256), (10, 256)]
 

@@ -8,7 +8,7 @@ import pytest
 
 import sparbor
 
-MODULES = ["sparbor", *(f"sparbor.{module.name}" for module in pkgutil.iter_modules(sparbor.__path__))]
+MODULES = ["sparbor", *(module.name for module in pkgutil.walk_packages(sparbor.__path__, "sparbor."))]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -19,4 +19,8 @@ def test_examples(name: str) -> None:
 def test_there_are_examples_where_users_look_first() -> None:
     finder = doctest.DocTestFinder(exclude_empty=True)
     shown = {test.name for name in MODULES for test in finder.find(importlib.import_module(name)) if test.examples}
-    assert {"sparbor.perforator.perforate", "sparbor.modules.PAINeuronModule", "sparbor.recipe.Recipe"} <= shown
+    assert {
+        "sparbor.training.perforator.perforate",
+        "sparbor.modules.neuron.PAINeuronModule",
+        "sparbor.recipe.recipe.Recipe",
+    } <= shown

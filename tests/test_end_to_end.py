@@ -23,8 +23,8 @@ from sparbor.benchmark import rapl, report, runtimes
 from sparbor.cli import benchmark_main, main
 from sparbor.data import cache
 from sparbor.data.idx import encode_idx
-from sparbor.distribution import erk_densities
 from sparbor.errors import OutputError
+from sparbor.topology.distribution import erk_densities
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Two threads of OpenMP that wait for each other on a busy machine take many times as long as one.

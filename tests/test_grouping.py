@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from sparbor.grouping import best_order
-from sparbor.pattern import Slots, Unstructured, select
+from sparbor.topology.grouping import best_order
+from sparbor.topology.pattern import Slots, Unstructured, select
 
 torch.set_num_threads(1)
 

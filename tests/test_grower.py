@@ -15,12 +15,13 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import sparbor
-from sparbor import NM, Growth, PAINeuronModule, Perforator, Recipe, Schedule, Slots, Unstructured, regroup
+from sparbor import NM, Growth, PAINeuronModule, Perforator, Recipe, Schedule, Slots, Unstructured
 from sparbor.benchmark.measure import parameter_counts
-from sparbor.dendrites import Dendrites
 from sparbor.errors import ArgumentError, StateError
-from sparbor.grower import GrowthEvent
-from sparbor.pattern import slot_counts
+from sparbor.modules.dendrites import Dendrites
+from sparbor.topology.pattern import slot_counts
+from sparbor.training import regroup
+from sparbor.training.grower import GrowthEvent
 from tests.loops import train
 
 torch.set_num_threads(1)

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sparbor.engine.runtime import load
 from sparbor.errors import ModelFileError
-from sparbor.model_file import checksummed
-from sparbor.program import ACTIVATIONS, KINDS
-from sparbor.runtime import load
+from sparbor.program.model_file import checksummed
+from sparbor.program.program import ACTIVATIONS, KINDS
 from tests import test_program
 
 GOLDEN = ("rows", "planes", "rows_middle", "planes_middle", "version_1")

@@ -20,7 +20,7 @@ from peers import deepsparse, perforatedai, torch_eager
 from torch import nn
 
 from sparbor import PAINeuronModule
-from sparbor.pattern import Slots, slot_counts
+from sparbor.topology.pattern import Slots, slot_counts
 from tests.conftest import BENCHMARKS
 
 MULTIPLY_MATRICES_ONLY = ("torch_csr", "scipy_csr", "sparselab")

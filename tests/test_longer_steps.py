@@ -8,10 +8,10 @@ from torch import nn
 
 import sparbor
 from sparbor.errors import ArgumentError
-from sparbor.longer_steps import LongerSteps
-from sparbor.modules import PAINeuronModule
-from sparbor.recipe import Recipe
-from sparbor.schedule import Schedule
+from sparbor.modules.neuron import PAINeuronModule
+from sparbor.recipe.recipe import Recipe
+from sparbor.topology.schedule import Schedule
+from sparbor.training.longer_steps import LongerSteps
 
 torch.set_num_threads(1)
 

@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import sparbor
+from sparbor.engine.runtime import kernel_sets
 from sparbor.errors import ArgumentError, SparborError
-from sparbor.runtime import kernel_sets
 from tests.deploying import Function, assert_deploys, relative_error
 from tests.layers import random_mask, slot_mask
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparbor.matrix import from_matrix, outputs_first, to_matrix
+from sparbor.topology.matrix import from_matrix, outputs_first, to_matrix
 
 GROUPS = [1, 2, 3]
 

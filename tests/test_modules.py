@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 import sparbor
-from sparbor import modules as pmodules
 from sparbor.errors import ArgumentError, StateError
-from sparbor.modules import PAINeuronModule
-from sparbor.pattern import NM, Slots, Unstructured, slot_counts
+from sparbor.modules import neuron as pmodules
+from sparbor.modules.neuron import PAINeuronModule
+from sparbor.topology.pattern import NM, Slots, Unstructured, slot_counts
 
 torch.set_num_threads(1)
 

@@ -17,18 +17,18 @@ from hypothesis import strategies as st
 from torch import nn
 
 import sparbor
-from sparbor import model_file
 from sparbor.cli import main
-from sparbor.dense_weights import pack_dense
+from sparbor.engine.runtime import Runtime
 from sparbor.errors import ArgumentError
-from sparbor.filters import pack_by_groups, pack_filters
-from sparbor.onnx_export import target as onnx_export
-from sparbor.onnx_export.target import export_onnx, to_onnx
-from sparbor.packing import SparseLayer, Topology
-from sparbor.perforator import perforate
-from sparbor.program import ACTIVATIONS, Activation, Operation, Program
-from sparbor.runtime import Runtime
-from sparbor.windows import AverageWindow, Window, planes_of, window_fault
+from sparbor.export.onnx import target as onnx_export
+from sparbor.export.onnx.target import export_onnx, to_onnx
+from sparbor.packing.dense_weights import pack_dense
+from sparbor.packing.filters import pack_by_groups, pack_filters
+from sparbor.packing.slots import SparseLayer, Topology
+from sparbor.program import model_file
+from sparbor.program.program import ACTIVATIONS, Activation, Operation, Program
+from sparbor.program.windows import AverageWindow, Window, planes_of, window_fault
+from sparbor.training.perforator import perforate
 from tests.networks import NETWORKS, settled
 from tests.test_program import PROGRAMS
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sparbor import lanes
-from sparbor.ops import sparse_conv2d
-from sparbor.runtime import kernel_sets
-from sparbor.storage import positions_of
-from sparbor.synapses import Size, Synapses, Window
+from sparbor.engine.runtime import kernel_sets
+from sparbor.modules.storage import positions_of
+from sparbor.synapses import lanes
+from sparbor.synapses.lists import Size, Synapses, Window
+from sparbor.synapses.ops import sparse_conv2d
 
 WINDOWS = [
     Window(),

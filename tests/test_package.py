@@ -12,11 +12,31 @@ import pytest
 import sparbor
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-SOURCES = sorted(Path(sparbor.__file__).parent.glob("*.py"))
-BY_NAME = {path.stem: path for path in SOURCES}
-ROWS = re.findall(r"^\| (`.*?) \|", (REPOSITORY / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE)
-ORDER = [name for row in ROWS for name in re.findall(r"`(\w+)/?`", row)]
-TRAINING = [name for name in ORDER[: ORDER.index("perforator") + 1] if name not in ("errors", "files")]
+PACKAGE = Path(sparbor.__file__).parent
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+
+
+def listed() -> list[str]:
+    """The modules that CONTRIBUTING lists, in its order, as `package.module`; a package stands before its modules."""
+    names, package = [], ""
+    for row in re.findall(r"^\| (\*{0,2}`.*?) \|", (REPOSITORY / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE):
+        found = re.findall(r"`(\w+)/?`", row)
+        if row.startswith("**"):
+            package = f"{found[0]}."
+            names.append(found[0])
+        else:
+            names += [package + name for name in found]
+    return names
+
+
+def path_of(name: str) -> Path:
+    """The file of a module of the package."""
+    return PACKAGE / f"{name.replace('.', '/')}.py"
+
+
+ORDER = listed()
+TRAINING = [name for name in ORDER[: ORDER.index("training.perforator")] if path_of(name).exists()]
+TRAINING = [name for name in TRAINING if name not in ("errors", "files")] + ["training.perforator"]
 
 
 def test_the_public_names_are_those_that_can_be_imported() -> None:
@@ -26,7 +46,7 @@ def test_the_public_names_are_those_that_can_be_imported() -> None:
     for name in sparbor.__all__:
         assert getattr(sparbor, name).__name__ == name
         assert name in dir(sparbor)
-    tree = ast.parse(BY_NAME["__init__"].read_text())
+    tree = ast.parse(path_of("__init__").read_text())
     typed = {
         alias.asname: node.module
         for branch in tree.body
@@ -47,7 +67,7 @@ def test_the_version_is_the_packages() -> None:
     assert sparbor.__version__ == version("sparbor")
 
 
-@pytest.mark.parametrize("module", ["sparbor", "sparbor.errors", "sparbor.schedule"])
+@pytest.mark.parametrize("module", ["sparbor", "sparbor.errors", "sparbor.topology.schedule"])
 def test_importing_it_does_not_import_torch(module: str) -> None:
     code = f"import sys, {module}; print(sorted({{'torch', 'numpy', 'matplotlib', 'rich'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -67,17 +87,26 @@ def imports_of(path: Path) -> set[str]:
     return found
 
 
+def place(module: str) -> int:
+    """Where it stands in CONTRIBUTING, or the package does if its modules are not listed one by one."""
+    package, *inside = module.split(".")
+    one_by_one = any(name.startswith(f"{package}.") for name in ORDER)
+    name = f"{package}.{inside[0]}" if inside and one_by_one else package
+    assert name in ORDER, f"{name} does not stand in CONTRIBUTING"
+    return ORDER.index(name)
+
+
 def test_every_module_stands_in_contributing_after_what_it_imports() -> None:
-    package = Path(sparbor.__file__).parent
-    for path in sorted(package.rglob("*.py")):
-        name = path.relative_to(package).parts[0].removesuffix(".py")
-        if name != "__init__":
-            imported = {module.partition(".")[0] for module in imports_of(path)} - {name, "_native"}
-            assert imported <= set(ORDER[: ORDER.index(name)]), path
+    for path in SOURCES:
+        module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+        if module != "__init__":
+            for imported in imports_of(path) - {"_native"}:
+                inside = imported.split(".")[:2] == module.split(".")[:2] or place(imported) == place(module)
+                assert inside or place(imported) < place(module), f"{path} imports {imported}"
 
 
 def code_of(name: str) -> list[ast.AST]:
-    return list(ast.walk(ast.parse(BY_NAME[name].read_text())))
+    return list(ast.walk(ast.parse(path_of(name).read_text())))
 
 
 @pytest.mark.parametrize("name", ["__init__", "errors", *TRAINING])
@@ -90,7 +119,7 @@ def test_library_code_neither_prints_nor_exits_nor_has_global_state(name: str) -
             assert not called.startswith(("torch.set_", "torch.manual_seed", "warnings.")), f"{name}:{node.lineno}"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_every_file_says_what_it_is_for(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text()))
     assert path.stem not in {"utils", "common", "helpers", "misc"}

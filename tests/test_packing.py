@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparbor.dense_weights import pack_dense
 from sparbor.errors import ArgumentError
-from sparbor.filters import pack_by_groups, pack_filters, real_rows
-from sparbor.packing import BRANCH, GROUP, Precision, pack
-from sparbor.words import balanced_words, nearest_words
+from sparbor.packing.dense_weights import pack_dense
+from sparbor.packing.filters import pack_by_groups, pack_filters, real_rows
+from sparbor.packing.slots import BRANCH, GROUP, Precision, pack
+from sparbor.packing.words import balanced_words, nearest_words
 from tests.layers import random_mask, random_weight, slot_mask
 
 SHAPES = [(16, 32), (256, 784), (10, 256), (1, 1), (17, 33), (5, 100), (48, 31)]

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparbor.errors import ArgumentError
-from sparbor.pattern import NM, Slots, Unstructured, select, slot_counts
-from sparbor.rewire import magnitude_mask
+from sparbor.topology.pattern import NM, Slots, Unstructured, select, slot_counts
+from sparbor.topology.rewire import magnitude_mask
 
 torch.set_num_threads(1)
 

@@ -14,8 +14,8 @@ from torch.optim import Optimizer
 import sparbor
 from sparbor import NM, Perforator, Recipe, Schedule, Slots, Unstructured
 from sparbor.errors import ArgumentError, StateError
-from sparbor.modules import PAINeuronModule
-from sparbor.pattern import Pattern, slot_counts
+from sparbor.modules.neuron import PAINeuronModule
+from sparbor.topology.pattern import Pattern, slot_counts
 from tests.loops import train
 
 torch.set_num_threads(1)

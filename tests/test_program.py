@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from sparbor.byte_input import ByteInput
-from sparbor.dense_weights import pack_dense
+from sparbor.engine.runtime import Runtime
 from sparbor.errors import ArgumentError, ModelFileError, OutputError
-from sparbor.filters import pack_by_groups, pack_filters
-from sparbor.model_file import checksummed, load, save
-from sparbor.packing import BRANCH, Precision, SparseLayer, Topology, neuron_scale, pack
-from sparbor.program import Activation, Affine, Normalisation, Operation, Program
-from sparbor.runtime import Runtime
-from sparbor.windows import AverageWindow, Window
-from sparbor.words import nearest_words
+from sparbor.packing.dense_weights import pack_dense
+from sparbor.packing.filters import pack_by_groups, pack_filters
+from sparbor.packing.slots import BRANCH, Precision, SparseLayer, Topology, neuron_scale, pack
+from sparbor.packing.words import nearest_words
+from sparbor.program.byte_input import ByteInput
+from sparbor.program.model_file import checksummed, load, save
+from sparbor.program.program import Activation, Affine, Normalisation, Operation, Program
+from sparbor.program.windows import AverageWindow, Window
 from tests.layers import mlp
 
 GOLDEN = Path(__file__).parent / "golden"

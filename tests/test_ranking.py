@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sparbor.ranking import NATIVE_BRANCH, _rank_slots, rank_slots
-from sparbor.runtime import kernel_sets
+from sparbor.engine.runtime import kernel_sets
+from sparbor.topology.ranking import NATIVE_BRANCH, _rank_slots, rank_slots
 
 
 def scores(shape: tuple[int, int], values: str) -> Tensor:

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 import sparbor
 from sparbor.benchmark.models import TASKS
-from sparbor.chains import chains
 from sparbor.errors import ArgumentError
-from sparbor.modules import PAINeuronModule
-from sparbor.pattern import Slots, slot_counts
-from sparbor.recipe import Recipe
-from sparbor.regroup import arranged, regroup
+from sparbor.modules.neuron import PAINeuronModule
+from sparbor.recipe.recipe import Recipe
+from sparbor.topology.pattern import Slots, slot_counts
+from sparbor.training.chains import chains
+from sparbor.training.regroup import arranged, regroup
 from tests.networks import VGG
 
 torch.set_num_threads(1)

@@ -27,8 +27,8 @@ from sparbor.benchmark.page.charts import ticks
 from sparbor.benchmark.page.synapse_maps import synapse_maps
 from sparbor.cli import benchmark_main, main
 from sparbor.errors import StateError
-from sparbor.packing import pack
-from sparbor.program import Operation, Program
+from sparbor.packing.slots import pack
+from sparbor.program.program import Operation, Program
 
 VOID = {"meta", "br", "hr", "img", "input", "link", "source"}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

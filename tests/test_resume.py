@@ -18,8 +18,8 @@ from sparbor.benchmark.checkpoint import Checkpoint
 from sparbor.benchmark.effort import Effort
 from sparbor.benchmark.experiment import identity, resumed_arms, start_arms
 from sparbor.benchmark.job import Job
-from sparbor.budget import Budget
 from sparbor.cli import benchmark_main
+from sparbor.recipe.budget import Budget
 from tests.states import assert_same
 from tests.test_end_to_end import MAIN, ONE_THREAD
 

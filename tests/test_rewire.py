@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparbor.optimizer_state import reset_state
-from sparbor.pattern import NM, Pattern, Slots, Unstructured
-from sparbor.rewire import Topology, magnitude_mask, rewire
+from sparbor.topology.pattern import NM, Pattern, Slots, Unstructured
+from sparbor.topology.rewire import Topology, magnitude_mask, rewire
+from sparbor.training.optimizer_state import reset_state
 
 torch.set_num_threads(1)
 

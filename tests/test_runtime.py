@@ -10,15 +10,15 @@ import pytest
 import torch
 
 import sparbor
-from sparbor import engine
-from sparbor.buffers import plan_buffers
+from sparbor import native
+from sparbor.engine.buffers import plan_buffers
+from sparbor.engine.runtime import Runtime, kernel_sets
 from sparbor.errors import ArgumentError, ModelFileError
-from sparbor.filters import pack_filters
-from sparbor.model_file import save
-from sparbor.packing import Precision
-from sparbor.program import ACTIVATIONS, Activation, Operation, Program
-from sparbor.runtime import Runtime, kernel_sets
-from sparbor.windows import AverageWindow, Window
+from sparbor.packing.filters import pack_filters
+from sparbor.packing.slots import Precision
+from sparbor.program.model_file import save
+from sparbor.program.program import ACTIVATIONS, Activation, Operation, Program
+from sparbor.program.windows import AverageWindow, Window
 from tests.layers import mlp, relative_error
 
 
@@ -149,7 +149,7 @@ COUNTED(aligned_alloc, (size_t alignment, size_t size), (alignment, size))
 CALLS_COUNTED = """
 import ctypes, itertools, sys
 import numpy as np
-from sparbor.runtime import Runtime, kernel_sets
+from sparbor.engine.runtime import Runtime, kernel_sets
 from tests.layers import mlp
 
 allocations = ctypes.CDLL(sys.argv[1]).allocations
@@ -215,9 +215,9 @@ def test_workspaces_are_as_many_as_calls_at_once_and_not_as_threads(runtime):
 def test_a_batch_too_large_for_memory_is_named_and_the_runtime_lives_on():
     code = """
 import resource, numpy as np
-from sparbor.buffers import plan_buffers
+from sparbor.engine.buffers import plan_buffers
 from sparbor.errors import ArgumentError, ModelFileError
-from sparbor.runtime import Runtime
+from sparbor.engine.runtime import Runtime
 from tests.layers import mlp
 runtime = Runtime(mlp([4, 4096, 4]))
 x = np.ones((1, 4), np.float32)
@@ -253,9 +253,9 @@ def test_a_batch_beyond_the_machines_memory_is_refused_before_it_is_touched():
 def test_threads_that_the_system_does_not_start_are_counted():
     code = """
 import resource
-from sparbor.buffers import plan_buffers
+from sparbor.engine.buffers import plan_buffers
 from sparbor.errors import ArgumentError, ModelFileError
-from sparbor.runtime import Runtime
+from sparbor.engine.runtime import Runtime
 from tests.layers import mlp
 held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (held + 2**28, held + 2**28))
@@ -306,7 +306,7 @@ def test_several_threads_share_a_runtime():
 def test_a_forked_process_runs_without_the_parents_workers():
     code = """
 import os, numpy as np
-from sparbor.runtime import Runtime
+from sparbor.engine.runtime import Runtime
 from tests.layers import mlp
 runtime = Runtime(mlp([512, 2048, 512], 0.5), 2)
 x = np.ones((4, 512), np.float32)
@@ -323,7 +323,7 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_the_runtime_does_not_import_torch():
-    code = "import sparbor.runtime, sys; sparbor.load; assert 'torch' not in sys.modules"
+    code = "import sparbor.engine.runtime, sys; sparbor.load; assert 'torch' not in sys.modules"
     assert in_fresh_python(code).returncode == 0
 
 
@@ -333,7 +333,9 @@ def test_the_bindings_use_the_limited_api():
     assert not re.findall(r"\bPy[A-Z][a-z]+_(?:GET|SET)_[A-Z]+", (sources / "bindings.cpp").read_text())
 
 
-@pytest.mark.parametrize("use", ["sparbor.load('x')", "sparbor.Runtime(program)", "sparbor.runtime.kernel_sets()"])
+@pytest.mark.parametrize(
+    "use", ["sparbor.load('x')", "sparbor.Runtime(program)", "sparbor.engine.runtime.kernel_sets()"]
+)
 def test_without_the_native_module_the_error_says_how_to_build_it(use):
     """Whoever only asks for names, or trains, does not meet it."""
     code = f"""
@@ -353,19 +355,19 @@ program = mlp([8, 8])
 
 
 def test_the_engine_has_the_activations_of_a_program():
-    assert {"relu", *engine.activations()} == set(ACTIVATIONS)
+    assert {"relu", *native.activations()} == set(ACTIVATIONS)
 
 
 def test_a_kernel_set_can_be_forced_and_fails_loudly(monkeypatch):
     for isa in kernel_sets():
         monkeypatch.setenv("SPARBOR_ISA", isa)
-        assert engine.choose_kernel_set() == isa
+        assert native.choose_kernel_set() == isa
         assert Runtime(mlp([8, 8])).isa == isa
     monkeypatch.setenv("SPARBOR_ISA", "neon512")
     with pytest.raises(ArgumentError, match=f"SPARBOR_ISA=neon512.*{', '.join(kernel_sets())}"):
         Runtime(mlp([8, 8]))
     monkeypatch.delenv("SPARBOR_ISA")
-    assert engine.choose_kernel_set() == kernel_sets()[0]
+    assert native.choose_kernel_set() == kernel_sets()[0]
     assert kernel_sets()[-1] == "portable"
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparbor.program import Program
-from sparbor.runtime import Runtime
+from sparbor.engine.runtime import Runtime
+from sparbor.program.program import Program
 from tests.conftest import BENCHMARKS
 from tests.layers import mlp
 from tests.test_program import planes_program

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sparbor import Slots, Unstructured
-from sparbor.budget import Budget, Costs, LayerCost
 from sparbor.errors import ArgumentError
-from sparbor.pattern import Pattern
-from sparbor.rewire import Topology, capacity
-from sparbor.spending import Spending
+from sparbor.recipe.budget import Budget, Costs, LayerCost
+from sparbor.recipe.spending import Spending
+from sparbor.topology.pattern import Pattern
+from sparbor.topology.rewire import Topology, capacity
 
 torch.set_num_threads(1)
 

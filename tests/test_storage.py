@@ -12,10 +12,12 @@ from torch import nn
 from torch.optim import Optimizer
 
 import sparbor
-from sparbor import Perforator, Recipe, Schedule, compaction, engine, sparse_compute
+from sparbor import Perforator, Recipe, Schedule, native
 from sparbor.errors import ArgumentError, StateError
-from sparbor.modules import PAINeuronModule
-from sparbor.storage import Storage
+from sparbor.modules.neuron import PAINeuronModule
+from sparbor.modules.storage import Storage
+from sparbor.synapses import choice as sparse_compute
+from sparbor.training import compaction
 from tests.rank_processes import on_ranks
 from tests.states import assert_same
 
@@ -88,9 +90,9 @@ def few_weights_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=[False, True], ids=["dense", "synapses"])
-def native(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+def by_synapses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether sparse layers are computed by their synapses alone, whatever is faster."""
-    if request.param and not engine.built:
+    if request.param and not native.built:
         pytest.skip("the engine is not built")
     monkeypatch.setattr(sparse_compute, "_is_faster", lambda *_: request.param)
     return bool(request.param)
@@ -106,7 +108,7 @@ def close(one: dict[str, Any], other: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_it_trains_what_masked_storage_does(network: str, optimizer: str, native: bool) -> None:
+def test_it_trains_what_masked_storage_does(network: str, optimizer: str, by_synapses: bool) -> None:
     masked, compact = (Run(storage, network, optimizer).go_to(STEPS) for storage in ("masked", "compact"))
     assert compact.perforator.density() == pytest.approx(0.2, abs=0.02)
     close(compact.model.state_dict(), masked.model.state_dict())
@@ -128,7 +130,7 @@ def masked_state_of(model: nn.Module, number: int) -> torch.Tensor:
 
 
 def test_synapses_alone_compute_what_the_dense_layers_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    if not engine.built:
+    if not native.built:
         pytest.skip("the engine is not built")
     states = []
     for pays in (True, False):
@@ -236,7 +238,7 @@ def test_hooks_and_patches_of_the_layer_see_every_call() -> None:
 
 @pytest.mark.parametrize("storage", ["masked", "compact"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_another_type_of_number(storage: Storage, dtype: torch.dtype, native: bool) -> None:
+def test_another_type_of_number(storage: Storage, dtype: torch.dtype, by_synapses: bool) -> None:
     run = Run(storage).go_to(STEPS)
     run.model.to(dtype)
     with pytest.raises(RuntimeError, match=r"same dtype|expected"):
@@ -253,7 +255,7 @@ def test_copies_unwrapping_switching_and_deploying() -> None:
     twin = copy.deepcopy(run.model)
     assert_same(twin.state_dict(), run.model.state_dict())
     close({"y": twin(x)}, {"y": right})
-    if engine.built:
+    if native.built:
         runtime = sparbor.deploy(run.model, x, precision="f32")
         close({"y": torch.from_numpy(runtime(x.numpy()))}, {"y": right})
     plain = sparbor.unwrap(twin)
@@ -376,7 +378,7 @@ class TestRefusals:
 
 
 @pytest.mark.parametrize("storage", ["masked", "compact"])
-def test_what_the_kernels_do_not_take_runs_dense(storage: Storage, native: bool) -> None:
+def test_what_the_kernels_do_not_take_runs_dense(storage: Storage, by_synapses: bool) -> None:
     """Gradient penalties, per-sample gradients, forward-mode derivatives and nested tensors."""
     run = Run(storage).go_to(STEPS)
     x = torch.randn(16, 70, requires_grad=True)

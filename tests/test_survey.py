@@ -6,9 +6,9 @@ from torch import nn
 
 import sparbor
 from sparbor.errors import ArgumentError
-from sparbor.modules import PAINeuronModule
-from sparbor.recipe import Recipe
-from sparbor.survey import Finding, survey, table
+from sparbor.modules.neuron import PAINeuronModule
+from sparbor.recipe.recipe import Recipe
+from sparbor.recipe.survey import Finding, survey, table
 
 torch.set_num_threads(1)
 

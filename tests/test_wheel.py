@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparbor.model_file import save
-from sparbor.runtime import kernel_sets, load
+from sparbor.engine.runtime import kernel_sets, load
+from sparbor.program.model_file import save
 from tests.golden.check import CASES, HERE, TOLERANCE
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -7,44 +7,44 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sparbor.budget import Budget as Budget
-    from sparbor.byte_input import ByteInput as ByteInput
-    from sparbor.calibration import calibrated as calibrated
+    from sparbor.calibration.calibration import calibrated as calibrated
+    from sparbor.engine.runtime import Runtime as Runtime
+    from sparbor.engine.runtime import load as load
     from sparbor.errors import SparborError as SparborError
-    from sparbor.growth import Growth as Growth
-    from sparbor.lowering import deploy as deploy
-    from sparbor.modules import PAINeuronModule as PAINeuronModule
-    from sparbor.pattern import NM as NM
-    from sparbor.pattern import Slots as Slots
-    from sparbor.pattern import Unstructured as Unstructured
-    from sparbor.perforator import Perforator as Perforator
-    from sparbor.perforator import perforate as perforate
-    from sparbor.recipe import Recipe as Recipe
-    from sparbor.runtime import Runtime as Runtime
-    from sparbor.runtime import load as load
-    from sparbor.schedule import Schedule as Schedule
-    from sparbor.unwrapping import unwrap as unwrap
+    from sparbor.lowering.deploy import deploy as deploy
+    from sparbor.modules.neuron import PAINeuronModule as PAINeuronModule
+    from sparbor.modules.unwrapping import unwrap as unwrap
+    from sparbor.program.byte_input import ByteInput as ByteInput
+    from sparbor.recipe.budget import Budget as Budget
+    from sparbor.recipe.growth import Growth as Growth
+    from sparbor.recipe.recipe import Recipe as Recipe
+    from sparbor.topology.pattern import NM as NM
+    from sparbor.topology.pattern import Slots as Slots
+    from sparbor.topology.pattern import Unstructured as Unstructured
+    from sparbor.topology.schedule import Schedule as Schedule
+    from sparbor.training.perforator import Perforator as Perforator
+    from sparbor.training.perforator import perforate as perforate
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "Budget": "budget",
-    "ByteInput": "byte_input",
-    "Growth": "growth",
-    "NM": "pattern",
-    "PAINeuronModule": "modules",
-    "Perforator": "perforator",
-    "Recipe": "recipe",
-    "Runtime": "runtime",
-    "Schedule": "schedule",
-    "Slots": "pattern",
+    "Budget": "recipe.budget",
+    "ByteInput": "program.byte_input",
+    "Growth": "recipe.growth",
+    "NM": "topology.pattern",
+    "PAINeuronModule": "modules.neuron",
+    "Perforator": "training.perforator",
+    "Recipe": "recipe.recipe",
+    "Runtime": "engine.runtime",
+    "Schedule": "topology.schedule",
+    "Slots": "topology.pattern",
     "SparborError": "errors",
-    "Unstructured": "pattern",
-    "calibrated": "calibration",
-    "deploy": "lowering",
-    "load": "runtime",
-    "perforate": "perforator",
-    "unwrap": "unwrapping",
+    "Unstructured": "topology.pattern",
+    "calibrated": "calibration.calibration",
+    "deploy": "lowering.deploy",
+    "load": "engine.runtime",
+    "perforate": "training.perforator",
+    "unwrap": "modules.unwrapping",
 }
 
 __all__ = [

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sparbor.errors import ArgumentError, SparborError
-from sparbor.exporting import EXPORTERS
+from sparbor.export.targets import EXPORTERS
 from sparbor.files import write_file
 
 if TYPE_CHECKING:
@@ -136,8 +136,8 @@ def run_benchmark(options: argparse.Namespace) -> None:
     from sparbor.benchmark import experiment, report
     from sparbor.benchmark.job import Job
     from sparbor.benchmark.progress import Bars
-    from sparbor.budget import UNITS, Budget
-    from sparbor.engine import choose_kernel_set
+    from sparbor.native import choose_kernel_set
+    from sparbor.recipe.budget import UNITS, Budget
 
     limits = {unit: getattr(options, unit) for unit in UNITS if getattr(options, unit) is not None}
     job = Job(
@@ -181,7 +181,7 @@ def run_benchmark(options: argparse.Namespace) -> None:
 
 def inspect(options: argparse.Namespace) -> None:
     """A line for each layer, and one for the whole model."""
-    from sparbor.runtime import load
+    from sparbor.engine.runtime import load
 
     runtime = load(options.file)
     layers = runtime.describe()
@@ -216,7 +216,7 @@ def run_model(options: argparse.Namespace) -> None:
     """Read an array, run the model, write the result at once or not at all."""
     import numpy as np
 
-    from sparbor.runtime import load
+    from sparbor.engine.runtime import load
 
     runtime = load(options.file, threads=options.threads)
     content = io.BytesIO()
@@ -246,7 +246,7 @@ def time_model(options: argparse.Namespace) -> None:
     import numpy as np
 
     from sparbor.benchmark.timing import sample, summarize
-    from sparbor.runtime import load
+    from sparbor.engine.runtime import load
 
     if options.batch < 1:
         raise ArgumentError(f"batch={options.batch}: must be at least 1")
@@ -263,7 +263,7 @@ def time_model(options: argparse.Namespace) -> None:
 
 def export_model(options: argparse.Namespace) -> None:
     """Write the model for another target and say what was written."""
-    from sparbor.model_file import load
+    from sparbor.program.model_file import load
 
     name = options.file.name.partition(".")[0] if options.name is None else options.name
     print(EXPORTERS[options.to](load(options.file), options.out, name, options.force))

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-from sparbor import engine
+from sparbor import native
 
 
 def workers() -> tuple[str, int, int]:
     """The kernel set, how many threads, and where PyTorch's OpenMP runtime starts them."""
-    return engine.choose_kernel_set(), torch.get_num_threads(), _openmp()
+    return native.choose_kernel_set(), torch.get_num_threads(), _openmp()
 
 
 @lru_cache

@@ -17,10 +17,10 @@ from sparbor.benchmark.effort import NOTHING, Effort, Meter
 from sparbor.benchmark.job import Job
 from sparbor.benchmark.measure import dendritic_layers
 from sparbor.benchmark.models import Task
-from sparbor.calibration import calibrated
+from sparbor.calibration.calibration import calibrated
 from sparbor.errors import ArgumentError, DataError, TrainingError
-from sparbor.perforator import Perforator, perforate
-from sparbor.recipe import Recipe
+from sparbor.recipe.recipe import Recipe
+from sparbor.training.perforator import Perforator, perforate
 
 BATCH = 128
 EVALUATION_BATCH = 1000

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from sparbor.benchmark import measure
 from sparbor.benchmark.runtimes import CONTESTANTS, OPTIONAL
+from sparbor.engine.runtime import Runtime, load
 from sparbor.errors import OutputError
-from sparbor.runtime import Runtime, load
 
 
 @dataclass

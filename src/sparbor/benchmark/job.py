@@ -9,11 +9,11 @@ from typing import Literal
 import torch
 
 from sparbor.benchmark.models import TASKS, Task
-from sparbor.budget import Budget
 from sparbor.errors import ArgumentError
-from sparbor.growth import Growth
-from sparbor.recipe import LARGEST_SEED, Recipe
-from sparbor.schedule import Schedule
+from sparbor.recipe.budget import Budget
+from sparbor.recipe.growth import Growth
+from sparbor.recipe.recipe import LARGEST_SEED, Recipe
+from sparbor.topology.schedule import Schedule
 
 WARMUP_EPOCHS = 2
 LearningRateSchedule = Literal["constant", "cosine"]

@@ -12,9 +12,9 @@ from typing import Any
 from torch import nn
 
 from sparbor.benchmark.timing import Latency, sample, take_turns
-from sparbor.dendrites import parts_of_dendrites, ungrown_parameters
 from sparbor.errors import SparborError
-from sparbor.modules import PAINeuronModule
+from sparbor.modules.dendrites import parts_of_dendrites, ungrown_parameters
+from sparbor.modules.neuron import PAINeuronModule
 
 
 def latencies(

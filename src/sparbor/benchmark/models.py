@@ -8,8 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from sparbor.byte_input import ByteInput
-from sparbor.recipe import Recipe
+from sparbor.program.byte_input import ByteInput
+from sparbor.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True)

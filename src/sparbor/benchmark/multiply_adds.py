@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from sparbor.layers import ONE_WEIGHT
-from sparbor.lowering import evaluating
-from sparbor.modules import PAINeuronModule
-from sparbor.positions import positions
-from sparbor.wrapping import plain_layer
+from sparbor.calibration.positions import positions
+from sparbor.lowering.deploy import evaluating
+from sparbor.modules.layers import ONE_WEIGHT
+from sparbor.modules.neuron import PAINeuronModule
+from sparbor.modules.wrapping import plain_layer
 
 Uses = list[tuple[nn.Module, int]]
 

@@ -15,9 +15,9 @@ from sparbor.benchmark.figures import billions, joules, megabytes, percent
 from sparbor.benchmark.page.page import MODEL as MODEL
 from sparbor.benchmark.page.page import page
 from sparbor.benchmark.runtimes import CONTESTANTS
+from sparbor.engine.runtime import Runtime
 from sparbor.errors import OutputError
 from sparbor.files import replace_files, write_file
-from sparbor.runtime import Runtime
 
 METRICS = "metrics.json"
 PARTIAL = "metrics.partial.json"

@@ -42,7 +42,7 @@ class Contestant:
 
 def _plain(model: "nn.Module") -> "nn.Module":
     """What a user of another runtime has: the weights with their zeros, and no masks."""
-    from sparbor.unwrapping import unwrap
+    from sparbor.modules.unwrapping import unwrap
 
     return unwrap(copy.deepcopy(model))
 
@@ -59,7 +59,7 @@ def _import_torch() -> Prepare:
     from safetensors.torch import load_model
 
     from sparbor.benchmark.models import TASKS
-    from sparbor.dendrites import regrow
+    from sparbor.modules.dendrites import regrow
 
     torch.set_num_threads(1)
 
@@ -76,13 +76,13 @@ def _import_torch() -> Prepare:
 
 def _store_engine(model: "nn.Module", task: str, example: "Tensor", file: Path) -> None:
     from sparbor.benchmark.models import TASKS
-    from sparbor.lowering import deploy
+    from sparbor.lowering.deploy import deploy
 
     deploy(model, example, byte_input=TASKS[task].byte_input).save(file)
 
 
 def _import_engine() -> Prepare:
-    from sparbor.runtime import load
+    from sparbor.engine.runtime import load
 
     def prepare(file: Path, task: str, image: Image) -> Callable[[], object]:
         runtime = load(file)

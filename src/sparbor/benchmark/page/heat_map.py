@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from sparbor.benchmark.page.charts import svg
 from sparbor.benchmark.page.elements import element
-from sparbor.packing import Counts
+from sparbor.packing.slots import Counts
 
 LEVELS = 6
 WIDEST, LARGEST_CELL = 560, 14

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from sparbor import model_file
 from sparbor.benchmark import metrics_file
 from sparbor.benchmark.figures import percent
 from sparbor.benchmark.page.elements import document, element
@@ -17,7 +16,8 @@ from sparbor.benchmark.page.provenance import provenance_section
 from sparbor.benchmark.page.savings import savings_section, training_section
 from sparbor.benchmark.page.synapse_maps import SynapseMap, check_same_run, synapse_maps
 from sparbor.benchmark.page.topology import topology_section
-from sparbor.program import Program
+from sparbor.program import model_file
+from sparbor.program.program import Program
 
 MODEL = "model.safetensors"
 

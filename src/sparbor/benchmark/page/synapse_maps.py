@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from sparbor.errors import StateError
-from sparbor.filters import real_rows
-from sparbor.packing import BRANCH, GROUP, Bools, Counts, SparseLayer
-from sparbor.program import Affine, Operation, Program
-from sparbor.windows import Window
+from sparbor.packing.filters import real_rows
+from sparbor.packing.slots import BRANCH, GROUP, Bools, Counts, SparseLayer
+from sparbor.program.program import Affine, Operation, Program
+from sparbor.program.windows import Window
 
 MOST_ROWS, MOST_COLUMNS = 64, 128
 

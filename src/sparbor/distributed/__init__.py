@@ -1,0 +1,1 @@
+"""The processes that train one model together, and tensors of which each holds a part."""

@@ -1,0 +1,166 @@
+"""A PyTorch model to a program: arguments checked, graph traced, layers packed, and its answers compared."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sparbor.engine.runtime import Runtime
+from sparbor.errors import ArgumentError
+from sparbor.lowering.graph import Graph
+from sparbor.lowering.lowered import Lowered
+from sparbor.lowering.operators import OPERATORS
+from sparbor.lowering.parity import Answers
+from sparbor.lowering.tracing import trace
+from sparbor.modules.neuron import PAINeuronModule
+from sparbor.native import choose_kernel_set
+from sparbor.packing.slots import Precision
+from sparbor.program.byte_input import ByteInput
+from sparbor.training.regroup import arranged
+
+
+def deploy(
+    model: nn.Module,
+    example: Tensor,
+    *,
+    batch: int = 1,
+    threads: int = 1,
+    precision: str = "f16",
+    byte_input: ByteInput | None = None,
+) -> Runtime:
+    """Lower a trained model to the native engine.
+
+    `example` is an input, its first dimension the batch. `batch` is the size you will mostly run: each layer
+    is packed sparse or dense, whichever is faster there; every batch size runs. `threads`, from 1 to 256, are those
+    that one call may use, the caller's among them; a file does not keep their number. `precision` is "f16", a
+    16-bit word a synapse with a relative error of at most 1/64, or "f32", exact weights. Masks come from the
+    model's perforated layers; a plain layer is dense unless many of its weights are zero. With `byte_input` the
+    runtime takes raw uint8 images too, and normalises them as it says; float32 input stays what the model takes.
+
+    The model is run in evaluation mode on `example` and on a few random items like it, and its answers are
+    compared with the engine's.
+
+    Raises ArgumentError for a model that the engine cannot run, and names the operation and the way out;
+    SparborError if the engine's answers are not the model's.
+    """
+    if not isinstance(batch, int) or batch < 1:
+        raise ArgumentError(f"batch={batch!r}: it must be a whole number from 1")
+    if precision not in {each.value for each in Precision}:
+        raise ArgumentError(f"precision={precision!r}: it must be one of {', '.join(each.value for each in Precision)}")
+    choose_kernel_set()  # a missing engine, or one forced that cannot run, should be the first thing to hear of
+    _check_example(example)
+    _check_byte_input(byte_input, example)
+    model = _checked_model(model)
+    lowered = lower(model, example)
+    with evaluating(model):
+        answers = Answers(model, example, byte_input)
+
+        def runtime(precision: Precision) -> Runtime:
+            program = dataclasses.replace(lowered.packed(batch, precision), byte_input=byte_input)
+            built = Runtime(program, threads)
+            answers.check(built, precision)
+            return built
+
+        wanted = Precision(precision)
+        if wanted is not Precision.F32:
+            runtime(Precision.F32)  # with exact weights a wrong operation shows that rounding would hide
+        return runtime(wanted)
+
+
+def lower(model: nn.Module, example: Tensor) -> Lowered:
+    """The model's program before its layers are packed; refuses what `deploy` refuses."""
+    choose_kernel_set()
+    _check_example(example)
+    model = _expanded(_checked_model(model))
+    with evaluating(model):
+        moved = arranged(model, example)
+        return Graph(trace(moved, example), _kept_masks(moved), OPERATORS).lower()
+
+
+def _expanded(model: nn.Module) -> nn.Module:
+    """The model, or a copy whose weights are all dense."""
+    if any(isinstance(module, PAINeuronModule) and module.compact for module in model.modules()):
+        model = copy.deepcopy(model)
+        for module in model.modules():
+            if isinstance(module, PAINeuronModule):
+                module.expand()
+    return model
+
+
+def _check_example(example: Any) -> None:
+    if not isinstance(example, Tensor):
+        raise ArgumentError(f"example is a {type(example).__name__}: pass one input as a tensor, the batch first")
+    if example.device.type != "cpu":
+        raise ArgumentError(f"example is on {example.device}: the engine runs on the CPU, pass a CPU tensor")
+    if example.layout is not torch.strided:
+        raise ArgumentError(f"example is {example.layout}: pass a strided tensor, such as example.to_dense()")
+    if example.dim() < 2 or example.numel() == 0:
+        raise ArgumentError(f"example has shape {tuple(example.shape)}: it must be (batch, ...) and not empty")
+    if example.dtype != torch.float32:
+        raise ArgumentError(f"example is {example.dtype}: the engine takes float32, pass example.float()")
+
+
+def _check_byte_input(byte_input: Any, example: Tensor) -> None:
+    if byte_input is None:
+        return
+    if not isinstance(byte_input, ByteInput):
+        raise ArgumentError(f"byte_input is a {type(byte_input).__name__}: pass sparbor.ByteInput(mean, std)")
+    if not byte_input.fits(tuple(example.shape[1:])):
+        raise ArgumentError(
+            f"byte_input has {len(byte_input.mean)} channels, and the example items of shape "
+            f"{tuple(example.shape[1:])}: pass a mean and a std for each of the first dimension, or one for all"
+        )
+
+
+def _checked_model(model: Any) -> nn.Module:
+    """The model itself, which `torch.compile` may have wrapped, if all of it is float32 on the CPU."""
+    model = getattr(model, "_orig_mod", model)
+    if not isinstance(model, nn.Module):
+        raise ArgumentError(f"model is a {type(model).__name__}: pass a torch.nn.Module")
+    for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            where = f"its {path!r}" if path else "it"
+            raise ArgumentError(f"model cannot be traced, {where} is TorchScript: pass the nn.Module it was made from")
+    for name, tensor in chain(model.named_parameters(), model.named_buffers()):
+        _check_weight(name, tensor)
+    return model
+
+
+def _check_weight(name: str, tensor: Tensor) -> None:
+    if nn.parameter.is_lazy(tensor):
+        raise ArgumentError(f"model has no weights yet, {name!r} has no shape: run one batch through it first")
+    if tensor.device.type == "meta":
+        raise ArgumentError(f"model has no weights, {name!r} is on meta: build it on the CPU and load them")
+    if tensor.device.type != "cpu":
+        raise ArgumentError(f"model is on {tensor.device} ({name!r}): the engine runs on the CPU, pass model.cpu()")
+    if (tensor.is_floating_point() or tensor.is_complex()) and tensor.dtype != torch.float32:
+        raise ArgumentError(f"model is {tensor.dtype} ({name!r}): the engine computes in float32, pass model.float()")
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Within, the model is in evaluation mode, and computes in its own precision and without gradients."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def _kept_masks(model: nn.Module) -> dict[str, Tensor]:
+    """By the weight's name, the masks that no forward pass multiplies by: a perforator keeps those weights zero."""
+    return {
+        f"{path}.{module.weight_path}".removeprefix("."): module.mask
+        for path, module in model.named_modules(remove_duplicate=False)
+        if isinstance(module, PAINeuronModule) and module.kept
+    }

@@ -1,0 +1,140 @@
+"""What a lowered graph is made smaller by: batch norms and activations join the layer before them, reshapes merge."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+from sparbor.lowering.lowered import Lowered
+from sparbor.lowering.weights import LayerWeights
+from sparbor.program.program import KINDS, Affine, Operation
+from sparbor.program.windows import Shape
+
+
+def folded(
+    shapes: list[Shape],
+    operations: list[Operation],
+    weights: dict[str, LayerWeights | Affine],
+    output: int,
+) -> tuple[list[Operation], int]:
+    """The operations that are left, and the value that is then the output.
+
+    A batch norm or an activation joins the operation before it, if nothing else reads what that computes: its value
+    then stands for theirs. Of reshapes in a row only the last is needed, and one to the same shape is none.
+    """
+    folding = _Folding(shapes, weights, operations, output)
+    for operation in operations:
+        folding.take(operation)
+    return list(folding.made.values()), folding.meant(output)
+
+
+class _Folding:
+    def __init__(
+        self, shapes: list[Shape], weights: dict[str, LayerWeights | Affine], operations: list[Operation], output: int
+    ) -> None:
+        self.shapes, self.weights = shapes, weights
+        self.made: dict[int, Operation] = {}  # by output
+        self.same: dict[int, int] = {}  # values that another one stands for
+        self.uses = Counter(value for operation in operations for value in operation.inputs)
+        self.uses[output] += 1
+
+    def meant(self, value: int) -> int:
+        """The value that stands for this one."""
+        return self.same.get(value, value)
+
+    def take(self, operation: Operation) -> None:
+        operation = replace(operation, inputs=tuple(map(self.meant, operation.inputs)))
+        if operation.kind == "reshape":
+            self._take_reshape(operation)
+        elif not self._joins(operation):
+            self.made[operation.output] = operation
+
+    def _take_reshape(self, operation: Operation) -> None:
+        (x,) = operation.inputs
+        before = self.made.get(x)
+        if before is not None and before.kind == "reshape":
+            self.uses[x] -= 1
+            if self.uses[x] == 0:
+                del self.made[x]
+            else:
+                self.uses[before.inputs[0]] += 1
+            (x,) = before.inputs
+        if self.shapes[x] == self.shapes[operation.output]:
+            self._stand_for(x, operation.output)
+        else:
+            self.made[operation.output] = replace(operation, inputs=(x,))
+
+    def _stand_for(self, value: int, other: int) -> None:
+        self.same[other] = value
+        self.uses[value] += self.uses[other] - 1
+
+    def _joins(self, operation: Operation) -> bool:
+        """Whether the operation is now part of the one before it."""
+        before = self._before(operation)
+        if before is None or before.activation is not None:
+            return False
+        if operation.kind == "activation" and KINDS[before.kind].takes_activation:
+            self.made[before.output] = replace(before, activation=operation.activation)
+        elif operation.kind in _SCALES.get(before.kind, ()) and before.output == operation.inputs[0]:
+            self._scale(str(before.layer), str(operation.layer))
+        else:
+            return False
+        self._stand_for(operation.inputs[0], operation.output)
+        return True
+
+    def _before(self, operation: Operation) -> Operation | None:
+        """What computes the operation's input, reshapes aside, if nothing else reads that."""
+        value = operation.inputs[0]
+        while self.uses[value] == 1 and (before := self.made.get(value)) is not None:
+            if before.kind != "reshape":
+                return before
+            (value,) = before.inputs
+        return None
+
+    def _scale(self, layer: str, by: str) -> None:
+        first, affine = self.weights[layer], self.weights[by]
+        assert isinstance(affine, Affine)
+        if isinstance(first, Affine):
+            self.weights[layer] = Affine(first.scale * affine.scale, first.shift * affine.scale + affine.shift)
+        else:
+            first.then(affine)
+
+
+# What can take in the scales and shifts of which operations after it.
+_SCALES: Mapping[str, tuple[str, ...]] = {
+    "linear": ("affine",),
+    "convolution": ("channel_affine",),
+    "affine": ("affine",),
+    "channel_affine": ("channel_affine",),
+}
+
+
+def renumbered(
+    shapes: list[Shape],
+    first: int,
+    output: int,
+    operations: list[Operation],
+    weights: Mapping[str, LayerWeights | Affine],
+) -> Lowered:
+    """The program without the values that folding left unused, and without operations that lead nowhere."""
+    needed = {output}
+    kept = []
+    for operation in reversed(operations):
+        if operation.output in needed:
+            needed.update(operation.inputs)
+            kept.append(operation)
+    kept.reverse()
+    order = [first, *(operation.output for operation in kept)]
+    number = {value: position for position, value in enumerate(order)}
+    numbered = tuple(
+        replace(each, inputs=tuple(number[value] for value in each.inputs), output=number[each.output]) for each in kept
+    )
+    used = {operation.layer for operation in kept}
+    return Lowered(
+        tuple(shapes[value] for value in order),
+        number[first],
+        number[output],
+        numbered,
+        {name: each for name, each in weights.items() if name in used},
+    )

@@ -1,0 +1,1 @@
+"""Layers with their masks and dendrites, and where a model has them."""

@@ -1,0 +1,26 @@
+"""The way back: the plain model that a dendritic one was."""
+
+from torch import nn
+
+from sparbor.errors import ArgumentError
+from sparbor.modules.dendrites import parts_of_dendrites
+from sparbor.modules.neuron import PAINeuronModule
+from sparbor.modules.wrapping import places, replace_part
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Give the plain model back, in place: dropped weights are zero, masks and hooks are gone.
+
+    Works on a model that was perforated, on one whose layers were wrapped by hand, and on copies of both. A layer that
+    has grown dendrites becomes a :class:`sparbor.modules.dendrites.GrownLayer` of plain layers, which computes the
+    same; :func:`sparbor.modules.dendrites.regrow` makes one to load its state dict into.
+    """
+    if not isinstance(model, nn.Module):
+        raise ArgumentError(f"model is a {type(model).__name__}: must be a torch.nn.Module")
+    if isinstance(model, PAINeuronModule):
+        model = model.unwrap()
+    grown = parts_of_dendrites(model)  # which go with the layers that they grew on
+    for _, path, module in list(places(model)):
+        if isinstance(module, PAINeuronModule) and id(module) not in grown:
+            replace_part(model, path, module.unwrap())
+    return model

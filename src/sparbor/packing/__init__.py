@@ -1,0 +1,1 @@
+"""Weights and masks as slots and synapse words."""

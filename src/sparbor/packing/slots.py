@@ -1,0 +1,268 @@
+"""Weights and masks to slots and synapse words, and back.
+
+A slot is 16 synapses, one for each neuron of a group, all on one branch of 32 inputs. A 16-bit synapse word
+is an IEEE half whose low five mantissa bits are the input's index within the branch; the index bits are part
+of the value, so the other eleven bits are chosen for the whole word to be near to the weight. The word
+0x0000 is padding and never a synapse: an active weight of zero at index 0 is -0. `docs/format.md` lists the
+arrays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from sparbor.errors import ArgumentError
+from sparbor.packing.words import Floats as Floats
+from sparbor.packing.words import Words as Words
+from sparbor.packing.words import balanced_words
+
+GROUP = 16
+BRANCH = 32
+MAX_BRANCHES = 65535  # ids and counts of branches are 16-bit
+
+FINITE_WANTED = ": the engine takes finite numbers; look for a loss that was not, or a batch norm whose variance is 0"
+
+PADDING_INDEX = 0x80  # beside exact weights
+
+Bools: TypeAlias = npt.NDArray[np.bool_]
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+Counts: TypeAlias = npt.NDArray[np.int64]
+
+
+class Precision(str, Enum):
+    """How a synapse is stored: a 16-bit word, or an exact float and an index byte."""
+
+    F16 = "f16"
+    F32 = "f32"
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Which branches each group has, and how many slots on each.
+
+    A group's branches are ordered by their number of slots and listed as runs, so that the kernels' inner
+    loops are of constant length for as long as possible.
+    """
+
+    runs_per_group: Words
+    run_slots: Words
+    run_branches: Words
+    branches: Words
+
+    @property
+    def slots(self) -> int:
+        return int(self.run_slots.astype(np.int64) @ self.run_branches.astype(np.int64))
+
+    def slot_positions(self) -> tuple[Counts, Counts]:
+        """The group and the branch of each slot, in stored order."""
+        group_of_run = np.repeat(np.arange(len(self.runs_per_group)), self.runs_per_group)
+        slots_of_branch = np.repeat(self.run_slots, self.run_branches)
+        groups = np.repeat(np.repeat(group_of_run, self.run_branches), slots_of_branch)
+        return groups, np.repeat(self.branches.astype(np.int64), slots_of_branch)
+
+
+@dataclass(frozen=True)
+class SparseLayer:
+    """A packed layer: `words` times their neuron's `scale`, or exact `weights` at `indices`."""
+
+    outputs: int
+    fan_in: int
+    topology: Topology
+    words: Words | None
+    weights: Floats | None
+    indices: Bytes | None
+    scale: Floats | None
+    bias: Floats | None
+
+    @property
+    def precision(self) -> Precision:
+        return Precision.F32 if self.words is None else Precision.F16
+
+    @property
+    def padding(self) -> Bools:
+        """Which of the (slots, 16) places hold no synapse."""
+        if self.words is not None:
+            return np.equal(self.words, 0)
+        assert self.indices is not None
+        return np.equal(self.indices, PADDING_INDEX)
+
+    @property
+    def active(self) -> int:
+        padding = self.padding
+        return padding.size - int(np.count_nonzero(padding))
+
+    @property
+    def padded(self) -> bool:
+        """Whether a neuron has fewer synapses on a branch than its group has slots."""
+        return self.padded_among(np.ones(self.outputs, np.bool_))
+
+    def padded_among(self, real: Bools) -> bool:
+        """The same for these of the outputs alone: the others need no answer."""
+        padding = self.padding
+        return bool(padding.any()) and bool((padding & self.lanes(real)).any())
+
+    def has_synapses_outside(self, real: Bools) -> bool:
+        """Whether an output that is not one of these has synapses."""
+        return bool((~self.padding & ~self.lanes(real)).any())
+
+    def lanes(self, outputs: Bools) -> Bools:
+        """Which of the (slots, 16) places belong to one of these outputs."""
+        whole = np.zeros((len(self.topology.runs_per_group), GROUP), np.bool_)
+        whole.reshape(-1)[: len(outputs)] = outputs
+        groups, _ = self.topology.slot_positions()
+        lanes: Bools = whole[groups]
+        return lanes
+
+    def unpack(self) -> tuple[Floats, Bools]:
+        """The (outputs, fan_in) weights that the engine computes with, and their mask."""
+        groups, branches = self.topology.slot_positions()
+        slot, lane = np.nonzero(~self.padding)
+        rows = groups[slot] * GROUP + lane
+        if self.words is not None:
+            words = self.words[slot, lane]
+            index: npt.NDArray[np.integer] = words % BRANCH
+            values = words.view(np.float16).astype(np.float32)
+        else:
+            assert self.weights is not None
+            assert self.indices is not None
+            index, values = self.indices[slot, lane], self.weights[slot, lane]
+        if self.scale is not None:
+            values = values * self.scale[rows]
+        columns = branches[slot] * BRANCH + index
+        weight = np.zeros((self.outputs, self.fan_in), np.float32)
+        mask = np.zeros((self.outputs, self.fan_in), np.bool_)
+        weight[rows, columns] = values
+        mask[rows, columns] = True
+        return weight, mask
+
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """What is stored, by name."""
+        topology = self.topology
+        return present(
+            runs_per_group=topology.runs_per_group,
+            run_slots=topology.run_slots,
+            run_branches=topology.run_branches,
+            branches=topology.branches,
+            words=self.words,
+            weights=self.weights,
+            indices=self.indices,
+            scale=self.scale,
+            bias=self.bias,
+        )
+
+
+def present(**arrays: npt.NDArray[Any] | None) -> dict[str, npt.NDArray[Any]]:
+    """The arrays that there are."""
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
+def pack(weight: Floats, mask: Bools, bias: Floats | None = None, precision: Precision = Precision.F16) -> SparseLayer:
+    """Pack the weights that the mask keeps; any mask packs, slot-shaped ones without padding."""
+    check_layer(weight, mask, bias)
+    outputs, fan_in = weight.shape
+    groups, branches = -(-outputs // GROUP), -(-fan_in // BRANCH)
+    rows, columns = np.nonzero(mask)
+    tile = rows * branches + columns // BRANCH  # a neuron's part of a branch
+    counts = np.bincount(tile, minlength=groups * GROUP * branches)
+    slots = counts.reshape(groups, GROUP, branches).max(axis=1)
+    topology, first_slot = _order_branches(slots)
+
+    rank = np.arange(len(rows)) - (np.cumsum(counts) - counts)[tile]  # nonzero() lists a tile's synapses together
+    slot = first_slot[rows // GROUP, columns // BRANCH] + rank
+    lane, index, values = rows % GROUP, columns % BRANCH, weight[rows, columns]
+    if precision is Precision.F32:
+        weights = _aligned_full((topology.slots, GROUP), 0, np.float32)
+        indices = _aligned_full((topology.slots, GROUP), PADDING_INDEX, np.uint8)
+        weights[slot, lane], indices[slot, lane] = values, index
+        return SparseLayer(outputs, fan_in, topology, None, weights, indices, None, bias)
+    scale = neuron_scale(np.where(mask, weight, np.float32(0)))
+    words = _aligned_full((topology.slots, GROUP), 0, np.uint16)
+    words[slot, lane] = balanced_words(values / scale[rows], index, rows)
+    return SparseLayer(outputs, fan_in, topology, words, None, None, scale, bias)
+
+
+def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """An array that starts on a cache line, as the kernels like it."""
+    kind = np.dtype(dtype)
+    size = math.prod(shape) * kind.itemsize
+    memory = np.empty(size + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(kind).reshape(shape)
+
+
+def aligned_copy(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A copy that starts on a cache line."""
+    copy = aligned_empty(array.shape, array.dtype)
+    copy[...] = array
+    return copy
+
+
+def _aligned_full(shape: tuple[int, ...], value: float, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    array = aligned_empty(shape, dtype)
+    array.fill(value)
+    return array
+
+
+def neuron_scale(weight: Floats) -> Floats:
+    """By neuron, the power of two that brings its largest weight to a bit below a half's largest.
+
+    A neuron of zeros gets the least scale there is, which makes its index bits worth nothing.
+    """
+    largest = np.abs(weight).max(axis=1, initial=0)
+    _, exponent = np.frexp(largest)
+    exponent = np.where(largest > 0, exponent - 15, -126)
+    return np.ldexp(np.float32(1), np.maximum(exponent, -126)).astype(np.float32)
+
+
+def _order_branches(slots: Counts) -> tuple[Topology, Counts]:
+    """From the (group, branch) slot counts: the topology, and each (group, branch)'s first slot."""
+    group, branch = np.nonzero(slots)
+    count = slots[group, branch]
+    order = np.lexsort((branch, count, group))
+    group, branch, count = group[order], branch[order], count[order]
+    first_slot = np.zeros(slots.shape, np.int64)
+    first_slot[group, branch] = np.cumsum(count) - count
+
+    starts_run = np.ones(len(count), np.bool_)
+    starts_run[1:] = (count[1:] != count[:-1]) | (group[1:] != group[:-1])
+    starts = np.flatnonzero(starts_run)
+    topology = Topology(
+        runs_per_group=np.bincount(group[starts], minlength=len(slots)).astype(np.uint16),
+        run_slots=count[starts].astype(np.uint16),
+        run_branches=np.diff(starts, append=len(count)).astype(np.uint16),
+        branches=branch.astype(np.uint16),
+    )
+    return topology, first_slot
+
+
+def check_layer(weight: Floats, mask: Bools, bias: Floats | None) -> None:
+    """Refuse what is no layer's weight, mask and bias, and numbers that are not finite."""
+    if weight.ndim != 2 or 0 in weight.shape:
+        raise ArgumentError(f"weight has shape {weight.shape}: packing takes (outputs, fan_in), neither of them 0")
+    if weight.dtype != np.float32 or mask.dtype != np.bool_:
+        raise ArgumentError(f"weight is {weight.dtype} and mask {mask.dtype}: packing takes float32 and bool")
+    if mask.shape != weight.shape:
+        raise ArgumentError(f"mask has shape {mask.shape} and weight {weight.shape}: they must be equal")
+    if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != np.float32):
+        raise ArgumentError(f"bias is {bias.dtype} of shape {bias.shape}: it must be float32, one an output")
+    if weight.shape[1] > MAX_BRANCHES * BRANCH:
+        raise ArgumentError(f"a fan-in of {weight.shape[1]} is too large: the format ends at {MAX_BRANCHES * BRANCH}")
+    for part, values in (("weight", weight[mask]), ("bias", bias)):
+        if values is not None and not np.isfinite(values).all():
+            where = " in an active place" if part == "weight" else ""
+            raise ArgumentError(f"{part} holds NaN or infinity{where}{FINITE_WANTED}")
+
+
+def not_finite(arrays: Mapping[str, npt.NDArray[np.generic]]) -> str | None:
+    """The name of an array of floats in which some are NaN or infinite."""
+    for name, array in arrays.items():
+        if array.dtype == np.float32 and not np.isfinite(array).all():
+            return name
+    return None

@@ -1,0 +1,136 @@
+"""When a layer's neurons grow dendrites, and how those learn: a frozen part of a recipe."""
+
+import dataclasses
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sparbor.errors import ArgumentError
+
+Training = Literal["gradient", "cascade"]
+TRAININGS: tuple[Training, ...] = ("gradient", "cascade")
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Neurons grow dendrites, a generation at a time: ``y = main(x) + sum_k v_k * tanh(D_k x + E_k z_<k + c_k)``.
+
+    ``z_<k`` are the outputs of the earlier generations. ``v_k``, one for each neuron or channel, starts at zero. What
+    a generation's synapses take of the budget of active weights, the other layers give up.
+
+    Args:
+        generations: how many are grown, at most.
+        at: when each is grown, in shares of the run, ascending. ``None``: a generation is grown when the validation
+            score, of which ``perforator.validate(score)`` tells, has not risen by more than ``minimum_gain`` for
+            ``patience`` validations. Scores count once the final sparsity is reached: until then it moves them.
+        patience: validations without a gain that make a plateau.
+        minimum_gain: what counts as a gain, in the score's own unit.
+        trial: validations after a growth at which the latest it is decided whether it stays: if their best score is
+            above the best one before by more than ``minimum_gain`` and more than the noise of the scores (see
+            :func:`sparbor.training.plateau.noise`). Else it is rolled back, and nothing more is grown. A growth at a
+            fixed time is on trial only if a score that counts was known before it.
+        training: ``"gradient"``: a new generation learns with everything else. ``"cascade"``: at first it alone
+            learns, to have the greatest covariance with the error that its neuron leaves (Fahlman & Lebiere 1990, "The
+            Cascade-Correlation Learning Architecture").
+        cascade: how long that lasts, as a share of the run.
+        layers: names of layers that may grow; ``*`` and ``?`` match as in file names.
+
+    >>> Growth(generations=2, at=(0.4, 0.6), training="cascade").births(1000)
+    (400, 600)
+    """
+
+    generations: int = 1
+    at: tuple[float, ...] | None = None
+    patience: int = 3
+    minimum_gain: float = 0.0
+    trial: int = 3
+    training: Training = "gradient"
+    cascade: float = 0.03
+    layers: tuple[str, ...] = ("*",)
+
+    def __post_init__(self) -> None:
+        for name in ("generations", "patience", "trial"):
+            value = getattr(self, name)
+            if not _is_number(value, int) or value < 1:
+                raise ArgumentError(f"Growth({name}={value!r}): {name} must be a whole number of at least 1")
+        if not _is_number(self.minimum_gain) or not 0 <= self.minimum_gain < math.inf:
+            raise ArgumentError(
+                f"Growth(minimum_gain={self.minimum_gain!r}): minimum_gain must be a number of at least 0, in the"
+                " unit of the score"
+            )
+        if self.training not in TRAININGS:
+            raise ArgumentError(
+                f"Growth(training={self.training!r}): training must be one of {', '.join(map(repr, TRAININGS))}"
+            )
+        if not _is_number(self.cascade) or not 0 < self.cascade < 1:
+            raise ArgumentError(
+                f"Growth(cascade={self.cascade!r}): cascade must be a share of the run, between 0 and 1"
+            )
+        self._check_layers()
+        if self.at is not None:
+            self._check_times()
+
+    def _check_layers(self) -> None:
+        if (
+            not isinstance(self.layers, (tuple, list))
+            or not self.layers
+            or not all(isinstance(name, str) for name in self.layers)
+        ):
+            raise ArgumentError(
+                f"Growth(layers={self.layers!r}): layers must be a tuple of layer names, such as ('*',)"
+            )
+        object.__setattr__(self, "layers", tuple(self.layers))  # lists come from JSON
+
+    def _check_times(self) -> None:
+        if not isinstance(self.at, (tuple, list)) or not all(_is_number(share) and 0 <= share < 1 for share in self.at):
+            raise ArgumentError(
+                f"Growth(at={self.at!r}): at must be a tuple of shares of the run, each at least 0 and below 1, or None"
+            )
+        object.__setattr__(self, "at", tuple(self.at))
+        if len(self.at) != self.generations:
+            raise ArgumentError(
+                f"Growth(generations={self.generations}, at={self.at!r}): at must have one time for each generation"
+            )
+        if any(later <= sooner for sooner, later in itertools.pairwise(self.at)):
+            raise ArgumentError(f"Growth(at={self.at!r}): the times must ascend")
+
+    def births(self, total_steps: int) -> tuple[int, ...]:
+        """The steps after which generations are grown; empty for growth on plateaus."""
+        return tuple(int(share * total_steps) for share in self.at or ())
+
+    def cascade_steps(self, total_steps: int) -> int:
+        """For how many steps a new generation learns alone."""
+        return max(1, round(self.cascade * total_steps)) if self.training == "cascade" else 0
+
+    def check_fits(self, total_steps: int, settled: int = 0) -> None:
+        """Refuse a plan that a run of ``total_steps``, whose sparsity is reached at ``settled``, has no room for."""
+        alone = self.cascade_steps(total_steps)
+        if self.at is None:
+            least = settled + self.patience + 1 + alone + self.trial  # with a validation after every step
+            if least > total_steps:
+                raise ArgumentError(
+                    f"Growth(patience={self.patience}, trial={self.trial}): no plateau can be seen and tried within"
+                    f" total_steps={total_steps}, it takes {least}; lower patience and trial, or name times with `at`"
+                )
+            return
+        births = (*self.births(total_steps), total_steps)
+        for sooner, later in itertools.pairwise(births):
+            if later - sooner <= alone:
+                raise ArgumentError(
+                    f"Growth(at={self.at!r}): a generation grown after step {sooner} has {later - sooner} steps until"
+                    f" {'the run ends' if later == total_steps else 'the next one'}, it needs more than {alone};"
+                    " grow earlier, in a longer run, or with a smaller cascade"
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {
+            **dataclasses.asdict(self),
+            "at": None if self.at is None else list(self.at),
+            "layers": list(self.layers),
+        }
+
+
+def _is_number(value: object, kind: type | tuple[type, ...] = (int, float)) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)

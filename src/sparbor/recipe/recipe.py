@@ -1,0 +1,206 @@
+"""What to train: a frozen description of a sparse training run that writes itself to JSON."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sparbor.errors import ArgumentError, StateError
+from sparbor.modules.neuron import check_sparsity
+from sparbor.recipe.budget import Budget
+from sparbor.recipe.growth import Growth
+from sparbor.topology.distribution import DISTRIBUTIONS, Distribution
+from sparbor.topology.pattern import NM, Pattern, Slots, Unstructured
+from sparbor.topology.schedule import Schedule, Timeline
+
+Method = Literal["rigl", "set", "magnitude", "static"]
+METHODS: tuple[Method, ...] = ("rigl", "set", "magnitude", "static")
+PATTERNS: dict[str, type[Slots] | type[NM] | type[Unstructured]] = {
+    "slots": Slots,
+    "nm": NM,
+    "unstructured": Unstructured,
+}
+VERSION = 1
+DEFAULT_SPARSITY = 0.9
+THIN_SPARSITY = 0.75  # from here on small layers would become too thin at the sparsity of the model
+LARGEST_SEED = 2**63
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model becomes sparse.
+
+    Args:
+        sparsity: the share of the wrapped layers' weights that is dropped in the end, in [0, 1); 0.9 if neither it nor
+            a ``budget`` is given, and ``None`` with a budget.
+        method: ``"rigl"`` grows where the dense gradient is largest (Evci et al. 2020), ``"set"`` at random (Mocanu et
+            al. 2018), ``"magnitude"`` only drops, gradually (Zhu & Gupta 2017), ``"static"`` drops once, at the switch
+            to dendrite mode, and never changes its mask.
+        pattern: which weights are kept together: ``Slots()``, ``NM(n, m)`` or ``Unstructured()``.
+        distribution: ``"uniform"`` (every layer has this sparsity), ``"erk"`` (small layers are denser) or
+            ``"global"`` (the scores of all layers compete). ``None``: uniform below a sparsity of 0.75 and with ``NM``,
+            else erk.
+        schedule: when; see :class:`Schedule`.
+        exclude: names of layers to leave dense; ``*`` and ``?`` match as in file names.
+        seed: of the random growth of ``"set"``, and of new dendrites.
+        step_exponent: where a layer has the density d, each optimizer step moves its weights ``d ** -step_exponent``
+            times as far; 0 leaves steps as they are. See :mod:`sparbor.training.longer_steps`.
+        budget: in place of ``sparsity`` and ``distribution``, what the model may cost in the end; see :class:`Budget`
+            and :func:`sparbor.calibrated`.
+        growth: when dendrites are grown, and which; ``None``: none are. See :class:`Growth`.
+
+    >>> recipe = Recipe(sparsity=0.9, pattern=Unstructured(), distribution="erk")
+    >>> Recipe.from_json(recipe.to_json()) == recipe
+    True
+    """
+
+    sparsity: float | None = None
+    method: Method = "rigl"
+    pattern: Pattern = field(default_factory=Slots)
+    distribution: Distribution | None = None
+    schedule: Schedule = field(default_factory=Schedule)
+    exclude: tuple[str, ...] = ()
+    seed: int = 0
+    step_exponent: float = 0.5
+    budget: Budget | None = None
+    growth: Growth | None = None
+
+    def __post_init__(self) -> None:
+        if self.budget is not None:
+            self._check_budget(self.budget)
+        elif self.sparsity is None:
+            object.__setattr__(self, "sparsity", DEFAULT_SPARSITY)
+        else:
+            check_sparsity(self.sparsity)
+        _check_choice("method", self.method, METHODS)
+        if self.distribution is not None:
+            _check_choice("distribution", self.distribution, DISTRIBUTIONS)
+        elif self.budget is None:
+            assert self.sparsity is not None  # it or the budget is given, or the default
+            uniform = isinstance(self.pattern, NM) or self.sparsity < THIN_SPARSITY
+            object.__setattr__(self, "distribution", "uniform" if uniform else "erk")
+        if not isinstance(self.pattern, tuple(PATTERNS.values())):
+            raise ArgumentError(f"pattern={self.pattern!r}: must be Slots(...), NM(n, m) or Unstructured()")
+        if isinstance(self.exclude, str) or not all(isinstance(name, str) for name in _listed(self.exclude)):
+            example = self.exclude if isinstance(self.exclude, str) else "fc3"
+            raise ArgumentError(f"exclude={self.exclude!r}: must be a tuple of layer names, such as ({example!r},)")
+        object.__setattr__(self, "exclude", tuple(self.exclude))  # a list would be unequal to what its JSON becomes
+        if not isinstance(self.schedule, Schedule):
+            raise ArgumentError(f"schedule={self.schedule!r}: must be a Schedule(...)")
+        if not isinstance(self.seed, int) or not 0 <= self.seed < LARGEST_SEED:
+            raise ArgumentError(f"seed={self.seed!r}: must be a whole number from 0 to {LARGEST_SEED - 1}")
+        if self.growth is not None and not isinstance(self.growth, Growth):
+            raise ArgumentError(f"growth={self.growth!r}: must be a Growth(...), or None")
+        if not isinstance(self.step_exponent, (int, float)) or not 0 <= self.step_exponent <= 1:
+            raise ArgumentError(f"step_exponent={self.step_exponent!r}: must lie between 0 and 1")
+        if isinstance(self.pattern, NM):
+            self._check_quota(self.pattern)
+
+    def _check_budget(self, budget: Budget) -> None:
+        if not isinstance(budget, Budget):
+            raise ArgumentError(f"budget={budget!r}: must be a Budget(...), such as Budget(latency_us=40)")
+        if self.sparsity is not None:
+            raise ArgumentError(
+                f"sparsity={self.sparsity!r} and Budget({budget.unit}={budget.limit:g}): give one of them,"
+                " and sparsity=None where there is a budget"
+            )
+        if self.distribution is not None:
+            raise ArgumentError(
+                f"distribution={self.distribution!r}: a budget divides itself among the layers; leave it"
+                " out, or pass distribution=None"
+            )
+        if self.growth is not None:
+            raise ArgumentError(
+                f"growth and Budget({budget.unit}={budget.limit:g}): what dendrites would cost is not known; give a"
+                " sparsity in place of the budget, or leave out growth"
+            )
+        if isinstance(self.pattern, NM) or (budget.counts_slots and self.pattern != Slots()):
+            wanted = "Slots()" if budget.counts_slots else "Slots(...) or Unstructured()"
+            raise ArgumentError(f"pattern={self.pattern!r}: a budget of {budget.unit} needs {wanted}")
+
+    def _check_quota(self, pattern: NM) -> None:
+        if self.distribution != "uniform":
+            raise ArgumentError(
+                f"distribution={self.distribution!r}: {pattern} has one quota for every layer; use 'uniform'"
+            )
+        if self.sparsity is not None and 1 - self.sparsity > pattern.n / pattern.m + 1e-9:
+            raise ArgumentError(
+                f"sparsity={self.sparsity!r}: {pattern} cannot keep more than {pattern.n / pattern.m:.4g} of the"
+                f" weights; use a sparsity of at least {1 - pattern.n / pattern.m:.6g} or a larger quota"
+            )
+
+    def timeline(self, total_steps: int) -> Timeline:
+        """The schedule in steps, with what the method leaves out of it."""
+        timeline = self.schedule.over(total_steps)
+        if self.method == "static":
+            return dataclasses.replace(timeline, ramp_end=timeline.switch, rewire_end=timeline.switch)
+        if self.method == "magnitude":
+            return dataclasses.replace(timeline, rewire_end=timeline.ramp_end, drop_fraction=0.0)
+        return timeline
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON, with the parts that there are of ``budget`` and ``growth``."""
+        kind = next(name for name, pattern in PATTERNS.items() if isinstance(self.pattern, pattern))
+        pattern = {"kind": kind, **dataclasses.asdict(self.pattern)}
+        fields = {**dataclasses.asdict(self), "pattern": pattern, "exclude": list(self.exclude)}
+        parts = {"budget": self.budget, "growth": self.growth}
+        described = {name: part.to_dict() for name, part in parts.items() if part is not None}
+        return {"version": VERSION, **{name: fields[name] for name in fields if name not in parts}, **described}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Recipe":
+        """The recipe that :meth:`to_dict` described; unknown versions and fields are refused."""
+        version = data.get("version")
+        if version != VERSION:
+            raise StateError(
+                f"recipe version {version!r}: this release of Sparbor reads version {VERSION};"
+                " use the release that wrote it"
+            )
+        absent = {"budget": None, "growth": None, "step_exponent": 0.0}  # what older releases did is what they meant
+        fields = {**absent, **{name: value for name, value in data.items() if name != "version"}}
+        unlike = {part.name for part in dataclasses.fields(cls)} ^ set(fields)
+        if unlike:
+            raise StateError(_not_a_recipe(f"missing or unknown are {', '.join(sorted(unlike))}"))
+        try:
+            pattern = dict(fields.pop("pattern"))
+            kind = pattern.pop("kind", None)
+            if kind not in PATTERNS:
+                raise StateError(_not_a_recipe(f"it has no pattern of kind {kind!r}"))
+            fields["schedule"] = Schedule(**fields["schedule"])
+            if fields["budget"] is not None:
+                fields["budget"] = Budget.from_dict(fields["budget"])
+            if fields["growth"] is not None:
+                fields["growth"] = Growth(**fields["growth"])
+            return cls(pattern=PATTERNS[kind](**pattern), **fields)
+        except ArgumentError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise StateError(_not_a_recipe(str(error))) from error
+
+    def to_json(self) -> str:
+        """One JSON object."""
+        return json.dumps(self.to_dict())
+
+    @classmethod
+    def from_json(cls, text: str) -> "Recipe":
+        """The recipe that :meth:`to_json` wrote."""
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise StateError(_not_a_recipe(str(error))) from error
+        if not isinstance(data, dict):
+            raise StateError(_not_a_recipe(f"it is a JSON {type(data).__name__}"))
+        return cls.from_dict(data)
+
+
+def _listed(names: object) -> list[object]:
+    return list(names) if isinstance(names, (list, tuple)) else [None]
+
+
+def _not_a_recipe(why: str) -> str:
+    return f"not a recipe of version {VERSION}: {why}; write it with Recipe.to_json()"
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ArgumentError(f"{name}={value!r}: must be one of {', '.join(map(repr, choices))}")

@@ -1,0 +1,1 @@
+"""Training that computes with synapses alone."""

@@ -1,0 +1,210 @@
+"""PyTorch operations that do the multiplications of a layer's synapses and no others, and their gradients.
+
+``sparbor::sparse_conv2d`` is a convolution of stride 1 (a linear layer is one over planes of one pixel) whose weights
+are a vector, those of its synapses, and whose topology is :class:`sparbor.synapses.lists.Lists`:
+
+    y[n, o, p] = bias[o] + sum over the synapses k of output o of weights[k] * x_padded[n, pixel(k) + p]
+
+What is computed depends on the kernel set (``SPARBOR_ISA``), not on the number of threads.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sparbor import native
+from sparbor.synapses.lanes import chunk_size, in_format, is_channels_last, new_batch, planes_for
+from sparbor.synapses.lists import Size, Synapses, places_of
+from sparbor.workers import workers
+
+_TOPOLOGY = "Tensor bounds, Tensor inputs, Tensor back_bounds, Tensor back_inputs, Tensor positions"
+_WINDOW = "int[] padding, int[] reach, bool channels_last"
+
+torch.library.define(
+    "sparbor::sparse_conv2d", f"(Tensor x, Tensor weights, Tensor? bias, {_TOPOLOGY}, {_WINDOW}) -> Tensor"
+)
+torch.library.define(
+    "sparbor::sparse_conv2d_backward",
+    f"(Tensor dy, Tensor x, Tensor weights, {_TOPOLOGY}, {_WINDOW}, bool with_dx) -> (Tensor, Tensor)",
+)
+
+
+def sparse_conv2d(x: Tensor, weights: Tensor, bias: Tensor | None, synapses: Synapses) -> Tensor:
+    """``(batch, channels, height, width)`` to ``(batch, outputs, ...)``, in float32 or float64, on the CPU."""
+    channels_last, window = is_channels_last(x), synapses.window
+    lists = synapses.lists(Size(x.shape[2], x.shape[3], channels_last))
+    topology = lists.bounds, lists.inputs, lists.back_bounds, lists.back_inputs, lists.positions
+    y: Tensor = torch.ops.sparbor.sparse_conv2d(
+        x, weights, bias, *topology, window.padding, window.reach, channels_last
+    )
+    return y
+
+
+def _forward(
+    x: Tensor,
+    weights: Tensor,
+    bias: Tensor | None,
+    bounds: Tensor,
+    inputs: Tensor,
+    back_bounds: Tensor,
+    back_inputs: Tensor,
+    positions: Tensor,
+    padding: list[int],
+    reach: list[int],
+    channels_last: bool,
+) -> Tensor:
+    height, width = (size + 2 * pad - away for size, pad, away in zip(x.shape[2:], padding, reach, strict=True))
+    y = new_batch(x, (len(x), bounds.shape[1], height, width), channels_last)
+    for some_x, some_y in _chunks(in_format(x, channels_last), y, padding=padding, reach=reach):
+        planes = _in_lanes("inputs", some_x, padding, channels_last)
+        _sum((bounds, inputs, None), weights, bias, planes, some_y, channels_last)
+    return y
+
+
+def _backward(
+    dy: Tensor,
+    x: Tensor,
+    weights: Tensor,
+    bounds: Tensor,
+    inputs: Tensor,
+    back_bounds: Tensor,
+    back_inputs: Tensor,
+    positions: Tensor,
+    padding: list[int],
+    reach: list[int],
+    channels_last: bool,
+    with_dx: bool,
+) -> tuple[Tensor, Tensor]:
+    margin = _margin(padding, reach)
+    gradients = torch.zeros_like(weights, memory_format=torch.contiguous_format)
+    dx = new_batch(x, x.shape, channels_last) if with_dx else None
+    x, dy = in_format(x, channels_last), in_format(dy, channels_last)
+    for some_x, some_dy, some_dx in _chunks(x, dy, dx, padding=padding, reach=reach):
+        planes = _in_lanes("inputs", some_x, padding, channels_last)
+        slopes = _in_lanes("slopes", some_dy, margin, channels_last)
+        arrays = bounds.numpy(), inputs.numpy(), planes.numpy(), slopes.numpy()
+        native.add_synapse_gradients(workers(), *arrays, margin, gradients.numpy(), channels_last)
+        if some_dx is not None:
+            _sum((back_bounds, back_inputs, positions), weights, None, slopes, some_dx, channels_last)
+    return dy.new_empty(0) if dx is None else dx, gradients
+
+
+def _chunks(x: Tensor, *others: Tensor | None, padding: list[int], reach: list[int]) -> Iterator[tuple[Any, ...]]:
+    """Parts of batches that belong together: what one is turned into is still in a cache when it is computed with."""
+    is_vector = [*x.shape[2:], *padding, *reach] == [1, 1, 0, 0, 0, 0]  # and so are its gradients
+    size = chunk_size(len(x), is_vector)
+    if size >= len(x):
+        return iter([(x, *others)])
+    parts = [repeat(None) if batch is None else torch.split(batch, size) for batch in (x, *others)]
+    return zip(*parts, strict=False)
+
+
+def _in_lanes(purpose: str, x: Tensor, margin: Sequence[int], channels_last: bool) -> Tensor:
+    """A chunk turned; what was turned for this purpose before is overwritten."""
+    planes = planes_for(purpose, x, margin, channels_last)
+    native.turn_into_lanes(workers(), x.numpy(), (margin[0], margin[1]), planes.numpy(), channels_last)
+    return planes
+
+
+def _sum(
+    topology: tuple[Tensor, Tensor, Tensor | None],
+    weights: Tensor,
+    bias: Tensor | None,
+    planes: Tensor,
+    y: Tensor,
+    channels_last: bool,
+) -> None:
+    """The sums of the synapses of each row of the topology, into the chunk ``y``."""
+    bounds, inputs, positions = topology
+    native.sum_synapses(
+        workers(),
+        bounds.numpy(),
+        inputs.numpy(),
+        None if positions is None else positions.numpy(),
+        weights.contiguous().numpy(),
+        None if bias is None else bias.contiguous().numpy(),
+        planes.numpy(),
+        y.numpy(),
+        channels_last,
+    )
+
+
+def _margin(padding: list[int], reach: list[int]) -> tuple[int, int]:
+    """How much zero padding the gradient of the outputs needs, for that of the inputs to be a sum over it."""
+    return reach[0] - padding[0], reach[1] - padding[1]
+
+
+@torch.library.register_fake("sparbor::sparse_conv2d")  # type: ignore[untyped-decorator]
+def _forward_shape(x: Tensor, weights: Tensor, bias: Tensor | None, bounds: Tensor, *rest: Any) -> Tensor:
+    padding, reach, channels_last = rest[-3:]
+    height, width = (size + 2 * pad - away for size, pad, away in zip(x.shape[2:], padding, reach, strict=True))
+    return new_batch(x, (x.shape[0], bounds.shape[1], height, width), channels_last)
+
+
+@torch.library.register_fake("sparbor::sparse_conv2d_backward")  # type: ignore[untyped-decorator]
+def _backward_shapes(dy: Tensor, x: Tensor, weights: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    channels_last, with_dx = rest[-2:]
+    return new_batch(x, x.shape, channels_last) if with_dx else x.new_empty(0), torch.empty_like(weights)
+
+
+class _SparseConv2d(torch.autograd.Function):
+    """The operation with its gradient; `torch.library.register_autograd` takes three times as long to call one."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weights: Tensor, bias: Tensor | None, *others: Any) -> Tensor:
+        """The output of tensors of PyTorch's own; others go on to whoever handles them."""
+        *topology, padding, reach, channels_last = others
+        ctx.save_for_backward(x, weights, *topology)
+        ctx.window = padding, reach, channels_last
+        if type(x) is Tensor or type(x) is torch.nn.Parameter:
+            return _forward(x, weights, bias, *others)
+        with torch._C._AutoDispatchBelowAutograd():
+            y: Tensor = torch.ops.sparbor.sparse_conv2d(x, weights, bias, *others)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+        """Of the input, the weights and the bias, and nothing for the topology."""
+        with_dx, with_weights, with_bias, *others = ctx.needs_input_grad
+        if torch.is_grad_enabled():  # the gradients themselves are to be differentiated
+            dx, gradients = _differentiable(dy, *ctx.saved_tensors[:4], *ctx.window)
+        else:
+            compute: Any = _backward if type(dy) is Tensor else torch.ops.sparbor.sparse_conv2d_backward
+            dx, gradients = compute(dy, *ctx.saved_tensors, *ctx.window, with_dx)
+        return (
+            dx if with_dx else None,
+            gradients if with_weights else None,
+            dy.sum((0, 2, 3)) if with_bias else None,
+            *[None] * len(others),
+        )
+
+
+def _differentiable(
+    dy: Tensor,
+    x: Tensor,
+    weights: Tensor,
+    bounds: Tensor,
+    inputs: Tensor,
+    padding: list[int],
+    reach: list[int],
+    channels_last: bool,
+) -> tuple[Tensor | None, Tensor | None]:
+    """The gradients by a dense convolution, which PyTorch can differentiate again."""
+    x, weights = x.view_as(x), weights.view_as(weights)  # one may have been made of the other
+    padded = Size(x.shape[2] + 2 * padding[0], x.shape[3] + 2 * padding[1], channels_last)
+    counts = (bounds[-1] - bounds[0]).long()
+    output = torch.arange(len(counts)).repeat_interleave(counts)
+    taps = (output, *places_of(padded, x.shape[1], inputs.long()))
+    dense = weights.new_zeros(len(counts), x.shape[1], reach[0] + 1, reach[1] + 1).index_put(taps, weights)
+    y = torch.nn.functional.conv2d(x, dense, padding=padding)
+    wanted = [tensor for tensor in (x, weights) if tensor.requires_grad]
+    found = iter(torch.autograd.grad(y, wanted, dy, create_graph=True))
+    return next(found) if x.requires_grad else None, next(found) if weights.requires_grad else None
+
+
+torch.library.impl("sparbor::sparse_conv2d", "CPU")(_forward)
+torch.library.impl("sparbor::sparse_conv2d", "Autograd")(_SparseConv2d.apply)
+torch.library.impl("sparbor::sparse_conv2d_backward", "CPU")(_backward)

@@ -1,0 +1,1 @@
+"""Which synapses there are: pure functions of scores, steps and densities."""
