@@ -1,12 +1,15 @@
 """Files are written at once, and only where a file may be."""
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from sparbor.errors import OutputError
-from sparbor.files import write_file, write_files
+from sparbor.files import discard, write_file, write_files
 
 
 def test_a_new_file_has_the_usual_mode_and_nothing_stays_beside_it(tmp_path: Path) -> None:
@@ -80,3 +83,20 @@ def test_of_several_files_none_comes_if_one_cannot(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (tmp_path / "x").read_bytes() == b"older"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "x"]
+
+
+def test_a_file_goes_with_what_killed_writers_left_of_it(tmp_path: Path) -> None:
+    """A writer is killed before its file takes its place; others' files stay."""
+    code = "import os, sys; from sparbor import files; os.replace = lambda *_: os.kill(os.getpid(), 9)"
+    code += "; files.write_file(sys.argv[1], b'new')"
+    path = tmp_path / "a[1].json"
+    path.write_bytes(b"old")
+    assert subprocess.run([sys.executable, "-c", code, str(path)]).returncode == -signal.SIGKILL
+    others = [tmp_path / name for name in (".a[1].json.swp", "a[1].json.0123456789abcdef", ".a1.json.0123456789abcdef")]
+    for other in others:
+        other.write_bytes(b"")
+    assert len(list(tmp_path.iterdir())) == 5
+    assert path.read_bytes() == b"old"
+    discard(path)
+    discard(path)
+    assert sorted(tmp_path.iterdir()) == sorted(others)

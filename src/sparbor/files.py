@@ -1,6 +1,7 @@
 """Writing a file at once: readers see the old one or the whole new one."""
 
 import contextlib
+import glob
 import os
 import secrets
 import shutil
@@ -10,6 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from sparbor.errors import OutputError
+
+_TOKEN_BYTES = 8
 
 
 def write_file(path: str | os.PathLike[str], content: bytes) -> None:
@@ -27,11 +30,17 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
         ) from error
 
 
+def discard(path: Path) -> None:
+    """Remove the file, if it is there, and what writers of it that were killed have left beside it."""
+    for left in (path, *path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 2 * _TOKEN_BYTES}")):
+        left.unlink(missing_ok=True)
+
+
 def _replace(path: Path, content: bytes) -> None:
     """Write beside the file, under a name that no other writer has, and put that in its place."""
     if os.path.lexists(path) and not path.is_file():
         raise OSError("it is there and is not a regular file")
-    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(_TOKEN_BYTES)}")
     try:
         with open(unfinished, "xb") as file:
             file.write(content)

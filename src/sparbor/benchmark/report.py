@@ -17,7 +17,7 @@ from sparbor.benchmark.page.page import page
 from sparbor.benchmark.runtimes import CONTESTANTS
 from sparbor.engine.runtime import Runtime
 from sparbor.errors import OutputError
-from sparbor.files import replace_files, write_file
+from sparbor.files import discard, replace_files, write_file
 
 METRICS = "metrics.json"
 PARTIAL = "metrics.partial.json"
@@ -55,7 +55,7 @@ def publish(out: Path, metrics: dict[str, Any], runtime: Runtime) -> None:
             " make room or choose another --out; older results are unchanged"
         ) from error
     for name in (PARTIAL, CHECKPOINT):
-        (out / name).unlink(missing_ok=True)
+        discard(out / name)
 
 
 def publish_partial(out: Path, metrics: dict[str, Any]) -> None:

@@ -10,12 +10,13 @@ from torch.utils.hooks import RemovableHandle
 
 from sparbor.distributed.shards import all_true, held, held_part, is_sharded, whole
 from sparbor.errors import ArgumentError, StateError
-from sparbor.modules.layers import is_transposed, parameters_with, row_blocks, weight_names, why_not_wrappable
+from sparbor.modules.layers import is_transposed, parameters_with, weight_names, why_not_wrappable
+from sparbor.modules.pattern_view import PatternView
 from sparbor.modules.storage import Mover, Storage, gather, pays_alone, positions_of, scatter
-from sparbor.modules.wrapping import Wrapper, plain_layer, refuse_other_state, wrappers
-from sparbor.synapses import choice as sparse_compute
+from sparbor.modules.wrapping import plain_layer, refuse_other_state, wrappers
+from sparbor.synapses import choice
 from sparbor.synapses.lists import Synapses, Window
-from sparbor.topology.matrix import from_matrix, outputs_first, to_matrix
+from sparbor.topology.matrix import to_matrix
 from sparbor.topology.pattern import Pattern, Slots
 from sparbor.topology.rewire import magnitude_mask
 
@@ -41,7 +42,7 @@ class Keeper(Protocol):
         """Stop keeping."""
 
 
-class PAINeuronModule(Wrapper):
+class PAINeuronModule(PatternView):
     """A layer that is dense in neuron mode ``'n'`` and keeps only its active synapses in dendrite mode ``'d'``.
 
     ``y = main_module(x)`` with the weight ``W * mask``. The mask is a buffer of the weight's shape, all true in neuron
@@ -74,10 +75,7 @@ class PAINeuronModule(Wrapper):
     (0.75, 544)
     """
 
-    mask: Tensor
     dendrite_mode: Tensor
-    neuron_order: Tensor
-    input_order: Tensor
 
     def __init__(
         self,
@@ -154,12 +152,12 @@ class PAINeuronModule(Wrapper):
             return None
         (x,), layer, weights = args, self.main_module, mask.numel()
         density = self.active_weights() / weights
-        if not sparse_compute.pays(layer, window, weights, density, x) or keeper.needs_gradient(self):
+        if not choice.pays(layer, window, weights, density, x) or keeper.needs_gradient(self):
             return None
         if self._synapses is None:
             self._synapses = Synapses(self.active_positions(), mask.shape, window)
         active = self.parameter if self._compact else gather(self.parameter, self.active_positions())
-        return sparse_compute.compute(layer, active, self._synapses, x)
+        return choice.compute(layer, active, self._synapses, x)
 
     def _dense(self, *args: Any, **kwargs: Any) -> Any:
         if self._compact:
@@ -211,7 +209,7 @@ class PAINeuronModule(Wrapper):
         ``dense``: the layer is computed with its whole weight, even where its synapses alone would be faster.
         """
         self._keeper = keeper
-        self._window = None if dense else sparse_compute.window_of(plain_layer(self))
+        self._window = None if dense else choice.window_of(plain_layer(self))
         self._hook_gradient()
         if self._forward_hook is not None:
             self._forward_hook.remove()
@@ -381,51 +379,6 @@ class PAINeuronModule(Wrapper):
             cached = self._multiplier = held_part(self.mask, weight).to(weight.dtype)
         return cached
 
-    @property
-    def groups(self) -> int:
-        """Blocks of neurons that no slot spans: convolution groups, attention's query, key and value, or 1."""
-        return row_blocks(plain_layer(self), self.weight_name)
-
-    @property
-    def outputs_first(self) -> tuple[int, ...]:
-        """The weight's shape with the neurons in front: ``(outputs, inputs / groups, *kernel)``."""
-        return outputs_first(self.mask.shape, self.groups, self._transposed)
-
-    def arrange(self, neurons: Tensor | None = None, inputs: Tensor | None = None) -> None:
-        """From now on the pattern sees the layer's neurons, or the inputs of each, in this order; weights stay."""
-        for order, given in ((self.neuron_order, neurons), (self.input_order, inputs)):
-            if given is not None:
-                if not torch.equal(given.sort().values, torch.arange(len(order), device=given.device)):
-                    raise ArgumentError(
-                        f"an order of layer {self.name!r} has shape {tuple(given.shape)}: it must hold each of the"
-                        f" numbers 0 to {len(order) - 1} once"
-                    )
-                order.copy_(given)
-        if self.dendrites is not None:
-            self.dendrites.arrange(neurons, inputs)
-
-    def is_arranged(self) -> bool:
-        """Whether the pattern sees neurons or inputs in another order than the weight has them."""
-        return _moves(self.neuron_order) or _moves(self.input_order)
-
-    def to_matrix(self, values: Tensor) -> Tensor:
-        """Values of the weight's shape (its mask, its gradient) as patterns see them, ``(outputs, fan_in)``."""
-        rows = to_matrix(values, self.groups, self._transposed)
-        return _arranged(rows, self.neuron_order, self.input_order)
-
-    def from_matrix(self, matrix: Tensor) -> Tensor:
-        """A matrix ``(outputs, fan_in)`` as patterns see it as values of the weight's shape."""
-        rows = _arranged(matrix, self.neuron_order.argsort(), self.input_order.argsort())
-        return from_matrix(rows, self.mask.shape, self.groups, self._transposed)
-
-    def weight_matrix(self) -> Tensor:
-        """The weight as patterns see it, ``(outputs, fan_in)``."""
-        return self.to_matrix(whole(self.weight.detach()))
-
-    @property
-    def _transposed(self) -> bool:
-        return is_transposed(self.main_module)
-
     def active_weights(self) -> int:
         """How many weights the mask keeps."""
         self._notice_mask()
@@ -463,17 +416,6 @@ def check_sparsity(sparsity: float) -> float:
             f"sparsity={sparsity!r}: must be at least 0 and below 1, the share of weights to drop (0.9 keeps a tenth)"
         )
     return sparsity
-
-
-def _arranged(matrix: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """The matrix with its rows and columns in these orders."""
-    matrix = matrix.index_select(0, rows) if _moves(rows) else matrix
-    # Not by index_select, which takes ten times as long for columns.
-    return matrix.gather(1, columns.expand(len(matrix), -1)) if _moves(columns) else matrix
-
-
-def _moves(order: Tensor) -> bool:
-    return not torch.equal(order, torch.arange(len(order), device=order.device))
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # so that it is called, and not traced
