@@ -1,4 +1,4 @@
-"""Up to which density a layer trains faster by its synapses alone: the measurement behind ``sparse_compute``'s rules.
+"""Up to which density a layer trains faster by its synapses alone: the measurement behind ``synapses.choice``'s rules.
 
 ``python benchmarks/training_crossover.py [--threads 2]``; ``SPARBOR_ISA`` chooses the kernel set. For each layer,
 forward and backward over a batch are timed dense and at several densities, in turns; printed is dense time over sparse

@@ -16,7 +16,7 @@ from sparbor import Perforator, Recipe, Schedule, native
 from sparbor.errors import ArgumentError, StateError
 from sparbor.modules.neuron import PAINeuronModule
 from sparbor.modules.storage import Storage
-from sparbor.synapses import choice as sparse_compute
+from sparbor.synapses import choice
 from sparbor.training import compaction
 from tests.rank_processes import on_ranks
 from tests.states import assert_same
@@ -94,7 +94,7 @@ def by_synapses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     """Whether sparse layers are computed by their synapses alone, whatever is faster."""
     if request.param and not native.built:
         pytest.skip("the engine is not built")
-    monkeypatch.setattr(sparse_compute, "_is_faster", lambda *_: request.param)
+    monkeypatch.setattr(choice, "_is_faster", lambda *_: request.param)
     return bool(request.param)
 
 
@@ -134,7 +134,7 @@ def test_synapses_alone_compute_what_the_dense_layers_do(monkeypatch: pytest.Mon
         pytest.skip("the engine is not built")
     states = []
     for pays in (True, False):
-        monkeypatch.setattr(sparse_compute, "_is_faster", lambda *_, pays=pays: pays)
+        monkeypatch.setattr(choice, "_is_faster", lambda *_, pays=pays: pays)
         states.append(Run("masked", "cnn").go_to(STEPS).model.state_dict())
     close(*states)
 
