@@ -21,6 +21,7 @@ from sparbor.program.program import Activation, Operation, Program
 from tests import test_program
 from tests.golden.check import CASES, HERE, TOLERANCE
 from tests.layers import mlp
+from tests.test_hostile_files import GREEDY
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 STRICT = ("-std=c99", "-D_POSIX_C_SOURCE=200112L", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
@@ -178,6 +179,12 @@ def test_files_that_ask_for_memory_are_refused(compiled: Compile, tmp_path: Path
     assert len(said) == 4
     assert ["weights allow for" in each for each in said] == [True, True, False, False], said
     assert ["nested" in each for each in said] == [False, False, True, True], said
+
+
+def test_programs_that_would_take_long_to_load_are_refused(compiled: Compile, tmp_path: Path) -> None:
+    said = answers(compiled("load_models"), [data for data, _ in GREEDY.values()], tmp_path)
+    assert ["pairs of taps" in each for each in said] == [True, True, False], said
+    assert "weights allow for" in said[2]
 
 
 def test_the_library_exports_nothing_but_its_functions(compiled: Compile) -> None:

@@ -4,6 +4,7 @@ And without much memory. `make fuzz` does the same to the engine for C, for minu
 """
 
 import json
+import tempfile
 import time
 import tracemalloc
 from collections.abc import Callable
@@ -17,8 +18,10 @@ from hypothesis import strategies as st
 
 from sparbor.engine.runtime import load
 from sparbor.errors import ModelFileError
-from sparbor.program.model_file import checksummed
-from sparbor.program.program import ACTIVATIONS, KINDS
+from sparbor.packing.filters import pack_filters
+from sparbor.program.model_file import checksummed, save
+from sparbor.program.program import ACTIVATIONS, KINDS, Operation, Program
+from sparbor.program.windows import Window
 from tests import test_program
 
 GOLDEN = ("rows", "planes", "rows_middle", "planes_middle", "version_1")
@@ -128,7 +131,7 @@ def again_and_again(graph: dict) -> None:
 
 
 def pools(kernel: int, count: int) -> Callable[[dict], None]:
-    """Max-pools of 8192 x 8192, one after another."""
+    """Max-pools of 4000 x 4000, one after another."""
 
     def change(graph: dict) -> None:
         del graph["byte_input"]
@@ -141,6 +144,51 @@ def pools(kernel: int, count: int) -> Callable[[dict], None]:
         graph["input"], graph["output"] = 0, count
 
     return change
+
+
+def saved(program: Program) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        save(program, f"{folder}/model.safetensors")
+        return Path(folder, "model.safetensors").read_bytes()
+
+
+def kernels(*sizes: int) -> bytes:
+    """Convolutions of one plane by square kernels of these sizes."""
+    side, operations, layers = max(sizes), [], {}
+    for number, size in enumerate(sizes):
+        operations.append(Operation("convolution", (0,), number + 1, f"layer{number}", None, Window((size, size))))
+        layers[f"layer{number}"] = pack_filters(np.ones((1, size * size), np.float32))
+    shapes = [(1, side, side), *((1, side - size + 1, side - size + 1) for size in sizes)]
+    return saved(Program(tuple(shapes), 0, len(sizes), tuple(operations), layers))
+
+
+def shared_layer() -> bytes:
+    """One layer of a megabyte, for each of 400 operations."""
+    layers = {"layer": pack_filters(np.ones((64, 4096), np.float32))}
+    operations = [Operation("convolution", (0,), i, "layer", None, Window((1, 1))) for i in range(1, 401)]
+    return saved(Program(((4096, 1, 1), *[(64, 1, 1)] * 400), 0, 400, tuple(operations), layers))
+
+
+GREEDY = {
+    "one kernel": (kernels(129), r"kernels, of up to 16,641 taps, have [\d,]+ pairs of taps, more than 268,435,456"),
+    "two kernels": (kernels(127, 110), "pairs of taps"),
+    "one layer": (shared_layer(), r"operations use layers of [\d,]+ bytes, more than its weights allow for"),
+}
+
+
+@pytest.mark.parametrize("name", GREEDY)
+def test_programs_that_would_take_long_to_load_are_refused(tmp_path: Path, name: str) -> None:
+    data, text = GREEDY[name]
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(ModelFileError, match=text):
+        load(path)
+
+
+def test_a_kernel_of_many_taps_runs(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(kernels(128))
+    y = load(tmp_path / "model.safetensors")(np.ones((1, 1, 128, 128), np.float32))
+    np.testing.assert_allclose(y, 128 * 128)
 
 
 def wide_kernel(size: int) -> Callable[[dict], None]:

@@ -34,6 +34,11 @@ def path_of(name: str) -> Path:
     return PACKAGE / f"{name.replace('.', '/')}.py"
 
 
+def exists(name: str) -> bool:
+    """Whether the package has such a module, or a package."""
+    return path_of(name).exists() or path_of(name).with_suffix("").is_dir()
+
+
 ORDER = listed()
 TRAINING = [name for name in ORDER[: ORDER.index("training.perforator")] if path_of(name).exists()]
 TRAINING = [name for name in TRAINING if name not in ("errors", "files")] + ["training.perforator"]
@@ -76,10 +81,15 @@ def test_importing_it_does_not_import_torch(module: str) -> None:
 
 def imports_of(path: Path) -> set[str]:
     tree = ast.parse(path.read_text())
+    assert not any(isinstance(node, ast.ImportFrom) and node.level for node in ast.walk(tree)), (
+        f"{path}: a relative import"
+    )
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("sparbor."):
-            found.add(node.module.removeprefix("sparbor."))
+            module = node.module.removeprefix("sparbor.")
+            modules = {f"{module}.{alias.name}" for alias in node.names}
+            found |= {name for name in modules if exists(name)} or {module}
         elif isinstance(node, ast.ImportFrom) and node.module == "sparbor":
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.Import):
@@ -94,6 +104,10 @@ def place(module: str) -> int:
     name = f"{package}.{inside[0]}" if inside and one_by_one else package
     assert name in ORDER, f"{name} does not stand in CONTRIBUTING"
     return ORDER.index(name)
+
+
+def test_what_contributing_lists_is_there() -> None:
+    assert [name for name in ORDER if not exists(name)] == []
 
 
 def test_every_module_stands_in_contributing_after_what_it_imports() -> None:

@@ -1,5 +1,6 @@
 """What README and CONTRIBUTING say holds: their Python runs, their commands and links exist."""
 
+import doctest
 import re
 import subprocess
 import sys
@@ -21,6 +22,12 @@ def test_the_example_runs_and_is_short(tmp_path: Path) -> None:
     assert "10.0% of the weights are active" in result.stdout
     assert (tmp_path / "model.safetensors").stat().st_size < 4 * 203_530 / 14
     assert re.search(r"^0 +Linear +200,960 +yes$", result.stdout, flags=re.MULTILINE)
+
+
+def test_the_examples_of_a_session_give_what_they_show() -> None:
+    tests = doctest.DocTestParser().get_doctest("".join(blocks("pycon")), {}, "README", None, None)
+    assert len(tests.examples) >= 5
+    assert doctest.DocTestRunner().run(tests).failed == 0
 
 
 def test_make_targets_exist() -> None:

@@ -4,6 +4,7 @@
 
 #include "crc32.h"
 #include "json.h"
+#include "memory.h"
 #include "rules.h"
 
 namespace sparbor::model {
@@ -107,6 +108,7 @@ Program build(const Json& graph, std::map<std::string, Tensor> tensors, const ui
         require(!operation.layer || program.layers.count(*operation.layer) > 0,
                 "operation '" + operation.kind + "' has a layer that there is not");
     if (found == 1) use_rows_only(program);
+    check_uses(program);
     for (const Operation& operation : program.operations) check_shapes(operation, program);
     return program;
 }

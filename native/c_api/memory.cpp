@@ -122,10 +122,17 @@ void check_work(const Program& program) {
     require(work(program) <= most, "one item needs more multiply-adds than its weights allow for");
 }
 
+void check_uses(const Program& program) {
+    Allowance allowance(program);
+    for (const Operation& operation : program.operations)
+        if (operation.op == Op::linear || operation.op == Op::convolution)
+            allowance.take(program.layer(operation)->bytes(), "what its operations use of its layers");
+}
+
 // A layer is laid out anew for each operation that uses it, and so is what a convolution's taps read.
 void check_steps(const Program& program) {
     constexpr uint64_t most_padding = 16, output_bytes = 16;  // outputs that are padded; their scale, bias and group
-    constexpr uint64_t most_taps = 4096, most_tap_pairs = uint64_t{1} << 28, gather_bytes = 80;
+    constexpr uint64_t most_taps = 1 << 14, most_tap_pairs = most_taps * most_taps, gather_bytes = 80;
     constexpr uint64_t wide = 16, most_gathers_of_wide = 2048;  // see Strips::make_tables
     Allowance allowance(program);
     uint64_t tap_pairs = 0;
@@ -137,8 +144,7 @@ void check_steps(const Program& program) {
         if (operation.op == Op::linear) continue;
         const Shape& y = program.shapes[operation.output];
         const uint64_t taps = static_cast<uint64_t>(operation.window.kernel[0] * operation.window.kernel[1]);
-        require(taps <= most_taps, "a convolution's kernel has more than " + std::to_string(most_taps) + " taps");
-        tap_pairs += taps * taps;
+        tap_pairs += taps > most_taps ? most_tap_pairs + 1 : taps * taps;  // a larger square could overflow
         require(tap_pairs <= most_tap_pairs, "its convolutions' kernels have too many pairs of taps");
         const uint64_t rows = y.size() == 3 ? y[1] : 1, gathers = taps * (2 * rows + 1);
         allowance.take(layer.fan_in * sizeof(uint32_t) + taps * sizeof(size_t) * 8, "a convolution");

@@ -21,6 +21,8 @@ bool is_free(const Operation& operation, const std::vector<Value>& values);
 // model's weights allow for.
 void check_buffers(const Program& program, const std::vector<Value>& values);
 void check_steps(const Program& program);
+// The same of the layers that operations use, each of which is looked through before anything is laid out.
+void check_uses(const Program& program);
 void check_work(const Program& program);
 // The same for what one item takes in the end.
 void check_item(const Program& program, uint64_t bytes);

@@ -18,6 +18,7 @@ using namespace sparbor::fuzz;
 size_t allowed(size_t file) { return 3 * ((size_t{256} << 20) + 64 * file) + 256 * file; }
 
 constexpr double most_work = 1 << 24;  // multiply-adds of an item; larger models would only take longer
+constexpr size_t largest = 1 << 22;    // numbers of an item's input or output, likewise
 
 // Files that loaded. Most that libFuzzer keeps are refused, and so would be most that are made of them.
 std::vector<Bytes>& loaded() {
@@ -42,6 +43,7 @@ void choose_kernels(const uint8_t* data, size_t size) {
 void run(sparbor_model* model) {
     constexpr size_t batch = 3;
     const size_t inputs = sparbor_input_size(model), outputs = sparbor_output_size(model);
+    if (std::max(inputs, outputs) > largest) return;
     std::vector<float> x(batch * inputs, 0.5f), y(batch * outputs);
     sparbor_run(model, x.data(), y.data(), batch);
     const std::vector<uint8_t> bytes(batch * inputs, 200);
@@ -49,11 +51,16 @@ void run(sparbor_model* model) {
     if (sparbor_takes_bytes(model) == (status == SPARBOR_NO_BYTES)) std::abort();
 }
 
-bool load_and_run(const uint8_t* data, size_t size) {
+sparbor_model* load(const uint8_t* data, size_t size) {
     const MemoryBound bound(allowed(size));
     char error[200] = "";
     sparbor_model* model = sparbor_load(data, size, 1, error, sizeof error);
     if (!model != (std::strlen(error) > 0)) std::abort();  // a refusal has a reason
+    return model;
+}
+
+bool load_and_run(const uint8_t* data, size_t size) {
+    sparbor_model* model = load(data, size);
     if (!model) return false;
     if (sparbor::model::work(sparbor::model::read_program(data, size)) <= most_work) run(model);
     sparbor_free(model);

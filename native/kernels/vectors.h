@@ -116,9 +116,12 @@ ALWAYS_INLINE Vector load_halves(const uint16_t* at) {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
 #elif defined(__aarch64__)
     return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(at)));
+#elif defined(__AVX__)
+    // A half's bits shifted into a float's are the same number 2^-112 times as large; exponent 31 never occurs.
+    const Integers halves = widen(at);
+    return reinterpret_cast<Vector>((halves & 0x8000u) << 16 | (halves & 0x7fffu) << 13) * 0x1p112f;
 #else
-    // A half's bits shifted into a float's are the same number 2^-112 times as large; exponent 31 never occurs. Each half
-    // comes into the upper 16 bits, and its sign then stays when the others go down by 3.
+    // The same of four: each half comes into the upper 16 bits, and its sign then stays when the others go down by 3.
     typedef uint16_t Eight __attribute__((vector_size(16)));
     typedef int32_t Signed __attribute__((vector_size(16)));
     Eight halves = {};

@@ -31,8 +31,12 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def discard(path: Path) -> None:
-    """Remove the file, if it is there, and what writers of it that were killed have left beside it."""
-    for left in (path, *path.parent.glob(f".{glob.escape(path.name)}.{'[0-9a-f]' * 2 * _TOKEN_BYTES}")):
+    """Remove the file, if it is there, and what writers of it that were killed have left beside it.
+
+    Of a link, that and what was left beside its target. Nobody may be writing to it.
+    """
+    target = Path(os.path.realpath(path))
+    for left in (path, *target.parent.glob(f".{glob.escape(target.name)}.{'[0-9a-f]' * 2 * _TOKEN_BYTES}")):
         left.unlink(missing_ok=True)
 
 

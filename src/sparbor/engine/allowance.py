@@ -12,9 +12,8 @@ from sparbor.packing.slots import BRANCH, GROUP, SparseLayer
 from sparbor.program.program import Affine, Operation, Program, Weights
 from sparbor.program.windows import Window, planes_of
 
-_BYTES, _BYTES_PER_WEIGHT_BYTE = 2**28, 64
 _WORK, _WORK_PER_WEIGHT_BYTE = 2.0**38, 2.0**20  # multiply-adds: minutes, for a file of a few bytes
-_MOST_TAPS, _MOST_TAP_PAIRS = 4096, 2**28  # of a convolution's kernel, and of all, whose taps are compared in pairs
+_MOST_TAP_PAIRS = 2**28  # of all convolutions' kernels together: their taps are compared in pairs
 
 
 class AllowanceError(ArgumentError):
@@ -23,7 +22,7 @@ class AllowanceError(ArgumentError):
 
 def check_memory(program: Program, needed: int, what: str) -> None:
     """Raise AllowanceError if it needs more bytes than the program's weights allow for."""
-    most = _BYTES + _BYTES_PER_WEIGHT_BYTE * program.weight_bytes
+    most = program.allowed_bytes
     if needed > most:
         raise AllowanceError(
             f"{what} needs {needed:,} bytes of workspace, and weights of {program.weight_bytes:,} bytes "
@@ -67,10 +66,11 @@ def _check_convolutions(program: Program) -> None:
     """A kernel's taps are compared with each other when it is laid out."""
     windows = [each.settings for each in program.operations if each.kind == "convolution"]
     taps = [math.prod(window.kernel) for window in windows if isinstance(window, Window)]
-    if max(taps, default=0) > _MOST_TAPS:
-        raise AllowanceError(f"a convolution's kernel has {max(taps):,} taps, more than {_MOST_TAPS}")
     if (pairs := sum(count * count for count in taps)) > _MOST_TAP_PAIRS:
-        raise AllowanceError(f"its convolutions' kernels have {pairs:,} pairs of taps, more than {_MOST_TAP_PAIRS:,}")
+        raise AllowanceError(
+            f"its convolutions' kernels, of up to {max(taps):,} taps, have {pairs:,} pairs of taps, more than "
+            f"{_MOST_TAP_PAIRS:,}"
+        )
 
 
 def _layout_bytes(program: Program, operation: Operation) -> int:

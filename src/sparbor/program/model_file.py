@@ -150,10 +150,19 @@ def _build(graph: dict[str, Any], tensors: dict[str, _Tensor], file: BinaryIO) -
     program = dataclasses.replace(program, layers=layers)
     if graph["version"] == 1:
         program = with_rows_only(program)
+    used = sum(_bytes_of(program, operation) for operation in program.operations)  # each is looked through
+    require(used <= program.allowed_bytes, f"operations use layers of {used:,} bytes, more than its weights allow for")
     for operation in program.operations:
         fault = shapes_fault(operation, program.shapes, program.layers)
         require(fault is None, str(fault))
     return program
+
+
+def _bytes_of(program: Program, operation: Operation) -> int:
+    """Of its layer; none for those of vectors, which nothing is laid out for."""
+    if operation.kind not in ("linear", "convolution"):
+        return 0
+    return sum(array.nbytes for array in program.layers[str(operation.layer)].arrays().values())
 
 
 def _read_tensor(file: BinaryIO, tensor: _Tensor) -> Array:
