@@ -20,7 +20,7 @@ from sparbor.lowering.lowered import Lowered
 from sparbor.modules.layers import weight_names
 from sparbor.modules.wrapping import places
 from sparbor.packing.slots import BRANCH, GROUP, Precision, SparseLayer
-from sparbor.program.program import Weights
+from sparbor.program.program import Weights, stored_bytes
 from sparbor.recipe.budget import Costs, LayerCost
 from sparbor.recipe.recipe import Recipe
 from sparbor.recipe.survey import plain_name
@@ -115,13 +115,9 @@ def _kilobytes(lowered: Lowered, names: set[str]) -> Costs:
         empty = use.sparse(weight, 0.0)
         groups, branches = len(empty.topology.runs_per_group), -(-weight.shape[1] // BRANCH)
         lists = groups * (2 * branches + 4 * min(branches, BRANCH))
-        fixed, dense = (_bytes(empty) + lists) / 1000, _bytes(use.dense(weight)) / 1000
+        fixed, dense = (stored_bytes(empty) + lists) / 1000, stored_bytes(use.dense(weight)) / 1000
         costs.append(LayerCost(use.name, weight.size, fixed, SLOT_KILOBYTES, dense, use.sparse_to))
-    return Costs("kilobytes", sum(map(_bytes, others)) / 1000, _by_name(costs))
-
-
-def _bytes(layer: Weights) -> int:
-    return sum(array.nbytes for array in layer.arrays().values())
+    return Costs("kilobytes", sum(map(stored_bytes, others)) / 1000, _by_name(costs))
 
 
 def _latency(lowered: Lowered, names: set[str]) -> Costs:

@@ -9,7 +9,7 @@ from sparbor.engine.buffers import rows_and_features
 from sparbor.errors import ArgumentError
 from sparbor.packing.filters import Filters
 from sparbor.packing.slots import BRANCH, GROUP, SparseLayer
-from sparbor.program.program import Affine, Operation, Program, Weights
+from sparbor.program.program import Affine, Operation, Program, stored_bytes
 from sparbor.program.windows import Window, planes_of
 
 _WORK, _WORK_PER_WEIGHT_BYTE = 2.0**38, 2.0**20  # multiply-adds: minutes, for a file of a few bytes
@@ -80,16 +80,12 @@ def _layout_bytes(program: Program, operation: Operation) -> int:
     layer = program.layers[str(operation.layer)]
     assert not isinstance(layer, Affine)
     copies = GROUP if isinstance(layer, Filters) else 1
-    size = copies * _bytes(layer) + 16 * layer.outputs
+    size = copies * stored_bytes(layer) + 16 * layer.outputs
     if not isinstance(operation.settings, Window):
         return size
     y, taps = planes_of(program.shapes[operation.output]), math.prod(operation.settings.kernel)
     gathers = taps * (2 * y.height + 1) if y.width < GROUP else 2048
     return size + 4 * layer.fan_in + 64 * taps + 80 * gathers
-
-
-def _bytes(layer: Weights) -> int:
-    return sum(array.nbytes for array in layer.arrays().values())
 
 
 def _work(program: Program, operation: Operation) -> int:

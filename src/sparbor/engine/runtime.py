@@ -18,7 +18,7 @@ from sparbor.engine.steps import add_step
 from sparbor.errors import ArgumentError, ModelFileError
 from sparbor.packing.slots import SparseLayer
 from sparbor.program import model_file
-from sparbor.program.program import Affine, Program
+from sparbor.program.program import Affine, Program, stored_bytes
 from sparbor.program.windows import Shape
 
 if TYPE_CHECKING:
@@ -115,7 +115,6 @@ class Runtime(native.Model):
             layer = self.program.layers[operation.layer] if operation.layer is not None else None
             if operation.layer is None or layer is None or isinstance(layer, Affine):
                 continue
-            size = sum(array.nbytes for array in layer.arrays().values())
             convolves = operation.kind == "convolution"  # packed with rows that only fill groups of neurons
             reports[operation.layer] = LayerReport(
                 operation.layer,
@@ -124,7 +123,7 @@ class Runtime(native.Model):
                 "sparse" if isinstance(layer, SparseLayer) else "dense",
                 layer.precision.value,
                 layer.active,
-                size,
+                stored_bytes(layer),
             )
         return list(reports.values())
 

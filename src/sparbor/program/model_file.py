@@ -19,7 +19,7 @@ from sparbor.files import write_file
 from sparbor.packing.damage import is_count, require
 from sparbor.packing.slots import aligned_empty
 from sparbor.program.graph_json import graph_from_json, graph_to_json
-from sparbor.program.program import Array, Operation, Program
+from sparbor.program.program import Array, Operation, Program, stored_bytes
 from sparbor.program.shape_rules import shapes_fault
 from sparbor.program.stored_layers import layer_from_file, layer_to_json
 from sparbor.program.windows import Shape
@@ -162,7 +162,7 @@ def _bytes_of(program: Program, operation: Operation) -> int:
     """Of its layer; none for those of vectors, which nothing is laid out for."""
     if operation.kind not in ("linear", "convolution"):
         return 0
-    return sum(array.nbytes for array in program.layers[str(operation.layer)].arrays().values())
+    return stored_bytes(program.layers[str(operation.layer)])
 
 
 def _read_tensor(file: BinaryIO, tensor: _Tensor) -> Array:

@@ -65,6 +65,11 @@ Settings: TypeAlias = Window | AverageWindow | Normalisation
 Weights: TypeAlias = SparseLayer | DenseLayer | Filters | Affine
 
 
+def stored_bytes(layer: Weights) -> int:
+    """What the layer's arrays take, in memory as in a file."""
+    return sum(array.nbytes for array in layer.arrays().values())
+
+
 @dataclass(frozen=True)
 class Operation:
     """One of KINDS; `layer` names its weights, `activation` follows it or, for kind "activation", is it."""
@@ -129,4 +134,4 @@ class Program:
 
     @property
     def weight_bytes(self) -> int:
-        return sum(array.nbytes for layer in self.layers.values() for array in layer.arrays().values())
+        return sum(map(stored_bytes, self.layers.values()))
