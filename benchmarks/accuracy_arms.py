@@ -23,6 +23,11 @@ from sparbor.topology.pattern import NM, Unstructured
 from sparbor.topology.rewire import magnitude_mask
 from sparbor.training.chains import Chains
 
+# To be raised when training computes something else by the same settings, be it by a rounding. Sparse layers are
+# computed by their synapses alone since revision 2.
+DENSE_REVISION = 1
+SPARSE_REVISION = 2
+
 FIRST_CONVOLUTIONS = ("conv1",)  # rigid N:M is customarily spared them; 0.04 % of the CNN's weights
 
 
@@ -32,8 +37,7 @@ class ArmDefinition:
 
     ``learning_rate`` is a factor. ``sparsity`` is the only one that the arm has; ``None`` lets it have any.
     ``after_epoch`` may change the arm between epochs. ``active_parameters`` counts them where masks do not tell.
-    ``package`` has to be installed for it. Arms with ``deploys`` run on the engine too. ``revision`` is raised when the
-    product trains something else by the same settings, so that rows of before are not mixed with those of after.
+    ``package`` has to be installed for it. Arms with ``deploys`` run on the engine too.
     """
 
     recipe: Callable[[Job], Recipe] | None = None
@@ -45,7 +49,11 @@ class ArmDefinition:
     sparsity: float | None = None
     package: str | None = None
     deploys: bool = True
-    revision: int = 1
+
+    @property
+    def revision(self) -> int:
+        """Of what training computes by these settings: rows of an earlier one are not mixed with those of today."""
+        return DENSE_REVISION if self.recipe is None else SPARSE_REVISION
 
     @property
     def installed(self) -> bool:

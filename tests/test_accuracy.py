@@ -283,12 +283,16 @@ def test_a_field_that_recipes_have_gained_need_not_make_rows_stale(monkeypatch: 
 
 
 def test_a_raised_revision_makes_rows_stale(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = row(arm="dense", sparsity=0.0)
+    first, sparse = row(arm="dense", sparsity=0.0), row()
     del first["revision"]
     assert is_current(first)
-    monkeypatch.setitem(ARMS, "dense", replace(ARMS["dense"], revision=2))
+    assert is_current(sparse)
+    monkeypatch.setattr(accuracy_arms, "DENSE_REVISION", accuracy_arms.DENSE_REVISION + 1)
     assert not is_current(first)
+    assert is_current(sparse)
     assert is_current(row(arm="dense", sparsity=0.0))
+    monkeypatch.setattr(accuracy_arms, "SPARSE_REVISION", accuracy_arms.SPARSE_REVISION + 1)
+    assert not is_current(sparse)
 
 
 def test_plans_hold_what_the_issue_asks_for() -> None:
