@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 MODULES := $(sort $(wildcard src/sparbor/*.py src/sparbor/*/*.py src/sparbor/*/*/*.py))
 
-.PHONY: setup demo peers test lint types sanitize emulate c-api fuzz wheel-check clean
+.PHONY: setup demo peers reference test lint types sanitize emulate c-api fuzz wheel-check clean
 
 setup: $(INSTALLED)
 
@@ -35,6 +35,10 @@ peers: setup
 	-$(PYTHON) -m venv .venv-perforatedai && .venv-perforatedai/bin/python -m pip install --quiet \
 		--constraint constraints.txt --requirement benchmarks/peers/requirements-perforatedai.txt \
 		|| rm -rf .venv-perforatedai
+
+# docs/reference.md, of the docstrings.
+reference: setup
+	$(BIN)/python tools/api_reference.py
 
 test: setup lint types
 	$(BIN)/python -m pytest

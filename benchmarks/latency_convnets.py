@@ -1,6 +1,7 @@
 """The convolutional networks whose latency is measured, as ordinary PyTorch code in torchvision's style."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and what bypasses them (He et al. 2016)."""
 
+    expansion = 1
+
     def __init__(self, channels: int, planes: int, stride: int = 1) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, planes, 3, stride, padding=1, bias=False)
@@ -16,9 +19,7 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(planes)
-        self.downsample = None
-        if stride != 1 or channels != planes:
-            self.downsample = nn.Sequential(nn.Conv2d(channels, planes, 1, stride, bias=False), nn.BatchNorm2d(planes))
+        self.downsample = _downsample(channels, planes, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         identity = x if self.downsample is None else self.downsample(x)
@@ -28,27 +29,78 @@ class BasicBlock(nn.Module):
         return self.relu(out)
 
 
-class ResNet18(nn.Module):
-    """ResNet-18; with a small stem (3x3, no max-pool) for images of CIFAR's size."""
+class Bottleneck(nn.Module):
+    """1x1 to fewer channels, 3x3, 1x1 to four times as many, and what bypasses them (He et al. 2016).
 
-    def __init__(self, classes: int, small_images: bool, width: int = 64) -> None:
+    The stride is that of the 3x3 convolution, as in torchvision.
+    """
+
+    expansion = 4
+
+    def __init__(self, channels: int, planes: int, stride: int = 1) -> None:
+        super().__init__()
+        outputs = self.expansion * planes
+        self.conv1 = nn.Conv2d(channels, planes, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.conv3 = nn.Conv2d(planes, outputs, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(outputs)
+        self.relu = nn.ReLU(inplace=True)
+        self.downsample = _downsample(channels, outputs, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        identity = x if self.downsample is None else self.downsample(x)
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.relu(self.bn2(self.conv2(out)))
+        out = self.bn3(self.conv3(out))
+        out += identity
+        return self.relu(out)
+
+
+def _downsample(channels: int, outputs: int, stride: int) -> nn.Sequential | None:
+    """What brings a block's input to the shape of its output, where they differ."""
+    if stride == 1 and channels == outputs:
+        return None
+    return nn.Sequential(nn.Conv2d(channels, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+
+class ResNet(nn.Module):
+    """A residual network of four stages; with a small stem (3x3, no max-pool) for images of CIFAR's size."""
+
+    def __init__(
+        self,
+        block: type[BasicBlock | Bottleneck],
+        depths: Sequence[int],
+        classes: int,
+        small_images: bool,
+        width: int = 64,
+    ) -> None:
         super().__init__()
         kernel, stride = (3, 1) if small_images else (7, 2)
         self.conv1 = nn.Conv2d(3, width, kernel, stride, padding=kernel // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.Identity() if small_images else nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = nn.Sequential(BasicBlock(width, width), BasicBlock(width, width))
-        self.layer2 = nn.Sequential(BasicBlock(width, 2 * width, 2), BasicBlock(2 * width, 2 * width))
-        self.layer3 = nn.Sequential(BasicBlock(2 * width, 4 * width, 2), BasicBlock(4 * width, 4 * width))
-        self.layer4 = nn.Sequential(BasicBlock(4 * width, 8 * width, 2), BasicBlock(8 * width, 8 * width))
+        channels = width
+        for stage, depth in enumerate(depths):
+            planes = width * 2**stage
+            blocks = []
+            for number in range(depth):
+                blocks.append(block(channels, planes, 2 if stage and not number else 1))
+                channels = planes * block.expansion
+            setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
-        self.fc = nn.Linear(8 * width, classes)
+        self.fc = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         return self.fc(torch.flatten(self.avgpool(x), 1))
+
+
+ResNet18 = partial(ResNet, BasicBlock, (2, 2, 2, 2))
+ResNet50 = partial(ResNet, Bottleneck, (3, 4, 6, 3))
 
 
 class InvertedResidual(nn.Module):

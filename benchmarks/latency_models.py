@@ -37,6 +37,7 @@ MODELS = {
     "vgg11-cifar": Spec(convnets.vgg11_cifar, (3, 32, 32)),
     "resnet18-cifar": Spec(partial(convnets.ResNet18, 10, small_images=True), (3, 32, 32)),
     "resnet18-imagenet": Spec(partial(convnets.ResNet18, 1000, small_images=False), (3, 224, 224)),
+    "resnet50-imagenet": Spec(partial(convnets.ResNet50, 1000, small_images=False), (3, 224, 224)),
     "mobilenetv2": Spec(partial(convnets.MobileNetV2, 1000), (3, 224, 224)),
     # For the tests of these scripts.
     "tiny": Spec(partial(mlp, 64, 48, 10), (64,)),

@@ -21,7 +21,8 @@ from sparbor.synapses import choice
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BENCHMARKS = REPOSITORY / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))  # its scripts import each other by name, and so do tests of them
+TOOLS = REPOSITORY / "tools"
+sys.path[:0] = [str(BENCHMARKS), str(TOOLS)]  # their scripts import each other by name, and so do tests of them
 
 
 @pytest.fixture(scope="session")

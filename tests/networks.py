@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from latency_convnets import MobileNetV2, ResNet18
+from latency_convnets import MobileNetV2, ResNet18, ResNet50
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -124,6 +124,7 @@ class Normalising(nn.Module):
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "mission-cnn": (cifar10_cnn, (3, 32, 32)),
     "resnet18": (lambda: ResNet18(10, small_images=False, width=16), (3, 64, 64)),
+    "resnet50": (lambda: ResNet50(10, small_images=False, width=16), (3, 64, 64)),
     "resnet18-cifar": (lambda: ResNet18(10, small_images=True, width=16), (3, 32, 32)),
     "mobilenetv2": (lambda: MobileNetV2(10, ((1, 8, 1, 1), (6, 16, 2, 2), (6, 24, 2, 2)), 16, 64), (3, 33, 33)),
     "vgg": (lambda: VGG([16, "M", 32, 32, "M"], batch_norm=False), (3, 36, 36)),

@@ -14,6 +14,19 @@ def unwrap(model: nn.Module) -> nn.Module:
     Works on a model that was perforated, on one whose layers were wrapped by hand, and on copies of both. A layer that
     has grown dendrites becomes a :class:`sparbor.modules.dendrites.GrownLayer` of plain layers, which computes the
     same; :func:`sparbor.modules.dendrites.regrow` makes one to load its state dict into.
+
+    Args:
+        model: the model; what is returned is it, or, where it is itself a wrapped layer, the layer within.
+
+    Raises:
+        ArgumentError: it is no ``torch.nn.Module``.
+
+    >>> import torch, sparbor
+    >>> model = torch.nn.Sequential(sparbor.PAINeuronModule(torch.nn.Linear(64, 32), "hidden"))
+    >>> sparbor.unwrap(model)
+    Sequential(
+      (0): Linear(in_features=64, out_features=32, bias=True)
+    )
     """
     if not isinstance(model, nn.Module):
         raise ArgumentError(f"model is a {type(model).__name__}: must be a torch.nn.Module")

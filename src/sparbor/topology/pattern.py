@@ -33,12 +33,23 @@ class Units(NamedTuple):
 
 @dataclass(frozen=True)
 class Slots:
-    """Sparbor's own pattern: a slot is one synapse for each of ``group`` neurons, all on one branch of inputs.
+    """Sparbor's own pattern: a slot is one weight for each of ``group`` neurons, all on one branch of inputs.
 
-    On each branch (``branch`` consecutive inputs) every neuron sorts its weights by score; the j-th slot of a (group,
-    branch) pair holds each neuron's j-th best weight there and is worth their mean. Worth falls with j, so slots are
-    taken in order, and all neurons of a group have equally many synapses on a branch. Groups and branches at the edge
-    of the matrix may be partly filled: only their real weights count.
+    A layer's weight is seen as a matrix (outputs, fan-in); a convolution's fan-in is its input channels times the size
+    of its kernel. On each branch (``branch`` consecutive inputs) every neuron sorts its weights by score; the j-th slot
+    of a (group, branch) pair holds each neuron's j-th best weight there and is worth their mean. Worth falls with j, so
+    slots are taken in order, and all neurons of a group have equally many weights on a branch. Groups and branches at
+    the edge of the matrix may be partly filled: only their real weights count.
+
+    Args:
+        group: how many consecutive neurons share a slot. The engine's kernels are made for 16.
+        branch: how many consecutive inputs the weights of a slot lie within. The engine's kernels are made for 32.
+
+    Raises:
+        ArgumentError: one of them is no whole number from 1 on.
+
+    >>> Slots()
+    Slots(group=16, branch=32)
     """
 
     group: int = 16
@@ -80,6 +91,16 @@ class NM:
     """N:M sparsity: at most ``n`` of every ``m`` consecutive inputs of a neuron (Mishra et al. 2021, for any n, m).
 
     While a schedule is still denser than ``n/m`` the quota is the smallest one that can hold its density.
+
+    Args:
+        n: how many weights of a window are kept, at most.
+        m: how many consecutive inputs make a window.
+
+    Raises:
+        ArgumentError: one of them is no whole number from 1 on, or ``n`` is larger than ``m``.
+
+    >>> NM(2, 4)
+    NM(n=2, m=4)
     """
 
     n: int
@@ -107,7 +128,13 @@ class NM:
 
 @dataclass(frozen=True)
 class Unstructured:
-    """No pattern: every weight stands for itself."""
+    """No pattern: every weight stands for itself, and is kept or dropped by its own score.
+
+    The engine runs such a model too, in more time and room than one of slots, since slots have to be padded.
+
+    >>> Unstructured()
+    Unstructured()
+    """
 
     def refuses(self, outputs: int, groups: int) -> str | None:
         """Every layer can have this pattern."""

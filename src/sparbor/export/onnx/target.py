@@ -28,11 +28,16 @@ MOST_WEIGHTS = (2**31 - 2**20) // 4  # a file has at most 2 GiB, some of it for 
 
 
 def export_onnx(program: Program, path: str | os.PathLike[str], name: str = "model") -> None:
-    """Write the program as an ONNX file; an existing one is replaced only when the new one is complete.
+    """Write a program, which is ``runtime.program``, as an ONNX file; an older file stays until the new one is whole.
 
-    Its input is ``input``, float32 of shape (batch, *item) with any batch, its output ``output``; ``name`` is the
-    graph's. Layers are dense, with zeros where there is no synapse. A program that takes bytes as well takes floats
-    here, and the file's metadata have ``byte_input``: the mean and std that make floats of bytes.
+    The file's input is ``input``, float32 of shape (batch, item...) with any batch, its output ``output``. Layers are
+    dense, with zeros where there is no synapse. A program that takes bytes as well takes floats here, and the file's
+    metadata have ``byte_input``: the mean and std that make floats of bytes.
+
+    Args:
+        program: what to export.
+        path: the file.
+        name: the name of the ONNX graph.
 
     Raises:
         ArgumentError: an operation is none that ONNX has, or the dense weights are beyond the 2 GiB of such a file.

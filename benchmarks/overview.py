@@ -1,0 +1,167 @@
+"""Makes docs/results.md, its picture and README's table from committed results: ``python benchmarks/overview.py``.
+
+Nothing is trained or timed here. Accuracies are of the study's current rows, latencies of latency.py's. A test holds
+the pages to what is made here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from accuracy_report import REPOSITORY, STUDY_FILES
+from accuracy_rows import StudyFile
+from overview_plot import Speed, plot
+from overview_tables import (
+    ACCURACIES,
+    NETWORKS,
+    accuracy_line,
+    accuracy_table,
+    batch_table,
+    latency_table,
+    plainly,
+    readme_table,
+    speed,
+    sweep_table,
+)
+
+from sparbor.files import write_file
+
+RESULTS = REPOSITORY / "benchmarks" / "results"
+README = REPOSITORY / "README.md"
+RESULTS_PAGE = REPOSITORY / "docs" / "results.md"
+PICTURE = REPOSITORY / "docs" / "overview.svg"
+LATENCY_FILES = ("latency.json", "latency-convolutions.json")
+BEGIN, END = "<!-- made by: python benchmarks/overview.py -->\n", "<!-- end -->\n"
+
+PAGE = """# Results
+
+For whoever wants to know how accurate and how fast sparse models are, against what, and where they are not. This page
+is made by `python benchmarks/overview.py` from [the committed results](../benchmarks/results); do not edit it by
+hand. All arms of the accuracy study, with controls, are on [a page of their own](study.md).
+
+![Latency against rivals, and accuracy against active weights](overview.svg)
+
+## Accuracy
+
+Each sparse model is compared with the dense one that started from the same weights and saw the same batches, over
+several seeds. The paired difference is the mean over the seeds with its 95 % interval (Student's t), in points of
+test accuracy. The *remaining error reduction* is the share of the dense model's test errors that the sparse model
+does not make. Active parameters are those that are not dropped.
+
+### MNIST, MLP 784-256-256-10
+
+6 epochs of Adam at a constant rate of 0.001, batches of 128, unless said otherwise.
+
+{mnist}
+### CIFAR-10, two 3 × 3 convolutions and two linear layers
+
+6 epochs of Adam at a constant rate of 0.001, batches of 128, unless said otherwise. The images were JPEG-compressed,
+so the figures are not those of the official bytes. Layers are divided by ERK, which leaves the first convolution
+dense; at 65 % all layers have the same density.
+
+{cifar10}
+**What to make of it.** At a constant learning rate the sparse models are more accurate than the dense one. Much of
+that is less noise and less overfitting, which a learning rate that falls to zero (the cosine rows) removes as well:
+there the sparse model is about as accurate as the dense one on MNIST, and less accurate on CIFAR-10. Both data sets
+are small, and so are the networks; nothing here was measured on ImageNet or on text.
+
+## Latency
+
+One input, one thread, 90 % of the weights dropped, random weights with masks as training makes them. Times are
+medians; all runtimes of a row took turns in one run, after their outputs had been compared with PyTorch's. Ratios are
+the rival's time over Sparbor's: above 1 Sparbor is faster, **below 1 the rival is**. Rivals that run dense run the
+same model with zeros in it. OpenVINO's INT8 models were quantised by NNCF, ONNX Runtime's by its own tools, both
+statically, calibrated on the input that is timed.
+
+{latency}
+{plainly}
+### How sparse it has to be
+
+Times as fast as the best dense f32 rival, batch 1, one thread:
+
+{sweep}
+### Many inputs at once
+
+{batches}
+## Training
+
+What training sparse costs is on [a page of its own](training.md). With two epochs or fewer the dense baseline is more
+accurate.
+
+## Where it was measured
+
+{sources}"""
+
+
+def sources(studies: Sequence[StudyFile], latencies: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Machines, versions and commits, one line a file."""
+    for study in studies:
+        assert study.path is not None
+        commits = ", ".join(dict.fromkeys(str(row["commit"])[:7] for row in study.current()))
+        yield f"- [{study.path.name}](../benchmarks/results/{study.path.name}): commits {commits}."
+    for name, file in latencies.items():
+        about = file["environment"]
+        peers = ", ".join(f"{package} {version}" for package, version in about["peers"].items() if version)
+        yield (
+            f"- [{name}](../benchmarks/results/{name}): {about['cpu']}, {about['cores']} cores, commit"
+            f" {about['commit'][:7]}; {peers}."
+        )
+
+
+def with_table(readme: str, table: str) -> str:
+    """README with its table in place of the one that it has."""
+    pattern = re.escape(BEGIN) + r".*?" + re.escape(END)
+    replaced, count = re.subn(pattern, lambda _: f"{BEGIN}\n{table}\n{END}", readme, flags=re.DOTALL)
+    if count != 1:
+        sys.exit(f"README.md has {count} places between {BEGIN.strip()} and {END.strip()}: there must be one")
+    return replaced
+
+
+def measured() -> tuple[list[StudyFile], dict[str, dict[str, Any]]]:
+    """The study, and latency.py's files by name."""
+    studies = [StudyFile(RESULTS / name) for name in STUDY_FILES.values()]
+    return studies, {name: json.loads((RESULTS / name).read_text()) for name in LATENCY_FILES}
+
+
+def speeds_in(latencies: dict[str, dict[str, Any]]) -> list[Speed]:
+    """Those networks of ``NETWORKS`` that were timed."""
+    rows = [row for file in latencies.values() for row in file["rows"]]
+    return [each for model in NETWORKS if (each := speed(rows, model))]
+
+
+def pages() -> dict[Path, str]:
+    """What docs/results.md and README are to say."""
+    studies, latencies = measured()
+    accuracies = [row for study in studies for row in study.current()]
+    rows = [row for file in latencies.values() for row in file["rows"]]
+    speeds = speeds_in(latencies)
+    page = PAGE.format(
+        **{dataset: accuracy_table(accuracies, dataset) for dataset in ACCURACIES},
+        latency=latency_table(speeds),
+        plainly=plainly(speeds),
+        sweep=sweep_table(rows),
+        batches=batch_table(rows),
+        sources="\n".join(sources(studies, latencies)) + "\n",
+    )
+    return {RESULTS_PAGE: page, README: with_table(README.read_text(), readme_table(speeds))}
+
+
+def main() -> None:
+    """Write the pages and the picture."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    for path, content in pages().items():
+        write_file(path, content.encode())
+    studies, latencies = measured()
+    accuracies = [row for study in studies for row in study.current()]
+    curves = {name: [accuracy_line(accuracies, name, each) for each in wanted] for name, wanted in ACCURACIES.items()}
+    plot(speeds_in(latencies), curves, PICTURE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""What README and the pages under docs/ say holds: code runs, links lead somewhere, generated parts are up to date."""
+
+import doctest
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import api_reference
+import overview
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+README = (REPOSITORY / "README.md").read_text()
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+# Their code runs from top to bottom, each page as one script. Other pages' code has tests of its own, or is a part.
+SCRIPTS = ["README.md", "docs/index.md", "docs/train.md", "docs/own-model.md", "docs/deploy.md"]
+
+
+def blocks(page: str, language: str) -> list[str]:
+    text = (REPOSITORY / page).read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", SCRIPTS)
+def test_code_runs_from_top_to_bottom(page: str, tmp_path: Path) -> None:
+    code = "\n".join(blocks(page, "python"))
+    command = [sys.executable, "-W", "error:::__main__", "-W", "ignore::DeprecationWarning", "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+
+
+def test_readmes_example_is_short_and_does_what_it_says(tmp_path: Path) -> None:
+    (example,) = blocks("README.md", "python")
+    assert sum(bool(line.strip()) for line in example.splitlines()) <= 15
+    result = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, cwd=tmp_path)
+    assert "10.0% of the weights are active" in result.stdout
+    assert (tmp_path / "model.safetensors").stat().st_size < 4 * 203_530 / 14
+
+
+def test_readme_is_short() -> None:
+    lines = README.splitlines()
+    assert len(lines) <= 120
+    table = README[README.index(overview.BEGIN) : README.index(overview.END)]
+    assert 3 <= sum(line.startswith("|") for line in table.splitlines()) <= 2 + 8
+
+
+@pytest.mark.parametrize("page", ["docs/train.md"])
+def test_sessions_give_what_they_show(page: str) -> None:
+    tests = doctest.DocTestParser().get_doctest("".join(blocks(page, "pycon")), {}, page, None, None)
+    assert len(tests.examples) >= 5
+    assert doctest.DocTestRunner().run(tests).failed == 0
+
+
+def test_the_reference_is_what_the_docstrings_make() -> None:
+    assert api_reference.PAGE.read_text() == api_reference.page(), "run make reference"
+
+
+def test_results_are_what_the_rows_make() -> None:
+    for path, text in overview.pages().items():
+        assert path.read_text() == text, "run python benchmarks/overview.py"
+
+
+def anchors(text: str) -> set[str]:
+    """As GitHub makes them of headings: small letters, hyphens for spaces, other signs left out."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text()):
+        linked = (page.parent / target) if target else page
+        assert linked.exists(), target
+        if anchor:
+            assert anchor in anchors(linked.read_text()), f"{target}#{anchor}"
+
+
+def test_every_page_can_be_reached_from_the_first_one() -> None:
+    reached, waiting = set(), [REPOSITORY / "docs" / "index.md"]
+    while waiting:
+        page = waiting.pop()
+        reached.add(page)
+        linked = {(page.parent / target).resolve() for target in re.findall(r"\]\(([\w./-]+\.md)", page.read_text())}
+        waiting += linked - reached - set(waiting)
+    assert reached >= set(PAGES) - {REPOSITORY / "README.md"}
+
+
+def test_make_targets_exist() -> None:
+    targets = set(re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE))
+    named = {target for page in PAGES for target in re.findall(r"\bmake ([a-z][\w-]*)", "\n".join(shell(page)))}
+    assert {"demo", "test"} <= named
+    assert named <= targets
+
+
+def shell(page: Path) -> list[str]:
+    return re.findall(r"^```sh\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def test_commands_name_scripts_and_options_that_exist() -> None:
+    commands = {
+        found for page in PAGES for found in re.findall(r"`python ((?:\w+/)?\w+\.py)([^`]*)`", page.read_text())
+    }
+    assert {"main.py", "benchmarks/overview.py"} <= {script for script, _ in commands}
+    for script in {script for script, _ in commands}:
+        result = subprocess.run([sys.executable, str(REPOSITORY / script), "--help"], capture_output=True, text=True)
+        assert result.returncode == 0, script
+        for options in {options for named, options in commands if named == script}:
+            for option in re.findall(r"--[\w-]+", options):
+                assert option in result.stdout, f"{script} {option}"
+
+
+def test_sparbor_commands_exist() -> None:
+    commands = {
+        found for page in PAGES for found in re.findall(r"^sparbor (\w+) \S+(.*)", "\n".join(shell(page)), re.MULTILINE)
+    }
+    assert {name for name, _ in commands} == {"inspect", "time", "report", "run", "export"}
+    for name in {name for name, _ in commands}:
+        result = subprocess.run([sys.executable, "-m", "sparbor.cli", name, "--help"], capture_output=True, text=True)
+        assert result.returncode == 0
+        for options in {options for named, options in commands if named == name}:
+            for option in re.findall(r"--\w+", options.partition("#")[0]):
+                assert option in result.stdout, f"{name} {option}"
