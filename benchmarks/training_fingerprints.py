@@ -139,17 +139,17 @@ def recorded(rows: list[Row], cell: Cell) -> str | None:
 
 
 def name(cell: Cell) -> str:
-    """The cell, with its data set."""
-    return f"{cell.dataset}, {cell}"
+    """Which of :func:`cells` it is."""
+    return f"{cell.dataset}, {cell.arm}"
 
 
 def what_to_do(cell: Cell) -> str:
     """When a cell's weights are not those that were recorded."""
-    revision = "DENSE_REVISION" if ARMS[cell.arm].recipe is None else "SPARSE_REVISION"
+    revision, study = "SPARSE_REVISION" if ARMS[cell.arm].recipe else "DENSE_REVISION", cell.dataset
     return (
         f"{name(cell)}: training computes other weights than at {revision} {ARMS[cell.arm].revision}. If meant, raise"
         f" {revision} in benchmarks/accuracy_arms.py, run `python benchmarks/training_fingerprints.py`, and train stale"
-        f" rows: `python benchmarks/accuracy.py --plan {cell.dataset} --json benchmarks/results/study-{cell.dataset}.json`"
+        f" rows: `python benchmarks/accuracy.py --plan {study} --json benchmarks/results/study-{study}.json`"
     )
 
 
