@@ -2,7 +2,7 @@
 
 ``python benchmarks/training_fingerprints.py`` trains some arms of the study for a few steps on noise and keeps a hash
 of each one's weights, for this kind of processor and this release of PyTorch; tests/test_accuracy.py compares. A hash
-counts as rows do: as long as its arm has the same settings, the revision among them. Until then none is replaced.
+counts as rows do: as long as its arm has the same settings, the revision among them. So long it is not replaced.
 """
 
 from __future__ import annotations
