@@ -23,8 +23,8 @@ from sparbor.topology.pattern import NM, Unstructured
 from sparbor.topology.rewire import magnitude_mask
 from sparbor.training.chains import Chains
 
-# To be raised when training computes something else by the same settings, be it by a rounding. Sparse layers are
-# computed by their synapses alone since revision 2.
+# To be raised when training computes something else by the same settings, be it by a rounding: training_fingerprints.py
+# and a test notice. Sparse layers are computed by their synapses alone since revision 2.
 DENSE_REVISION = 1
 SPARSE_REVISION = 2
 

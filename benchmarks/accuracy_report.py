@@ -1,6 +1,7 @@
 """Makes docs/results.md and its plots from the rows of the accuracy study: ``python benchmarks/accuracy_report.py``.
 
-Rows with other settings than today's are left out, and counted. Nothing is trained or timed here.
+Rows with other settings than today's are left out, and the lines that lack them are listed. Nothing is trained or timed
+here.
 """
 
 from __future__ import annotations
@@ -55,14 +56,14 @@ The validation set is the last tenth of the training set. Settings are chosen on
 last weights. Test accuracy is mean ± sample standard deviation over seeds. A paired difference is the mean over the
 seeds that both arms have, with its two-sided 95 % interval (Student's t). Remaining error reduction is that of mean
 test errors, against the dense arm of the same seeds. Fewer than five seeds are marked "few"; an empty line is planned
-and not measured.
+and not measured, or its rows are [stale](#stale-rows). The commits are those at which the line's rows were measured.
 """
 
 
 def report(results: Sequence[StudyFile], latencies: list[Row], folder: Path) -> str:
     """The text of results.md; its plots are written into ``folder``."""
     rows = [row for file in results for row in file.current()]
-    stale = sum(len(file.stale()) for file in results)
+    stale = [row for file in results for row in file.stale()]
     planned = [cell for plan in PLANS.values() for cell in plan()]
     times = times_of(rows, latencies)
     parts = [INTRODUCTION]
@@ -70,18 +71,19 @@ def report(results: Sequence[StudyFile], latencies: list[Row], folder: Path) -> 
         parts += [section(group, lines(rows, group, planned), times, folder)]
     parts += [deployed(rows), sources(results)]
     if stale:
-        parts += [f"{stale} rows were measured with other settings than today's and are left out.\n"]
+        parts += [left_out(stale, planned)]
     return "\n".join(parts)
 
 
 def section(group: Group, table: list[Line], times: dict[Cell, float], folder: Path) -> str:
     """One data set, schedule and number of epochs."""
-    name = f"{NAMES.get(group.dataset, group.dataset)}, {group.epochs} epochs, {group.schedule} learning rate"
+    name = title(group)
     measured = [line for line in table if line.rows]
     data = ", ".join(sorted({row["data"] for line in measured for row in line.rows}))
     parts = [f"## {name}\n", f"Data: {data}.\n"]
     latency = {id(line): latency_of(line, times) for line in measured}
-    parts.append(markdown((*HEADINGS, "one image (µs)"), [(*cells(line), latency.get(id(line), "")) for line in table]))
+    headings = (*HEADINGS, "one image (µs)", "commits")
+    parts.append(markdown(headings, [(*cells(line), latency.get(id(line), ""), line.commits) for line in table]))
     gaps = list(gap_lines(measured))
     if gaps:
         parts.append(
@@ -94,6 +96,29 @@ def section(group: Group, table: list[Line], times: dict[Cell, float], folder: P
     if plot_latency(measured, times, name, folder / f"accuracy-latency-{stem}.svg"):
         parts.append(f"![Accuracy against latency](accuracy-latency-{stem}.svg)\n")
     return "\n".join(parts)
+
+
+def title(group: Group) -> str:
+    """What a group is called."""
+    return f"{NAMES.get(group.dataset, group.dataset)}, {group.epochs} epochs, {group.schedule} learning rate"
+
+
+def left_out(stale: list[Row], planned: list[Cell]) -> str:
+    """Which planned lines lack rows because those that there are were measured with other settings."""
+    wanted = set(planned)
+    missed = [row for row in stale if cell_of(row) in wanted]
+    table = []
+    for group in groups(missed):
+        by_arm: dict[str, list[str]] = {}
+        for line in lines(missed, group):
+            by_arm.setdefault(line.arm, []).append(f"{percent(line.sparsity)} ({len(line.rows)})")
+        table += [(title(group), arm, ", ".join(sparsities)) for arm, sparsities in by_arm.items()]
+    return (
+        "## Stale rows\n\n"
+        f"{len(stale)} rows were measured with other settings than today's, or when training computed something else"
+        f" (an earlier revision), and are left out. {len(missed)} of them are of planned lines, which are empty or have"
+        " fewer seeds until they are trained again:\n\n" + markdown(("where", "arm", "sparsity (stale rows)"), table)
+    )
 
 
 def gap_lines(table: list[Line]) -> Iterator[tuple[str, ...]]:

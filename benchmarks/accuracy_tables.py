@@ -57,6 +57,12 @@ class Line(NamedTuple):
         """Test accuracy, in the mean."""
         return mean(self.tests.values())
 
+    @property
+    def commits(self) -> str:
+        """Those its rows were measured at, in short; ``-dirty`` marks one with changes."""
+        names = dict.fromkeys(str(row["commit"]).partition("-") for row in self.rows)
+        return ", ".join(f"{commit[:7]}{dash}{mark}" for commit, dash, mark in names)
+
 
 def groups(rows: Iterable[Row]) -> list[Group]:
     """Those that have rows."""

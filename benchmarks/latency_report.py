@@ -52,7 +52,7 @@ def measurements(groups: dict[tuple[Any, ...], list[Row]]) -> Table:
 
 def ratios(groups: dict[tuple[Any, ...], list[Row]]) -> Table:
     """The engine with 16-bit synapses and its best kernels against the best rival of each kind, and itself dense."""
-    table = Table("contest", "sparbor µs", "sparbor dense", "best f32 dense", "best dense", "best sparse")
+    table = Table("contest", "sparbor µs", "sparbor dense", *BEST)
     table.add_column("equal / varying a synapse")
     table.title = "Times faster: 16-bit synapses, best kernel set"
     for key, rows in groups.items():
@@ -65,9 +65,7 @@ def ratios(groups: dict[tuple[Any, ...], list[Row]]) -> Table:
             contest(key),
             f"{ours['median_us']:.4g}",
             times_faster(ours, best(own_dense, lambda row: row["precision"] == "f16")),
-            times_faster(ours, best(rivals, is_dense_f32)),
-            times_faster(ours, best(rivals, lambda row: row["kind"] == "dense")),
-            times_faster(ours, best(rivals, lambda row: row["kind"] == "sparse")),
+            *(times_faster(ours, best(rivals, wanted)) for wanted in BEST.values()),
             equal_to_varying(ours, rows),
         )
     return table
@@ -152,6 +150,16 @@ def is_dense_f32(row: Row) -> bool:
 def multiply_adds(row: Row) -> int:
     """What the runtime has to compute for one input."""
     return int(row["multiply_adds" if row["kind"] == "dense" else "active_multiply_adds"])
+
+
+# Sorts of rivals, of each of which the best one is named.
+BEST: dict[str, Callable[[Row], bool]] = {
+    "best f32 dense": is_dense_f32,
+    "best dense": lambda row: row["kind"] == "dense",
+    "best int8": lambda row: row["precision"] == "int8",
+    "best sparse f32": lambda row: row["kind"] == "sparse" and row["precision"] == "f32",
+    "best sparse": lambda row: row["kind"] == "sparse",
+}
 
 
 def best(rows: Iterable[Row], wanted: Callable[[Row], bool]) -> Row | None:

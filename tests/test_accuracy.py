@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import accuracy_rows
 import accuracy_run
 import pytest
 import torch
+import training_fingerprints
 from accuracy_arms import ARMS, ArmDefinition
 from accuracy_plans import CONTROLS, MAIN, PLANS
 from accuracy_report import report
@@ -28,6 +30,7 @@ from sparbor.benchmark.job import Job
 from sparbor.benchmark.measure import parameter_counts
 from sparbor.benchmark.models import TASKS
 from sparbor.errors import ArgumentError
+from sparbor.synapses import choice
 from sparbor.topology.pattern import slot_counts
 
 # Shared steps.
@@ -311,6 +314,67 @@ def test_plans_hold_what_the_issue_asks_for() -> None:
     assert Cell("cifar10", "slots", 0.9, "constant", 15, 4) in cells
 
 
+# Training that computes something else.
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("scratch")
+
+
+@pytest.mark.parametrize("cell", training_fingerprints.cells(), ids=training_fingerprints.name)
+def test_training_computes_what_the_study_s_rows_rest_on(cell: Cell, scratch: Path) -> None:
+    known = training_fingerprints.recorded(training_fingerprints.load(), cell)
+    if known is None:
+        here = ", ".join(map(str, training_fingerprints.here().values()))
+        pytest.skip(f"no fingerprint for {here}: `python benchmarks/training_fingerprints.py` records it")
+    assert training_fingerprints.fingerprint(cell, scratch) == known, training_fingerprints.what_to_do(cell)
+
+
+def test_there_are_fingerprints_of_todays_arms_and_revisions() -> None:
+    absent = {*training_fingerprints.cells()} - {cell_of(row) for row in training_fingerprints.load()}
+    assert not absent, f"run `python benchmarks/training_fingerprints.py`: it has none of {', '.join(map(str, absent))}"
+
+
+SLOTS = Cell("mnist", "slots", 0.9, "constant", training_fingerprints.STEPS, 0)
+
+
+def test_a_fingerprint_sees_a_rounding_in_a_kernel_and_no_sign_of_a_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = torch.tensor([0.0, 1.0]), torch.tensor([-0.0, 1.0]), torch.tensor([0.0, 1.0000001])
+    zero, negative_zero, next_number = (training_fingerprints.hash_of([each]) for each in weights)
+    assert zero == negative_zero != next_number
+    exact = choice.compute
+    hashes = []
+    for factor in (1.0, 1 + 2**-23):
+        monkeypatch.setattr(choice, "compute", lambda *given, factor=factor: exact(*given) * factor)
+        with tempfile.TemporaryDirectory() as scratch:
+            hashes.append(training_fingerprints.fingerprint(SLOTS, Path(scratch)))
+    assert hashes[0] != hashes[1]
+
+
+@pytest.mark.usefixtures("only_dense_kernels")
+def test_a_fingerprint_of_dense_kernels_is_refused(scratch: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"mnist, slots: its synapses alone compute 0 layers"):
+        training_fingerprints.fingerprint(SLOTS, scratch)
+
+
+def test_a_fingerprint_is_replaced_once_the_revision_is_raised(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "fingerprints.json"
+    monkeypatch.setattr(training_fingerprints, "FILE", file)
+    monkeypatch.setattr(training_fingerprints, "ARMS_OF", {"mnist": ("dense",)})
+    training_fingerprints.main()
+    training_fingerprints.main()
+    (recorded,) = json.loads(file.read_text())["rows"]
+    other = {**recorded, "sha256": "of what training computed once"}
+    file.write_text(json.dumps({"rows": [other]}))
+    with pytest.raises(SystemExit, match=r"other weights than at DENSE_REVISION 1\. .* raise DENSE_REVISION in bench"):
+        training_fingerprints.main()
+    assert json.loads(file.read_text())["rows"] == [other]
+    monkeypatch.setattr(accuracy_arms, "DENSE_REVISION", accuracy_arms.DENSE_REVISION + 1)
+    training_fingerprints.main()
+    assert json.loads(file.read_text())["rows"] == [{**recorded, "revision": accuracy_arms.DENSE_REVISION}]
+
+
 # Statistics.
 
 
@@ -355,7 +419,6 @@ def test_the_report_of_a_small_study(tmp_path: Path) -> None:
     )
     assert "| unstructured | 90 % | +0.45 | 0.07 | +0.13, +0.77 | 2 (few) |" in text
     assert "| magnitude | 90 % |  |  |  |  |  |  |  |" in text, "a stale row is no row, a planned cell stays empty"
-    assert "1 rows were measured with other settings" in text
     assert {file.name for file in tmp_path.glob("*.svg")} == {
         "accuracy-synapses-mnist-constant-6.svg",
         "accuracy-latency-mnist-constant-6.svg",
@@ -363,3 +426,20 @@ def test_the_report_of_a_small_study(tmp_path: Path) -> None:
     first = (tmp_path / "accuracy-synapses-mnist-constant-6.svg").read_bytes()
     report([results], timed, tmp_path)
     assert (tmp_path / "accuracy-synapses-mnist-constant-6.svg").read_bytes() == first
+
+
+def test_the_report_names_the_commits_of_each_line_and_the_lines_whose_rows_are_stale(tmp_path: Path) -> None:
+    results = StudyFile(tmp_path / "study-mnist.json")
+    commits = ["0123456789ab", "0123456789ab", "fedcba987654-dirty"]
+    results.rows = [{**row(seed=seed), "commit": commit, "environment": "x"} for seed, commit in enumerate(commits)]
+    assert not re.search("stale|left out", report([results], [], tmp_path).split("## MNIST")[1])
+    earlier = [(0.9, 3), (0.9, 4), (0.95, 0), (0.123, 0)]  # the last one is in no plan
+    for sparsity, seed in earlier:
+        results.rows.append({**row(sparsity=sparsity, seed=seed), "revision": 1, "commit": "0" * 12})
+    text = report([results], [], tmp_path)
+    assert re.search(r"\| slots \| 90 % \|.*\| 3 \(few\) \|  \| 0123456, fedcba9-dirty \|", text)
+    assert "4 rows were measured with other settings than today's" in text
+    assert "3 of them are of planned lines" in text
+    assert "| MNIST, 6 epochs, constant learning rate | slots | 90 % (2), 95 % (1) |" in text
+    assert "0000000" not in text
+    assert "12.3 %" not in text

@@ -10,20 +10,25 @@ from typing import Any
 import engine
 import latency
 import latency_models
+import latency_report
 import numpy as np
 import peers
 import pytest
 import torch
 from latency import Contest, hold, max_relative_error, tolerance
 from latency_work import work_of
-from peers import deepsparse, perforatedai, torch_eager
+from peers import deepsparse, openvino_int8, perforatedai, torch_eager
 from torch import nn
 
 from sparbor import PAINeuronModule
 from sparbor.topology.pattern import Slots, slot_counts
 from tests.conftest import BENCHMARKS
 
-MULTIPLY_MATRICES_ONLY = ("torch_csr", "scipy_csr", "sparselab")
+# What rivals say of models that they do not take.
+MULTIPLY_MATRICES_ONLY = "it multiplies sparse matrices and has no convolutions"
+NO_SPARSE_KERNELS = "it has kernels for none of these layers without their zeros on this processor"
+REFUSED = {(file, "tiny-cnn"): MULTIPLY_MATRICES_ONLY for file in ("torch_csr", "scipy_csr", "sparselab")}
+REFUSED |= {("openvino_int8_sparse", model): NO_SPARSE_KERNELS for model in ("tiny", "tiny-cnn")}
 
 COLUMNS = {
     "model": str,
@@ -144,14 +149,28 @@ def test_each_rival_that_is_installed_agrees_with_pytorch(file: str, model: str)
         pytest.skip(rival.available())
     for batch in (1, 3):
         outcome = hold(contest(model=model, batch=batch, runtimes=(rival.NAME,)))
-        if model == "tiny-cnn" and file in MULTIPLY_MATRICES_ONLY:
+        if (file, model) in REFUSED:
             (refused,) = outcome.not_measured
-            assert refused["reason"] == "it multiplies sparse matrices and has no convolutions"
+            assert refused["reason"] == REFUSED[file, model]
             continue
         assert outcome.not_measured == []
         (row,) = outcome.rows
         assert row["kind"] == rival.KIND
         assert row["stored_bytes"] > 0
+
+
+def test_openvino_in_8_bits_stores_bytes_and_leaves_out_zeros_where_it_has_kernels_for_that() -> None:
+    if openvino_int8.available():
+        pytest.skip(openvino_int8.available())
+    outcome = hold(contest(model="vit-b-mlp", sparsity=0.9, runtimes=("openvino-int8", "openvino-int8-sparse")))
+    rows = {row["runtime"]: row for row in outcome.rows}
+    weights = 3072 * 768
+    assert weights < rows["openvino-int8"]["stored_bytes"] < 1.01 * weights
+    assert rows["openvino-int8"]["max_relative_error"] > 1e-4, "nothing was rounded"
+    if "openvino-int8-sparse" in rows:
+        assert rows["openvino-int8-sparse"]["max_relative_error"] < tolerance("int8", 1)
+    else:
+        assert [row["reason"] for row in outcome.not_measured] == [NO_SPARSE_KERNELS]
 
 
 def test_the_engine_runs_a_convolutional_network_sparse_and_dense() -> None:
@@ -258,6 +277,8 @@ def test_the_command_line_knows_every_rival() -> None:
         "onnxruntime",
         "onnxruntime-int8",
         "openvino",
+        "openvino-int8",
+        "openvino-int8-sparse",
         "torch-csr",
         "scipy-csr",
         "sparselab",
@@ -265,3 +286,27 @@ def test_the_command_line_knows_every_rival() -> None:
         "perforatedai",
     }
     assert latency.engine.NAME == "sparbor"
+
+
+def test_the_summary_names_the_best_rival_of_each_sort() -> None:
+    key = {"model": "tiny", "batch": 1, "threads": 1, "sparsity": 0.9}
+    work = {"masks": "varying", "multiply_adds": 100, "active_multiply_adds": 10}
+    figures = [
+        ("sparbor", "sparse", "f16", 10.0),
+        ("onnxruntime", "dense", "f32", 90.0),
+        ("onnxruntime-int8", "dense", "int8", 40.0),
+        ("openvino-int8", "dense", "int8", 30.0),
+        ("openvino-int8-sparse", "sparse", "int8", 20.0),
+        ("torch-csr", "sparse", "f32", 70.0),
+    ]
+    rows = [
+        {**key, **work, "runtime": runtime, "kind": kind, "precision": precision, "isa": None, "median_us": median}
+        for runtime, kind, precision, median in figures
+    ]
+    table = latency_report.ratios({tuple(key.values()): rows})
+    said = {str(column.header): [*column.cells] for column in table.columns}
+    assert said["best f32 dense"] == ["9.0 × (onnxruntime 90)"]
+    assert said["best dense"] == ["3.0 × (openvino-int8 30)"]
+    assert said["best int8"] == ["2.0 × (openvino-int8-sparse 20)"]
+    assert said["best sparse"] == ["2.0 × (openvino-int8-sparse 20)"]
+    assert said["best sparse f32"] == ["7.0 × (torch-csr 70)"]

@@ -33,6 +33,8 @@ FILES = (
     "onnxruntime",
     "onnxruntime_int8",
     "openvino",
+    "openvino_int8",
+    "openvino_int8_sparse",
     "torch_csr",
     "scipy_csr",
     "sparselab",
