@@ -3,7 +3,7 @@
 ``python benchmarks/accuracy.py --dataset mnist --sparsity 0.7 0.9 --seeds 5 --json FILE`` trains the dense and the
 slots arm; ``--arms`` names others, and ``--plan mnist`` takes the whole grid, the most wanted cells first. Two cells
 are trained at a time, one on each core. Whatever FILE holds is not trained again: run it again to continue, in
-another session, on another commit or machine. ``python benchmarks/accuracy_report.py`` makes docs/results.md of it.
+another session, on another commit or machine. ``python benchmarks/accuracy_report.py`` makes docs/study.md of it.
 """
 
 from __future__ import annotations

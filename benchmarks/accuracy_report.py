@@ -1,4 +1,4 @@
-"""Makes docs/results.md and its plots from the rows of the accuracy study: ``python benchmarks/accuracy_report.py``.
+"""Makes docs/study.md and its plots from the rows of the accuracy study: ``python benchmarks/accuracy_report.py``.
 
 Rows with other settings than today's are left out, and the lines that lack them are listed. Nothing is trained or timed
 here.
@@ -27,12 +27,13 @@ STUDY_FILES = {"mnist": "study-mnist.json", "cifar10": "study-cifar10.json", "mn
 LATENCIES = "study-latency.json"
 NAMES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "mnist-vit": "MNIST, vision transformer"}
 
-INTRODUCTION = """# Results of the accuracy study
+INTRODUCTION = """# The accuracy study
 
-Made by `python benchmarks/accuracy_report.py` from [the rows](../benchmarks/results); do not edit it by hand.
+For whoever wants every arm and control of the study; [results](results.md) has the figures that matter most. Made by
+`python benchmarks/accuracy_report.py` from [the rows](../benchmarks/results); do not edit it by hand.
 
 All arms of a seed start from the same weights, see the same batches for the same number of epochs, and use Adam with
-batches of 128. The constant learning rate is the mission's, 0.001; the cosine falls from there to zero, step by step,
+batches of 128. The constant learning rate is 0.001; the cosine falls from there to zero, step by step,
 for every arm.
 
 - `dense-half-rate`, `dense-double-rate`: dense, at half and twice the learning rate.
@@ -61,7 +62,7 @@ and not measured, or its rows are [stale](#stale-rows). The commits are those at
 
 
 def report(results: Sequence[StudyFile], latencies: list[Row], folder: Path) -> str:
-    """The text of results.md; its plots are written into ``folder``."""
+    """The text of study.md; its plots are written into ``folder``."""
     rows = [row for file in results for row in file.current()]
     stale = [row for file in results for row in file.stale()]
     planned = [cell for plan in PLANS.values() for cell in plan()]
@@ -192,7 +193,7 @@ def main() -> None:
     """Read the files that are there, write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=REPOSITORY / "benchmarks" / "results")
-    parser.add_argument("--out", type=Path, default=REPOSITORY / "docs", help="folder for results.md and its plots")
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "docs", help="folder for study.md and its plots")
     options = parser.parse_args()
     files = [options.results / name for name in STUDY_FILES.values() if (options.results / name).exists()]
     if not files:
@@ -201,7 +202,7 @@ def main() -> None:
     latencies: list[dict[str, Any]] = json.loads(timed.read_text())["rows"] if timed.exists() else []
     options.out.mkdir(parents=True, exist_ok=True)
     text = report([StudyFile(file) for file in files], latencies, options.out)
-    write_file(options.out / "results.md", text.encode())
+    write_file(options.out / "study.md", text.encode())
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,12 +99,8 @@ accurate.
 {sources}"""
 
 
-def sources(studies: Sequence[StudyFile], latencies: dict[str, dict[str, Any]]) -> Iterator[str]:
-    """Machines, versions and commits, one line a file."""
-    for study in studies:
-        assert study.path is not None
-        commits = ", ".join(dict.fromkeys(str(row["commit"])[:7] for row in study.current()))
-        yield f"- [{study.path.name}](../benchmarks/results/{study.path.name}): commits {commits}."
+def sources(latencies: dict[str, dict[str, Any]]) -> Iterator[str]:
+    """Machines, versions and commits of the latencies, one line a file."""
     for name, file in latencies.items():
         about = file["environment"]
         peers = ", ".join(f"{package} {version}" for package, version in about["peers"].items() if version)
@@ -147,7 +143,7 @@ def pages() -> dict[Path, str]:
         plainly=plainly(speeds),
         sweep=sweep_table(rows),
         batches=batch_table(rows),
-        sources="\n".join(sources(studies, latencies)) + "\n",
+        sources="\n".join(sources(latencies)) + "\n",
     )
     return {RESULTS_PAGE: page, README: with_table(README.read_text(), readme_table(speeds))}
 

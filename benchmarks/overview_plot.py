@@ -42,7 +42,7 @@ def plot(speeds: Sequence[Speed], curves: Mapping[str, Sequence[Line | None]], f
 def _latency(axes: Axes, speeds: Sequence[Speed]) -> None:
     """Bars from 1, which is the engine's own time: to the right where the rival takes longer."""
     for kind, colour, offset in (("f32", F32, -0.2), ("int8", INT8, 0.2)):
-        label = {"f32": "best dense f32 runtime", "int8": "best dense INT8 runtime"}[kind]
+        label = {"f32": "best dense f32 runtime", "int8": "best INT8 runtime"}[kind]
         for place, speed in enumerate(speeds):
             rival = getattr(speed, kind)
             if rival is None:

@@ -27,6 +27,7 @@ RIVALS = {
     "onnxruntime-int8": "ONNX Runtime",
     "openvino": "OpenVINO",
     "openvino-int8": "OpenVINO",
+    "openvino-int8-sparse": "OpenVINO, zeros left out",
     "torch-eager": "PyTorch",
     "torch-compile": "torch.compile",
     "torch-csr": "PyTorch CSR",
@@ -86,8 +87,8 @@ def speed(rows: Sequence[Row], model: str, sparsity: float = 0.9, batch: int = 1
         ours,
         best(held, lambda row: row["runtime"] == DENSE_NAME and row["precision"] == "f16"),
         best(held, lambda row: is_rival(row) and is_dense_f32(row)),
-        best(held, lambda row: is_rival(row) and row["kind"] == "dense" and row["precision"] == "int8"),
-        best(held, lambda row: is_rival(row) and row["kind"] == "sparse"),
+        best(held, lambda row: is_rival(row) and row["precision"] == "int8"),
+        best(held, lambda row: is_rival(row) and row["kind"] == "sparse" and row["precision"] == "f32"),
     )
 
 
@@ -97,12 +98,12 @@ def readme_table(speeds: Sequence[Speed]) -> str:
         (each.network, duration(each.ours), against(each.ours, each.f32), against(each.ours, each.int8))
         for each in speeds
     ]
-    return markdown(("90 % sparse, one input, one thread", "Sparbor", "best dense f32", "best dense INT8"), table)
+    return markdown(("90 % sparse, one input, one thread", "Sparbor", "best dense f32", "best INT8"), table)
 
 
 def latency_table(speeds: Sequence[Speed]) -> str:
     """The same networks, with the engine's own dense form and the best sparse rival."""
-    headings = ("network", "Sparbor", "its own dense", "best dense f32", "best dense INT8", "best sparse rival", "file")
+    headings = ("network", "Sparbor", "its own dense", "best dense f32", "best INT8", "best sparse f32", "file")
     return markdown(
         headings,
         [
@@ -125,8 +126,8 @@ def plainly(speeds: Sequence[Speed]) -> str:
     behind = [each for each in speeds if each.int8 and each.int8["median_us"] < each.ours["median_us"]]
     if not behind:
         return ""
-    names = " and ".join(f"{each.network} ({against(each.ours, each.int8)})" for each in behind)
-    return f"**Dense INT8 is faster than Sparbor at 90 % on {names}.** Sparbor has no INT8 of its own yet.\n"
+    names = "; ".join(f"{each.network} ({against(each.ours, each.int8)})" for each in behind)
+    return f"**Where a rival's INT8 is faster than Sparbor at 90 %:** {names}. Sparbor has no INT8 of its own yet.\n"
 
 
 def sweep_table(rows: Sequence[Row]) -> str:
@@ -145,7 +146,7 @@ def batch_table(rows: Sequence[Row]) -> str:
     batches = sorted({row["batch"] for row in rows if row["model"] == "mlp-2048x4"} - {1})
     held = {batch: speed(rows, "mlp-2048x4", batch=batch) for batch in batches}
     return markdown(
-        ("network", "Sparbor", "best dense f32", "best dense INT8", "best sparse rival"),
+        ("network", "Sparbor", "best dense f32", "best INT8", "best sparse f32"),
         [
             (
                 f"{each.network}, batch {batch}",
@@ -181,7 +182,8 @@ def against(ours: Row, rival: Row | None) -> str:
 
 def accuracy_table(rows: Sequence[Row], dataset: str) -> str:
     """The lines of ``ACCURACIES``; those without current rows say so."""
-    headings = ("", "active parameters", "test accuracy (%)", "paired difference", "remaining error reduction", "seeds")
+    headings = ("", "active parameters", "test accuracy (%)", "paired difference", "remaining error reduction")
+    headings += ("seeds", "commits")
     return markdown(headings, [accuracy_cells(rows, dataset, wanted) for wanted in ACCURACIES[dataset]])
 
 
@@ -189,7 +191,7 @@ def accuracy_cells(rows: Sequence[Row], dataset: str, wanted: Accuracy) -> tuple
     """One line of a table."""
     line = accuracy_line(rows, dataset, wanted)
     if line is None:
-        return (wanted.label, "", "not measured", "", "", "")
+        return (wanted.label, "", "not measured", "", "", "", "")
     reduction = "" if line.error_reduction is None else f"{100 * line.error_reduction:.1f} %"
     tests = list(line.tests.values())
     return (
@@ -199,6 +201,7 @@ def accuracy_cells(rows: Sequence[Row], dataset: str, wanted: Accuracy) -> tuple
         with_interval(line.against_dense),
         reduction,
         str(len(tests)),
+        line.commits,
     )
 
 
