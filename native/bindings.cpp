@@ -145,10 +145,15 @@ public:
         if (!byte_scale_.empty()) engine_->set_byte_input(byte_scale_, byte_shift_);
     }
 
-    // The result for plain arrays, or null (and no error set) for anything that needs a closer look.
-    PyObject* try_run(PyObject* x, PyObject* out) {
+    // Whether calls with plain arrays of floats go to Python first.
+    void look_at_floats(bool looks) { float_type_ = looks ? NPY_NOTYPE : NPY_FLOAT32; }
+    int float_type() const { return float_type_; }
+
+    // The result for plain arrays, or null (and no error set) for anything that needs a closer look. `float_type` is
+    // that of arrays that count as floats: a variable, since it costs a call nothing, which one more condition would.
+    PyObject* try_run(PyObject* x, PyObject* out, int float_type) {
         if (!engine_ || !PyArray_CheckExact(x)) return nullptr;
-        const bool bytes = !fits(as_array(x), NPY_FLOAT32, item_in_, 0);
+        const bool bytes = !fits(as_array(x), float_type, item_in_, 0);
         if (bytes && !(engine_->takes_bytes() && fits(as_array(x), NPY_UINT8, item_in_, 0))) return nullptr;
         const npy_intp batch = PyArray_DIM(as_array(x), 0);
         if (batch == 0) return nullptr;
@@ -250,6 +255,7 @@ private:
     std::vector<Value> values_;
     std::vector<std::unique_ptr<Step>> steps_;
     std::vector<float> byte_scale_, byte_shift_;
+    int float_type_ = NPY_FLOAT32;
     std::vector<nb::object> kept_;  // the arrays that the steps point into
     std::unique_ptr<Engine> engine_;
 };
@@ -264,27 +270,43 @@ PyObject* call_method(PyObject* self, PyObject* name, PyObject* args, PyObject* 
     return result;
 }
 
-// model(x, out=None): the fast way, or else the method `_checked_call` of the Python class. If memory runs out, its
-// method `_out_of_memory` raises what says so. Only functions of the limited API, which nanobind builds against.
+PyObject* out_of_memory(PyObject* self, PyObject* x) {
+    return PyObject_CallMethodObjArgs(self, out_of_memory_name, x, nullptr);
+}
+
+// As try_run. If memory runs out, the method `_out_of_memory` of the Python class raises what says so.
+PyObject* run_model(PyObject* self, PyObject* x, PyObject* out, int float_type) noexcept {
+    try {
+        return nb::inst_ptr<Model>(self)->try_run(x, out, float_type);
+    } catch (nb::python_error& error) {
+        if (error.matches(PyExc_MemoryError)) return out_of_memory(self, x);
+        error.restore();
+    } catch (const std::bad_alloc&) {
+        return out_of_memory(self, x);
+    } catch (const std::exception& error) {
+        PyErr_SetString(PyExc_RuntimeError, error.what());
+    }
+    return nullptr;
+}
+
+// model(x, out=None): the fast way, or else the method `_checked_call` of the Python class. Only functions of the
+// limited API, which nanobind builds against.
 PyObject* call_model(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
     PyObject* out = kwargs ? PyDict_GetItemWithError(kwargs, out_name) : nullptr;
     if (PyTuple_Size(args) == 1 && (!kwargs || PyDict_Size(kwargs) == (out ? 1 : 0))) {
-        try {
-            Model* model = nb::inst_ptr<Model>(self);
-            PyObject* result = model->try_run(PyTuple_GetItem(args, 0), out == Py_None ? nullptr : out);
-            if (result) return result;
-        } catch (nb::python_error& error) {
-            if (error.matches(PyExc_MemoryError)) return call_method(self, out_of_memory_name, args, nullptr);
-            error.restore();
-            return nullptr;
-        } catch (const std::bad_alloc&) {
-            return call_method(self, out_of_memory_name, args, nullptr);
-        } catch (const std::exception& error) {
-            PyErr_SetString(PyExc_RuntimeError, error.what());
-            return nullptr;
-        }
+        const int float_type = nb::inst_ptr<Model>(self)->float_type();
+        PyObject* result = run_model(self, PyTuple_GetItem(args, 0), out == Py_None ? nullptr : out, float_type);
+        if (result || PyErr_Occurred()) return result;
     }
     return call_method(self, checked_call_name, args, kwargs);
+}
+
+// What `_checked_call` has made plain arrays of, and has looked at.
+nb::object run_checked(nb::handle self, nb::handle x, nb::handle out) {
+    PyObject* result = run_model(self.ptr(), x.ptr(), out.is_none() ? nullptr : out.ptr(), NPY_FLOAT32);
+    if (!result && !PyErr_Occurred()) PyErr_SetString(PyExc_TypeError, "x and out must be plain arrays that fit");
+    if (!result) throw nb::python_error();
+    return nb::steal(result);
 }
 
 PyType_Slot model_slots[] = {{Py_tp_call, reinterpret_cast<void*>(call_model)}, {0, nullptr}};
@@ -335,6 +357,8 @@ NB_MODULE(_native, module) {
         .def("layer_norm", &Model::layer_norm, "x"_a, "y"_a, "scale"_a.none(), "shift"_a.none(), "epsilon"_a)
         .def("channel_scale_shift", &Model::channel_scale_shift, "x"_a, "y"_a, "scale"_a, "shift"_a)
         .def("set_byte_input", &Model::set_byte_input, "scale"_a, "shift"_a)
+        .def("look_at_floats", &Model::look_at_floats, "looks"_a)
+        .def("run_checked", &run_checked, "x"_a, "out"_a.none())
         .def("apply", &Model::apply, "x"_a, "y"_a, "activation"_a)
         .def("add", &Model::add, "left"_a, "right"_a, "sum"_a, "relu"_a = false,
              "activation"_a.none() = nb::none())

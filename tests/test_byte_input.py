@@ -1,5 +1,8 @@
 """Raw images as input: what a byte becomes, and that the engine computes the same of it as the model."""
 
+import copy
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -73,14 +76,123 @@ def test_every_byte_is_right():
         (images(1, 3, 32, 31), r"x has shape \(1, 3, 32, 31\): this model's is \(batch, 3, 32, 32\)"),
         (images(1, 32, 32, 3), "x has shape"),
         (images(1, 3, 32, 64)[:, :, :, ::2], "x is not contiguous"),
-        (images(1, 3, 32, 32).astype(np.int8), r"x is int8: .*float32.*uint8"),
-        (torch.zeros(1, 3, 32, 32, dtype=torch.int16), r"x is torch.int16: .*float32.*uint8"),
         (images(0, 3, 32, 32), "empty batch"),
     ],
 )
 def test_bytes_that_do_not_fit(runtime, given, text):
     with pytest.raises(ArgumentError, match=text):
         runtime(given)
+
+
+INTEGERS = ("int32", "int64", "uint16", "int16")
+
+
+@pytest.mark.parametrize("kind", [*INTEGERS, "float64", "float16", ">f4", ">i4"])
+def test_pixel_values_of_another_type_are_for_uint8(runtime, kind):
+    given = images(2, 3, 32, 32)
+    with pytest.raises(ArgumentError) as caught:
+        runtime(x := given.astype(kind))
+    said = str(caught.value)
+    assert said == (
+        f'x is {x.dtype}, and this model takes raw pixel values, 0 to 255, as uint8: pass x.astype("uint8"). It takes '
+        'float32 as normalised already: pass x.astype("float32") only if it is'
+    )
+    np.testing.assert_array_equal(runtime(x.astype("uint8")), runtime(given))
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.float64, torch.bfloat16, torch.int8])
+def test_the_same_of_tensors(runtime, kind):
+    given = torch.from_numpy(images(2, 3, 32, 32) // 2)  # int8 has no more
+    x = given.to(kind)
+    with pytest.raises(
+        ArgumentError, match=r"x is torch.*as uint8: pass x\.to\(torch\.uint8\)\. .*pass x\.float\(\) only if"
+    ):
+        runtime(x)
+    np.testing.assert_array_equal(runtime(x.to(torch.uint8)), runtime(given if kind != torch.bfloat16 else x.byte()))
+
+
+def test_black_and_white_images_are_made_of_0_and_255(runtime):
+    x = images(2, 3, 32, 32) > 127
+    for given, remedy in [
+        (x, x.astype("uint8") * 255),
+        (torch.from_numpy(x), torch.from_numpy(x).to(torch.uint8) * 255),
+    ]:
+        with pytest.raises(ArgumentError, match=r"uint8\W+ \* 255\. It takes"):
+            runtime(given)
+        np.testing.assert_array_equal(runtime(remedy), runtime(np.where(x, 255, 0).astype(np.uint8)))
+
+
+DOUBT = (
+    "x holds float32 from 0 to 255, and this model takes float32 as normalised already: bytes become -1.99 to 2.13 "
+    "(mean 0.4914, 0.4822, 0.4465, std 0.247, 0.2435, 0.2616). Pass raw pixel values, 0 to 255, as uint8; the runtime "
+    "normalises those"
+)
+
+
+def raw_floats() -> np.ndarray:
+    given = images(2, 3, 32, 32).astype(np.float32)
+    given.flat[:2] = 0, 255
+    return given
+
+
+@pytest.fixture
+def fresh(runtime) -> sparbor.Runtime:
+    """One that has been called with nothing yet."""
+    return copy.deepcopy(runtime)
+
+
+@pytest.mark.parametrize("make", [lambda x: x, torch.from_numpy], ids=["array", "tensor"])
+def test_raw_pixel_values_as_floats_are_doubted_once(fresh, make):
+    fresh(np.zeros((1, 3, 32, 32), np.float32))  # warming up
+    x = make(raw_floats())
+    with pytest.warns(UserWarning, match="x holds float32 from 0 to 255") as said:
+        first = fresh(x)
+    assert [str(each.message) for each in said] == [DOUBT]
+    assert said[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_array_equal(fresh(x), first)
+
+
+def test_each_runtime_doubts_for_itself(runtime, tmp_path):
+    runtime.save(tmp_path / "model.safetensors")
+    for _ in range(2):
+        with pytest.warns(UserWarning, match="this model takes float32 as normalised already"):
+            sparbor.load(tmp_path / "model.safetensors")(raw_floats())
+    deployed = sparbor.deploy(nn.Flatten(), torch.zeros(1, 2, 4), byte_input=sparbor.ByteInput())
+    with pytest.warns(UserWarning, match=r"from 0 to 200, .* bytes become 0 to 1 \(mean 0, std 1\)"):
+        deployed(np.linspace(0, 200, 8, dtype=np.float32).reshape(1, 2, 4))
+
+
+@pytest.mark.parametrize("byte_input", [CIFAR, sparbor.ByteInput(), sparbor.ByteInput(0.1307, 0.3081)])
+def test_images_that_are_normalised_augmented_or_noise_are_not_doubted(byte_input):
+    """Nor the example, whatever it holds: it says what shape an item has."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        runtime = sparbor.deploy(nn.ReLU(), 255 * torch.rand(2, 3, 32, 32), byte_input=byte_input)
+        x = normalised(images(8, 3, 32, 32), byte_input)
+        noise = np.random.default_rng(0).standard_normal((100, 3, 32, 32)).astype(np.float32)
+        for given in (x, 2 * x, -x, noise, np.full_like(x, np.nan)):
+            runtime(given)
+
+
+def test_looking_ends_after_a_few_calls(fresh):
+    """From then on plain arrays go to the engine directly, and answers stay what they were."""
+    x = normalised(images(2, 3, 32, 32), CIFAR)
+    answers = [fresh(x) for _ in range(20)]
+    assert all(np.array_equal(each, answers[0]) for each in answers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fresh(raw_floats())
+
+
+def test_a_runtime_says_what_it_takes(runtime):
+    takes = (
+        "takes uint8, normalised with mean 0.4914, 0.4822, 0.4465, std 0.247, 0.2435, 0.2616, or float32 that is "
+        "normalised already)"
+    )
+    assert repr(runtime).endswith(takes)
+    assert "takes" not in repr(sparbor.deploy(nn.Linear(8, 8), torch.zeros(1, 8)))
 
 
 def test_results_are_never_bytes(runtime):

@@ -142,10 +142,24 @@ def test_a_model_of_bytes_says_so_and_runs_on_them(tmp_path: Path, capsys: pytes
     given = np.random.default_rng(0).integers(256, size=(2, 3, 6, 6), dtype=np.uint8)
     np.save(tmp_path / "x.npy", given)
     assert main(["inspect", str(file)]) == 0
-    assert "takes uint8 as well" in (said := capsys.readouterr().out)
-    assert "mean 0.5, 0.25, 0.125, std 0.25, 0.25, 0.25\n" in said
-    assert main(["run", str(file), "--input", str(tmp_path / "x.npy"), "--output", str(output)]) == 0
+    settings = "mean 0.5, 0.25, 0.125, std 0.25, 0.25, 0.25"
+    takes = (
+        f"takes uint8, normalised with {settings}, or float32 that is normalised already; byte b of a channel becomes"
+    )
+    assert takes in capsys.readouterr().out
+    arguments = ["run", str(file), "--input", str(tmp_path / "x.npy"), "--output", str(output)]
+    assert main(arguments) == 0
     np.testing.assert_array_equal(np.load(output), sparbor.load(file)(given))
+    said = capsys.readouterr()
+    assert said.out == f"took {tmp_path / 'x.npy'} (uint8) as raw pixel values, normalised with {settings}\n"
+    assert said.err == ""
+    np.save(tmp_path / "x.npy", given.astype(np.float32))
+    assert main(arguments) == 0
+    said = capsys.readouterr()
+    assert said.out == f"took {tmp_path / 'x.npy'} (float32) as normalised already\n"
+    assert re.fullmatch(
+        r"sparbor: warning: x holds float32 from .*Pass raw pixel values, 0 to 255, as uint8;.*\n", said.err
+    )
 
 
 def test_bytes_for_a_model_of_floats(model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

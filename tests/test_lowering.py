@@ -1,4 +1,9 @@
 import copy
+import logging
+import re
+import subprocess
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -9,6 +14,7 @@ from torch.nn import functional as F
 import sparbor
 from sparbor.engine.runtime import kernel_sets
 from sparbor.errors import ArgumentError, SparborError
+from sparbor.lowering.quiet import quiet
 from tests.deploying import Function, assert_deploys, relative_error
 from tests.layers import random_mask, slot_mask
 
@@ -380,7 +386,7 @@ def test_what_the_engine_does_not_know_is_named(model, text):
         (np.zeros((1, 8), np.float32), {}, "example is a ndarray"),
         (torch.zeros(8), {}, "example has shape"),
         (torch.zeros(0, 8), {}, "example has shape"),
-        (torch.zeros(1, 8, dtype=torch.int64), {}, "example is torch.int64"),
+        (torch.zeros(1, 8, dtype=torch.float16), {}, r"example is torch.float16: .* pass example\.float\(\)$"),
         (torch.zeros(1, 8), {"batch": 0}, "batch=0"),
         (torch.zeros(1, 8), {"batch": 1.0}, "batch=1.0"),
         (torch.zeros(1, 8), {"precision": "int4"}, "precision='int4'.*f16, f32"),
@@ -394,6 +400,41 @@ def test_what_the_engine_does_not_know_is_named(model, text):
 def test_bad_arguments_are_named(example, options, text):
     with pytest.raises(ArgumentError, match=text):
         sparbor.deploy(nn.Linear(8, 8), example, **options)
+
+
+class OfTokens(nn.Module):
+    """An embedding of token ids, and what a perforator makes sparse."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(50, 16)
+        self.mlp = nn.Sequential(nn.Flatten(), nn.Linear(8 * 16, 32), nn.ReLU(), nn.Linear(32, 4))
+
+    def forward(self, tokens):
+        return self.mlp(self.embedding(tokens))
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.int32, torch.uint8, torch.bool])
+def test_whole_numbers_are_token_ids_or_pixels_and_each_has_a_way(kind):
+    """What the error says to do for either is done, with what PyTorch answers."""
+    torch.manual_seed(0)
+    model, numbers = OfTokens().eval(), torch.randint(50, (3, 8)).to(kind)
+    with pytest.raises(ArgumentError) as caught:
+        sparbor.deploy(model, numbers)
+    assert str(caught.value) == (
+        f"example is {kind}: the engine takes float32 and has no embeddings. For token ids deploy the part behind the "
+        "embedding, or export all of it by torch.onnx.export; for raw pixels pass a normalised float32 example and "
+        "byte_input=sparbor.ByteInput(mean, std); only for other numbers pass example.float()"
+    )
+    tokens = numbers.long()
+    with torch.no_grad():
+        behind = sparbor.deploy(model.mlp, model.embedding(tokens), precision="f32")
+        assert relative_error(behind(model.embedding(tokens)), model(tokens)) <= 1e-5
+    with pytest.raises(ArgumentError, match=r"x is torch.int64, .*: put token ids through the model's embedding first"):
+        behind(tokens)
+    pixels = sparbor.deploy(model.mlp, torch.randn(1, 8, 16), precision="f32", byte_input=sparbor.ByteInput(0.5, 0.25))
+    images = torch.randint(256, (3, 8, 16), dtype=torch.uint8)
+    assert relative_error(pixels(images), model.mlp((images / 255 - 0.5) / 0.25)) <= 1e-5
 
 
 @pytest.mark.parametrize(
@@ -414,6 +455,73 @@ def test_bad_arguments_are_named(example, options, text):
 def test_models_that_cannot_be_deployed_as_they_are(model, text):
     with pytest.raises(ArgumentError, match=text):
         sparbor.deploy(model, torch.zeros(1, 8))
+
+
+DECIDES = """
+import logging, sys, threading, warnings
+import torch, sparbor
+from torch import nn
+
+logging.basicConfig(level=logging.DEBUG)
+logging.getLogger("matplotlib").setLevel(logging.ERROR)
+
+class Decides(nn.Module):
+    def forward(self, x):
+        if x.sum() > 0:
+            x = -x
+        return x.relu()
+
+try:
+    sparbor.deploy(Decides(), torch.ones(1, 8))
+except sparbor.SparborError as error:
+    print(error)
+logging.getLogger("torch._guards").warning("heard again")
+print("seen again", file=sys.stderr)
+"""
+
+
+def test_a_model_that_decides_by_values_is_refused_in_one_line(tmp_path):
+    """Whatever PyTorch logs and prints about it, which goes past Python's own streams, so that a process is needed."""
+    file = tmp_path / "decides.py"
+    file.write_text(DECIDES)
+    done = subprocess.run([sys.executable, str(file)], capture_output=True, text=True, timeout=120)
+    assert done.stdout == (
+        "torch.export could not trace the model for items of shape (8,): what it does depends on the values of a "
+        "tensor (line 11 of decides.py, in forward). Its forward must take one tensor, the batch first, without "
+        "control flow that depends on values\n"
+    )
+    assert re.fullmatch(r".*heard again\n(.*heard again\n)?seen again\n", done.stderr), done.stderr
+
+
+def test_other_threads_are_heard_while_a_model_is_traced(capsys, caplog):
+    def speak():
+        print("printed there", file=sys.stderr)
+        logging.getLogger("torch._guards").warning("logged there")
+
+    with quiet():
+        stream = sys.stderr
+        print("printed here", file=sys.stderr)
+        logging.getLogger("torch._guards").warning("logged here")
+        logging.getLogger("mine").warning("logged by another here")
+        worker = threading.Thread(target=speak)
+        worker.start()
+        worker.join()
+    print("printed later", file=stream)
+    assert capsys.readouterr().err.count("printed") == 2
+    assert [each for each in ("there", "by another here") if f"logged {each}" in caplog.text] == [
+        "there",
+        "by another here",
+    ]
+    assert "logged here" not in caplog.text
+
+
+def test_a_weight_of_another_shape_than_its_mask_is_named():
+    model = nn.Sequential(nn.ReLU(), perforated(nn.Linear(64, 32)))
+    model[1].main_module.weight = nn.Parameter(torch.randn(16, 64))
+    with pytest.raises(
+        ArgumentError, match=r"layer '1': its weight has shape \(16, 64\), and its mask is for \(32, 64\)"
+    ):
+        sparbor.deploy(model, torch.zeros(1, 64))
 
 
 def test_a_compiled_model_is_the_model_behind_it():

@@ -604,3 +604,24 @@ def test_arguments_of_the_wrong_kind() -> None:
     perforator = sparbor.perforate(model, optimizer, total_steps=100)
     with pytest.raises(StateError, match=r"the perforator's state is a NoneType: pass what state_dict\(\) gave"):
         perforator.load_state_dict(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("storage", ["masked", "compact"])
+def test_a_parameter_that_the_optimizer_does_not_hold_is_named(storage: Any) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 16))
+    optimizer = torch.optim.Adam(model.parameters())
+    sparbor.perforate(model, optimizer, Recipe(sparsity=0.9), total_steps=20, storage=storage)
+    layer: Any = model[0]
+    old, new = layer.main_module.weight, torch.randn(128, 256)
+    layer.main_module.weight = nn.Parameter(new)
+    with pytest.raises(
+        StateError,
+        match=r"^layer '0' has a new parameter as its weight, which the optimizer does not hold: .*copy_\(values\)$",
+    ):
+        layer.set_mode("d")
+    layer.main_module.weight = old
+    layer.weight.data.copy_(new)
+    layer.set_mode("d")
+    assert torch.equal(layer.weight != 0, layer.mask)
+    assert torch.equal(layer.weight[layer.mask], new[layer.mask])

@@ -82,6 +82,34 @@ def test_a_model_in_its_own_order_is_not_copied() -> None:
     assert arranged(model, torch.randn(1, 28, 28)) is model
 
 
+def trained(model: nn.Module) -> nn.Module:
+    """Past the switch to dendrite mode, its neurons in another order."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    sparbor.perforate(model, optimizer, Recipe(sparsity=0.8), total_steps=12)
+    for _ in range(12):
+        model(torch.randn(8, 64)).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return model
+
+
+def test_a_weight_that_is_put_in_anew_is_named_and_nothing_else_is_said(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A copy of the model would mask it, where the model itself does not; deploying says what is wrong."""
+    torch.manual_seed(0)
+    model = trained(nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 16)))
+    layer = layers_of(model)[1]
+    layer.main_module.weight = nn.Parameter(torch.randn(16, 32))
+    with pytest.raises(ArgumentError, match=r"^layer '2': \d+ weights that its mask drops are not zero[^\n]*$"):
+        sparbor.deploy(model, torch.randn(1, 64))
+    layer.apply_mask()
+    x = torch.randn(5, 64)
+    torch.testing.assert_close(sparbor.deploy(model, x, precision="f32")(x), model(x), rtol=1e-4, atol=1e-5)
+    assert not caplog.records
+    assert capfd.readouterr() == ("", "")
+
+
 def test_training_regroups_at_the_switch_and_deploying_packs_full_slots() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(96, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 16))
@@ -152,7 +180,10 @@ def test_where_tracing_cannot_see_what_a_hook_does_neurons_stay(caplog: pytest.L
         optimizer.zero_grad()
     with caplog.at_level(logging.WARNING, "sparbor"):
         assert arranged(model.eval(), x) is model
-    assert "neurons are deployed in their own order, which takes more slots" in caplog.text
+    assert caplog.messages == [
+        "neurons are deployed in their own order, which takes more slots: in another one the model answers "
+        "otherwise, as where a hook treats neurons one by one"
+    ]
 
 
 def test_a_copy_from_before_the_switch_gets_the_order_with_the_masks() -> None:

@@ -1,3 +1,5 @@
+import copy
+import pickle
 import re
 import shutil
 import subprocess
@@ -16,7 +18,7 @@ from sparbor.engine.runtime import Runtime, kernel_sets
 from sparbor.errors import ArgumentError, ModelFileError
 from sparbor.packing.filters import pack_filters
 from sparbor.packing.slots import Precision
-from sparbor.program.model_file import save
+from sparbor.program.model_file import save, to_bytes
 from sparbor.program.program import ACTIVATIONS, Activation, Operation, Program
 from sparbor.program.windows import AverageWindow, Window
 from tests.layers import mlp, relative_error
@@ -86,7 +88,14 @@ read_only.flags.writeable = False
         (np.zeros((2, 71), np.float32), None, r"x has shape \(2, 71\): this model's is \(batch, 70\)"),
         (np.zeros(70, np.float32), None, r"x has shape \(70,\)"),
         (np.zeros((2, 1, 70), np.float32), None, "x has shape"),
-        (np.zeros((2, 70)), None, r'x is float64.*astype\("float32"\)'),
+        (np.zeros((2, 70)), None, r'x is float64: the engine takes float32, pass x.astype\("float32"\)'),
+        (
+            np.zeros((2, 70), np.int64),
+            None,
+            r"x is int64, .*token ids.*embedding.*ByteInput\(mean, std\) to run on raw pixel",
+        ),
+        (torch.zeros(2, 70, dtype=torch.int32), None, r"x is torch.int32, .*only other numbers are for x.float\(\)"),
+        (torch.zeros(2, 70, dtype=torch.bool), None, "x is torch.bool, .*token ids"),
         (np.zeros((2, 70), ">f4"), None, "x is >f4"),
         (torch.zeros(2, 70, dtype=torch.float64), None, r"x is torch.float64.*x.float\(\)"),
         (torch.zeros(2, 70, dtype=torch.bfloat16), None, r"x is torch.bfloat16.*x.float\(\)"),
@@ -100,8 +109,18 @@ read_only.flags.writeable = False
         (None, None, "x is a NoneType"),
         (np.zeros((2, 70), np.float32), np.zeros((3, 24), np.float32), "out has 3 items and x 2"),
         (np.zeros((2, 70), np.float32), np.zeros((2, 23), np.float32), "out has shape"),
-        (np.zeros((2, 70), np.float32), np.zeros((2, 24)), "out is float64"),
-        (np.zeros((2, 70), np.float32), read_only, "out is read-only"),
+        (
+            np.zeros((2, 70), np.float32),
+            np.zeros((2, 24)),
+            r'out is float64: answers are float32, pass one made by numpy.empty\(\(2, 24\), "float32"\)',
+        ),
+        (torch.zeros(2, 70), torch.zeros(2, 24).half(), r"out is torch.float16: .*made by torch.empty\(\(2, 24\)\)"),
+        (np.zeros((2, 70), np.float32), read_only, "out is not writeable"),
+        (
+            np.zeros((2, 70), np.float32),
+            np.zeros((24, 2), np.float32).T,
+            "out is not contiguous: pass one made by numpy",
+        ),
         (np.zeros((2, 70), np.float32), torch.zeros(2, 24), "pass two of a kind"),
         (torch.zeros(2, 70), np.zeros((2, 24), np.float32), "pass two of a kind"),
         (np.zeros((2, 70), np.float32), "y", "out is a str"),
@@ -110,6 +129,79 @@ read_only.flags.writeable = False
 def test_bad_arguments_are_named(runtime, x, out, text):
     with pytest.raises(ArgumentError, match=text):
         runtime(x, out=out)
+
+
+def misaligned(array: np.ndarray) -> np.ndarray:
+    """The same numbers, from an odd address on, as a message from a network may hold them."""
+    moved = np.frombuffer(bytearray(b"." + array.tobytes()), array.dtype, offset=1).reshape(array.shape)
+    assert moved.flags.c_contiguous
+    assert not moved.flags.aligned
+    return moved
+
+
+def test_input_that_is_misaligned_or_read_only_is_taken(runtime):
+    x = batch_of(3, 70)
+    wanted = runtime(x)
+    np.testing.assert_array_equal(runtime(misaligned(x)), wanted)
+    np.testing.assert_array_equal(runtime(torch.from_numpy(misaligned(x))), wanted)
+    constant = np.frombuffer(b"." + x.tobytes(), np.float32, offset=1).reshape(x.shape)
+    assert not constant.flags.writeable
+    np.testing.assert_array_equal(runtime(constant), wanted)
+    x.flags.writeable = False
+    np.testing.assert_array_equal(runtime(x), wanted)
+
+
+def test_remedies_work(runtime):
+    """Of arrays that are not taken: what the error says to pass is taken."""
+    x = batch_of(3, 70)
+    wanted = runtime(x)
+    for given in (x[:, ::-1], misaligned(x)[:, ::-1], np.asfortranarray(x)):
+        with pytest.raises(ArgumentError, match="x is not contiguous"):
+            runtime(given)
+        np.testing.assert_array_equal(runtime(np.ascontiguousarray(given)), runtime(given.copy("C")))
+    swapped = x.astype(">f4")
+    with pytest.raises(ArgumentError, match=r'x is >f4: the engine takes float32, pass x.astype\("float32"\)'):
+        runtime(swapped)
+    np.testing.assert_array_equal(runtime(swapped.astype("float32")), wanted)
+    out = misaligned(np.zeros((3, 24), np.float32))
+    with pytest.raises(
+        ArgumentError, match=r'out is not aligned: pass one made by numpy.empty\(\(3, 24\), "float32"\)$'
+    ):
+        runtime(x, out=out)
+    np.testing.assert_array_equal(runtime(x, out=np.empty((3, 24), "float32")), wanted)
+
+
+def test_copies_and_pickles_answer_alike(runtime):
+    x, threaded = batch_of(5, 70), Runtime(runtime.program, 2)
+    for made in (copy.copy(threaded), copy.deepcopy(threaded), pickle.loads(pickle.dumps(threaded))):
+        assert type(made) is Runtime
+        assert made.threads == 2
+        assert made.describe() == runtime.describe()
+        np.testing.assert_array_equal(made(x), runtime(x))
+    mine, copies = copy.deepcopy([runtime, runtime])
+    assert mine is copies
+
+
+def test_a_pickle_is_read_without_torch(runtime, tmp_path):
+    x = batch_of(2, 70)
+    (tmp_path / "pickle").write_bytes(pickle.dumps((runtime, x, runtime(x))))
+    code = f"""
+import pickle, sys
+runtime, x, wanted = pickle.load(open({str(tmp_path / "pickle")!r}, "rb"))
+assert (pickle.loads(pickle.dumps(runtime))(x) == wanted).all()
+assert "torch" not in sys.modules
+"""
+    done = in_fresh_python(code)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_pickle_is_checked_as_a_file_is(runtime):
+    make, (content, threads) = runtime.__reduce__()
+    for damaged in (content[:-1], content[:-1] + bytes([content[-1] ^ 1]), b""):
+        with pytest.raises(ModelFileError, match=r"^the pickled runtime: [^\n]*$"):
+            make(damaged, threads)
+    with pytest.raises(ModelFileError, match=r"the pickled runtime: one item needs.*damaged"):
+        make(to_bytes(hungry()), 1)
 
 
 def test_wrong_signatures(runtime):
@@ -269,12 +361,16 @@ except ArgumentError as error:
     assert re.match(r"threads=256: the system could start only \d+; use fewer", done.stdout)
 
 
-def test_a_workspace_that_the_weights_do_not_answer_for_is_refused(tmp_path):
+def hungry() -> Program:
     """Rows of one number are padded to 32, and many values live at once: 3 KB that ask for 150 GB."""
     rows, relu = 2**26, Activation("relu")
     operations = [Operation("activation", (0,), value, None, relu) for value in range(1, 20)]
     operations += [Operation("add", (1 if left == 2 else left + 17, left), left + 18) for left in range(2, 20)]
-    program = Program(((rows, 1),) * 38, 0, 37, tuple(operations))
+    return Program(((rows, 1),) * 38, 0, 37, tuple(operations))
+
+
+def test_a_workspace_that_the_weights_do_not_answer_for_is_refused(tmp_path):
+    program = hungry()
     with pytest.raises(ArgumentError, match=r"one item needs 1[0-9]{2},[0-9,]+ bytes of workspace"):
         Runtime(program)
     save(program, tmp_path / "model.safetensors")

@@ -8,6 +8,7 @@ import argparse
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -193,8 +194,7 @@ def inspect(options: argparse.Namespace) -> None:
             f"  {layer.precision:<9}  {layer.bytes:>11,}"
         )
     if (byte_input := runtime.program.byte_input) is not None:
-        mean, std = (", ".join(f"{value:g}" for value in each) for each in (byte_input.mean, byte_input.std))
-        print(f"takes uint8 as well: byte b of a channel is (b / 255 - mean) / std, mean {mean}, std {std}")
+        print(f"takes {byte_input.in_words()}; byte b of a channel becomes (b / 255 - mean) / std")
     active = sum(layer.active for layer in layers)
     weights = sum(layer.outputs * layer.fan_in for layer in layers)
     print(
@@ -219,9 +219,20 @@ def run_model(options: argparse.Namespace) -> None:
     from sparbor.engine.runtime import load
 
     runtime = load(options.file, threads=options.threads)
-    content = io.BytesIO()
-    np.save(content, runtime(np.ascontiguousarray(_read_array(options.input))))
+    x, content = np.ascontiguousarray(_read_array(options.input)), io.BytesIO()
+    with warnings.catch_warnings(record=True) as doubts:
+        warnings.simplefilter("always")
+        np.save(content, runtime(x))
+    for doubt in doubts:
+        print(f"sparbor: warning: {doubt.message}", file=sys.stderr)
     write_file(options.output, content.getvalue())
+    if (byte_input := runtime.program.byte_input) is not None:
+        taken = (
+            f"raw pixel values, normalised with {byte_input.settings()}"
+            if x.dtype == np.uint8
+            else "normalised already"
+        )
+        print(f"took {options.input} ({x.dtype}) as {taken}")
 
 
 def _read_array(path: Path) -> "np.ndarray[Any, Any]":

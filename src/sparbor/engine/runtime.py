@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -13,18 +14,20 @@ import numpy.typing as npt
 
 from sparbor import native
 from sparbor.engine.allowance import AllowanceError, check_demands, check_memory
+from sparbor.engine.arguments import checked_input, checked_output, is_tensor
 from sparbor.engine.buffers import is_free, plan_buffers, rows_and_features
 from sparbor.engine.steps import add_step
 from sparbor.errors import ArgumentError, ModelFileError
 from sparbor.packing.slots import SparseLayer
 from sparbor.program import model_file
 from sparbor.program.program import Affine, Program, stored_bytes
-from sparbor.program.windows import Shape
 
 if TYPE_CHECKING:
     import torch
 
     ArrayOrTensor = TypeVar("ArrayOrTensor", npt.NDArray[np.float32], torch.Tensor)
+
+_LOOKS = 16  # calls with floats, that those which only warm up are not all that is looked at
 
 
 def kernel_sets() -> list[str]:
@@ -42,11 +45,21 @@ def load(path: str | os.PathLike[str], threads: int = 1) -> Runtime:
         EngineMissingError: the native engine is not built into this installation.
     """
     native.kernel_sets()  # a missing engine is the first thing to hear of
-    program = model_file.load(path)
+    return _made(model_file.load(path), threads, os.fspath(path))
+
+
+def _unpickled(content: bytes, threads: int) -> Runtime:
+    """What `Runtime.__reduce__` took apart; the content is checked as that of a file is."""
+    native.kernel_sets()
+    name = "the pickled runtime"
+    return _made(model_file.from_bytes(content, name), threads, name)
+
+
+def _made(program: Program, threads: int, source: object) -> Runtime:
     try:
-        return Runtime(program, threads)
+        return Runtime(program, threads).watched()
     except AllowanceError as error:
-        raise ModelFileError(f"{os.fspath(path)}: {error}; the file is damaged or was not written by Sparbor") from None
+        raise ModelFileError(f"{source}: {error}; the file is damaged or was not written by Sparbor") from None
 
 
 @dataclass(frozen=True)
@@ -71,8 +84,10 @@ class Runtime(native.Model):
 
     `x` is a C-contiguous float32 NumPy array or CPU tensor of shape (batch, *input_shape), with any batch
     from 1; the result is float32, of the same kind and of shape (batch, *output_shape), written to `out` if
-    that is given. A model deployed with a `ByteInput` takes uint8 as well, and normalises it. The interpreter
-    lock is released while it runs, and several threads may call one runtime at once.
+    that is given. A model deployed with a `ByteInput` takes uint8 as well, and normalises it; float32 it takes as
+    normalised already, and warns once if the first calls show that it is not. The interpreter lock is released
+    while it runs, and several threads may call one runtime at once. Copies and pickles of a runtime are models of
+    their own, with as many threads.
 
     After its first call at a batch size, a call with `out` allocates nothing: what the largest batch needed
     is kept until the runtime goes, once for each of the most calls, up to 64, that have run at once.
@@ -100,6 +115,17 @@ class Runtime(native.Model):
         except RuntimeError as error:
             raise ArgumentError(f"threads={threads}: {error}; use fewer") from None
         check_memory(program, self.item_bytes + self.scratch_bytes, "one item")
+        self._looks = 0
+
+    def watched(self) -> Runtime:
+        """Itself, which from now on warns of raw pixel values as floats, if the model takes bytes as well."""
+        if self.program.byte_input is not None:
+            self._looks = _LOOKS
+            self.look_at_floats(True)
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _unpickled, (model_file.to_bytes(self.program), self.threads)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to one safetensors file that `sparbor.load` reads.
@@ -130,25 +156,34 @@ class Runtime(native.Model):
     def __repr__(self) -> str:
         shapes = f"{self.input_shape} -> {self.output_shape}"
         size = f"{len(self.describe())} layers, {self.program.weight_bytes} bytes"
-        return f"Runtime({shapes}, {size}, {self.isa} kernels, {self.threads} threads)"
+        byte_input = self.program.byte_input
+        takes = "" if byte_input is None else f", takes {byte_input.in_words()}"
+        return f"Runtime({shapes}, {size}, {self.isa} kernels, {self.threads} threads{takes})"
 
     def _checked_call(self, *args: Any, **kwargs: Any) -> Any:
         """Calls that are not with two plain arrays come here: tensors, and mistakes."""
         x, out = _signature(*args, **kwargs)
-        array = self._checked("x", x, self.input_shape)
-        if len(array) == 0:
-            raise ArgumentError("x is an empty batch: pass at least one item")
-        result = None if out is None else self._checked("out", out, self.output_shape)
-        if result is not None and len(result) != len(array):
-            raise ArgumentError(f"out has {len(result)} items and x {len(array)}: they must be equal")
-        if result is not None and not result.flags.writeable:
-            raise ArgumentError("out is read-only: pass an array that can be written")
-        if out is not None and _is_tensor(x) != _is_tensor(out):
+        array = checked_input(x, self.program)
+        result = None if out is None else checked_output(out, self.program, len(array))
+        if out is not None and is_tensor(x) != is_tensor(out):
             raise ArgumentError(f"x is a {type(x).__name__} and out a {type(out).__name__}: pass two of a kind")
-        computed = self(array, out=result)
+        if self._looks and array.dtype == np.float32:
+            self._look(array)
+        computed = self.run_checked(array, result)
         if out is not None:
             return out
-        return sys.modules["torch"].from_numpy(computed) if _is_tensor(x) else computed
+        return sys.modules["torch"].from_numpy(computed) if is_tensor(x) else computed
+
+    def _look(self, x: npt.NDArray[np.float32]) -> None:
+        """Warn of floats that are no normalised images, once; and look at no more of them after a few calls."""
+        byte_input = self.program.byte_input
+        assert byte_input is not None  # or nobody looks
+        doubt = byte_input.doubt(float(x.min()), float(x.max()))
+        self._looks = max(0, self._looks - 1) if doubt is None else 0
+        if self._looks == 0:
+            self.look_at_floats(False)  # never back: calls of other threads may be on their way
+        if doubt is not None:
+            warnings.warn(doubt, stacklevel=3)
 
     def _out_of_memory(self, x: npt.NDArray[np.float32]) -> NoReturn:
         needed = len(x) * (self.item_bytes + 4 * math.prod(self.output_shape)) + self.scratch_bytes
@@ -156,51 +191,6 @@ class Runtime(native.Model):
             f"x has {len(x):,} items, which need {needed:,} bytes, more than this machine gives: pass fewer at once"
         )
 
-    def _checked(self, name: str, given: Any, item: Shape) -> Any:
-        array = _as_array(name, given)
-        if name == "x" and array.dtype == np.uint8:
-            self._check_takes_bytes(given)
-        elif array.dtype != np.dtype(np.float32) or not array.dtype.isnative:
-            also = " (or uint8)" if name == "x" and self.program.byte_input is not None else ""
-            remedy = f"{name}.float()" if _is_tensor(given) else f'{name}.astype("float32")'
-            raise ArgumentError(f"{name} is {given.dtype}: the engine takes float32{also}, pass {remedy}")
-        if array.shape[1:] != item or array.ndim != len(item) + 1:
-            expected = ", ".join(["batch", *map(str, item)])
-            raise ArgumentError(f"{name} has shape {array.shape}: this model's is ({expected})")
-        if not (array.flags.c_contiguous and array.flags.aligned):
-            remedy = "x.contiguous() or np.ascontiguousarray(x)" if name == "x" else "a contiguous array"
-            raise ArgumentError(f"{name} is not contiguous: pass {remedy}")
-        return array
-
-    def _check_takes_bytes(self, x: Any) -> None:
-        if self.program.byte_input is None:
-            raise ArgumentError(
-                f"x is {x.dtype}, and this model takes float32: normalise it as for training, or deploy the model with "
-                "byte_input=sparbor.ByteInput(mean, std) to run it on raw bytes"
-            )
-
-
-def _as_array(name: str, given: Any) -> npt.NDArray[np.generic]:
-    """The numbers of a NumPy array or of a tensor on the CPU, where they are."""
-    if isinstance(given, np.ndarray):
-        return given.view(np.ndarray)
-    if not _is_tensor(given):
-        raise ArgumentError(f"{name} is a {type(given).__name__}: pass a NumPy array or a torch tensor")
-    torch = sys.modules["torch"]
-    if given.device.type != "cpu":
-        raise ArgumentError(f"{name} is on {given.device}: the engine runs on the CPU, pass {name}.cpu()")
-    if given.layout is not torch.strided:
-        raise ArgumentError(f"{name} is {given.layout}: pass a strided tensor, such as {name}.to_dense()")
-    if given.dtype == torch.bfloat16:  # NumPy has none
-        raise ArgumentError(f"{name} is {given.dtype}: the engine takes float32, pass {name}.float()")
-    array: npt.NDArray[np.generic] = given.detach().resolve_neg().numpy()
-    return array
-
 
 def _signature(x: Any, out: Any = None) -> tuple[Any, Any]:
     return x, out
-
-
-def _is_tensor(x: Any) -> bool:
-    torch = sys.modules.get("torch")  # whoever has a tensor has imported torch
-    return torch is not None and isinstance(x, torch.Tensor)

@@ -42,7 +42,8 @@ def deploy(
     that one call may use, the caller's among them; a file does not keep their number. `precision` is "f16", a
     16-bit word a synapse with a relative error of at most 1/64, or "f32", exact weights. Masks come from the
     model's perforated layers; a plain layer is dense unless many of its weights are zero. With `byte_input` the
-    runtime takes raw uint8 images too, and normalises them as it says; float32 input stays what the model takes.
+    runtime takes raw uint8 images too, and normalises them as it says; float32 input is what the model takes, so
+    normalised already.
 
     The model is run in evaluation mode on `example` and on a few random items like it, and its answers are
     compared with the engine's.
@@ -71,7 +72,7 @@ def deploy(
         wanted = Precision(precision)
         if wanted is not Precision.F32:
             runtime(Precision.F32)  # with exact weights a wrong operation shows that rounding would hide
-        return runtime(wanted)
+        return runtime(wanted).watched()
 
 
 def lower(model: nn.Module, example: Tensor) -> Lowered:
@@ -103,8 +104,15 @@ def _check_example(example: Any) -> None:
         raise ArgumentError(f"example is {example.layout}: pass a strided tensor, such as example.to_dense()")
     if example.dim() < 2 or example.numel() == 0:
         raise ArgumentError(f"example has shape {tuple(example.shape)}: it must be (batch, ...) and not empty")
-    if example.dtype != torch.float32:
+    if example.dtype == torch.float32:
+        return
+    if example.is_floating_point() or example.is_complex():
         raise ArgumentError(f"example is {example.dtype}: the engine takes float32, pass example.float()")
+    raise ArgumentError(
+        f"example is {example.dtype}: the engine takes float32 and has no embeddings. For token ids deploy the part "
+        "behind the embedding, or export all of it by torch.onnx.export; for raw pixels pass a normalised float32 "
+        "example and byte_input=sparbor.ByteInput(mean, std); only for other numbers pass example.float()"
+    )
 
 
 def _check_byte_input(byte_input: Any, example: Tensor) -> None:
@@ -128,9 +136,21 @@ def _checked_model(model: Any) -> nn.Module:
         if isinstance(module, torch.jit.ScriptModule):
             where = f"its {path!r}" if path else "it"
             raise ArgumentError(f"model cannot be traced, {where} is TorchScript: pass the nn.Module it was made from")
+        if isinstance(module, PAINeuronModule):
+            _check_mask(path or "layer", module)
     for name, tensor in chain(model.named_parameters(), model.named_buffers()):
         _check_weight(name, tensor)
     return model
+
+
+def _check_mask(name: str, layer: PAINeuronModule) -> None:
+    shape = tuple(layer.parameter.shape)
+    wanted = (layer.active_weights(),) if layer.compact else tuple(layer.mask.shape)
+    if shape != wanted:
+        raise ArgumentError(
+            f"layer {name!r}: its weight has shape {shape}, and its mask is for {wanted}: a weight that takes the "
+            "place of the layer's must have its shape"
+        )
 
 
 def _check_weight(name: str, tensor: Tensor) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import re
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from sparbor.errors import ArgumentError
+from sparbor.lowering.quiet import quiet
 
 _BATCH = 3  # of the traced input; neither 0 nor 1, which tracing takes for special cases
 
@@ -22,7 +22,7 @@ _BATCH = 3  # of the traced input; neither 0 nor 1, which tracing takes for spec
 def trace(model: nn.Module, example: Tensor) -> ExportedProgram:
     """The model's graph for inputs like `example`, of any batch size."""
     items = example.detach()[:1].expand(_BATCH, *example.shape[1:]).contiguous()
-    with _quiet():
+    with quiet():
         exported = _export(model, items)
         for node in exported.graph.nodes:
             _refuse_training_mode(node)
@@ -65,31 +65,26 @@ def _export(model: nn.Module, items: Tensor) -> ExportedProgram:
             "the model's forward does not fit every batch size, or treats some differently: the batch must stay free "
             "and the first dimension, as in x.flatten(1) or x.view(x.shape[0], -1)"
         ) from reason
-    lines = str(reason).strip().splitlines() or [type(reason).__name__]
     raise ArgumentError(
-        f"torch.export could not trace the model for items of shape {tuple(items.shape[1:])}: {lines[0]}. Its forward "
-        "must take one tensor, the batch first, without control flow that depends on values"
+        f"torch.export could not trace the model for items of shape {tuple(items.shape[1:])}: {_in_short(reason)}. Its "
+        "forward must take one tensor, the batch first, without control flow that depends on values"
     ) from reason
+
+
+def _in_short(reason: Exception) -> str:
+    """The first line of what PyTorch says; where values decide, that names but symbols, and the place comes later."""
+    text = str(reason).strip()
+    if "data-dependent" in text:
+        place = re.search(r'File "(.+)", line (\d+), in (.+)', text)
+        at = f" (line {place[2]} of {Path(place[1]).name}, in {place[3]})" if place else ""
+        return f"what it does depends on the values of a tensor{at}"
+    return (text.splitlines() or [type(reason).__name__])[0]
 
 
 def _exported(model: nn.Module, items: Tensor, *, strict: bool) -> ExportedProgram:
     shapes: Any = torch.export.ShapesCollection()  # type: ignore[no-untyped-call]
     shapes[items] = {0: torch.export.Dim("batch")}
     return torch.export.export(model, (items,), dynamic_shapes=shapes, strict=strict)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Tracing warns of PyTorch's own deprecations, and logs each failure at length before it raises it."""
-    logger = logging.getLogger("torch._guards")
-    before = logger.disabled
-    logger.disabled = True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = before
 
 
 # How operators call the argument that makes them compute as in training.

@@ -49,6 +49,34 @@ class ByteInput:
         """Whether items of this shape have as many channels; one number fits all."""
         return len(self.mean) == 1 or (len(shape) > 1 and shape[0] == len(self.mean))
 
+    def in_words(self) -> str:
+        """What a model with this normalisation takes."""
+        return f"uint8, normalised with {self.settings()}, or float32 that is normalised already"
+
+    def settings(self) -> str:
+        """Mean and std as people read them."""
+        mean, std = (", ".join(f"{value:g}" for value in each) for each in (self.mean, self.std))
+        return f"mean {mean}, std {std}"
+
+    def doubt(self, least: float, most: float) -> str | None:
+        """What is to be said of float32 input with numbers from `least` to `most`, if those are none of images.
+
+        Images that are augmented, or noise in place of images, are at most a few times as large as what bytes become.
+        """
+        darkest = min((0 - mean) / std for mean, std in zip(self.mean, self.std, strict=True))
+        brightest = max((1 - mean) / std for mean, std in zip(self.mean, self.std, strict=True))
+        margin = max(2 * (brightest - darkest), _NOISE)
+        if least < darkest - margin or most > brightest + margin:
+            return (
+                f"x holds float32 from {least:.4g} to {most:.4g}, and this model takes float32 as normalised already: "
+                f"bytes become {darkest:.3g} to {brightest:.3g} ({self.settings()}). Pass raw pixel values, 0 to 255, "
+                "as uint8; the runtime normalises those"
+            )
+        return None
+
+
+_NOISE = 10.0  # standard deviations, which numbers of a normal distribution never reach
+
 
 def _numbers(name: str, given: Any) -> tuple[float, ...]:
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import math
 import os
@@ -31,24 +32,38 @@ LARGEST_HEADER = 2**24
 
 def save(program: Program, path: str | os.PathLike[str]) -> None:
     """Write the model file; an existing one is replaced only when the new one is complete."""
+    write_file(path, to_bytes(program))
+
+
+def to_bytes(program: Program) -> bytes:
+    """What the model file holds."""
     tensors = {
         f"{name}/{part}": array for name, layer in program.layers.items() for part, array in layer.arrays().items()
     }
     text = json.dumps(_to_json(program, tensors), separators=(",", ":"))
     metadata = {"sparbor": checksummed(text)}  # one entry: safetensors keeps no order
-    data = to_safetensors({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata)
-    write_file(path, data)
+    return to_safetensors({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata)
 
 
 def load(path: str | os.PathLike[str]) -> Program:
     """Read a model file; everything it says is checked before it is believed."""
     try:
         with open(path, "rb") as file:
-            return _read(file)
+            return _read_named(file, os.fspath(path))
     except OSError as error:
         raise ModelFileError(f"could not read {os.fspath(path)}: {error}") from error
+
+
+def from_bytes(content: bytes, name: str) -> Program:
+    """Read what a model file holds, which errors call by this name; it is checked as a file is."""
+    return _read_named(io.BytesIO(content), name)
+
+
+def _read_named(file: BinaryIO, name: object) -> Program:
+    try:
+        return _read(file)
     except ModelFileError as error:
-        raise ModelFileError(f"{os.fspath(path)}: {error}") from None
+        raise ModelFileError(f"{name}: {error}") from None
 
 
 def checksummed(text: str) -> str:

@@ -91,6 +91,11 @@ def _is_by_weight(value: object, parameter: Tensor) -> bool:
     return isinstance(value, Tensor) and value.shape == parameter.shape
 
 
+def holds(optimizer: Optimizer, parameter: Tensor) -> bool:
+    """Whether the parameter is one of the optimizer's."""
+    return any(each is parameter for group in optimizer.param_groups for each in group["params"])
+
+
 def group_of(optimizer: Optimizer, parameter: Tensor) -> dict[str, Any]:
     """The optimizer's group that holds the parameter."""
     return next(group for group in optimizer.param_groups if any(p is parameter for p in group["params"]))

@@ -36,7 +36,7 @@ from sparbor.training.compaction import check_storage, compact_states, expand_st
 from sparbor.training.grower import Grower, GrowthEvent
 from sparbor.training.hooked import hooked
 from sparbor.training.longer_steps import LongerSteps
-from sparbor.training.optimizer_state import replace_parameter, reset_state
+from sparbor.training.optimizer_state import holds, replace_parameter, reset_state
 from sparbor.training.plateau import checked_score
 from sparbor.training.regroup import regroup
 from sparbor.training.resuming import STATE_VERSION, check_same_run
@@ -284,11 +284,21 @@ class Perforator:
 
     def parameter_replaced(self, old: nn.Parameter, new: nn.Parameter, move: Mover) -> None:
         """Called by a module that stores its weights in another parameter now."""
+        self._check_held(old)
         replace_parameter(self.optimizer, old, new, move)
 
     def mask_changed(self, module: PAINeuronModule, changed: Tensor) -> None:
         """Called by a module whose mask has changed: what was born or died starts afresh in the optimizer."""
+        self._check_held(module.parameter)
         reset_state(self.optimizer, module.parameter, changed)
+
+    def _check_held(self, weight: nn.Parameter) -> None:
+        if not holds(self.optimizer, weight):
+            name = next(layer.name for layer in self._layers if layer.module.parameter is weight)
+            raise StateError(
+                f"layer {name!r} has a new parameter as its weight, which the optimizer does not hold: keep the old "
+                "one and copy the new values into it, layer.weight.data.copy_(values)"
+            )
 
     def _wrap(self, finding: Finding) -> PAINeuronModule:
         layer = self.model.get_submodule(finding.path)

@@ -55,19 +55,29 @@ def arranged(model: nn.Module, example: Tensor) -> nn.Module:
     its shape tell.
     """
     layers = [module for module in model.modules() if isinstance(module, PAINeuronModule)]
-    if not any(layer.is_arranged() for layer in layers):
+    if not any(layer.is_arranged() for layer in layers) or any(_computes_with_dropped(layer) for layer in layers):
         return model
     noise = torch.randn(example.shape, generator=torch.Generator().manual_seed(0))
     try:
         moved = copy.deepcopy(model)
         for chain in chains(moved).found:
             _move(chain, chain.layer.neuron_order)
-        for x in (example, noise):
-            torch.testing.assert_close(moved(x), model(x), rtol=1e-2, atol=1e-3, equal_nan=True)
+        agree = all(torch.allclose(moved(x), model(x), 1e-2, 1e-3, equal_nan=True) for x in (example, noise))
+        reason = "in another one the model answers otherwise, as where a hook treats neurons one by one"
     except Exception as error:  # of code that is not ours, or that neurons in another order have broken
-        logger.warning("neurons are deployed in their own order, which takes more slots: %s", error)
-        return model
-    return moved
+        agree, reason = False, (str(error).splitlines() or [type(error).__name__])[0]
+    if agree:
+        return moved
+    logger.warning("neurons are deployed in their own order, which takes more slots: %s", reason)
+    return model
+
+
+def _computes_with_dropped(layer: PAINeuronModule) -> bool:
+    """Whether dropped weights are not zero where only a perforator would see to that, as in a weight put in anew.
+
+    A copy would mask them, and compute something else.
+    """
+    return layer.kept and not layer.compact and bool(layer.parameter.masked_fill(layer.mask, 0).any())
 
 
 @torch.no_grad()
