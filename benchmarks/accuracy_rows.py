@@ -30,7 +30,7 @@ Row = dict[str, Any]
 class Cell:
     """What one row measures: an arm at a sparsity, a learning-rate schedule, a number of epochs and a seed.
 
-    ``dataset`` is the name of the task: that of the data set for the mission's networks, ``mnist-vit`` for another one.
+    ``dataset`` is the task's name: the data set's for networks of the reference job, ``mnist-vit`` for another one.
     """
 
     dataset: str

@@ -1,4 +1,4 @@
-"""What a budget is spent on, and the accuracy it leaves: the mission's networks at equal latency.
+"""What a budget is spent on, and the accuracy it leaves: the reference job's networks at equal latency.
 
 ``python benchmarks/budgets.py --dataset cifar10 --data-dir DIR --seeds 5 --json FILE``; run it again to continue.
 

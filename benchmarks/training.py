@@ -1,4 +1,4 @@
-"""What sparse training costs against dense: a step in dendrite mode, its memory, and the mission's whole jobs.
+"""What sparse training costs against dense: a step in dendrite mode, its memory, and the whole reference jobs.
 
 ``python benchmarks/training.py --json FILE``; run it again to continue. Steps are forward, backward and Adam, of all
 arms in turns; ``masked`` and ``compact`` are the storages. Memory is counted from the tensors themselves: weights,
@@ -99,7 +99,7 @@ def steps(name: str, sparsity: float, count: int, warmup: int = 3) -> Iterator[d
 
 
 def job(dataset: str, data_dir: Path | None, epochs: int) -> Iterator[dict[str, Any]]:
-    """The mission's job."""
+    """The reference job."""
     asked = Job(dataset=dataset, epochs=epochs, data_dir=data_dir)
     split = load_split(asked)
     arms = make_arms(asked, split, {"dense": None, "dendritic": asked.recipe()})

@@ -122,7 +122,7 @@ class Normalising(nn.Module):
 
 
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "mission-cnn": (cifar10_cnn, (3, 32, 32)),
+    "cifar10-cnn": (cifar10_cnn, (3, 32, 32)),
     "resnet18": (lambda: ResNet18(10, small_images=False, width=16), (3, 64, 64)),
     "resnet50": (lambda: ResNet50(10, small_images=False, width=16), (3, 64, 64)),
     "resnet18-cifar": (lambda: ResNet18(10, small_images=True, width=16), (3, 32, 32)),

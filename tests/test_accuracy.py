@@ -195,7 +195,7 @@ def test_rigid_nm_has_its_quota_in_every_window(split: Split) -> None:
 
 
 @pytest.mark.parametrize(("name", "factor"), [("dense-half-rate", 0.5), ("dense-double-rate", 2)])
-def test_rates_are_those_of_the_mission_times_a_factor(name: str, factor: float, split: Split) -> None:
+def test_rates_are_those_of_the_reference_job_times_a_factor(name: str, factor: float, split: Split) -> None:
     arm, job = arm_before_training(name, "mnist", split)
     trained(arm, split, job, until=1)
     assert arm.optimizer.param_groups[0]["lr"] == factor * 1e-3

@@ -40,7 +40,7 @@ def kinds(runtime: sparbor.Runtime) -> list[str]:
     return [operation.kind for operation in runtime.program.operations]
 
 
-DENSE = ["mission-cnn", "mobilenetv2", "autoencoder", "sequences"]  # each kind of layer once
+DENSE = ["cifar10-cnn", "mobilenetv2", "autoencoder", "sequences"]  # each kind of layer once
 
 
 @pytest.mark.parametrize(("name", "sparse"), [*((name, True) for name in NETWORKS), *((name, False) for name in DENSE)])
@@ -62,7 +62,7 @@ def test_networks_deploy_as_they_are_written(name, sparse, tmp_path):
             assert report.density < 0.5
 
 
-def test_the_missions_cnn_is_eight_operations():
+def test_the_cifar10_cnn_is_eight_operations():
     torch.manual_seed(0)
     model = perforate(cifar10_cnn())
     runtime = assert_deploys(model, torch.randn(2, 3, 32, 32))

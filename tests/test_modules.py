@@ -81,7 +81,7 @@ def test_a_transposed_convolution_takes_its_output_size() -> None:
     assert torch.equal(module(x, output_size=(10, 9)), dense(x, output_size=(10, 9)))
 
 
-def test_the_missions_words() -> None:
+def test_the_words_of_the_reference_job() -> None:
     layer = nn.Linear(64, 32)
     weight = layer.weight
     module = pmodules.PAINeuronModule(layer, "hidden", sparsity=0.75)

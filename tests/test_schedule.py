@@ -59,7 +59,7 @@ def test_the_formulas() -> None:
     assert [step for step in range(1001) if timeline.rewires(step)] == list(range(200, 800, 10))
 
 
-def test_the_default_is_the_missions() -> None:
+def test_the_default_is_that_of_the_reference_job() -> None:
     """Six epochs: dense in epochs 0 and 1, sparse long before the end."""
     timeline = Schedule().over(6 * 422)
     assert timeline.switch == 2 * 422
