@@ -28,7 +28,7 @@ from sparbor.modules.wrapping import places, refuse_other_state, replace_part, w
 from sparbor.recipe.allocation import plan_growth
 from sparbor.recipe.division import Division
 from sparbor.recipe.recipe import Recipe
-from sparbor.recipe.survey import Finding, plain_name, survey, table
+from sparbor.recipe.survey import Finding, folded, plain_name, survey
 from sparbor.topology.pattern import Slots
 from sparbor.topology.rewire import Topology, rewire
 from sparbor.training.chains import Chains, chains
@@ -41,6 +41,7 @@ from sparbor.training.plateau import checked_score
 from sparbor.training.regroup import regroup
 from sparbor.training.resuming import STATE_VERSION, check_same_run
 from sparbor.training.scaling import check_runnable, facts_of, module_within
+from sparbor.training.summary import table
 
 logger = logging.getLogger("sparbor")
 
@@ -153,11 +154,12 @@ class Perforator:
         self._follow_schedule()
 
     def __str__(self) -> str:
-        kept = [f"the neurons of {name} stay in order: {why}" for name, why in self.orders.reasons.items()]
+        lines = [table(self.findings, self.recipe, self.modules)]
+        lines += folded("the neurons of {layers} stay in order: {why}", self.orders.reasons)
         if self.storage == "compact":
-            reasons = {module.name: why_not_compact(module) for module in self.modules.values()}
-            kept += [f"the weights of {name} stay masked: {why}" for name, why in reasons.items() if why]
-        return "\n".join([table(self.findings), *kept])
+            reasons = {module.name: why for module in self.modules.values() if (why := why_not_compact(module))}
+            lines += folded("the weights of {layers} stay masked: {why}", reasons)
+        return "\n".join(lines)
 
     @property
     def modules(self) -> dict[str, PAINeuronModule]:
