@@ -39,6 +39,9 @@ class Keeper(Protocol):
     def parameter_replaced(self, old: nn.Parameter, new: nn.Parameter, move: Mover) -> None:
         """The module has another parameter now; ``move`` makes what belongs to it of what belonged to the old one."""
 
+    def unfinished(self) -> str | None:
+        """In a sentence, why its layers are not as sparse yet as they are to become, or ``None`` if they are."""
+
     def detach(self) -> None:
         """Stop keeping."""
 
@@ -77,6 +80,7 @@ class PAINeuronModule(PatternView):
     """
 
     dendrite_mode: Tensor
+    planned = False  # whether a recipe has fixed the sparsity that masks are to come to
 
     def __init__(
         self,
@@ -200,9 +204,9 @@ class PAINeuronModule(PatternView):
         return self._positions
 
     @property
-    def kept(self) -> bool:
-        """Whether a perforator keeps the dropped weights at zero."""
-        return self._keeper is not None
+    def keeper(self) -> Keeper | None:
+        """Who keeps the dropped weights at zero, if anybody does."""
+        return self._keeper
 
     def keep(self, keeper: Keeper, *, dense: bool = False) -> None:
         """From now on ``keeper`` sees to it that dropped weights are zero in every forward pass.

@@ -158,7 +158,9 @@ def holders_of_parameters(model: nn.Module) -> defaultdict[int, list[str]]:
 
 def _refuse_perforated(model: nn.Module) -> None:
     for name, module in model.named_modules():
-        if isinstance(module, PAINeuronModule) and (module.mode == "d" or module.kept or module.dendrites is not None):
+        if isinstance(module, PAINeuronModule) and (
+            module.mode == "d" or module.keeper is not None or module.dendrites is not None
+        ):
             raise ArgumentError(
                 f"the model is already perforated (layer {name!r}): a model is perforated once;"
                 " sparbor.unwrap(model) first, to start anew"

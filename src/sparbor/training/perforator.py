@@ -19,6 +19,7 @@ from sparbor.distributed.ranks import (
 )
 from sparbor.distributed.shards import is_sharded, whole
 from sparbor.errors import ArgumentError, StateError, TrainingError
+from sparbor.modules.aims import standing
 from sparbor.modules.dendrites import Dendrites
 from sparbor.modules.layers import name_of_weight
 from sparbor.modules.neuron import Mode, PAINeuronModule
@@ -221,6 +222,7 @@ class Perforator:
             if name not in copies:
                 raise ArgumentError(f"the copy has no dendritic layer {name!r}: pass a copy of the perforated model")
             copies[name].set_mask(layer.module.mask, layer.module.mode)
+            copies[name].sparsity = layer.module.sparsity
             copies[name].arrange(layer.module.neuron_order, layer.module.input_order)
             if isinstance(own := layer.module.dendrites, Dendrites):
                 grown = copies[name].dendrites
@@ -291,6 +293,17 @@ class Perforator:
     def mask_changed(self, module: PAINeuronModule, changed: Tensor) -> None:
         """Called by a module whose mask has changed: what was born or died starts afresh in the optimizer."""
         reset_state(self.optimizer, module.parameter, changed)
+
+    def unfinished(self) -> str | None:
+        """Why the layers are denser still than the recipe wants them, and what to do; ``None`` if they are not."""
+        now = standing(layer.module for layer in self._layers)
+        if self.steps >= self.timeline.ramp_end or not now.too_dense:
+            return None
+        return (
+            f"the dendritic layers keep {now}: {self.steps:,} of {self.total_steps:,} steps are done, and the final"
+            f" density is reached at step {self.timeline.ramp_end:,}; train on, or pass the total_steps that the loop"
+            " really takes to sparbor.perforate()"
+        )
 
     def _wrap(self, finding: Finding) -> PAINeuronModule:
         layer = self.model.get_submodule(finding.path)
