@@ -27,6 +27,9 @@ Mode = Literal["n", "d"]
 class Keeper(Protocol):
     """Who keeps a module's dropped weights at zero while it trains."""
 
+    def backward_came(self, module: "PAINeuronModule") -> None:
+        """A backward pass has come to the module's weight, in either mode; not called for sharded ones."""
+
     def gradient_came(self, module: "PAINeuronModule", gradient: Tensor) -> None:
         """A backward pass is about to add ``gradient``, not masked yet, to that of the module's weight."""
 
@@ -333,7 +336,7 @@ class PAINeuronModule(PatternView):
 
     def _hook_gradient(self) -> None:
         # In the forward pass alone the mask would be too late: attention, for one, reads `out_proj.weight` itself.
-        if self._gradient_hook is None and self.parameter.requires_grad and not self._compact:
+        if self._gradient_hook is None and self.parameter.requires_grad:
             weight: Any = self.parameter  # torch has not typed these hooks
             sharded = is_sharded(weight)  # a shard is no part of the graph: its gradient is put there
             if sharded:
@@ -362,7 +365,9 @@ class PAINeuronModule(PatternView):
         return {path.removeprefix("main_module."): weight for path, weight in masked.items()}
 
     def _mask_gradient(self, gradient: Tensor) -> Tensor | None:
-        if self.mode == "n":
+        if self._keeper is not None:
+            self._keeper.backward_came(self)
+        if self._compact or self.mode == "n":
             return None
         if self._keeper is not None:
             self._keeper.gradient_came(self, gradient)

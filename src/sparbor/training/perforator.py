@@ -38,6 +38,7 @@ from sparbor.training.grower import Grower, GrowthEvent
 from sparbor.training.hooked import hooked
 from sparbor.training.longer_steps import LongerSteps
 from sparbor.training.optimizer_state import replace_parameter, reset_state
+from sparbor.training.other_optimizers import OtherOptimizers
 from sparbor.training.plateau import checked_score
 from sparbor.training.regroup import regroup
 from sparbor.training.resuming import STATE_VERSION, check_same_run
@@ -136,6 +137,8 @@ class Perforator:
         self.orders = chains(model) if isinstance(recipe.pattern, Slots) else Chains()
         # LBFGS has searched for the length of its steps.
         self._longer_steps = LongerSteps(0 if isinstance(optimizer, LBFGS) else recipe.step_exponent)
+        until = 0 if recipe.sparsity == 0 else self.timeline.rewire_end
+        self._other_optimizers = OtherOptimizers(total_steps if recipe.growth else until, total_steps)
         self._stepping = False
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_step),
@@ -277,6 +280,11 @@ class Perforator:
             if self._grower:
                 self._grower.release()
 
+    def backward_came(self, module: PAINeuronModule) -> None:
+        """Called by a module on a backward pass: its weight must not have changed much since the last step."""
+        if not self._stepping:  # what a closure does within a step is the optimizer's doing
+            self._other_optimizers.backward_came(module, self.steps)
+
     def gradient_came(self, module: PAINeuronModule, gradient: Tensor) -> None:
         """Called by a module in dendrite mode on a backward pass: growth needs the gradient of inactive weights."""
         if self._topology_changes_by_gradient():
@@ -347,6 +355,7 @@ class Perforator:
 
     def _before_step(self, _: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
         self._stepping = True
+        self._other_optimizers.stepped()
         if self._loaded_states:
             compact_states(self.optimizer, self.modules.values())
             self._loaded_states = False
