@@ -21,7 +21,7 @@ def test_the_example_runs_and_is_short(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "10.0% of the weights are active" in result.stdout
     assert (tmp_path / "model.safetensors").stat().st_size < 4 * 203_530 / 14
-    assert re.search(r"^0 +Linear +200,960 +yes$", result.stdout, flags=re.MULTILINE)
+    assert re.search(r"^0 +Linear +200,960 +8.85 % +100 % +yes$", result.stdout, flags=re.MULTILINE)
 
 
 def test_the_examples_of_a_session_give_what_they_show() -> None:

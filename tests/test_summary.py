@@ -81,7 +81,7 @@ class Branches(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("layers", "who"), [(1, "layers.0"), (3, "layers.0, layers.1 and layers.2"), (70, "each of 70 layers")]
+    ("layers", "who"), [(1, "layers.0"), (3, "each of layers.0, layers.1 and layers.2"), (70, "each of 70 layers")]
 )
 def test_what_is_said_of_many_layers_is_said_once(layers: int, who: str) -> None:
     said = lines(Branches(layers), Recipe(sparsity=0.5), storage="compact")

@@ -94,9 +94,10 @@ def folded(sentence: str, reasons: Mapping[str, str]) -> list[str]:
 
 
 def _enumerated(names: Sequence[str]) -> str:
+    """The names, of which each by itself has the reason that follows: it is worded for one."""
     if len(names) > MOST_NAMES:
         return f"each of {len(names)} layers"
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return names[0] if len(names) == 1 else f"each of {', '.join(names[:-1])} and {names[-1]}"
 
 
 def plain_name(name: str) -> str:
