@@ -370,7 +370,8 @@ def test_parts_are_excluded_frozen_or_tied() -> None:
     perforator = sparbor.perforate(model, torch.optim.SGD(model.parameters(), 0.1), total_steps=1)
     assert list(perforator.modules) == ["c"]
     assert {finding.reason for finding in perforator.findings if not finding.taken} == {
-        "its weight is tied: another layer uses it too"
+        "its weight is tied: 'b.0' uses it too",
+        "its weight is tied: 'b.0.out_proj' uses it too",
     }
 
 

@@ -155,7 +155,7 @@ STUCK = {
         "another module calls it",
     ),
     "unused": (Unused(), "hidden", "nothing reads it"),
-    "control flow": (Branches(), "hidden", "the model cannot be traced (symbolically traced variables"),
+    "control flow": (Branches(), "hidden", "torch.fx cannot trace the model's code"),
     "dense connections": (DenseNet(), "stem", "cat reads it"),
 }
 STUCK["inside another"][0][0].linear1 = dendritic(STUCK["inside another"][0][0].linear1)  # type: ignore[index, union-attr]

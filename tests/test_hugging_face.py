@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 from torch.nn import functional as F
-from transformers import TrainerCallback, TrainingArguments
+from transformers import T5Config, T5Model, TrainerCallback, TrainingArguments
 
 import sparbor
 from sparbor import Growth, Perforator, Recipe, Schedule
@@ -36,6 +36,24 @@ TRAINING, RESUMING = code_of("Hugging Face Trainer")
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+# Models
+
+
+def test_what_is_said_of_a_transformer_is_said_once_and_its_shared_embedding_counts_once() -> None:
+    """T5 keeps one embedding in three modules, and torch.fx cannot trace its code."""
+    model = T5Model(T5Config(vocab_size=50, d_model=32, d_kv=16, d_ff=64, num_layers=2, num_heads=2))
+    perforator = sparbor.perforate(model, torch.optim.Adam(model.parameters()), RECIPE, total_steps=STEPS)
+    assert sum(finding.weights for finding in perforator.findings) == sum(p.numel() for p in model.parameters())
+    said = str(perforator).splitlines()
+    (embedding,) = (line for line in said if line.startswith("decoder.embed_tokens"))
+    assert embedding.endswith("no: its weight is tied: 'shared' and 'encoder.embed_tokens' use it too")
+    assert said[-1] == (
+        "the neurons of each of 32 layers stay in order: torch.fx cannot trace the model's code, so which layers read"
+        " these neurons is not known"
+    )
+    assert sum("stay in order" in line for line in said) == 1
 
 
 # Accelerate

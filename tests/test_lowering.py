@@ -314,9 +314,12 @@ def test_weights_that_a_perforator_should_keep_at_zero_and_that_are_not():
     model = nn.Sequential(nn.Linear(64, 32), nn.ReLU())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     sparbor.perforate(model, optimizer, sparbor.Recipe(sparsity=0.9), total_steps=1)
-    with torch.no_grad():
-        model[0].weight.masked_fill_(~model[0].mask, 1.0)
-    with pytest.raises(ArgumentError, match=r"layer '0': \d+ weights that its mask drops are not zero.*apply_mask"):
+    for stray in (1.0, torch.nan):
+        with torch.no_grad():
+            model[0].weight.masked_fill_(~model[0].mask, stray)
+        with pytest.raises(ArgumentError, match=r"layer '0': \d+ weights that its mask drops are not zero.*apply_mask"):
+            sparbor.deploy(model, torch.randn(2, 64))
+        model[0].apply_mask()
         sparbor.deploy(model, torch.randn(2, 64))
 
 
@@ -551,8 +554,20 @@ def test_weights_that_are_not_finite_are_refused():
     model = nn.Sequential(nn.ReLU(), nn.Linear(8, 8))
     with torch.no_grad():
         model[1].weight[0, 0] = torch.nan
-    with pytest.raises(ArgumentError, match=r"layer '1'.*NaN or infinity"):
+    with pytest.raises(ArgumentError, match=r"layer '1': 1 of its 64 weights are NaN or infinite.*earlier checkpoint"):
         sparbor.deploy(model, torch.zeros(1, 8))
+
+
+def test_a_training_that_diverged_says_so():
+    """One step on a loss that was NaN: what is dropped stays zero, so apply_mask() is not what is advised."""
+    model = nn.Sequential(nn.Linear(64, 32))
+    optimizer = torch.optim.Adam(model.parameters())
+    sparbor.perforate(model, optimizer, sparbor.Recipe(sparsity=0.75), total_steps=1)
+    for scale in (1.0, torch.nan):
+        (model(torch.randn(2, 64)).sum() * scale).backward()
+        optimizer.step()
+    with pytest.raises(ArgumentError, match=r"layer '0': 512 of its 2048 weights are NaN or infinite, so training"):
+        sparbor.deploy(model, torch.randn(2, 64))
 
 
 @pytest.mark.parametrize("variance", [0.0, torch.nan])

@@ -305,13 +305,63 @@ def test_dropped_weights_stay_out_of_the_function_under_any_optimizer(
     assert (layer.weight[~module.mask] == 0).all()
 
 
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+def test_a_gradient_that_is_not_finite_does_not_reach_dropped_weights(bad: float) -> None:
+    module = dendritic()
+    optimizer = torch.optim.AdamW(module.parameters(), 0.1)
+    for scale in (1.0, bad, 1.0):
+        optimizer.zero_grad()
+        (module(torch.randn(4, 70)).sum() * scale).backward()
+        assert (module.weight.grad[~module.mask] == 0).all()  # type: ignore[index]
+        optimizer.step()
+    assert module.weight[module.mask].isnan().all()
+    assert module.weight[~module.mask].isfinite().all()
+    module.apply_mask()
+    assert (module.weight[~module.mask] == 0).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_finite_weights_and_gradients_are_masked_as_by_a_product(dtype: torch.dtype) -> None:
+    """To the bit: signs of zeros stay too."""
+    module = dendritic().to(dtype)
+    with torch.no_grad():
+        module.weight.normal_()
+    wanted = module.weight.detach() * module.mask
+    module.apply_mask()
+    x = torch.randn(4, 70, dtype=dtype)
+    module(x).sum().backward()
+    gradient = x.sum(0).expand(35, -1) * module.mask
+    assert isinstance(module.weight.grad, torch.Tensor)
+    for ours, product in ((module.weight.detach(), wanted), (module.weight.grad, gradient)):
+        assert torch.equal(ours, product)
+        assert torch.equal(ours.signbit(), product.signbit())
+
+
+def test_masked_gradients_can_be_differentiated_and_come_in_batches() -> None:
+    module = dendritic()
+    x = torch.randn(4, 70)
+    (gradient,) = torch.autograd.grad(module(x).square().sum(), module.weight, create_graph=True)
+    (second,) = torch.autograd.grad(gradient.sum(), module.weight)
+    assert gradient.requires_grad
+    assert not gradient[~module.mask].any()
+    assert not second[~module.mask].any()
+    torch.testing.assert_close(second, 2 * (x.T @ (x @ module.mask.float().T)).T * module.mask)
+    vectors = torch.randn(3, 4, 35)
+    (many,) = torch.autograd.grad(module(x), module.weight, vectors, is_grads_batched=True)
+    torch.testing.assert_close(many, (vectors.mT @ x) * module.mask)
+
+
+@pytest.mark.filterwarnings("ignore:Complex modules are a new feature")
 def test_masks_follow_the_module_to_another_type() -> None:
     module = dendritic()
-    module.multiplier()
-    module.to(torch.float64)
-    assert module.mask.dtype == torch.bool
-    assert module.multiplier().dtype == torch.float64
-    assert module(torch.randn(2, 70, dtype=torch.float64)).dtype == torch.float64
+    for dtype in (torch.float32, torch.bfloat16, torch.float64, torch.float16, torch.complex64):
+        module.to(dtype)
+        assert module.mask.dtype == torch.bool
+        assert module(torch.randn(2, 70, dtype=dtype)).dtype == dtype
+        module.weight.detach().fill_(torch.nan)
+        module.apply_mask()
+        assert torch.equal(module.weight.isnan(), module.mask)
+        assert (module.weight[~module.mask] == 0).all()
 
 
 # unwrap.

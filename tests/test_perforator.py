@@ -277,6 +277,40 @@ def test_the_same_seed_gives_the_same_masks(method: Any) -> None:
 # Layers in unusual circumstances.
 
 
+@pytest.mark.parametrize("pattern", [Slots(), NM(2, 4), Unstructured()])
+@pytest.mark.parametrize("method", ["rigl", "set", "magnitude"])
+def test_a_loss_that_was_not_a_number_leaves_dropped_weights_at_zero(pattern: Pattern, method: Any) -> None:
+    """Rewiring goes on too: weights that are not numbers count as zeros."""
+    model = nn.Sequential(nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 16))
+    optimizer = torch.optim.Adam(model.parameters())
+    recipe = Recipe(0.9, method, pattern=pattern, distribution="uniform")
+    perforator = sparbor.perforate(model, optimizer, recipe, total_steps=30)
+    for step in range(30):
+        (model(torch.randn(4, 64)).sum() * (torch.nan if step == 15 else 1.0)).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        assert all((module.weight[~module.mask] == 0).all() for module in perforator.modules.values())
+    assert all(module.weight[module.mask].isnan().all() for module in perforator.modules.values())
+    assert perforator.density() == pytest.approx(0.1, abs=0.02)
+
+
+def test_a_weight_that_is_born_after_a_gradient_was_not_finite_starts_afresh() -> None:
+    model = nn.Sequential(nn.Linear(64, 32))
+    optimizer = torch.optim.Adam(model.parameters())
+    recipe = Recipe(0.9, schedule=Schedule(warmup=0, ramp_end=0))
+    layer = sparbor.perforate(model, optimizer, recipe, total_steps=1).modules["0"]
+    model(torch.randn(4, 64)).sum().backward()
+    optimizer.step()
+    with torch.no_grad():
+        layer.weight[~layer.mask] = torch.nan
+        optimizer.state[layer.weight]["exp_avg"][~layer.mask] = torch.nan
+    layer.apply_mask()
+    layer.set_mask(torch.ones_like(layer.mask))
+    model(torch.randn(4, 64)).sum().backward()
+    optimizer.step()
+    assert layer.weight.isfinite().all()
+
+
 def test_a_layer_left_with_no_slot_still_works() -> None:
     model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 16))
     with torch.no_grad():

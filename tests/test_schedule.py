@@ -75,8 +75,27 @@ def test_short_runs(total: int, switch: int, ramp_end: int) -> None:
 
 
 def test_the_interval_is_a_hundredth_of_the_run_from_10_to_100_steps() -> None:
-    assert [Schedule().over(total).interval for total in (50, 1000, 5000, 10_000, 10**6)] == [10, 10, 50, 100, 100]
+    assert [Schedule().over(total).interval for total in (400, 1000, 5000, 10_000, 10**6)] == [10, 10, 50, 100, 100]
     assert Schedule(interval=7).over(50).interval == 7
+
+
+@pytest.mark.parametrize("total", [*range(30, 400, 13), 399])
+def test_the_sparsity_of_a_short_run_rises_in_about_ten_rewirings(total: int) -> None:
+    timeline = Schedule().over(total)
+    steps = [step for step in range(timeline.switch + 1, timeline.ramp_end + 1) if timeline.rewires(step)]
+    assert min(10, timeline.ramp_end - timeline.switch) <= len(steps) <= 20
+    leaps = [timeline.progress(step) - timeline.progress(step - timeline.interval) for step in steps[:-1]]
+    assert all(leap < 0.5 for leap in leaps), "no rewiring brings most of the sparsity"
+
+
+def test_a_ramp_of_no_steps_shortens_no_interval() -> None:
+    assert Schedule(warmup=0, ramp_end=0).over(100).interval == 10
+
+
+@pytest.mark.parametrize("schedule", [Schedule(), Schedule(0, 0), Schedule(0.3, 0.31), Schedule(0, 0.75)])
+def test_runs_of_400_steps_or_more_have_the_usual_interval(schedule: Schedule) -> None:
+    for total in (400, 401, 500, 999, 1000, 2532):
+        assert schedule.over(total).interval == max(total // 100, 10)
 
 
 def test_the_ramps_end_is_an_event_whatever_the_interval() -> None:

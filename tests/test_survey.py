@@ -8,7 +8,7 @@ import sparbor
 from sparbor.errors import ArgumentError
 from sparbor.modules.neuron import PAINeuronModule
 from sparbor.recipe.recipe import Recipe
-from sparbor.recipe.survey import Finding, survey, table
+from sparbor.recipe.survey import Finding, survey
 
 torch.set_num_threads(1)
 
@@ -90,14 +90,26 @@ def test_a_model_with_parameters_of_its_own() -> None:
 def test_tied_weights() -> None:
     model = nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 10), nn.Linear(4, 4))
     model[1].weight = model[0].weight  # type: ignore[assignment]
-    assert reasons(model)["1"] == "its weight is tied: another layer uses it too"
+    assert reasons(model)["1"] == "its weight is tied: '0' uses it too"
     assert reasons(model)["2"] is None
+    assert [finding.weights for finding in look(model).values()] == [40, 10, 20], "the embedding counts once"
+
+
+def test_an_embedding_that_three_modules_share_is_counted_once() -> None:
+    shared = nn.Embedding(10, 4)
+    model = nn.ModuleDict({name: nn.Embedding(10, 4) for name in ("encoder", "decoder")} | {"head": nn.Linear(4, 4)})
+    for name in ("encoder", "decoder"):
+        model[name].weight = shared.weight
+    found = look(nn.ModuleList([shared, model]))  # type: ignore[arg-type]
+    assert [finding.weights for finding in found.values()] == [40, 0, 0, 20]
+    assert found["1.encoder"].reason == "its weight is tied: '0' and '1.decoder' use it too"
+    assert found["1.head"].taken
 
 
 def test_a_layer_that_stands_in_two_places() -> None:
     shared = nn.Linear(4, 4)
     model = nn.Sequential(shared, nn.ReLU(), shared, nn.Linear(4, 4))
-    assert reasons(model) == {"0": "its weight is tied: another layer uses it too", "3": None}
+    assert reasons(model) == {"0": "its weight is tied: '2' uses it too", "3": None}
     sparbor.perforate(model, torch.optim.SGD(model.parameters(), 0.1), total_steps=1)
     assert model[0] is model[2] is shared
 
@@ -105,7 +117,11 @@ def test_a_layer_that_stands_in_two_places() -> None:
 def test_a_layer_wrapped_twice_by_hand() -> None:
     shared = nn.Linear(4, 4)
     model = nn.Sequential(PAINeuronModule(shared, "a"), PAINeuronModule(shared, "b"), nn.Linear(4, 4))
-    assert reasons(model)["0"] == reasons(model)["1"] == "its weight is tied: another layer uses it too"
+    assert reasons(model) == {
+        "0": "its weight is tied: '1' uses it too",
+        "1": "its weight is tied: '0' uses it too",
+        "2": None,
+    }
 
 
 def test_frozen_unheld_and_excluded() -> None:
@@ -179,22 +195,13 @@ def test_attention_is_listed_by_its_projections() -> None:
     assert all(finding.taken and finding.path in ("attn", "attn.out_proj") for finding in found.values())
 
 
-def test_the_table_says_it_all() -> None:
-    model = nn.Sequential(nn.Linear(100, 10), nn.BatchNorm1d(10))
-    lines = table(list(look(model).values())).splitlines()
-    assert lines == [
-        "layer  kind         parameters  dendritic",
-        "0      Linear            1,010  yes",
-        "1      BatchNorm1d          20  no: not a Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d or MultiheadAttention"
-        " layer",
-    ]
-
-
 def test_models_that_cannot_be_perforated() -> None:
     with pytest.raises(
         ArgumentError, match=r"Sequential has no layer that can become dendritic: 0 \(BatchNorm1d\): not"
     ):
         look(nn.Sequential(nn.BatchNorm1d(4)))
+    with pytest.raises(ArgumentError, match=r"can become dendritic: each of 9 layers: not a Linear[^:;]*$"):
+        look(nn.Sequential(*[nn.BatchNorm1d(4) for _ in range(9)]))
     with pytest.raises(ArgumentError, match=r"ReLU has no layer that can become dendritic: it has no parameters"):
         survey(nn.ReLU(), torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1), Recipe())
     with pytest.raises(ArgumentError, match=r"the model is itself a Linear layer.*pass torch\.nn\.Sequential\(layer\)"):

@@ -3,6 +3,7 @@
 The oracle is the dense model in plain PyTorch whose weights are multiplied by the masks.
 """
 
+import contextlib
 import copy
 import itertools
 from collections.abc import Callable, Iterator
@@ -21,6 +22,9 @@ from sparbor import Perforator, Recipe, Schedule, Unstructured
 from sparbor.modules.neuron import PAINeuronModule
 
 torch.set_num_threads(1)
+
+# None of these loops may be taken for one of another optimizer.
+pytestmark = pytest.mark.filterwarnings("error:layer .* has changed")
 
 STEPS = 30
 RECIPE = Recipe(sparsity=0.8, schedule=Schedule(interval=3))
@@ -483,7 +487,7 @@ def test_a_skipped_steps_finite_gradients_do_not_steer_the_growth() -> None:
 def test_a_copy_taken_in_mid_training_trains_on_its_own(name: str) -> None:
     model, perforator = run(steps=22)
     twin = copy.deepcopy(model)
-    assert not any(module.kept for module in _dendritic(twin))
+    assert all(module.keeper is None for module in _dendritic(twin))
     before = masks(perforator)
     weights = [p.clone() for p in model.parameters()]
     optimizer = OPTIMIZERS[name](twin.parameters())
@@ -567,6 +571,71 @@ def test_masks_of_a_copy_whatever_its_layers_are_called() -> None:
         next(_dendritic(duplicate)).set_mode("n")  # type: ignore[arg-type]
         perforator.mask_copy(duplicate)  # type: ignore[arg-type]
         assert same([module.mask for module in _dendritic(duplicate)], masks(perforator))  # type: ignore[arg-type]
+
+
+# Other optimizers.
+
+
+@pytest.mark.parametrize("at", [3, 15])
+@pytest.mark.parametrize("storage", ["masked", "compact"])
+def test_an_optimizer_that_was_not_perforated_is_noticed_once(at: int, storage: Any) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(160, 160), nn.ReLU(), nn.Linear(160, 10))  # the first is stored compactly
+    optimizer: Optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    sparbor.perforate(model, optimizer, RECIPE, total_steps=STEPS, storage=storage)
+    words = rf"layer '[02]' has changed 3 times since the perforated optimizer's last step \({at} of 30 done\)"
+    for step in range(at + 20):
+        if step == at:
+            optimizer = torch.optim.SGD(model.parameters(), 0.01)
+        noticed = step == at + 3
+        with pytest.warns(UserWarning, match=words) if noticed else contextlib.nullcontext():
+            F.cross_entropy(model(torch.randn(8, 160)), torch.arange(8)).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+
+def test_what_the_warning_advises_for_another_optimizer_works() -> None:
+    model = mlp()
+    perforator = sparbor.perforate(model, torch.optim.Adam(model.parameters(), 0.01), RECIPE, total_steps=STEPS)
+    for step, (x, y) in enumerate(batches(STEPS)):
+        if step == 15:
+            states = model.state_dict(), perforator.state_dict()
+            before = masks(perforator)
+            sparbor.unwrap(model)
+            optimizer = torch.optim.SGD(model.parameters(), 0.01)
+            perforator = sparbor.perforate(model, optimizer, RECIPE, total_steps=STEPS)
+            model.load_state_dict(states[0])
+            perforator.load_state_dict(states[1])
+            assert same(before, masks(perforator))
+            assert perforator.steps == 15
+        F.cross_entropy(model(x), y).backward()
+        perforator.optimizer.step()
+        perforator.optimizer.zero_grad()
+        assert_dropped_are_zero(perforator)
+    assert perforator.steps == STEPS
+    assert perforator.density() == pytest.approx(0.2, abs=0.01)
+
+
+def test_weights_may_change_between_steps_and_after_the_schedule() -> None:
+    """Weights clipped by hand after each step, an ascent before each second backward pass, and a fine-tuning."""
+    model = mlp()
+    optimizer: Optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    perforator = sparbor.perforate(model, optimizer, RECIPE, total_steps=STEPS)
+    for step, (x, y) in enumerate(batches(STEPS + 10)):
+        if step == STEPS:
+            optimizer = torch.optim.Adam(model.parameters(), 0.001)
+        F.cross_entropy(model(x), y).backward()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.001 * parameter.grad)
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.clamp_(-1, 1)
+        model.load_state_dict(model.state_dict())
+    assert perforator.steps == STEPS
 
 
 # torch.compile

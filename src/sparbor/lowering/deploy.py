@@ -19,6 +19,7 @@ from sparbor.lowering.lowered import Lowered
 from sparbor.lowering.operators import OPERATORS
 from sparbor.lowering.parity import Answers
 from sparbor.lowering.tracing import trace
+from sparbor.lowering.unfinished import warn_if_unfinished
 from sparbor.modules.neuron import PAINeuronModule
 from sparbor.native import choose_kernel_set
 from sparbor.packing.slots import Precision
@@ -46,7 +47,7 @@ def deploy(
     normalised already.
 
     The model is run in evaluation mode on `example` and on a few random items like it, and its answers are
-    compared with the engine's.
+    compared with the engine's. A model that is still denser than it was to become is deployed with a warning.
 
     Raises ArgumentError for a model that the engine cannot run, and names the operation and the way out;
     SparborError if the engine's answers are not the model's.
@@ -59,6 +60,7 @@ def deploy(
     _check_example(example)
     _check_byte_input(byte_input, example)
     model = _checked_model(model)
+    warn_if_unfinished(model)
     lowered = lower(model, example)
     with evaluating(model):
         answers = Answers(model, example, byte_input)
@@ -182,5 +184,5 @@ def _kept_masks(model: nn.Module) -> dict[str, Tensor]:
     return {
         f"{path}.{module.weight_path}".removeprefix("."): module.mask
         for path, module in model.named_modules(remove_duplicate=False)
-        if isinstance(module, PAINeuronModule) and module.kept
+        if isinstance(module, PAINeuronModule) and module.keeper is not None
     }

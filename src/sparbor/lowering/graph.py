@@ -155,6 +155,12 @@ class Graph:
     def layer_weights(self, name: str, weight: Constant, matrix: Callable[[Tensor], Tensor], bias: Argument) -> None:
         """Keep a layer's weight and mask as the matrix that `matrix` makes of them."""
         mask = weight.mask
+        kept = weight.tensor if mask is None else weight.tensor.masked_fill(~mask, 0)
+        if unusable := int((~kept.isfinite()).count_nonzero()):
+            raise ArgumentError(
+                f"layer {name!r}: {unusable} of its {kept.numel()} weights are NaN or infinite, so training has"
+                " diverged: go back to an earlier checkpoint, and lower the learning rate or clip gradients"
+            )
         if mask is not None and (stray := int(weight.tensor.masked_fill(mask, 0).count_nonzero())):
             raise ArgumentError(
                 f"layer {name!r}: {stray} weights that its mask drops are not zero, and the model computes with them: "

@@ -11,6 +11,7 @@ from torch.utils.hooks import RemovableHandle
 from sparbor.distributed.shards import all_true, held, held_part, is_sharded, whole
 from sparbor.errors import ArgumentError, StateError
 from sparbor.modules.layers import is_transposed, parameters_with, weight_names, why_not_wrappable
+from sparbor.modules.masking import bits_of, mask_in_place, masked
 from sparbor.modules.pattern_view import PatternView
 from sparbor.modules.storage import Mover, Storage, gather, pays_alone, positions_of, scatter
 from sparbor.modules.wrapping import plain_layer, refuse_other_state, wrappers
@@ -26,6 +27,9 @@ Mode = Literal["n", "d"]
 class Keeper(Protocol):
     """Who keeps a module's dropped weights at zero while it trains."""
 
+    def backward_came(self, module: "PAINeuronModule") -> None:
+        """A backward pass has come to the module's weight, in either mode; not called for sharded ones."""
+
     def gradient_came(self, module: "PAINeuronModule", gradient: Tensor) -> None:
         """A backward pass is about to add ``gradient``, not masked yet, to that of the module's weight."""
 
@@ -37,6 +41,9 @@ class Keeper(Protocol):
 
     def parameter_replaced(self, old: nn.Parameter, new: nn.Parameter, move: Mover) -> None:
         """The module has another parameter now; ``move`` makes what belongs to it of what belonged to the old one."""
+
+    def unfinished(self) -> str | None:
+        """In a sentence, why its layers are not as sparse yet as they are to become, or ``None`` if they are."""
 
     def detach(self) -> None:
         """Stop keeping."""
@@ -76,6 +83,7 @@ class PAINeuronModule(PatternView):
     """
 
     dendrite_mode: Tensor
+    planned = False  # whether a recipe has fixed the sparsity that masks are to come to
 
     def __init__(
         self,
@@ -109,7 +117,7 @@ class PAINeuronModule(PatternView):
         self.storage: Storage = "masked"
         self._window: Window | None = None
         self._compact = False  # whether the parameter holds the active weights alone now
-        self._multiplier: Tensor | None = None
+        self._bits: tuple[torch.dtype, Tensor] | None = None
         self._seen_mask: tuple[int, int] | None = None
         self._active: int | None = None
         self._positions: Tensor | None = None
@@ -125,7 +133,7 @@ class PAINeuronModule(PatternView):
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles have no keeper: they mask their weights themselves."""
-        made_anew = "_keeper", "_seen_mask", "_active", "_multiplier", "_positions", "_synapses", "_gradient_hook"
+        made_anew = "_keeper", "_seen_mask", "_active", "_bits", "_positions", "_synapses", "_gradient_hook"
         return {**self.__dict__, **dict.fromkeys(made_anew)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -199,9 +207,9 @@ class PAINeuronModule(PatternView):
         return self._positions
 
     @property
-    def kept(self) -> bool:
-        """Whether a perforator keeps the dropped weights at zero."""
-        return self._keeper is not None
+    def keeper(self) -> Keeper | None:
+        """Who keeps the dropped weights at zero, if anybody does."""
+        return self._keeper
 
     def keep(self, keeper: Keeper, *, dense: bool = False) -> None:
         """From now on ``keeper`` sees to it that dropped weights are zero in every forward pass.
@@ -315,12 +323,12 @@ class PAINeuronModule(PatternView):
         seen = id(mask), 0 if mask.is_inference() else mask._version
         if seen != self._seen_mask:
             self._seen_mask = seen
-            self._active = self._multiplier = self._positions = self._synapses = None
+            self._active = self._bits = self._positions = self._synapses = None
 
     def apply_mask(self) -> None:
         """Set every dropped weight to zero."""
         if not self._compact and self.dendrite_mode:
-            held(self.parameter.detach()).mul_(self.multiplier())
+            mask_in_place(held(self.parameter.detach()), self.bits())
 
     def _drop(self, dropped: Tensor) -> None:
         # Not multiplied: that leaves NaN where a dropped weight is infinite.
@@ -328,7 +336,7 @@ class PAINeuronModule(PatternView):
 
     def _hook_gradient(self) -> None:
         # In the forward pass alone the mask would be too late: attention, for one, reads `out_proj.weight` itself.
-        if self._gradient_hook is None and self.parameter.requires_grad and not self._compact:
+        if self._gradient_hook is None and self.parameter.requires_grad:
             weight: Any = self.parameter  # torch has not typed these hooks
             sharded = is_sharded(weight)  # a shard is no part of the graph: its gradient is put there
             if sharded:
@@ -357,27 +365,28 @@ class PAINeuronModule(PatternView):
         return {path.removeprefix("main_module."): weight for path, weight in masked.items()}
 
     def _mask_gradient(self, gradient: Tensor) -> Tensor | None:
-        if self.mode == "n":
+        if self._keeper is not None:
+            self._keeper.backward_came(self)
+        if self._compact or self.mode == "n":
             return None
         if self._keeper is not None:
             self._keeper.gradient_came(self, gradient)
-        return gradient * self.multiplier()
+        return masked(gradient, self.mask, self.bits())
 
     @torch.no_grad()
     def _mask_shard_of_gradient(self, weight: Tensor) -> None:
         if self.mode == "d" and weight.grad is not None:
             if self._keeper is not None:
                 self._keeper.gradient_came(self, weight.grad)
-            held(weight.grad).mul_(self.multiplier())
+            mask_in_place(held(weight.grad), self.bits())
 
-    def multiplier(self) -> Tensor:
-        """The mask as numbers of the weight's type, where this rank holds it; a bool mask takes five times as long."""
+    def bits(self) -> Tensor:
+        """What weights keep of their bits (see :func:`bits_of`), of the part that this rank holds."""
         self._notice_mask()
         weight = self.parameter
-        cached = self._multiplier
-        if cached is None or cached.device != weight.device or cached.dtype != weight.dtype:
-            cached = self._multiplier = held_part(self.mask, weight).to(weight.dtype)
-        return cached
+        if self._bits is None or self._bits[0] != weight.dtype or self._bits[1].device != weight.device:
+            self._bits = weight.dtype, bits_of(held_part(self.mask, weight), weight.dtype)
+        return self._bits[1]
 
     def active_weights(self) -> int:
         """How many weights the mask keeps."""
@@ -393,7 +402,8 @@ class PAINeuronModule(PatternView):
 
     def topology_bytes(self) -> int:
         """Memory that the mask takes, and what has been made of it."""
-        made = [self.mask, self._multiplier, self._positions, *(self._synapses.tensors() if self._synapses else [])]
+        made = [self.mask, self._bits[1] if self._bits else None, self._positions]
+        made += self._synapses.tensors() if self._synapses else []
         return sum(each.numel() * each.element_size() for each in made if each is not None)
 
     def active_zeros(self) -> int:

@@ -32,6 +32,7 @@ class Division:
         for pool in divided:
             for index in pool.layers:
                 layers[index].module.sparsity = 1 - pool.density
+                layers[index].module.planned = self._spending is None  # else it is decided anew as weights change
         return divided
 
     def budgets(

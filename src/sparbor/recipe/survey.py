@@ -1,7 +1,7 @@
 """Which layers of a model become dendritic, which do not, and why: decided before anything is touched."""
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -14,12 +14,15 @@ from sparbor.modules.neuron import PAINeuronModule
 from sparbor.modules.wrapping import places, plain_layer, wrappers
 from sparbor.recipe.recipe import Recipe
 
+MOST_NAMES = 3  # of layers of which the same is said: of more, only how many they are
+
 
 @dataclass(frozen=True)
 class Finding:
     """One layer with parameters of its own: whether it is taken, and if not, ``reason`` says why.
 
-    Attention's projections are listed by themselves, as ``"self_attn.in_proj_weight"``.
+    Attention's projections are listed by themselves, as ``"self_attn.in_proj_weight"``. A parameter that several layers
+    have counts among the ``weights`` of the first.
     """
 
     name: str
@@ -53,10 +56,10 @@ class _Candidate:
         return name_of_weight(self.path, self.weight or "weight")
 
     @property
-    def parameters(self) -> int:
-        """How many count with the weight; those of a lazy layer are not known yet and do not count."""
+    def parameters(self) -> list[nn.Parameter]:
+        """Those that count with the weight; those of a lazy layer are not known yet and do not count."""
         counted = parameters_with(self.layer, self.weight, recurse=False)
-        return sum(p.numel() for p in counted if not isinstance(p, nn.UninitializedParameter))
+        return [parameter for parameter in counted if not isinstance(parameter, nn.UninitializedParameter)]
 
 
 def survey(model: nn.Module, optimizer: Optimizer, recipe: Recipe) -> list[Finding]:
@@ -64,27 +67,37 @@ def survey(model: nn.Module, optimizer: Optimizer, recipe: Recipe) -> list[Findi
     _refuse_perforated(model)
     _refuse_unmatched(model, recipe.exclude)
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    uses = uses_of_parameters(model)
-    findings = [
-        Finding(
-            candidate.name,
-            type(candidate.layer).__name__,
-            candidate.parameters,
-            _reason_against(candidate, recipe, uses, held),
-            candidate.weight or "weight",
+    holders = holders_of_parameters(model)
+    findings, counted = [], set[int]()
+    for candidate in _candidates(model):
+        new = [parameter for parameter in candidate.parameters if id(parameter) not in counted]
+        counted |= set(map(id, new))
+        findings.append(
+            Finding(
+                candidate.name,
+                type(candidate.layer).__name__,
+                sum(parameter.numel() for parameter in new),
+                _reason_against(candidate, recipe, holders, held, counted_before=not new),
+                candidate.weight or "weight",
+            )
         )
-        for candidate in _candidates(model)
-    ]
     _refuse_nothing_to_do(model, findings)
     return findings
 
 
-def table(findings: Sequence[Finding]) -> str:
-    """The findings as lines of text, one a layer."""
-    rows = [("layer", "kind", "parameters", "dendritic")]
-    rows += [(f.name, f.kind, f"{f.weights:,}", "yes" if f.taken else f"no: {f.reason}") for f in findings]
-    width = [max(len(row[column]) for row in rows) for column in range(3)]
-    return "\n".join(f"{a:<{width[0]}}  {b:<{width[1]}}  {c:>{width[2]}}  {d}" for a, b, c, d in rows)
+def folded(sentence: str, reasons: Mapping[str, str]) -> list[str]:
+    """The ``sentence``, which says ``{layers}`` and ``{why}``, once for each reason that the layers named have."""
+    names: dict[str, list[str]] = {}
+    for name, why in reasons.items():
+        names.setdefault(why, []).append(name)
+    return [sentence.format(layers=_enumerated(layers), why=why) for why, layers in names.items()]
+
+
+def _enumerated(names: Sequence[str]) -> str:
+    """The names, of which each by itself has the reason that follows: it is worded for one."""
+    if len(names) > MOST_NAMES:
+        return f"each of {len(names)} layers"
+    return names[0] if len(names) == 1 else f"each of {', '.join(names[:-1])} and {names[-1]}"
 
 
 def plain_name(name: str) -> str:
@@ -110,15 +123,19 @@ def _own_parameters(module: nn.Module) -> Iterator[nn.Parameter]:
     return (parameter for parameter in module._parameters.values() if parameter is not None)
 
 
-def _reason_against(candidate: _Candidate, recipe: Recipe, uses: Counter[int], held: set[int]) -> str | None:
+def _reason_against(
+    candidate: _Candidate, recipe: Recipe, holders: Mapping[int, list[str]], held: set[int], *, counted_before: bool
+) -> str | None:
     if any(fnmatchcase(plain_name(candidate.name), pattern) for pattern in recipe.exclude):
         return "excluded by the recipe"
+    if counted_before and candidate.parameters:
+        return _tied(candidate, candidate.parameters[0], holders)
     refusal = why_not_wrappable(candidate.layer, recipe.pattern, candidate.weight)
     if refusal:
         return refusal
     weight = candidate.layer.get_parameter(candidate.weight or "weight")
-    if uses[id(weight)] > 1:
-        return "its weight is tied: another layer uses it too"
+    if len(holders[id(weight)]) > 1:
+        return _tied(candidate, weight, holders)
     if not weight.requires_grad:
         return "frozen: its weight needs no gradient"
     if id(weight) not in held:
@@ -126,17 +143,25 @@ def _reason_against(candidate: _Candidate, recipe: Recipe, uses: Counter[int], h
     return None
 
 
-def uses_of_parameters(model: nn.Module) -> Counter[int]:
-    """How many places of the model hold each parameter; a layer that stands in two places counts twice."""
-    uses: Counter[int] = Counter()
-    for _, module in model.named_modules(remove_duplicate=False):
-        uses.update(id(parameter) for parameter in _own_parameters(module))
-    return uses
+def _tied(candidate: _Candidate, weight: nn.Parameter, holders: Mapping[int, list[str]]) -> str:
+    others = [name for name in holders[id(weight)] if name != candidate.path]
+    return f"its weight is tied: {' and '.join(map(repr, others))} use{'s' if len(others) == 1 else ''} it too"
+
+
+def holders_of_parameters(model: nn.Module) -> defaultdict[int, list[str]]:
+    """At which places of the model each parameter is held, by its id; a layer in two places is named twice."""
+    holders = defaultdict[int, list[str]](list)
+    for _, path, module in places(model):
+        for parameter in _own_parameters(module):
+            holders[id(parameter)].append(plain_name(path))
+    return holders
 
 
 def _refuse_perforated(model: nn.Module) -> None:
     for name, module in model.named_modules():
-        if isinstance(module, PAINeuronModule) and (module.mode == "d" or module.kept or module.dendrites is not None):
+        if isinstance(module, PAINeuronModule) and (
+            module.mode == "d" or module.keeper is not None or module.dendrites is not None
+        ):
             raise ArgumentError(
                 f"the model is already perforated (layer {name!r}): a model is perforated once;"
                 " sparbor.unwrap(model) first, to start anew"
@@ -164,7 +189,6 @@ def _refuse_nothing_to_do(model: nn.Module, findings: Sequence[Finding]) -> None
             "the optimizer holds none of the weights of the model's layers:"
             " make it with torch.optim.<Optimizer>(model.parameters(), ...) of this very model"
         )
-    reasons = "; ".join(f"{f.name or type(model).__name__} ({f.kind}): {f.reason}" for f in findings)
-    raise ArgumentError(
-        f"{type(model).__name__} has no layer that can become dendritic: {reasons or 'it has no parameters'}"
-    )
+    reasons = {f"{f.name or type(model).__name__} ({f.kind})": str(f.reason) for f in findings}
+    why = "; ".join(folded("{layers}: {why}", reasons)) or "it has no parameters"
+    raise ArgumentError(f"{type(model).__name__} has no layer that can become dendritic: {why}")

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from sparbor.errors import ArgumentError
 
+SHORT_RUN = 400  # from here on a ramp of the usual length has ten rewirings at the usual interval
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -17,8 +19,9 @@ class Schedule:
 
     ``warmup``: dense until this share of the steps (at most 1/3). ``ramp_end``: the final sparsity is reached here (at
     most 0.75). ``rewire_end``: the topology rests from here on. ``interval``: steps between two rewirings; ``None``
-    takes a hundredth of the run, between 10 and 100 steps. ``drop_fraction``: the share of active weights that the
-    first rewirings exchange; it falls to zero along a half cosine.
+    takes a hundredth of the run, between 10 and 100 steps, and in runs of fewer than 400 steps a tenth of the ramp if
+    that is less. ``drop_fraction``: the share of active weights that the first rewirings exchange; it falls to zero
+    along a half cosine.
     """
 
     warmup: float = 1 / 3
@@ -46,13 +49,22 @@ class Schedule:
         """This plan laid over a run of ``total_steps``."""
         if not isinstance(total_steps, int) or total_steps < 1:
             raise ArgumentError(f"total_steps={total_steps!r}: must be a whole number of at least 1 optimizer step")
+        switch, ramp_end = int(self.warmup * total_steps), int(self.ramp_end * total_steps)
         return Timeline(
-            switch=int(self.warmup * total_steps),
-            ramp_end=int(self.ramp_end * total_steps),
+            switch=switch,
+            ramp_end=ramp_end,
             rewire_end=int(self.rewire_end * total_steps),
-            interval=self.interval or min(max(total_steps // 100, 10), 100),
+            interval=self.interval or _interval(total_steps, ramp_end - switch),
             drop_fraction=self.drop_fraction,
         )
+
+
+def _interval(total_steps: int, ramp: int) -> int:
+    """Steps between two rewirings of a run with so many steps from the switch to the final sparsity."""
+    usual = min(max(total_steps // 100, 10), 100)
+    if total_steps >= SHORT_RUN or ramp == 0:
+        return usual
+    return min(usual, max(1, ramp // 10))  # else most of the sparsity would come at once
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ with a skip connection, a concatenation, attention, the model's caller), the ord
 """
 
 import copy
+import logging
 import operator
 from dataclasses import dataclass, field
 from typing import cast
@@ -16,7 +17,9 @@ from sparbor.modules.dendrites import parts_of_dendrites
 from sparbor.modules.layers import ONE_WEIGHT, weight_names
 from sparbor.modules.neuron import PAINeuronModule
 from sparbor.modules.wrapping import places, plain_layer
-from sparbor.recipe.survey import uses_of_parameters
+from sparbor.recipe.survey import holders_of_parameters
+
+logger = logging.getLogger("sparbor")
 
 _ACTIVATIONS = (
     *(nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish),
@@ -67,7 +70,8 @@ def chains(model: nn.Module) -> Chains:
     try:
         graph = _Tracer().trace(copy.deepcopy(model))
     except Exception as error:  # user code that cannot be copied or traced raises whatever it likes
-        why = f"the model cannot be traced ({(str(error).splitlines() or [type(error).__name__])[0]})"
+        logger.debug("torch.fx cannot trace %s: %s", type(model).__name__, error)
+        why = "torch.fx cannot trace the model's code, so which layers read these neurons is not known"
         return Chains(reasons={place.plain_path: why for place in layers})
     walk = _Walk(model, graph)
     result = Chains()
@@ -101,7 +105,7 @@ class _Place:
 class _Walk:
     def __init__(self, model: nn.Module, graph: fx.Graph) -> None:
         self.model = model
-        self.uses = uses_of_parameters(model)
+        self.holders = holders_of_parameters(model)
         self.nodes: list[fx.Node] = list(graph.nodes)
 
     def position(self, name: str) -> int:
@@ -136,7 +140,7 @@ class _Walk:
             raise _OrderMattersError(f"{name} is a {type(layer).__name__}")
         if layer._parameters.get("weight") is None:
             raise _OrderMattersError(f"the weight of {name} is computed from other parameters")
-        if any(self.uses[id(parameter)] > 1 for parameter in layer.parameters(recurse=False)):
+        if any(len(self.holders[id(parameter)]) > 1 for parameter in layer.parameters(recurse=False)):
             raise _OrderMattersError(f"{name} shares a parameter with another layer")
 
     def _follow(self, value: fx.Node, place: _Place, norms: list[nn.Module], readers: list[nn.Module]) -> None:

@@ -19,6 +19,7 @@ from sparbor.distributed.ranks import (
 )
 from sparbor.distributed.shards import is_sharded, whole
 from sparbor.errors import ArgumentError, StateError, TrainingError
+from sparbor.modules.aims import standing
 from sparbor.modules.dendrites import Dendrites
 from sparbor.modules.layers import name_of_weight
 from sparbor.modules.neuron import Mode, PAINeuronModule
@@ -28,7 +29,7 @@ from sparbor.modules.wrapping import places, refuse_other_state, replace_part, w
 from sparbor.recipe.allocation import plan_growth
 from sparbor.recipe.division import Division
 from sparbor.recipe.recipe import Recipe
-from sparbor.recipe.survey import Finding, plain_name, survey, table
+from sparbor.recipe.survey import Finding, folded, plain_name, survey
 from sparbor.topology.pattern import Slots
 from sparbor.topology.rewire import Topology, rewire
 from sparbor.training.chains import Chains, chains
@@ -37,10 +38,12 @@ from sparbor.training.grower import Grower, GrowthEvent
 from sparbor.training.hooked import hooked
 from sparbor.training.longer_steps import LongerSteps
 from sparbor.training.optimizer_state import holds, replace_parameter, reset_state
+from sparbor.training.other_optimizers import OtherOptimizers
 from sparbor.training.plateau import checked_score
 from sparbor.training.regroup import regroup
 from sparbor.training.resuming import STATE_VERSION, check_same_run
 from sparbor.training.scaling import check_runnable, facts_of, module_within
+from sparbor.training.summary import table
 
 logger = logging.getLogger("sparbor")
 
@@ -134,6 +137,8 @@ class Perforator:
         self.orders = chains(model) if isinstance(recipe.pattern, Slots) else Chains()
         # LBFGS has searched for the length of its steps.
         self._longer_steps = LongerSteps(0 if isinstance(optimizer, LBFGS) else recipe.step_exponent)
+        until = 0 if recipe.sparsity == 0 else self.timeline.rewire_end
+        self._other_optimizers = OtherOptimizers(total_steps if recipe.growth else until, total_steps)
         self._stepping = False
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_step),
@@ -153,11 +158,12 @@ class Perforator:
         self._follow_schedule()
 
     def __str__(self) -> str:
-        kept = [f"the neurons of {name} stay in order: {why}" for name, why in self.orders.reasons.items()]
+        lines = [table(self.findings, self.recipe, self.modules)]
+        lines += folded("the neurons of {layers} stay in order: {why}", self.orders.reasons)
         if self.storage == "compact":
-            reasons = {module.name: why_not_compact(module) for module in self.modules.values()}
-            kept += [f"the weights of {name} stay masked: {why}" for name, why in reasons.items() if why]
-        return "\n".join([table(self.findings), *kept])
+            reasons = {module.name: why for module in self.modules.values() if (why := why_not_compact(module))}
+            lines += folded("the weights of {layers} stay masked: {why}", reasons)
+        return "\n".join(lines)
 
     @property
     def modules(self) -> dict[str, PAINeuronModule]:
@@ -219,6 +225,7 @@ class Perforator:
             if name not in copies:
                 raise ArgumentError(f"the copy has no dendritic layer {name!r}: pass a copy of the perforated model")
             copies[name].set_mask(layer.module.mask, layer.module.mode)
+            copies[name].sparsity = layer.module.sparsity
             copies[name].arrange(layer.module.neuron_order, layer.module.input_order)
             if isinstance(own := layer.module.dendrites, Dendrites):
                 grown = copies[name].dendrites
@@ -273,6 +280,11 @@ class Perforator:
             if self._grower:
                 self._grower.release()
 
+    def backward_came(self, module: PAINeuronModule) -> None:
+        """Called by a module on a backward pass: its weight must not have changed much since the last step."""
+        if not self._stepping:  # what a closure does within a step is the optimizer's doing
+            self._other_optimizers.backward_came(module, self.steps)
+
     def gradient_came(self, module: PAINeuronModule, gradient: Tensor) -> None:
         """Called by a module in dendrite mode on a backward pass: growth needs the gradient of inactive weights."""
         if self._topology_changes_by_gradient():
@@ -291,6 +303,17 @@ class Perforator:
         """Called by a module whose mask has changed: what was born or died starts afresh in the optimizer."""
         self._check_held(module.parameter)
         reset_state(self.optimizer, module.parameter, changed)
+
+    def unfinished(self) -> str | None:
+        """Why the layers are denser still than the recipe wants them, and what to do; ``None`` if they are not."""
+        now = standing(layer.module for layer in self._layers)
+        if self.steps >= self.timeline.ramp_end or not now.too_dense:
+            return None
+        return (
+            f"the dendritic layers keep {now}: {self.steps:,} of {self.total_steps:,} steps are done, and the final"
+            f" density is reached at step {self.timeline.ramp_end:,}; train on, or pass the total_steps that the loop"
+            " really takes to sparbor.perforate()"
+        )
 
     def _check_held(self, weight: nn.Parameter) -> None:
         if not holds(self.optimizer, weight):
@@ -342,6 +365,7 @@ class Perforator:
 
     def _before_step(self, _: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
         self._stepping = True
+        self._other_optimizers.stepped()
         if self._loaded_states:
             compact_states(self.optimizer, self.modules.values())
             self._loaded_states = False
