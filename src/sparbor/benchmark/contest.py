@@ -31,7 +31,7 @@ def hold(task: str, models: Mapping[str, nn.Module], image: Tensor) -> Results:
     """Run one image on one thread, with every model on every runtime that can be had here."""
     results = Results({name: {} for name in models})
     threads = torch.get_num_threads()
-    with TemporaryDirectory() as directory:
+    with TemporaryDirectory(prefix="sparbor-") as directory:
         calls: dict[str, Callable[[], object]] = {}
         for runtime in CONTESTANTS:
             try:
