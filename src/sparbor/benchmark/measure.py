@@ -1,7 +1,6 @@
 """Latency, memory and parameter counts of a model, on any runtime: nothing here is assumed, all of it is measured."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from sparbor.benchmark.timing import Latency, sample, take_turns
 from sparbor.errors import SparborError
 from sparbor.modules.dendrites import parts_of_dendrites, ungrown_parameters
 from sparbor.modules.neuron import PAINeuronModule
+from sparbor.termination import run_child
 
 
 def latencies(
@@ -48,7 +48,7 @@ def memory_of(command: list[str]) -> Memory | None:
     """What ``command`` has measured: a fresh process that prints the answer of ``memory_probe.probe``."""
     if not Path("/proc/self/clear_refs").exists():
         return None
-    result = subprocess.run(command, capture_output=True, text=True)
+    result = run_child(command)
     if result.returncode != 0:
         last_line = (result.stderr.strip().splitlines() or ["no message"])[-1]
         raise SparborError(f"memory could not be measured: {' '.join(command)} ended with {last_line}")
