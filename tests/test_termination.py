@@ -41,9 +41,14 @@ def test_who_handles_or_ignores_it_goes_on_doing_so(handler: Callable[..., None]
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_waits_until_a_child_has_started(number: signal.Signals) -> None:
     steps = []
-    with pytest.raises(KeyboardInterrupt), termination.raised(), termination._deferred():
-        signal.raise_signal(number)
-        steps.append("started")
+
+    def start() -> None:
+        with termination.deferred():
+            signal.raise_signal(number)
+            steps.append("started")
+
+    with termination.raised(), pytest.raises(KeyboardInterrupt):
+        start()
     assert steps == ["started"]
 
 

@@ -30,7 +30,7 @@ def run_child(command: Sequence[str], timeout: float | None = None) -> "subproce
     """What `subprocess.run` gives, and no child stays behind if a signal comes while it starts."""
     process = None
     try:
-        with _deferred():
+        with deferred():
             process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
             )
@@ -43,7 +43,7 @@ def run_child(command: Sequence[str], timeout: float | None = None) -> "subproce
 
 
 @contextmanager
-def _deferred() -> Iterator[None]:
+def deferred() -> Iterator[None]:
     """SIGTERM and Ctrl-C, where they raise, do so at the end."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     handled = [number for number, handler in handlers.items() if callable(handler)] if _in_main_thread() else []
