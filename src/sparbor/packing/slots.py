@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from operator import mul
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -58,7 +59,7 @@ class Topology:
 
     @property
     def slots(self) -> int:
-        return int(self.run_slots.astype(np.int64) @ self.run_branches.astype(np.int64))
+        return sum(map(mul, self.run_slots.data, self.run_branches.data))
 
     def slot_positions(self) -> tuple[Counts, Counts]:
         """The group and the branch of each slot, in stored order."""
