@@ -52,6 +52,7 @@ def hold(task: str, models: Mapping[str, nn.Module], image: Tensor) -> Results:
                 "threads": 1,
                 "batch": len(image),
                 "memory_growth_bytes": memory and memory.growth_bytes,
+                "memory_code_bytes": memory and memory.code_bytes,
                 "process_peak_bytes": memory and memory.process_bytes,
                 "stored_bytes": file.stat().st_size,
             }

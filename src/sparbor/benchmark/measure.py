@@ -29,9 +29,14 @@ def latencies(
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes in a fresh process: growth from after the imports to the peak, and the whole process at its peak."""
+    """Bytes in a fresh process: growth from after the imports to the peak, and the whole process at its peak.
+
+    ``code_bytes`` of the growth are pages of libraries that were needed for the first time: a process has them once,
+    for all of its models, and shares them with other processes.
+    """
 
     growth_bytes: int
+    code_bytes: int
     process_bytes: int
 
 
