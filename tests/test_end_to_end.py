@@ -113,6 +113,7 @@ def test_every_figure_was_measured(finished_run: tuple[Path, str]) -> None:
             assert 0 < figures["latency_us_median"] <= figures["latency_us_p95"]
             if sys.platform == "linux":
                 assert 0 < figures["memory_growth_bytes"] < figures["process_peak_bytes"]
+                assert 0 < figures["memory_code_bytes"] < figures["memory_growth_bytes"]
         assert metrics[arm]["runtimes"]["torch"]["stored_bytes"] > metrics[arm]["weight_bytes"] == 4 * 269_322
     assert 14 * metrics["dendritic"]["runtimes"]["sparbor"]["stored_bytes"] < 4 * 269_322
     assert 0 < metrics["deployed"]["relative_error"] < 3 * 0.008
@@ -189,6 +190,12 @@ def test_the_report_says_which_data_it_rests_on(
     assert metrics["data"]["source"] == f"{small_cifar10} (PNG image folder, not the official CIFAR-10)"
     assert not metrics["data"]["official"]
     assert f"Data: {metrics['data']['source']}." in " ".join(printed.split())  # the table breaks lines
+    assert metrics["data"]["title"] == f"cifar10 (not the official bytes: {small_cifar10.name})"
+    assert re.search(rf"^ *{re.escape(metrics['data']['title'])}, 1 epochs *$", printed, flags=re.MULTILINE)
+    assert report._plot_title(metrics).splitlines()[::2] == [
+        metrics["data"]["title"],
+        "(PNG image folder, not the official CIFAR-10)",
+    ]
     assert re.search(r"│ +conv2 +│ +– │ +75\.\d\d % │", printed)  # ERK leaves it denser than fc1
 
 
@@ -200,6 +207,8 @@ def test_plot_and_table(finished_run: tuple[Path, str]) -> None:
         colours = plot.convert("RGB").getcolors(maxcolors=1 << 20)
     assert colours is not None
     assert {(127, 127, 127), (31, 119, 180), (214, 39, 40)} <= {colour for _, colour in colours}  # the three lines
+    assert re.search(r"^ *mnist, 1 epochs *$", printed, flags=re.MULTILINE)
+    assert report._plot_title(read_metrics(out)).startswith("mnist: 90.0% sparse, test accuracy ")
     for text in ("test accuracy", "active parameters", "A mask alone saves nothing", "Sparbor engine", "metrics.json"):
         assert text in printed
     assert sorted(path.name for path in out.iterdir()) == RESULTS

@@ -220,7 +220,7 @@ def test_its_figures_are_those_of_the_metrics(each_run: Run) -> None:
             assert row[f"density, {name}"] == f"{epoch['density']:.2%}"
         for label, runtime in (("PyTorch", "torch"), ("Sparbor engine", "sparbor")):
             row, figures = runtimes[f"{label}, {name}"], arm["runtimes"][runtime]
-            assert row["latency, median (µs)"] == f"{figures['latency_us_median']:.2f}"
+            assert row["latency, median (µs)"] == f"{figures['latency_us_median']:,.2f}"
             assert row["stored (KB)"] == f"{figures['stored_bytes'] / 1000:,.0f}"
             assert row["of it code, read in once (MB)"] == f"{figures['memory_code_bytes'] / 1e6:.2f}"
     layers = each_run.table("Dendritic layers")
@@ -230,7 +230,7 @@ def test_its_figures_are_those_of_the_metrics(each_run: Run) -> None:
         assert layers[layer["name"]]["density"] == percent(1 - layer["sparsity"])
     title = each_run.root.one("h1").text()
     assert title.startswith(f"{metrics['dataset']} (not the official bytes: small-{metrics['dataset']}")
-    assert title in each_run.root.one("title").text()
+    assert title in each_run.root.one("head").one("title").text()
     text = each_run.root.text()
     assert percent(metrics["remaining_error_reduction"]) in text
     assert metrics["data"]["source"] in text

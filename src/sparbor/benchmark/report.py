@@ -93,13 +93,20 @@ def plot(file: Path, metrics: dict[str, Any]) -> None:
         _mark_growth(panel, metrics)
         panel.grid(alpha=0.3)
     accuracy.legend(loc="best")
-    accuracy.set_title(
-        f"{data_title(metrics)}: {metrics['dendritic']['sparsity']:.1%} sparse, test accuracy"
-        f" {metrics['dendritic']['test_accuracy_percent']:.2f} % against"
-        f" {metrics['baseline']['test_accuracy_percent']:.2f} % dense"
-        + ("" if metrics["data"]["official"] else f"\n({metrics['data']['description']})")
-    )
+    accuracy.set_title(_plot_title(metrics), wrap=True)
     figure.savefig(file, dpi=150)
+
+
+def _plot_title(metrics: dict[str, Any]) -> str:
+    """One line, or three for data that is not the official."""
+    dense, dendritic = metrics["baseline"], metrics["dendritic"]
+    figures = (
+        f"{dendritic['sparsity']:.1%} sparse, test accuracy {dendritic['test_accuracy_percent']:.2f} % against"
+        f" {dense['test_accuracy_percent']:.2f} % dense"
+    )
+    if metrics["data"]["official"]:
+        return f"{data_title(metrics)}: {figures}"
+    return f"{data_title(metrics)}\n{figures}\n({metrics['data']['description']})"
 
 
 def _mark_growth(panel: Axes, metrics: dict[str, Any]) -> None:
