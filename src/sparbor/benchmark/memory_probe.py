@@ -34,14 +34,15 @@ def code_bytes() -> int:
     """Resident bytes of programs and libraries, the files that are mapped to be executed: code and constants."""
     resident: Counter[str] = Counter()
     executed, path = set(), ""
-    for line in Path("/proc/self/smaps").read_text().splitlines():
-        first, *others = line.split(maxsplit=5)
-        if first in RESIDENT:
-            resident[path] += RESIDENT[first] * int(others[0]) * 1024
-        elif not first.endswith(":"):
-            path = others[4] if len(others) > 4 else ""
-            if "x" in others[0] and path:
-                executed.add(path)
+    with open("/proc/self/smaps") as mappings:  # line by line: what is read at once is free memory afterwards
+        for line in mappings:
+            first, *others = line.split(maxsplit=5)
+            if first in RESIDENT:
+                resident[path] += RESIDENT[first] * int(others[0]) * 1024
+            elif not first.endswith(":"):
+                path = others[4] if len(others) > 4 else ""
+                if "x" in others[0] and path:
+                    executed.add(path)
     return sum(resident[path] for path in executed)
 
 

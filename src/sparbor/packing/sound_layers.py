@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
+from operator import mul
 from typing import TypeAlias
 
 import numpy as np
@@ -84,14 +85,16 @@ def _check_synapses(sound: Sound, layer: SparseLayer) -> None:
 
 def _check_edges(sound: Sound, layer: SparseLayer) -> None:
     """The last branch and the last group may be partly filled: nothing lies in what is left of them."""
-    if layer.fan_in % BRANCH == 0 and layer.outputs % GROUP == 0:
-        return  # without looking: slot by slot that takes more memory than the layer
-    padding = layer.padding
-    groups, branches = layer.topology.slot_positions()
-    last = branches == layer.fan_in // BRANCH
-    stored_index = layer.indices if layer.words is None else layer.words
-    assert stored_index is not None
-    index = stored_index[last] % BRANCH
-    sound((padding[last] | (index < layer.fan_in % BRANCH)).all(), "an index lies beyond the fan-in")
-    beyond = ~padding[groups == layer.outputs // GROUP, layer.outputs % GROUP :]
-    sound(not beyond.any(), "a synapse belongs to a neuron beyond the outputs")
+    topology, padding = layer.topology, layer.padding
+    inputs, neurons = layer.fan_in % BRANCH, layer.outputs % GROUP
+    if neurons:
+        runs = len(topology.run_slots) - int(topology.runs_per_group[-1])
+        slots = sum(map(mul, topology.run_slots[runs:].data, topology.run_branches[runs:].data))
+        beyond = padding[len(padding) - slots :, neurons:]
+        sound(beyond.all(), "a synapse belongs to a neuron beyond the outputs")
+    if inputs:
+        last = np.repeat(np.equal(topology.branches, layer.fan_in // BRANCH), topology.slots_of_branches())
+        stored_index = layer.indices if layer.words is None else layer.words
+        assert stored_index is not None
+        inside = stored_index[last] % BRANCH < inputs
+        sound((padding[last] | inside).all(), "an index lies beyond the fan-in")
