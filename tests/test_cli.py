@@ -1,4 +1,4 @@
-"""``sparbor inspect``, ``run`` and ``time`` on a deployed model."""
+"""The commands on a deployed model, and what they have in common: endings, encodings, the version."""
 
 import os
 import re
@@ -64,6 +64,53 @@ def test_a_kernel_set_can_be_forced(model_file: Path) -> None:
     refused = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "SPARBOR_ISA": "sse9"})
     assert refused.returncode == 2
     assert re.fullmatch(r"sparbor: error: SPARBOR_ISA=sse9 .*portable.*\n", refused.stderr)
+
+
+def sparbor_command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "sparbor", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment})
+
+
+def test_the_version() -> None:
+    done = sparbor_command("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"sparbor {sparbor.__version__}\n", "")
+
+
+def test_without_a_command_those_that_there_are_stand_in_one_line() -> None:
+    done = sparbor_command()
+    assert (done.returncode, done.stdout) == (2, "")
+    commands = "benchmark, inspect, report, run, export, time"
+    assert done.stderr == f"sparbor: error: a COMMAND is missing: one of {commands} (see sparbor --help)\n"
+
+
+@pytest.mark.parametrize(("encoding", "unit"), [("ascii", "us"), ("cp1251", "µs"), ("latin-1", "µs"), ("utf-8", "µs")])
+def test_output_in_any_encoding(encoding: str, unit: str, model_file: Path) -> None:
+    command = [sys.executable, "-m", "sparbor", "time", str(model_file)]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding})
+    assert done.returncode == 0, done.stderr
+    assert re.match(rf"median [\d.]+ {unit}, 95th percentile [\d.]+ {unit} \(", done.stdout.decode(encoding))
+
+
+def test_names_that_the_encoding_lacks(tmp_path: Path) -> None:
+    model, file = torch.nn.Sequential(), tmp_path / "modèle-π.safetensors"
+    model.add_module("слой", torch.nn.Linear(4, 2))
+    sparbor.deploy(model, torch.zeros(1, 4)).save(file)
+    shown = sparbor_command("inspect", str(file), PYTHONIOENCODING="ascii")
+    assert shown.returncode == 0
+    assert shown.stdout.splitlines()[1].startswith(r"\u0441\u043b\u043e\u0439 ")
+    exported = sparbor_command("export", str(file), "--to", "c", "--out", str(tmp_path / "π"), PYTHONIOENCODING="ascii")
+    assert exported.returncode == 2  # the name is none in C
+    assert r"mod\xe8le-\u03c0" in exported.stderr
+    assert exported.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes")
+def test_file_names_that_are_no_text(model_file: Path, tmp_path: Path) -> None:
+    out = os.fsencode(tmp_path) + b"/caf\xe9"
+    command = [sys.executable, "-m", "sparbor", "export", str(model_file), "--to", "c", "--name", "model", "--out", out]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "utf-8"})
+    assert done.returncode == 0, done.stderr
+    assert rb"caf\udce9: model.h" in done.stdout
 
 
 def test_these_commands_need_no_torch(model_file: Path, images: Path, tmp_path: Path) -> None:

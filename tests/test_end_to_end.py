@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import sparbor
@@ -112,6 +113,7 @@ def test_every_figure_was_measured(finished_run: tuple[Path, str]) -> None:
             assert 0 < figures["latency_us_median"] <= figures["latency_us_p95"]
             if sys.platform == "linux":
                 assert 0 < figures["memory_growth_bytes"] < figures["process_peak_bytes"]
+                assert 0 < figures["memory_code_bytes"] < figures["memory_growth_bytes"]
         assert metrics[arm]["runtimes"]["torch"]["stored_bytes"] > metrics[arm]["weight_bytes"] == 4 * 269_322
     assert 14 * metrics["dendritic"]["runtimes"]["sparbor"]["stored_bytes"] < 4 * 269_322
     assert 0 < metrics["deployed"]["relative_error"] < 3 * 0.008
@@ -188,6 +190,12 @@ def test_the_report_says_which_data_it_rests_on(
     assert metrics["data"]["source"] == f"{small_cifar10} (PNG image folder, not the official CIFAR-10)"
     assert not metrics["data"]["official"]
     assert f"Data: {metrics['data']['source']}." in " ".join(printed.split())  # the table breaks lines
+    assert metrics["data"]["title"] == f"cifar10 (not the official bytes: {small_cifar10.name})"
+    assert re.search(rf"^ *{re.escape(metrics['data']['title'])}, 1 epochs *$", printed, flags=re.MULTILINE)
+    assert report._plot_title(metrics).splitlines()[::2] == [
+        metrics["data"]["title"],
+        "(PNG image folder, not the official CIFAR-10)",
+    ]
     assert re.search(r"│ +conv2 +│ +– │ +75\.\d\d % │", printed)  # ERK leaves it denser than fc1
 
 
@@ -199,6 +207,8 @@ def test_plot_and_table(finished_run: tuple[Path, str]) -> None:
         colours = plot.convert("RGB").getcolors(maxcolors=1 << 20)
     assert colours is not None
     assert {(127, 127, 127), (31, 119, 180), (214, 39, 40)} <= {colour for _, colour in colours}  # the three lines
+    assert re.search(r"^ *mnist, 1 epochs *$", printed, flags=re.MULTILINE)
+    assert report._plot_title(read_metrics(out)).startswith("mnist: 90.0% sparse, test accuracy ")
     for text in ("test accuracy", "active parameters", "A mask alone saves nothing", "Sparbor engine", "metrics.json"):
         assert text in printed
     assert sorted(path.name for path in out.iterdir()) == RESULTS
@@ -468,33 +478,94 @@ def test_without_the_engine_training_works_and_the_benchmark_says_how_to_build_i
     assert not (tmp_path / "PAI").exists()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
-def test_interrupt_keeps_finished_epochs(mnist_dir: Path, older_results: Path) -> None:
-    command = [*MAIN, "--epochs", "500", "--out", str(older_results), "--data-dir", str(mnist_dir)]
-    process = subprocess.Popen(
-        command,
+ENDINGS = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+
+
+def start_main(*options: str, **environment: str) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [*MAIN, *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=ONE_THREAD,
+        env={**ONE_THREAD, **environment},
         # A shell that runs the tests in the background has them, and so their children, ignore the signal.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    partial = older_results / "metrics.partial.json"
+
+
+def wait_until(holds: Callable[[], object], process: "subprocess.Popen[str]") -> None:
     deadline = time.monotonic() + 200
-    while not (partial.exists() and json.loads(partial.read_text())["dendritic"]["epochs"]):
+    while not holds():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+        time.sleep(0.01)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+@pytest.mark.parametrize(("number", "status", "what"), ENDINGS)
+def test_interrupt_keeps_finished_epochs(
+    number: signal.Signals, status: int, what: str, mnist_dir: Path, older_results: Path
+) -> None:
+    process = start_main("--epochs", "500", "--out", str(older_results), "--data-dir", str(mnist_dir))
+    partial = older_results / "metrics.partial.json"
+    wait_until(lambda: partial.exists() and json.loads(partial.read_text())["dendritic"]["epochs"], process)
+    process.send_signal(number)
     _, error = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert error.splitlines()[-1].startswith("main.py: interrupted; finished epochs are in ")
+    assert process.returncode == status
+    assert error.splitlines()[-1] == (
+        f"main.py: {what}; finished epochs are in {partial}, --resume goes on after them; older results are unchanged"
+    )
     assert "Traceback" not in error
     metrics = json.loads(partial.read_text())
     assert len(metrics["baseline"]["epochs"]) == len(metrics["dendritic"]["epochs"]) >= 1
-    assert "--resume goes on after them" in error
     check_older_results(older_results, "metrics.partial.json", "checkpoint.pt")
+    assert torch.load(older_results / "checkpoint.pt", weights_only=True)["state"].keys() == {"baseline", "dendritic"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
+@pytest.mark.parametrize(("number", "status", "what"), ENDINGS)
+def test_an_interrupt_before_the_first_epoch_is_done_promises_nothing(
+    number: signal.Signals, status: int, what: str, mnist_dir: Path, older_results: Path
+) -> None:
+    process = start_main("--epochs", "2", "--out", str(older_results), "--data-dir", str(mnist_dir))
+    wait_until((older_results / "metrics.partial.json").exists, process)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert error.splitlines()[-1] == (
+        f"main.py: {what}; no epoch was finished and nothing has been saved yet, start the run anew;"
+        " older results are unchanged"
+    )
+    check_older_results(older_results, "metrics.partial.json")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the child in /proc")
+def test_sigterm_while_runtimes_are_measured_leaves_neither_child_nor_folder(small_mnist: Path, tmp_path: Path) -> None:
+    out, temporary = tmp_path / "PAI", tmp_path / "temporary"
+    temporary.mkdir()
+    options = ("--epochs", "1", "--out", str(out), "--data-dir", str(small_mnist))
+
+    def children() -> list[str]:
+        """The commands that measure memory: they name a model in the folder."""
+        commands = []
+        for file in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):  # it may have ended by now
+                commands.append(file.read_bytes().decode(errors="replace"))
+        return [each for each in commands if "memory_probe" in each and f"{temporary}/sparbor-" in each]
+
+    process = start_main(*options, TMPDIR=str(temporary))
+    wait_until(children, process)
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert error.splitlines()[-1].startswith("main.py: terminated; finished epochs are in ")
+    assert "Traceback" not in error
+    assert children() == []
+    assert list(temporary.glob("sparbor-*")) == []  # PyTorch keeps a cache of its own there
+    assert sorted(path.name for path in out.iterdir()) == ["checkpoint.pt", "metrics.partial.json"]
+    resumed = run_main(*options, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert sorted(path.name for path in out.iterdir()) == RESULTS
 
 
 def test_a_finished_run_replaces_the_partial_one(small_mnist: Path, older_results: Path) -> None:

@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+import sparbor
 from sparbor import PAINeuronModule
 from sparbor.benchmark import measure
-from sparbor.benchmark.models import mnist_mlp
+from sparbor.benchmark.models import TASKS, mnist_mlp
 from sparbor.benchmark.timing import Latency, take_turns
 from sparbor.errors import SparborError
 
@@ -55,6 +56,7 @@ def test_probe_sees_a_peak_that_is_gone_again() -> None:
     figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert 0.99 * megabytes * 1e6 <= figures["growth_bytes"] < 1.5 * megabytes * 1e6
     assert figures["process_bytes"] > figures["growth_bytes"]
+    assert figures["code_bytes"] < 1e6
 
 
 @needs_linux
@@ -64,6 +66,46 @@ def test_memory_of_a_model_in_a_fresh_process(tmp_path: Path) -> None:
     figures = measure.memory("torch", "mnist", file, (1, 28, 28))
     assert figures is not None
     assert 4 * 269_322 < figures.growth_bytes < figures.process_bytes
+    assert 0 < figures.code_bytes < figures.growth_bytes
+
+
+LOADED_FOR_IT = """
+import sys
+from sparbor.benchmark.memory_probe import CONTESTANTS
+import numpy as np
+from pathlib import Path
+prepare = CONTESTANTS["sparbor"].imports()
+before = set(sys.modules)
+prepare(Path(sys.argv[1]), "mnist", np.zeros((1, 28, 28), np.float32))()
+print(sorted(set(sys.modules) - before))
+"""
+
+
+@needs_linux
+def test_on_the_engine_a_sparse_model_takes_less_memory_than_a_dense_one(tmp_path: Path) -> None:
+    """As little as its file, beside code that a process reads in once; code, too, is memory that a user pays for."""
+    model, files = mnist_mlp(), {"dense": tmp_path / "dense", "sparse": tmp_path / "sparse"}
+    byte_input = TASKS["mnist"].byte_input
+    sparbor.deploy(model, torch.zeros(1, 28, 28), byte_input=byte_input).save(files["dense"])
+    sparse = nn.Sequential(
+        *(
+            PAINeuronModule(layer, name, sparsity=0.9) if isinstance(layer, nn.Linear) else layer
+            for name, layer in model.named_children()
+        )
+    )
+    for layer in sparse.children():
+        if isinstance(layer, PAINeuronModule):
+            layer.set_mode("d")
+    sparbor.deploy(sparse, torch.zeros(1, 28, 28), byte_input=byte_input).save(files["sparse"])
+    figures = {name: measure.memory("sparbor", "mnist", file, (1, 28, 28)) for name, file in files.items()}
+    dense, sparse_figures = figures["dense"], figures["sparse"]
+    assert dense is not None
+    assert sparse_figures is not None
+    assert sparse_figures.growth_bytes < dense.growth_bytes
+    assert sparse_figures.growth_bytes - sparse_figures.code_bytes < 0.5 * (dense.growth_bytes - dense.code_bytes)
+    for file in files.values():
+        done = subprocess.run([sys.executable, "-c", LOADED_FOR_IT, str(file)], capture_output=True, text=True)
+        assert done.stdout == "[]\n", done.stderr
 
 
 @needs_linux

@@ -68,6 +68,55 @@ def test_an_unknown_name() -> None:
         _ = sparbor.perforation
 
 
+WITHOUT = "import sys; sys.modules[{package!r}] = None\n"
+
+
+@pytest.mark.parametrize("name", ["NM", "PAINeuronModule", "Recipe", "calibrated", "deploy", "perforate", "unwrap"])
+def test_without_torch_a_name_that_needs_it_names_the_extra(name: str) -> None:
+    code = WITHOUT.format(package="torch") + (
+        "import sparbor\n"
+        f"for get in (lambda: sparbor.{name}, lambda: exec('from sparbor import {name}')):\n"
+        "    try:\n        get()\n"
+        "    except ImportError as error:\n"
+        "        assert isinstance(error, sparbor.SparborError) and error.name == 'torch'\n"
+        "        print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    line = f"sparbor.{name} needs torch, which is not installed: run `pip install 'sparbor[train]'`\n"
+    assert done.stdout == 2 * line, done.stderr
+
+
+def test_without_torch_models_load_and_budgets_and_schedules_can_be_made() -> None:
+    model = REPOSITORY / "tests" / "golden" / "rows.safetensors"
+    code = (
+        f"import sparbor; sparbor.load({str(model)!r}); print(sparbor.Budget(kilobytes=3), sparbor.Schedule.__name__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT.format(package="torch") + code], capture_output=True, text=True
+    )
+    assert re.match(r"Budget\(.*kilobytes=3, .*\) Schedule\n", done.stdout), done.stderr
+
+
+@pytest.mark.parametrize("package", ["torch", "rich", "matplotlib", "PIL", "platformdirs"])
+def test_the_benchmark_without_a_package_of_its_extra(package: str, tmp_path: Path) -> None:
+    code = WITHOUT.format(package=package) + "from sparbor.cli import benchmark_main; sys.exit(benchmark_main())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"main.py: error: the benchmark needs {package}, which is not installed:"
+        " run `pip install 'sparbor[benchmark]'`\n"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_package_that_is_there_and_broken_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("import torch._C")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import sparbor; sparbor.perforate"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr.splitlines()[-1] == "ModuleNotFoundError: No module named 'torch._C'"
+
+
 def test_the_version_is_the_packages() -> None:
     assert sparbor.__version__ == version("sparbor")
 
@@ -114,7 +163,7 @@ def test_every_module_stands_in_contributing_after_what_it_imports() -> None:
     for path in SOURCES:
         module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
         if module != "__init__":
-            for imported in imports_of(path) - {"_native"}:
+            for imported in imports_of(path) - {"_native", "__version__"}:
                 inside = imported.split(".")[:2] == module.split(".")[:2] or place(imported) == place(module)
                 assert inside or place(imported) < place(module), f"{path} imports {imported}"
 

@@ -4,6 +4,7 @@ import copy
 import html
 import itertools
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -219,13 +220,17 @@ def test_its_figures_are_those_of_the_metrics(each_run: Run) -> None:
             assert row[f"density, {name}"] == f"{epoch['density']:.2%}"
         for label, runtime in (("PyTorch", "torch"), ("Sparbor engine", "sparbor")):
             row, figures = runtimes[f"{label}, {name}"], arm["runtimes"][runtime]
-            assert row["latency, median (µs)"] == f"{figures['latency_us_median']:.2f}"
+            assert row["latency, median (µs)"] == f"{figures['latency_us_median']:,.2f}"
             assert row["stored (KB)"] == f"{figures['stored_bytes'] / 1000:,.0f}"
+            assert row["of it code, read in once (MB)"] == f"{figures['memory_code_bytes'] / 1e6:.2f}"
     layers = each_run.table("Dendritic layers")
     assert list(layers) == [layer["name"] for layer in metrics["dendritic"]["layers"]]
     for layer in metrics["dendritic"]["layers"]:
         assert layers[layer["name"]]["active"] == f"{layer['active_weights']:,}"
         assert layers[layer["name"]]["density"] == percent(1 - layer["sparsity"])
+    title = each_run.root.one("h1").text()
+    assert title.startswith(f"{metrics['dataset']} (not the official bytes: small-{metrics['dataset']}")
+    assert title in each_run.root.one("head").one("title").text()
     text = each_run.root.text()
     assert percent(metrics["remaining_error_reduction"]) in text
     assert metrics["data"]["source"] in text
@@ -427,6 +432,19 @@ def test_metrics_from_before_layer_densities(mnist: Run) -> None:
     assert {row["density by epoch"] for row in older_run.table("Dendritic layers").values()} == {"–"}
 
 
+def test_metrics_from_before_titles_and_bytes_of_code(mnist: Run) -> None:
+    older = copy.deepcopy(mnist.metrics)
+    del older["data"]["title"]
+    for arm in ("baseline", "dendritic"):
+        for figures in older[arm]["runtimes"].values():
+            del figures["memory_code_bytes"]
+    assert metrics_file.form_fault(older, metrics_file.FORM) is None
+    root = parse(report_page.page(older, None))
+    assert root.one("h1").text().startswith("mnist (not the official bytes): ")
+    rows = Run(mnist.out, older, b"", root).table("Runtimes").values()
+    assert {row["of it code, read in once (MB)"] for row in rows} == {"not measured"}
+
+
 def changed(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, Any]], str]:
     def write(metrics: dict[str, Any]) -> str:
         change(metrics)
@@ -442,7 +460,11 @@ def changed(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, A
         (lambda metrics: json.dumps(metrics)[:-200], r"is not JSON \("),
         (lambda _: "[" * 100_000, r"is not JSON \("),
         (lambda _: "\x00\x01", r"is not JSON \("),
-        (lambda _: '{"version": NaN}', r"is not JSON \(it has the number NaN\)"),
+        (lambda _: '{"version": NaN}', r"version is NaN, a number between -1e\+30 and 1e\+30 is expected"),
+        (lambda _: "-Infinity", r": it is -Infinity, a number between"),
+        (lambda _: f'{{"{"long" * 99}": [1e31]}}', r": (long)+lo?\.\.\. is 1e\+31, a number between"),
+        (lambda _: f'{{"version": {"9" * 9999}}}', r"version is Infinity, a number between"),
+        (lambda _: '{"a\\nb": NaN}', r": a\?b is NaN, "),
         (lambda _: "[1]", r"has no version"),
         (lambda _: "{}", r"has no version"),
         (changed(lambda m: m.update(version=2)), r"is of version 2, this Sparbor reads version 1"),
@@ -462,7 +484,46 @@ def changed(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, A
         (changed(lambda m: m["baseline"].update(total_parameters=0)), r"baseline\.total_parameters is 0, "),
         (changed(lambda m: m["data"].update(test_images=0)), r"data\.test_images is 0, "),
         (changed(lambda m: m["deployed"].update(test_accuracy_percent=101)), r"_percent is 101, 0 to 100 is expected"),
-        (changed(lambda m: m["training"].update(seed=10**31)), r"is not JSON \(it has the number 1000"),
+        (changed(lambda m: m["training"].update(seed=10**31)), r"training\.seed is 10{31}, a number between"),
+        (changed(lambda m: m["recipe"].update(sparsity=math.inf)), r"recipe\.sparsity is Infinity, a number between"),
+        (changed(lambda m: m["training"].update(seed=-1)), r"training\.seed is -1, at least 0 is expected"),
+        (
+            changed(lambda m: m["baseline"]["epochs"][2].update(cpu_seconds=-5.5)),
+            r"baseline\.epochs\[2\]\.cpu_seconds is -5\.5, at least 0 is expected",
+        ),
+        (
+            changed(lambda m: m["baseline"]["runtimes"]["torch"].update(latency_us_median=-30.3)),
+            r"baseline\.runtimes\.torch\.latency_us_median is -30\.3, at least 0 is expected",
+        ),
+        (
+            changed(lambda m: m["dendritic"]["runtimes"]["sparbor"].update(memory_growth_bytes=-1)),
+            r"dendritic\.runtimes\.sparbor\.memory_growth_bytes is -1, at least 0 is expected",
+        ),
+        (
+            changed(lambda m: m["dendritic"]["runtimes"]["sparbor"].update(stored_bytes=-64)),
+            r"dendritic\.runtimes\.sparbor\.stored_bytes is -64, at least 0 is expected",
+        ),
+        (
+            changed(lambda m: m["dendritic"].update(training_multiply_adds=-1)),
+            r"dendritic\.training_multiply_adds is -1, at least 0 is expected",
+        ),
+        (
+            changed(lambda m: m["dendritic"]["epochs"][0].update(validation_accuracy_percent=100.5)),
+            r"dendritic\.epochs\[0\]\.validation_accuracy_percent is 100\.5, 0 to 100 is expected",
+        ),
+        (
+            changed(lambda m: m["dendritic"]["layers"][0].update(sparsity=1.25)),
+            r"dendritic\.layers\[0\]\.sparsity is 1\.25, 0 to 1 is expected",
+        ),
+        (changed(lambda m: m["dendritic"].update(sparsity=1.5)), r"dendritic\.sparsity is 1\.5, at most 1 is expected"),
+        (
+            changed(lambda m: m["baseline"].update(active_parameters=10**9)),
+            r"baseline\.active_parameters is 1000000000, at most total_parameters \(269322\) is expected",
+        ),
+        (
+            changed(lambda m: m["dendritic"]["runtimes"]["torch"].update(latency_us_median=1e9)),
+            r"dendritic\.runtimes\.torch\.latency_us_median is 1000000000\.0, at most latency_us_p95 \([\d.]+\) is",
+        ),
         (changed(lambda m: m["recipe"].update(budget={})), r"recipe\.budget\.costs is missing"),
         (
             changed(lambda m: m["deployed"]["layers"][0].update(active=7)),

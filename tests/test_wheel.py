@@ -4,6 +4,7 @@ Building takes minutes: `make wheel-check` does it, and runs the golden models t
 """
 
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -13,10 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors
 
+import sparbor
+from sparbor import _native
 from sparbor.engine.runtime import kernel_sets, load
 from sparbor.program.model_file import save
 from tests.golden.check import CASES, HERE, TOLERANCE
+from tests.wheel_check import REFUSED, WORKING, check_commands
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RELEASED = re.compile(
@@ -43,6 +48,33 @@ def test_the_sdist_is_what_git_has_of_what_a_build_needs(tmp_path: Path) -> None
         released = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
     assert released == {name for name in in_git if RELEASED.fullmatch(name)} | {"PKG-INFO"}
     assert sdist.stat().st_size < 2**20
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="makes links")
+def test_with_numpy_and_safetensors_alone_every_command_works_or_names_its_extra(tmp_path: Path) -> None:
+    """Python without its site-packages, and in their place these two and the package."""
+    packages = tmp_path / "packages"
+    (packages / "sparbor").mkdir(parents=True)
+    for module in (np, safetensors):
+        folder = Path(module.__file__).parent
+        for each in folder.parent.glob(f"{folder.name}*"):  # wheels keep shared libraries in a folder beside
+            (packages / each.name).symlink_to(each)
+    engine = Path(_native.__file__)  # an editable installation has it elsewhere
+    for each in {file.name: file for file in (*Path(sparbor.__file__).parent.iterdir(), engine)}.values():
+        (packages / "sparbor" / each.name).symlink_to(each)
+    golden = shutil.copytree(HERE, tmp_path / "golden")
+    check_commands([sys.executable, "-S"], golden, {"PYTHONPATH": str(packages)})
+    assert (golden / "report.html").stat().st_size > 10_000
+    assert not (golden / "PAI").exists()
+
+
+def test_every_command_of_the_readme_is_tried_with_the_wheel_alone() -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    shown = {
+        (name, *re.findall(r"--to \w+", options)) for name, options in re.findall(r"^sparbor (\w+)(.*)", readme, re.M)
+    }
+    tried = {(command.split()[0], *re.findall(r"--to \w+", command)) for command in (*WORKING, *REFUSED)}
+    assert shown <= tried
 
 
 @pytest.mark.parametrize(("name", "value"), [("rows", 5), ("planes", 9)])

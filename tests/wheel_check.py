@@ -1,20 +1,37 @@
 """Builds the sdist and from it a wheel, installs that alone into a new environment, and runs the golden models there.
 
+Every command that README shows is tried there as well: it works, or names the extra that it needs.
+
 ``make wheel-check`` runs it, for minutes. Arguments are the Pythons to build with. A wheel for the stable ABI is also
 tried on those among them that are later than the one that built it, which then build none.
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LARGEST_WHEEL = 5 * 2**20
 WANTED = {"sparbor", "numpy", "safetensors"}
+WORKING = (  # in a folder with what lies in tests/golden
+    "inspect rows.safetensors",
+    "time rows.safetensors --batch 1 --threads 1",
+    "report metrics.json --out report.html",
+    "run rows.safetensors --input rows.input.npy --output y.npy",
+    "export rows.safetensors --to c --out exported",
+    "--version",
+)
+REFUSED = {  # each with the extra that it needs
+    "benchmark --dataset mnist --epochs 6": "benchmark",
+    "export rows.safetensors --to onnx --out model.onnx": "onnx",
+}
+NAMES = {"load": None, "ByteInput": None, "perforate": "train", "deploy": "train", "Recipe": "train"}
 STABLE_SINCE = (3, 12)
 
 
@@ -69,6 +86,32 @@ def check_installed(python: str, wheel: Path, folder: Path) -> None:
     print(f"{python} has {', '.join(sorted(names))} alone")
     shutil.copytree(REPOSITORY / "tests" / "golden", folder / "golden")
     print(run(installed, folder / "golden" / "check.py", cwd=folder), end="")
+    check_commands([str(installed)], folder / "golden", {})
+
+
+def check_commands(python: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+    """Where nothing but the wheel and what it brings is installed, every command works or names its extra."""
+
+    def result(*arguments: str) -> tuple[int, str]:
+        """The exit status, and the last line of what went wrong."""
+        command = [*python, *arguments]
+        done = subprocess.run(command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True)
+        return done.returncode, done.stderr[:-1].rpartition("\n")[2]
+
+    for command in WORKING:
+        assert result("-m", "sparbor", *command.split()) == (0, ""), f"sparbor {command}: {result('-m', *command)}"
+    for command, extra in REFUSED.items():
+        status, error = result("-m", "sparbor", *command.split())
+        remedy = f", which is not installed: run `pip install 'sparbor[{extra}]'`"
+        assert status == 2, f"sparbor {command} ended with {status}"
+        assert error.startswith("sparbor: error: "), f"sparbor {command}: {error}"
+        assert error.endswith(remedy), f"sparbor {command}: {error}"
+    for name, needed in NAMES.items():
+        status, error = result("-c", f"from sparbor import {name}")
+        remedy = f"PackageMissingError: sparbor.{name} needs torch, which is not installed: run `pip install"
+        assert status == (needed is not None), f"sparbor.{name}: {error}"
+        assert needed is None or f"{remedy} 'sparbor[{needed}]'`" in error, f"sparbor.{name}: {error}"
+    print(f"{len(WORKING)} commands work, {len(REFUSED)} name their extra, and so do names that need torch")
 
 
 def main() -> None:

@@ -6,6 +6,8 @@ The names are imported when they are first used, so that parts which need no tor
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sparbor.extras import brought_by
+
 if TYPE_CHECKING:
     from sparbor.calibration.calibration import calibrated as calibrated
     from sparbor.engine.runtime import Runtime as Runtime
@@ -71,7 +73,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'sparbor' has no attribute {name!r}")
-    return getattr(import_module(f"sparbor.{_HOME[name]}"), name)
+    with brought_by("train", f"sparbor.{name}"):
+        home = import_module(f"sparbor.{_HOME[name]}")
+    return getattr(home, name)
 
 
 def __dir__() -> list[str]:

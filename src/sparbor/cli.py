@@ -1,7 +1,7 @@
-"""The command line, ``sparbor`` or ``python -m sparbor.cli``; ``main.py`` is its benchmark command by itself.
+"""The command line, ``sparbor`` or ``python -m sparbor``; ``main.py`` is its benchmark command by itself.
 
 ``inspect``, ``report``, ``run`` and ``time`` need what the engine needs, NumPy and safetensors, and nothing else;
-``export`` needs no engine, and to ONNX the package onnx.
+``export`` needs no engine, and to ONNX the package onnx. ``benchmark`` needs what its extra brings.
 """
 
 import argparse
@@ -13,8 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from sparbor import __version__, termination
+from sparbor.any_encoding import spell_what_is_missing
 from sparbor.errors import ArgumentError, SparborError
 from sparbor.export.targets import EXPORTERS
+from sparbor.extras import brought_by
 from sparbor.files import write_file
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
+EXIT_TERMINATED = 143
 WARMUP_CALLS = 100
 TIMED_CALLS = 1000
 NPY_MAGIC = b"\x93NUMPY"
@@ -39,15 +43,21 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """``sparbor COMMAND ...``; returns the exit status."""
+    spell_what_is_missing()
     parser = Parser(prog="sparbor", description="Dendritic networks: trained sparse, run sparse.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     for name, help_text, add_options in COMMANDS:
         add_options(commands.add_parser(name, help=help_text, description=help_text))
-    return end_cleanly("sparbor", parser.parse_args(arguments))
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.error(f"a COMMAND is missing: one of {', '.join(name for name, _, _ in COMMANDS)}")
+    return end_cleanly("sparbor", options)
 
 
 def benchmark_main(arguments: Sequence[str] | None = None) -> int:
     """``python main.py ...``: the benchmark command by itself."""
+    spell_what_is_missing()
     parser = Parser(prog="main.py", description=BENCHMARK_HELP)
     add_benchmark_options(parser)
     return end_cleanly("main.py", parser.parse_args(arguments))
@@ -131,14 +141,15 @@ COMMANDS = (
 
 def run_benchmark(options: argparse.Namespace) -> None:
     """Run the benchmark, show its progress and its table, and leave its results in ``options.out``."""
-    # Here, not above: --help and wrong options should not wait for torch.
-    from rich.console import Console
+    with brought_by("benchmark", "the benchmark"):
+        # Here, not above: --help and wrong options should not wait for torch.
+        from rich.console import Console
 
-    from sparbor.benchmark import experiment, report
-    from sparbor.benchmark.job import Job
-    from sparbor.benchmark.progress import Bars
-    from sparbor.native import choose_kernel_set
-    from sparbor.recipe.budget import UNITS, Budget
+        from sparbor.benchmark import experiment, report
+        from sparbor.benchmark.job import Job
+        from sparbor.benchmark.progress import Bars
+        from sparbor.native import choose_kernel_set
+        from sparbor.recipe.budget import UNITS, Budget
 
     limits = {unit: getattr(options, unit) for unit in UNITS if getattr(options, unit) is not None}
     job = Job(
@@ -160,20 +171,22 @@ def run_benchmark(options: argparse.Namespace) -> None:
         )
     report.prepare(options.out)
     console = Console()
+    kept: list[dict[str, Any]] = []
+
+    def keep(metrics: dict[str, Any]) -> None:
+        report.publish_partial(options.out, metrics)
+        kept[:] = metrics["dendritic"]["epochs"]
+
     try:
         with Bars(console) as bars:
-            metrics, runtime = experiment.run(
-                job,
-                bars,
-                lambda metrics: report.publish_partial(options.out, metrics),
-                checkpoint,
-                resume=options.resume,
-            )
+            metrics, runtime = experiment.run(job, bars, keep, checkpoint, resume=options.resume)
     except KeyboardInterrupt as interrupt:
-        partial = options.out / report.PARTIAL
-        raise KeyboardInterrupt(
-            f"finished epochs are in {partial}, --resume goes on after them, older results are unchanged"
-        ) from interrupt
+        saved = (
+            f"finished epochs are in {options.out / report.PARTIAL}, --resume goes on after them"
+            if kept
+            else "no epoch was finished and nothing has been saved yet, start the run anew"
+        )
+        raise type(interrupt)(f"{saved}; older results are unchanged") from interrupt
     report.publish(options.out, metrics, runtime)
     console.print(report.table(metrics))
     names = (report.METRICS, report.REPORT, report.PLOT, report.MODEL)
@@ -283,7 +296,8 @@ def export_model(options: argparse.Namespace) -> None:
 def end_cleanly(program: str, options: argparse.Namespace) -> int:
     """Call ``options.run``; an error is one line on stderr. Returns the exit status."""
     try:
-        options.run(options)
+        with termination.raised():
+            options.run(options)
         sys.stdout.flush()
     except SparborError as error:
         print(f"{program}: error: {error}", file=sys.stderr)
@@ -295,8 +309,10 @@ def end_cleanly(program: str, options: argparse.Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
     except KeyboardInterrupt as interrupt:
-        print(f"{program}: interrupted; {str(interrupt) or 'nothing was changed'}", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        terminated = isinstance(interrupt, termination.Terminated)
+        what = "terminated" if terminated else "interrupted"
+        print(f"{program}: {what}; {str(interrupt) or 'nothing was changed'}", file=sys.stderr)
+        return EXIT_TERMINATED if terminated else EXIT_INTERRUPTED
     return 0
 
 

@@ -31,3 +31,7 @@ class ModelFileError(SparborError):
 
 class EngineMissingError(SparborError, ImportError):
     """The native engine is not built into this installation."""
+
+
+class PackageMissingError(SparborError, ModuleNotFoundError):
+    """A package that one of Sparbor's extras brings is not installed."""

@@ -44,6 +44,7 @@ class Split:
     test: Part
     test_bytes: Tensor
     """The test images as they were stored: what a deployed model takes."""
+    title: str
     source: str
     description: str
     official: bool
@@ -205,6 +206,7 @@ def load_split(job: Job) -> Split:
         validation=part(images[training:], labels[training:]),
         test=part(test_images, torch.from_numpy(dataset.test_labels)),
         test_bytes=test_images,
+        title=dataset.title,
         source=dataset.source,
         description=dataset.description,
         official=dataset.official,

@@ -31,7 +31,7 @@ def hold(task: str, models: Mapping[str, nn.Module], image: Tensor) -> Results:
     """Run one image on one thread, with every model on every runtime that can be had here."""
     results = Results({name: {} for name in models})
     threads = torch.get_num_threads()
-    with TemporaryDirectory() as directory:
+    with TemporaryDirectory(prefix="sparbor-") as directory:
         calls: dict[str, Callable[[], object]] = {}
         for runtime in CONTESTANTS:
             try:
@@ -52,6 +52,7 @@ def hold(task: str, models: Mapping[str, nn.Module], image: Tensor) -> Results:
                 "threads": 1,
                 "batch": len(image),
                 "memory_growth_bytes": memory and memory.growth_bytes,
+                "memory_code_bytes": memory and memory.code_bytes,
                 "process_peak_bytes": memory and memory.process_bytes,
                 "stored_bytes": file.stat().st_size,
             }

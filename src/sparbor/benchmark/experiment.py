@@ -119,6 +119,7 @@ def progress_metrics(job: Job, split: Split, arms: Sequence[Arm]) -> dict[str, A
         "version": METRICS_VERSION,
         "dataset": job.dataset,
         "data": {
+            "title": split.title,
             "source": split.source,
             "description": split.description,
             "official": split.official,

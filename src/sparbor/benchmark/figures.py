@@ -1,6 +1,14 @@
 """How figures of a run are written for people; what could not be measured says so."""
 
+from typing import Any
+
 NOT_MEASURED = "not measured"
+
+
+def data_title(metrics: dict[str, Any]) -> str:
+    """What headings call the data: files of earlier versions of Sparbor have no title."""
+    data, name = metrics["data"], metrics["dataset"]
+    return str(data.get("title", name if data["official"] else f"{name} (not the official bytes)"))
 
 
 def percent(share: float | None) -> str:

@@ -1,7 +1,6 @@
 """Latency, memory and parameter counts of a model, on any runtime: nothing here is assumed, all of it is measured."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from sparbor.benchmark.timing import Latency, sample, take_turns
 from sparbor.errors import SparborError
 from sparbor.modules.dendrites import parts_of_dendrites, ungrown_parameters
 from sparbor.modules.neuron import PAINeuronModule
+from sparbor.termination import run_child
 
 
 def latencies(
@@ -29,9 +29,14 @@ def latencies(
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes in a fresh process: growth from after the imports to the peak, and the whole process at its peak."""
+    """Bytes in a fresh process: growth from after the imports to the peak, and the whole process at its peak.
+
+    ``code_bytes`` of the growth are pages of libraries that were needed for the first time: a process has them once,
+    for all of its models, and shares them with other processes.
+    """
 
     growth_bytes: int
+    code_bytes: int
     process_bytes: int
 
 
@@ -48,7 +53,7 @@ def memory_of(command: list[str]) -> Memory | None:
     """What ``command`` has measured: a fresh process that prints the answer of ``memory_probe.probe``."""
     if not Path("/proc/self/clear_refs").exists():
         return None
-    result = subprocess.run(command, capture_output=True, text=True)
+    result = run_child(command)
     if result.returncode != 0:
         last_line = (result.stderr.strip().splitlines() or ["no message"])[-1]
         raise SparborError(f"memory could not be measured: {' '.join(command)} ended with {last_line}")

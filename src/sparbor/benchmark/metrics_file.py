@@ -4,6 +4,7 @@ import json
 import math
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,76 +16,114 @@ REMEDY = "name the metrics.json of a run that ended, or run the benchmark again"
 ARMS = ("baseline", "dendritic")
 OTHERS = "*"  # in a form: what values under any other key are
 LARGEST_NUMBER = 1e30
-NUMBER = (int, float)
-MAYBE_NUMBER = (int, float, type(None))
-MAYBE_COUNT = (int, type(None))
+LONGEST_PLACE = 80
+
+
+@dataclass(frozen=True)
+class Number:
+    """In a form: a number from ``low`` to ``high``, a whole one or any, or perhaps ``null``."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    whole: bool = False
+    optional: bool = False
+
+    def rule(self) -> str:
+        """What is expected of it."""
+        if math.isinf(self.high):
+            return f"at least {self.low:g}"
+        return f"at most {self.high:g}" if math.isinf(self.low) else f"{self.low:g} to {self.high:g}"
+
+    def kinds(self) -> tuple[type, ...]:
+        """The types it may have."""
+        return ((int,) if self.whole else (int, float)) + ((type(None),) if self.optional else ())
+
+
 MAYBE_TEXT = (str, type(None))
-EFFORT = {"seconds": NUMBER, "cpu_seconds": NUMBER, "multiply_adds": MAYBE_COUNT, "energy_joules": MAYBE_NUMBER}
+COUNT = Number(low=0, whole=True)
+MAYBE_COUNT = Number(low=0, whole=True, optional=True)
+SOME = Number(low=1, whole=True)
+AMOUNT = Number(low=0)
+MAYBE_AMOUNT = Number(low=0, optional=True)
+PERCENT = Number(0, 100)
+SHARE = Number(0, 1)
+SPARSITY = Number(high=1)  # of a model: dendrites that have grown may add to all that it had
+EFFORT = {"seconds": AMOUNT, "cpu_seconds": AMOUNT, "multiply_adds": MAYBE_COUNT, "energy_joules": MAYBE_AMOUNT}
 EPOCH = {
-    "epoch": int,
-    "training_loss": NUMBER,
-    "validation_accuracy_percent": NUMBER,
-    "density": NUMBER,
+    "epoch": COUNT,
+    "training_loss": AMOUNT,
+    "validation_accuracy_percent": PERCENT,
+    "density": AMOUNT,
     **EFFORT,
-    "layer_densities?": {OTHERS: NUMBER},
+    "layer_densities?": {OTHERS: SHARE},
 }
 RUNTIME = {
-    "latency_us_median": NUMBER,
-    "latency_us_p95": NUMBER,
+    "latency_us_median": AMOUNT,
+    "latency_us_p95": AMOUNT,
     "memory_growth_bytes": MAYBE_COUNT,
+    "memory_code_bytes?": MAYBE_COUNT,
     "process_peak_bytes": MAYBE_COUNT,
-    "stored_bytes": int,
-    "batch": int,
-    "threads": int,
+    "stored_bytes": COUNT,
+    "batch": SOME,
+    "threads": SOME,
 }
-LAYER = {"name": str, "shape": [int], "weights": int, "active_weights": int, "active_zeros": int, "sparsity": NUMBER}
+LAYER = {
+    "name": str,
+    "shape": [SOME],
+    "weights": COUNT,
+    "active_weights": COUNT,
+    "active_zeros": COUNT,
+    "sparsity": SHARE,
+}
 ARM = {
     "epochs": [EPOCH],
-    "densities": [{"step": int, "density": NUMBER}],
-    "growth": [{"step": int, "generation": int, "what": str, "score": MAYBE_NUMBER}],
-    "validation_accuracy_percent": NUMBER,
-    "test_accuracy_percent": NUMBER,
+    "densities": [{"step": COUNT, "density": AMOUNT}],
+    "growth": [{"step": COUNT, "generation": COUNT, "what": str, "score": Number(0, 100, optional=True)}],
+    "validation_accuracy_percent": PERCENT,
+    "test_accuracy_percent": PERCENT,
     **{f"training_{name}": kind for name, kind in EFFORT.items()},
-    "total_parameters": int,
-    "active_parameters": int,
-    "sparsity": MAYBE_NUMBER,
+    "total_parameters": SOME,
+    "active_parameters": COUNT,
+    "sparsity": Number(high=1, optional=True),
     "layers": [LAYER],
     "runtimes": {"torch": RUNTIME, "sparbor": RUNTIME, OTHERS: RUNTIME},
 }
 DEPLOYED_LAYER = {
     "name": str,
-    "outputs": int,
-    "fan_in": int,
+    "outputs": SOME,
+    "fan_in": SOME,
     "kind": str,
     "precision": str,
-    "active": int,
-    "bytes": int,
+    "active": COUNT,
+    "bytes": COUNT,
 }
 FORM = {
     "dataset": str,
     "data": {
+        "title?": str,
         "source": str,
         "description": str,
         "official": bool,
-        "training_images": int,
-        "validation_images": int,
-        "test_images": int,
+        "training_images": SOME,
+        "validation_images": COUNT,
+        "test_images": SOME,
     },
     "environment": {"cpu": MAYBE_TEXT, "device": str, "system": str, "python": str, "commit": MAYBE_TEXT},
-    "training": {"epochs": int, "seed": int, "batch": int, "steps_an_epoch": int, "switch_step": int},
+    "training": {"epochs": SOME, "seed": COUNT, "batch": SOME, "steps_an_epoch": SOME, "switch_step": COUNT},
     "recipe": {},
     "baseline": ARM,
-    "dendritic": {**ARM, "sparsity": NUMBER, "cost": MAYBE_NUMBER},
+    "dendritic": {**ARM, "sparsity": SPARSITY, "cost": MAYBE_AMOUNT},
     "not_measured": {OTHERS: str},
     "deployed": {
         "kernels": str,
-        "relative_error": NUMBER,
-        "test_accuracy_percent": NUMBER,
+        "relative_error": AMOUNT,
+        "test_accuracy_percent": PERCENT,
         "layers": [DEPLOYED_LAYER],
     },
-    "remaining_error_reduction": MAYBE_NUMBER,
+    "remaining_error_reduction": Number(high=1, optional=True),
 }
-"""The keys that reports read: a type or several, an object's keys (it may have others), or a list's items.
+"""The keys that reports read: a type or several, a number's range, an object's keys (it may have others), or a list's
+items.
 
 A key with a question mark may be missing: files of earlier versions of Sparbor do not have it.
 """
@@ -102,13 +141,13 @@ def read(path: Path) -> dict[str, Any]:
         reason = getattr(error, "strerror", None) or error
         raise StateError(f"metrics={os.fspath(path)!r}: cannot be read ({reason}); {REMEDY}") from error
     try:
-        metrics = json.loads(content, parse_constant=_number, parse_float=_number, parse_int=_whole_number)
+        metrics = json.loads(content, parse_int=_whole_number)
     except (ValueError, RecursionError) as error:
         raise StateError(f"metrics={os.fspath(path)!r}: is not JSON ({error}); {REMEDY}") from error
     checks: tuple[Callable[[Any], str | None], ...] = (
+        _number_fault,
         _version_fault,
         lambda read: form_fault(read, FORM),
-        _range_fault,
         _fit_fault,
     )
     if (fault := next(filter(None, (check(metrics) for check in checks)), None)) is not None:
@@ -117,16 +156,24 @@ def read(path: Path) -> dict[str, Any]:
     return checked
 
 
-def _number(text: str) -> float:
-    """Numbers that no run has measured would end a report in the middle of its arithmetic."""
-    if not abs(number := float(text)) <= LARGEST_NUMBER:
-        raise ValueError(f"it has the number {text[:20]}")
-    return number
+def _whole_number(text: str) -> float:
+    """One of so many digits that Python would refuse it is out of all ranges as well."""
+    return int(text) if len(text) <= LONGEST_PLACE else float(text)
 
 
-def _whole_number(text: str) -> int:
-    _number(text)
-    return int(text)
+def _number_fault(metrics: Any) -> str | None:
+    """Numbers that no run has measured would end a report in the middle of its arithmetic, whatever key they have."""
+    left = [("", metrics)]
+    while left:
+        where, value = left.pop()
+        if isinstance(value, dict):
+            left += [(f"{where}.{name}" if where else name, each) for name, each in value.items()]
+        elif isinstance(value, list):
+            left += [(f"{where}[{i}]", each) for i, each in enumerate(value)]
+        elif isinstance(value, int | float) and not abs(value) <= LARGEST_NUMBER:
+            rule = f"a number between {-LARGEST_NUMBER:g} and {LARGEST_NUMBER:g}"
+            return f"{_place(where)} is {_brief(value)}, {rule} is expected"
+    return None
 
 
 def _version_fault(metrics: Any) -> str | None:
@@ -137,22 +184,11 @@ def _version_fault(metrics: Any) -> str | None:
     return None
 
 
-def _range_fault(metrics: dict[str, Any]) -> str | None:
-    """What reports divide by is positive, and accuracies are percents."""
-    limits = {name: (1.0, math.inf) for name in ("training.epochs", "training.steps_an_epoch", "data.test_images")}
-    for arm in ARMS:
-        limits |= {f"{arm}.total_parameters": (1, math.inf), f"{arm}.test_accuracy_percent": (0, 100)}
-    limits["deployed.test_accuracy_percent"] = (0, 100)
-    for where, (low, high) in limits.items():
-        part, name = where.split(".")
-        if not low <= (number := metrics[part][name]) <= high:
-            return f"{where} is {number}, {low:g} to {high:g} is expected"
-    return None
-
-
 def _fit_fault(metrics: dict[str, Any]) -> str | None:
-    """Parts that reports read in step: the epochs of both models, a budget and what the model costs by it."""
+    """Contradictions, and parts that reports read in step: the epochs of both models, a budget and its cost."""
     for arm in ARMS:
+        if (fault := _contradiction(metrics[arm], arm)) is not None:
+            return fault
         if (entries := len(metrics[arm]["epochs"])) != metrics["training"]["epochs"]:
             return f"{arm}.epochs has {entries} entries, training.epochs is {metrics['training']['epochs']}"
     if (budget := metrics["recipe"].get("budget")) is None:
@@ -160,9 +196,23 @@ def _fit_fault(metrics: dict[str, Any]) -> str | None:
     if (fault := form_fault(budget, {"costs": {"unit": str}}, "recipe.budget")) is not None:
         return fault
     unit = budget["costs"]["unit"]
-    return form_fault(budget, {unit: NUMBER}, "recipe.budget") or form_fault(
-        metrics["dendritic"]["cost"], NUMBER, "dendritic.cost"
+    return form_fault(budget, {unit: AMOUNT}, "recipe.budget") or form_fault(
+        metrics["dendritic"]["cost"], AMOUNT, "dendritic.cost"
     )
+
+
+def _contradiction(arm: dict[str, Any], name: str) -> str | None:
+    """A part that is more than its whole, or a median above the 95th percentile."""
+    pairs = [(name, arm, "active_parameters", "total_parameters")]
+    pairs += [(f"{name}.layers[{i}]", layer, "active_weights", "weights") for i, layer in enumerate(arm["layers"])]
+    pairs += [
+        (f"{name}.runtimes.{runtime}", figures, "latency_us_median", "latency_us_p95")
+        for runtime, figures in arm["runtimes"].items()
+    ]
+    for where, part, less, more in pairs:
+        if part[less] > part[more]:
+            return f"{_place(where)}.{less} is {part[less]}, at most {more} ({part[more]}) is expected"
+    return None
 
 
 def form_fault(value: Any, form: Any, where: str = "") -> str | None:
@@ -171,22 +221,33 @@ def form_fault(value: Any, form: Any, where: str = "") -> str | None:
         return _object_fault(value, form, where)
     if isinstance(form, list):
         if not isinstance(value, list):
-            return f"{where} is {_brief(value)}, a list is expected"
+            return f"{_place(where)} is {_brief(value)}, a list is expected"
         return next(filter(None, (form_fault(each, form[0], f"{where}[{i}]") for i, each in enumerate(value))), None)
-    kinds = form if isinstance(form, tuple) else (form,)
-    if isinstance(value, bool) != (bool in kinds) or not isinstance(value, kinds):
-        expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
-        return f"{where} is {_brief(value)}, {expected} is expected"
-    return None
+    if isinstance(form, Number):
+        return _kind_fault(value, form.kinds(), where) or _range_fault(value, form, where)
+    return _kind_fault(value, form if isinstance(form, tuple) else (form,), where)
+
+
+def _kind_fault(value: Any, kinds: tuple[type, ...], where: str) -> str | None:
+    if isinstance(value, bool) == (bool in kinds) and isinstance(value, kinds):
+        return None
+    expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
+    return f"{_place(where)} is {_brief(value)}, {expected} is expected"
+
+
+def _range_fault(value: float | None, form: Number, where: str) -> str | None:
+    if value is None or form.low <= value <= form.high:
+        return None
+    return f"{_place(where)} is {_brief(value)}, {form.rule()} is expected"
 
 
 def _object_fault(value: Any, form: dict[str, Any], where: str) -> str | None:
     if not isinstance(value, dict):
-        return f"{where} is {_brief(value)}, an object is expected"
+        return f"{_place(where)} is {_brief(value)}, an object is expected"
     prefix = f"{where}." if where else ""
     for name in form:
         if name != OTHERS and not name.endswith("?") and name not in value:
-            return f"{prefix}{name} is missing"
+            return f"{_place(prefix + name)} is missing"
     parts = {name.removesuffix("?"): part for name, part in form.items()}
     for name, part in value.items():
         expected = parts.get(name, form.get(OTHERS))
@@ -198,3 +259,9 @@ def _object_fault(value: Any, form: dict[str, Any], where: str) -> str | None:
 def _brief(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _place(where: str) -> str:
+    """A key's name, which may be anything, and as long as the file."""
+    where = "".join(each if each.isprintable() else "?" for each in where[: LONGEST_PLACE + 1]) or "it"
+    return where if len(where) <= LONGEST_PLACE else f"{where[: LONGEST_PLACE - 3]}..."

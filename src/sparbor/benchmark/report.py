@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from rich.table import Table
 
-from sparbor.benchmark.figures import billions, joules, megabytes, percent
+from sparbor.benchmark.figures import billions, data_title, joules, megabytes, percent
 from sparbor.benchmark.page.page import MODEL as MODEL
 from sparbor.benchmark.page.page import page
 from sparbor.benchmark.runtimes import CONTESTANTS
@@ -93,13 +93,20 @@ def plot(file: Path, metrics: dict[str, Any]) -> None:
         _mark_growth(panel, metrics)
         panel.grid(alpha=0.3)
     accuracy.legend(loc="best")
-    accuracy.set_title(
-        f"{metrics['dataset']}: {metrics['dendritic']['sparsity']:.1%} sparse, test accuracy"
-        f" {metrics['dendritic']['test_accuracy_percent']:.2f} % against"
-        f" {metrics['baseline']['test_accuracy_percent']:.2f} % dense"
-        + ("" if metrics["data"]["official"] else f"\n({metrics['data']['description']})")
-    )
+    accuracy.set_title(_plot_title(metrics), wrap=True)
     figure.savefig(file, dpi=150)
+
+
+def _plot_title(metrics: dict[str, Any]) -> str:
+    """One line, or three for data that is not the official."""
+    dense, dendritic = metrics["baseline"], metrics["dendritic"]
+    figures = (
+        f"{dendritic['sparsity']:.1%} sparse, test accuracy {dendritic['test_accuracy_percent']:.2f} % against"
+        f" {dense['test_accuracy_percent']:.2f} % dense"
+    )
+    if metrics["data"]["official"]:
+        return f"{data_title(metrics)}: {figures}"
+    return f"{data_title(metrics)}\n{figures}\n({metrics['data']['description']})"
 
 
 def _mark_growth(panel: Axes, metrics: dict[str, Any]) -> None:
@@ -117,7 +124,7 @@ def _mark_growth(panel: Axes, metrics: dict[str, Any]) -> None:
 def table(metrics: dict[str, Any]) -> Table:
     """Both models side by side."""
     arms = metrics["baseline"], metrics["dendritic"]
-    result = Table(title=f"{metrics['dataset']}, {metrics['training']['epochs']} epochs")
+    result = Table(title=f"{data_title(metrics)}, {metrics['training']['epochs']} epochs")
     for heading, justify in (("", "left"), ("baseline", "right"), ("dendritic", "right")):
         result.add_column(heading, justify=justify)  # type: ignore[arg-type]
     result.add_row("test accuracy (%)", *(f"{arm['test_accuracy_percent']:.2f}" for arm in arms))
@@ -138,6 +145,7 @@ def table(metrics: dict[str, Any]) -> Table:
         result.add_row("  latency, median (µs)", *(f"{each['latency_us_median']:.2f}" for each in figures))
         result.add_row("  latency, 95th percentile (µs)", *(f"{each['latency_us_p95']:.2f}" for each in figures))
         result.add_row("  memory to load and run (MB)", *(megabytes(each["memory_growth_bytes"]) for each in figures))
+        result.add_row("    of it code, read in once (MB)", *(megabytes(each["memory_code_bytes"]) for each in figures))
         result.add_row("  whole process (MB)", *(megabytes(each["process_peak_bytes"]) for each in figures))
         result.add_row("  stored model (MB)", *(megabytes(each["stored_bytes"]) for each in figures))
     for name, reason in metrics["not_measured"].items():

@@ -23,6 +23,26 @@ def cache_dir() -> Path:
     return platformdirs.user_cache_path("sparbor")
 
 
+def note_origin(place: Path, origin: str) -> None:
+    """Keep beside `place`, a file or folder of the cache, where it was downloaded from."""
+    try:
+        write_file(_note_of(place), origin.encode())
+    except OutputError as error:
+        logger.warning("where the data came from could not be kept for the next time: %s", error)
+
+
+def origin_of(place: Path) -> str:
+    """Where `place` was downloaded from; what nothing was noted for comes from the cache itself."""
+    try:
+        return _note_of(place).read_text("utf-8")
+    except (OSError, ValueError):
+        return str(place)
+
+
+def _note_of(place: Path) -> Path:
+    return place.with_name(f"{place.name}.origin")
+
+
 def remember(digest: str, decode: Callable[[], Arrays]) -> Arrays:
     """What `decode` gives for the content whose digest this is: from the cache, or decoded now and kept there.
 

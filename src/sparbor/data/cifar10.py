@@ -144,9 +144,10 @@ def read_cached() -> Dataset:
         if not os.path.exists(path):
             continue
         if not (fault := official_fault(path, ARCHIVE_MD5[path.name])):
-            return _read_archive(path)
+            return replace(_read_archive(path), origin=cache.origin_of(path))
         logger.warning("cached file %s is not to be trusted (%s); fetching it again", path, fault)
     origin, path = use_first(TITLE, ((url, partial(_fetch, url)) for url in MIRRORS), REMEDY)
+    cache.note_origin(path, origin)
     return replace(_read_archive(path), origin=origin)
 
 

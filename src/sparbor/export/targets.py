@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparbor.errors import ArgumentError, OutputError
+from sparbor.errors import OutputError
+from sparbor.extras import brought_by
 
 if TYPE_CHECKING:
     from sparbor.program.program import Program
@@ -20,10 +21,8 @@ def _to_c(program: Program, out: Path, name: str, force: bool) -> object:
 
 
 def _to_onnx(program: Program, out: Path, name: str, force: bool) -> object:
-    try:
+    with brought_by("onnx", "to='onnx'"):
         from sparbor.export.onnx.target import export_onnx
-    except ModuleNotFoundError as error:
-        raise ArgumentError(f"to='onnx': {error}; run `pip install 'sparbor[onnx]'`") from error
     if os.path.lexists(out) and not force:
         raise OutputError(f"out={str(out)!r}: it is there already; pass --force to replace it, or name another file")
     export_onnx(program, out, name)

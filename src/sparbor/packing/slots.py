@@ -13,6 +13,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from operator import mul
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -58,12 +59,16 @@ class Topology:
 
     @property
     def slots(self) -> int:
-        return int(self.run_slots.astype(np.int64) @ self.run_branches.astype(np.int64))
+        return sum(map(mul, self.run_slots.data, self.run_branches.data))
+
+    def slots_of_branches(self) -> Words:
+        """How many there are on each branch that is listed."""
+        return np.repeat(self.run_slots, self.run_branches)
 
     def slot_positions(self) -> tuple[Counts, Counts]:
         """The group and the branch of each slot, in stored order."""
         group_of_run = np.repeat(np.arange(len(self.runs_per_group)), self.runs_per_group)
-        slots_of_branch = np.repeat(self.run_slots, self.run_branches)
+        slots_of_branch = self.slots_of_branches()
         groups = np.repeat(np.repeat(group_of_run, self.run_branches), slots_of_branch)
         return groups, np.repeat(self.branches.astype(np.int64), slots_of_branch)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
+from operator import mul
 from typing import TypeAlias
 
 import numpy as np
@@ -40,28 +42,35 @@ def _check_scale(sound: Sound, scale: Floats) -> None:
 
 
 def _check_topology(sound: Sound, layer: SparseLayer) -> None:
-    """The runs of each group add up to the branches and slots that are stored."""
+    """The runs of each group add up to the branches and slots that are stored.
+
+    Counts are summed and compared one by one, without NumPy: there are few, and each of its functions that is called
+    for the first time brings 64 KB of code into memory or more, as much as a whole model.
+    """
     topology = layer.topology
     for part in Topology.__dataclass_fields__:
         sound(getattr(topology, part).ndim == 1, f"{part} is not one row of numbers")
-    runs, groups = len(topology.run_slots), -(-layer.outputs // GROUP)
-    listed_groups = len(topology.runs_per_group)
-    sound(listed_groups == groups, f"{listed_groups} groups listed, {groups} expected")
-    sound(int(topology.runs_per_group.sum(dtype=np.int64)) == runs, "the groups' runs do not add up")
-    branch_runs = len(topology.run_branches)
-    sound(branch_runs == runs, f"{runs} runs of slots, but {branch_runs} of branches")
-    few_slots = (topology.run_slots >= 1) & (topology.run_slots <= BRANCH)
-    sound(few_slots.all(), "a run has no slots or more than 32")
-    sound((topology.run_branches >= 1).all(), "a run has no branches")
-    listed = int(topology.run_branches.sum(dtype=np.int64))
-    sound(listed == len(topology.branches), f"{len(topology.branches)} branches listed, but runs have {listed}")
-    inside = topology.branches < -(-layer.fan_in // BRANCH)
-    sound(inside.all(), f"a branch lies beyond the fan-in {layer.fan_in}")
+    runs_per_group, run_slots, run_branches, branches = (
+        getattr(topology, part).data for part in Topology.__dataclass_fields__
+    )
+    runs, groups, branches_there_are = len(run_slots), -(-layer.outputs // GROUP), -(-layer.fan_in // BRANCH)
+    sound(len(runs_per_group) == groups, f"{len(runs_per_group)} groups listed, {groups} expected")
+    sound(sum(runs_per_group) == runs, "the groups' runs do not add up")
+    sound(len(run_branches) == runs, f"{runs} runs of slots, but {len(run_branches)} of branches")
+    sound(all(1 <= slots <= BRANCH for slots in run_slots), "a run has no slots or more than 32")
+    sound(all(run_branches), "a run has no branches")
+    listed = sum(run_branches)
+    sound(listed == len(branches), f"{len(branches)} branches listed, but runs have {listed}")
+    inside = all(branch < branches_there_are for branch in branches)
+    sound(inside, f"a branch lies beyond the fan-in {layer.fan_in}")
     stored = layer.padding.shape
     sound(stored == (topology.slots, GROUP), f"synapses have shape {stored}, but runs have {topology.slots} slots")
-    group_of_run = np.repeat(np.arange(groups), topology.runs_per_group)
-    placed = np.repeat(group_of_run, topology.run_branches) * 2**16 + topology.branches
-    sound(len(np.unique(placed)) == listed, "a group lists a branch twice")
+    begin, left_of_runs = 0, iter(run_branches)
+    for runs_of_group in runs_per_group:
+        end = begin + sum(islice(left_of_runs, runs_of_group))
+        once = end - begin <= branches_there_are and len(set(branches[begin:end])) == end - begin
+        sound(once, "a group lists a branch twice")
+        begin = end
 
 
 def _check_synapses(sound: Sound, layer: SparseLayer) -> None:
@@ -76,12 +85,16 @@ def _check_synapses(sound: Sound, layer: SparseLayer) -> None:
 
 def _check_edges(sound: Sound, layer: SparseLayer) -> None:
     """The last branch and the last group may be partly filled: nothing lies in what is left of them."""
-    padding = layer.padding
-    groups, branches = layer.topology.slot_positions()
-    last = np.flatnonzero(branches == layer.fan_in // BRANCH)
-    stored_index = layer.indices if layer.words is None else layer.words
-    assert stored_index is not None
-    index = stored_index[last] % BRANCH
-    sound((padding[last] | (index < layer.fan_in % BRANCH)).all(), "an index lies beyond the fan-in")
-    beyond = ~padding[groups == layer.outputs // GROUP, layer.outputs % GROUP :]
-    sound(not beyond.any(), "a synapse belongs to a neuron beyond the outputs")
+    topology, padding = layer.topology, layer.padding
+    inputs, neurons = layer.fan_in % BRANCH, layer.outputs % GROUP
+    if neurons:
+        runs = len(topology.run_slots) - int(topology.runs_per_group[-1])
+        slots = sum(map(mul, topology.run_slots[runs:].data, topology.run_branches[runs:].data))
+        beyond = padding[len(padding) - slots :, neurons:]
+        sound(beyond.all(), "a synapse belongs to a neuron beyond the outputs")
+    if inputs:
+        last = np.repeat(np.equal(topology.branches, layer.fan_in // BRANCH), topology.slots_of_branches())
+        stored_index = layer.indices if layer.words is None else layer.words
+        assert stored_index is not None
+        inside = stored_index[last] % BRANCH < inputs
+        sound((padding[last] | inside).all(), "an index lies beyond the fan-in")

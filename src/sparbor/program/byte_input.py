@@ -42,8 +42,9 @@ class ByteInput:
 
     def scale_and_shift(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         """b · scale + shift is what byte b becomes."""
-        mean, std = np.array(self.mean), np.array(self.std)
-        return (1 / (255 * std)).astype(np.float32), (-mean / std).astype(np.float32)
+        scale = [1 / (255 * std) for std in self.std]
+        shift = [-mean / std for mean, std in zip(self.mean, self.std, strict=True)]
+        return np.array(scale, np.float32), np.array(shift, np.float32)
 
     def fits(self, shape: tuple[int, ...]) -> bool:
         """Whether items of this shape have as many channels; one number fits all."""

@@ -8,7 +8,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from sparbor.benchmark import metrics_file
-from sparbor.benchmark.figures import percent
+from sparbor.benchmark.figures import data_title, percent
 from sparbor.benchmark.page.elements import document, element
 from sparbor.benchmark.page.outcome import accuracy_section, key_figures
 from sparbor.benchmark.page.parts import paragraph
@@ -43,7 +43,7 @@ def page_of(path: Path) -> bytes:
 
 
 def _html(metrics: dict[str, Any], maps: Sequence[SynapseMap] | None) -> Element:
-    title = f"{metrics['dataset']}: {percent(metrics['dendritic']['sparsity'])} sparse against dense"
+    title = f"{data_title(metrics)}: {percent(metrics['dendritic']['sparsity'])} sparse against dense"
     data = metrics["data"]
     return element(
         "html",

@@ -113,6 +113,7 @@ def _runtimes(metrics: dict[str, Any]) -> Element:
                     f"{ratio(each['latency_us_median'], ours)} ×",
                     kilobytes(each["stored_bytes"]),
                     megabytes(each["memory_growth_bytes"]),
+                    megabytes(each.get("memory_code_bytes")),
                     megabytes(each["process_peak_bytes"]),
                 ]
             )
@@ -123,6 +124,7 @@ def _runtimes(metrics: dict[str, Any]) -> Element:
         "against dendritic on the engine",
         "stored (KB)",
         "memory to load and run (MB)",
+        "of it code, read in once (MB)",
         "whole process (MB)",
     ]
     return table("Runtimes", headings, rows)
