@@ -1,4 +1,4 @@
-"""The mission's benchmark: ``python main.py --dataset mnist --epochs 6``."""
+"""The reference job: ``python main.py --dataset mnist --epochs 6``."""
 
 import sys
 

@@ -67,7 +67,7 @@ BENCHMARK_HELP = "Train a dense baseline and a dendritic model side by side and 
 
 
 def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
-    """The options of the mission's benchmark."""
+    """The options of the reference job."""
     parser.add_argument("--dataset", default="mnist", help="mnist (default) or cifar10")
     parser.add_argument("--epochs", type=int, default=6, help="epochs for each model (default: 6)")
     limits = parser.add_mutually_exclusive_group()

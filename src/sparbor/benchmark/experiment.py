@@ -1,4 +1,4 @@
-"""The mission's benchmark: a dense baseline and the dendritic model, trained side by side, then both measured."""
+"""The reference job: a dense baseline and the dendritic model, trained side by side, then both measured."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict

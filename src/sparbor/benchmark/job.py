@@ -22,7 +22,7 @@ LEARNING_RATE_SCHEDULES: tuple[LearningRateSchedule, ...] = ("constant", "cosine
 
 @dataclass(frozen=True)
 class Job:
-    """What the user asks for. ``network`` is one of ``TASKS`` on this data set; ``None`` is the mission's."""
+    """What the user asks for. ``network`` is one of ``TASKS`` on this data set, ``None`` the reference job's."""
 
     dataset: str = "mnist"
     epochs: int = 6
@@ -63,7 +63,7 @@ class Job:
 
     @property
     def task_name(self) -> str:
-        """The network's name; that of the mission's is the data set's."""
+        """The network's name; that of the reference job's network is the data set's."""
         return self.network or self.dataset
 
     @property

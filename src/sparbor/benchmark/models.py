@@ -1,4 +1,4 @@
-"""The networks of the benchmark, the mission's and a small transformer, and how their images are normalised."""
+"""The networks of the benchmark, the reference job's and a small transformer, and how their images are normalised."""
 
 from collections import OrderedDict
 from collections.abc import Callable

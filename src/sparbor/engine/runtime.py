@@ -36,7 +36,13 @@ def kernel_sets() -> list[str]:
 
 
 def load(path: str | os.PathLike[str], threads: int = 1) -> Runtime:
-    """The model of a file that `Runtime.save` wrote, ready to run on so many threads, the caller's among them.
+    """Read a model that `Runtime.save` wrote, ready to run. It needs NumPy and safetensors only.
+
+    Everything the file says is checked before it is believed, so that files nobody trusts can be loaded.
+
+    Args:
+        path: the file.
+        threads: how many threads one call may use, from 1 to 256, the caller's among them.
 
     Raises:
         ModelFileError: the file cannot be read, is damaged, or is of a later version.
@@ -80,7 +86,7 @@ class LayerReport:
 
 
 class Runtime(native.Model):
-    """A model on the native engine: `runtime(x, out=None)`.
+    """A model on the native engine; made by `deploy` and `load`. `y = runtime(x)`, or `runtime(x, out=y)`.
 
     `x` is a C-contiguous float32 NumPy array or CPU tensor of shape (batch, *input_shape), with any batch
     from 1; the result is float32, of the same kind and of shape (batch, *output_shape), written to `out` if
@@ -91,6 +97,17 @@ class Runtime(native.Model):
 
     After its first call at a batch size, a call with `out` allocates nothing: what the largest batch needed
     is kept until the runtime goes, once for each of the most calls, up to 64, that have run at once.
+
+    Attributes:
+        input_shape: the shape of one item, without the batch.
+        output_shape: that of its answer.
+        threads: how many one call may use.
+        isa: the kernel set that it runs on, such as `"avx512"`.
+        program: what it runs, for the exporters.
+
+    Raises:
+        ArgumentError: a call with an array of another type or shape, or with one that the engine cannot read; the
+            message says what to pass.
     """
 
     def __init__(self, program: Program, threads: int = 1) -> None:

@@ -36,21 +36,35 @@ def deploy(
     precision: str = "f16",
     byte_input: ByteInput | None = None,
 ) -> Runtime:
-    """Lower a trained model to the native engine.
+    """Lower a trained model to the native engine, and compare its answers with the model's.
 
-    `example` is an input, its first dimension the batch. `batch` is the size you will mostly run: each layer
-    is packed sparse or dense, whichever is faster there; every batch size runs. `threads`, from 1 to 256, are those
-    that one call may use, the caller's among them; a file does not keep their number. `precision` is "f16", a
-    16-bit word a synapse with a relative error of at most 1/64, or "f32", exact weights. Masks come from the
-    model's perforated layers; a plain layer is dense unless many of its weights are zero. With `byte_input` the
-    runtime takes raw uint8 images too, and normalises them as it says; float32 input is what the model takes, so
-    normalised already.
+    Active weights come from the masks of the model's dendritic layers; a plain layer is packed dense unless many of
+    its weights are zero. The model is run in evaluation mode on `example` and on a few random items like it, and what
+    answers differently from it is not deployed. A model that is still denser than it was to become is deployed with a
+    warning.
 
-    The model is run in evaluation mode on `example` and on a few random items like it, and its answers are
-    compared with the engine's. A model that is still denser than it was to become is deployed with a warning.
+    Args:
+        model: any module that takes one tensor and returns one, on the CPU and in float32.
+        example: an input, float32 of shape (batch, ...).
+        batch: the size that you will mostly run. Each layer is packed sparse or dense, whichever is faster there;
+            every batch size runs.
+        threads: how many one call may use, from 1 to 256, the caller's among them. A file does not keep the number.
+        precision: `"f16"`, a 16-bit word for each active weight with a relative error of at most 1/64, or `"f32"`,
+            exact weights.
+        byte_input: with it the runtime takes raw uint8 images too, and normalises them as it says. Float32 input is
+            what the model takes, so normalised already.
 
-    Raises ArgumentError for a model that the engine cannot run, and names the operation and the way out;
-    SparborError if the engine's answers are not the model's.
+    Raises:
+        ArgumentError: the engine cannot run the model (the message names the operation and the way out), an argument
+            is out of range, or a weight is NaN.
+        EngineMissingError: the native engine is not built into this installation.
+        SparborError: the engine's answers are not the model's.
+
+    >>> import torch, sparbor
+    >>> model = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10))
+    >>> runtime = sparbor.deploy(model, torch.zeros(1, 64))
+    >>> runtime(torch.zeros(3, 64)).shape
+    torch.Size([3, 10])
     """
     if not isinstance(batch, int) or batch < 1:
         raise ArgumentError(f"batch={batch!r}: it must be a whole number from 1")

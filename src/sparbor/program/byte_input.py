@@ -17,11 +17,15 @@ from sparbor.errors import ArgumentError
 class ByteInput:
     """The normalisation of uint8 input: byte b of a channel becomes (b / 255 − mean) / std.
 
-    `mean` and `std` are in units of images in [0, 1], as torchvision's `Normalize` takes them: a number for all
-    channels, or one for each, the first dimension of an item. Without arguments bytes become [0, 1], as `ToTensor`
-    makes them.
+    Both are in units of images in [0, 1], as torchvision's `Normalize` takes them: a number for all channels, or one
+    for each, the first dimension of an item. Without arguments bytes become [0, 1], as `ToTensor` makes them.
 
-    Raises ArgumentError for numbers that are not finite, a std that is not positive, or two different lengths.
+    Args:
+        mean: what is subtracted.
+        std: what is divided by after that.
+
+    Raises:
+        ArgumentError: a number is not finite, a std is not positive, or there are two different numbers of channels.
 
     >>> ByteInput(mean=0.1307, std=0.3081)
     ByteInput(mean=(0.1307,), std=(0.3081,))

@@ -17,11 +17,24 @@ SHORT_RUN = 400  # from here on a ramp of the usual length has ten rewirings at 
 class Schedule:
     """The plan in shares of a run, so that one schedule fits every length.
 
-    ``warmup``: dense until this share of the steps (at most 1/3). ``ramp_end``: the final sparsity is reached here (at
-    most 0.75). ``rewire_end``: the topology rests from here on. ``interval``: steps between two rewirings; ``None``
-    takes a hundredth of the run, between 10 and 100 steps, and in runs of fewer than 400 steps a tenth of the ramp if
-    that is less. ``drop_fraction``: the share of active weights that the first rewirings exchange; it falls to zero
-    along a half cosine.
+    The density after step ``s`` of ``T`` is ``1 - p * sparsity``, where ``p = 1 - (1 - t)^3`` and ``t`` goes from 0 at
+    ``warmup * T`` to 1 at ``ramp_end * T`` (Zhu & Gupta 2017). The share of active weights that a rewiring exchanges is
+    ``drop_fraction / 2 * (1 + cos(pi * t))``, where ``t`` goes from 0 at ``warmup * T`` to 1 at ``rewire_end * T``
+    (Evci et al. 2020).
+
+    Args:
+        warmup: dense until this share of the steps; at most 1/3.
+        ramp_end: the final sparsity is reached here; at most 0.75.
+        rewire_end: the topology rests from here on.
+        interval: steps between two rewirings. ``None`` takes a hundredth of the run, between 10 and 100 steps, and in
+            runs of fewer than 400 steps a tenth of the ramp if that is less.
+        drop_fraction: the share of active weights that the first rewirings exchange.
+
+    Raises:
+        ArgumentError: a share is out of range, or ``interval`` is no whole number from 1 on.
+
+    >>> Schedule(warmup=0.2).over(total_steps=1000).switch
+    200
     """
 
     warmup: float = 1 / 3
