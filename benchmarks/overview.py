@@ -10,12 +10,11 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from accuracy_report import REPOSITORY, STUDY_FILES
-from accuracy_rows import StudyFile
+from accuracy_rows import Row, StudyFile
 from overview_plot import Speed, plot
 from overview_tables import (
     ACCURACIES,
@@ -36,7 +35,13 @@ RESULTS = REPOSITORY / "benchmarks" / "results"
 README = REPOSITORY / "README.md"
 RESULTS_PAGE = REPOSITORY / "docs" / "results.md"
 PICTURE = REPOSITORY / "docs" / "overview.svg"
-LATENCY_FILES = ("latency.json", "latency-convolutions.json")
+# Where tables have their latencies: the contests with every rival, those at other sparsities, those with more inputs.
+RIVALS_FILE, SWEEP_FILE, BATCHES_FILE = LATENCY_FILES = (
+    "latency-rivals.json",
+    "latency-convolutions.json",
+    "latency.json",
+)
+PARTS = ("rivals", "sweep", "batches")
 BEGIN, END = "<!-- made by: python benchmarks/overview.py -->\n", "<!-- end -->\n"
 
 PAGE = """# Results
@@ -73,20 +78,23 @@ are small, and so are the networks; nothing here was measured on ImageNet or on 
 
 ## Latency
 
-One input, one thread, 90 % of the weights dropped, random weights with masks as training makes them. Times are
-medians; all runtimes of a row took turns in one run, after their outputs had been compared with PyTorch's. Ratios are
-the rival's time over Sparbor's: above 1 Sparbor is faster, **below 1 the rival is**. Rivals that run dense run the
-same model with zeros in it. OpenVINO's INT8 models were quantised by NNCF, ONNX Runtime's by its own tools, both
-statically, calibrated on the input that is timed.
+One input, one thread, 90 % of the weights dropped, random weights with masks as training makes them, on an
+{rivals_machine}. Times are medians; all runtimes of a row took turns in one run, after their outputs had been
+compared with PyTorch's. Ratios are the rival's time over Sparbor's: above 1 Sparbor is faster, **below 1 the rival
+is**. Rivals that run dense run the same model with zeros in it. OpenVINO's INT8 models were quantised by NNCF, ONNX
+Runtime's by its own tools, both statically, calibrated on the input that is timed. This processor has AMX, matrix
+instructions for INT8 and bfloat16, which OpenVINO uses; processors without them run INT8 several times as slowly.
 
 {latency}
 {plainly}
 ### How sparse it has to be
 
-Times as fast as the best dense f32 rival, batch 1, one thread:
+Times as fast as the best dense f32 rival, batch 1, one thread, on another machine ({sweep_machine}):
 
 {sweep}
 ### Many inputs at once
+
+On {batches_machine}, before OpenVINO's INT8 was among the rivals:
 
 {batches}
 ## Training
@@ -99,15 +107,19 @@ accurate.
 {sources}"""
 
 
-def sources(latencies: dict[str, dict[str, Any]]) -> Iterator[str]:
-    """Machines, versions and commits of the latencies, one line a file."""
-    for name, file in latencies.items():
-        about = file["environment"]
-        peers = ", ".join(f"{package} {version}" for package, version in about["peers"].items() if version)
-        yield (
-            f"- [{name}](../benchmarks/results/{name}): {about['cpu']}, {about['cores']} cores, commit"
-            f" {about['commit'][:7]}; {peers}."
-        )
+def machine(name: str) -> str:
+    """The one that a file was measured on."""
+    return str(load(name)["environment"]["cpu"])
+
+
+def source(name: str) -> str:
+    """Machine, versions and commit of a file."""
+    about = load(name)["environment"]
+    peers = ", ".join(f"{package} {version}" for package, version in about["peers"].items() if version)
+    return (
+        f"- [{name}](../benchmarks/results/{name}): {about['cpu']}, {about['cores']} cores, commit"
+        f" {about['commit'][:7]}; {peers}."
+    )
 
 
 def with_table(readme: str, table: str) -> str:
@@ -119,33 +131,36 @@ def with_table(readme: str, table: str) -> str:
     return replaced
 
 
-def measured() -> tuple[list[StudyFile], dict[str, dict[str, Any]]]:
-    """The study, and latency.py's files by name."""
-    studies = [StudyFile(RESULTS / name) for name in STUDY_FILES.values()]
-    return studies, {name: json.loads((RESULTS / name).read_text()) for name in LATENCY_FILES}
+def load(name: str) -> dict[str, Any]:
+    """One of latency.py's files."""
+    file: dict[str, Any] = json.loads((RESULTS / name).read_text())
+    return file
 
 
-def speeds_in(latencies: dict[str, dict[str, Any]]) -> list[Speed]:
-    """Those networks of ``NETWORKS`` that were timed."""
-    rows = [row for file in latencies.values() for row in file["rows"]]
+def speeds() -> list[Speed]:
+    """Those networks of ``NETWORKS`` that were timed with every rival."""
+    rows = load(RIVALS_FILE)["rows"]
     return [each for model in NETWORKS if (each := speed(rows, model))]
+
+
+def accuracies() -> list[Row]:
+    """The study's rows that count today."""
+    return [row for name in STUDY_FILES.values() for row in StudyFile(RESULTS / name).current()]
 
 
 def pages() -> dict[Path, str]:
     """What docs/results.md and README are to say."""
-    studies, latencies = measured()
-    accuracies = [row for study in studies for row in study.current()]
-    rows = [row for file in latencies.values() for row in file["rows"]]
-    speeds = speeds_in(latencies)
+    trained, timed = accuracies(), speeds()
     page = PAGE.format(
-        **{dataset: accuracy_table(accuracies, dataset) for dataset in ACCURACIES},
-        latency=latency_table(speeds),
-        plainly=plainly(speeds),
-        sweep=sweep_table(rows),
-        batches=batch_table(rows),
-        sources="\n".join(sources(latencies)) + "\n",
+        **{dataset: accuracy_table(trained, dataset) for dataset in ACCURACIES},
+        latency=latency_table(timed),
+        plainly=plainly(timed),
+        sweep=sweep_table(load(SWEEP_FILE)["rows"]),
+        batches=batch_table(load(BATCHES_FILE)["rows"]),
+        sources="\n".join(source(name) for name in LATENCY_FILES) + "\n",
+        **{f"{part}_machine": machine(name) for part, name in zip(PARTS, LATENCY_FILES, strict=True)},
     )
-    return {RESULTS_PAGE: page, README: with_table(README.read_text(), readme_table(speeds))}
+    return {RESULTS_PAGE: page, README: with_table(README.read_text(), readme_table(timed))}
 
 
 def main() -> None:
@@ -153,10 +168,9 @@ def main() -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     for path, content in pages().items():
         write_file(path, content.encode())
-    studies, latencies = measured()
-    accuracies = [row for study in studies for row in study.current()]
-    curves = {name: [accuracy_line(accuracies, name, each) for each in wanted] for name, wanted in ACCURACIES.items()}
-    plot(speeds_in(latencies), curves, PICTURE)
+    rows = accuracies()
+    curves = {name: [accuracy_line(rows, name, each) for each in wanted] for name, wanted in ACCURACIES.items()}
+    plot(speeds(), curves, PICTURE)
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def noise(dataset: str) -> Split:
             pixels = pixels.contiguous(memory_format=torch.channels_last)
         return Part(pixels, torch.randint(task.classes, (images,), generator=lots))
 
-    return Split(part(IMAGES[dataset]), part(8), part(8), torch.empty(0), "noise", "noise", official=False)
+    return Split(part(IMAGES[dataset]), part(8), part(8), torch.empty(0), "noise", "noise", "noise", official=False)
 
 
 def layers_by_synapses(output: Tensor) -> int:
