@@ -180,6 +180,7 @@ def run_benchmark(options: argparse.Namespace) -> None:
     try:
         with Bars(console) as bars:
             metrics, runtime = experiment.run(job, bars, keep, checkpoint, resume=options.resume)
+        report.publish(options.out, metrics, runtime)
     except KeyboardInterrupt as interrupt:
         saved = (
             f"finished epochs are in {options.out / report.PARTIAL}, --resume goes on after them"
@@ -187,7 +188,6 @@ def run_benchmark(options: argparse.Namespace) -> None:
             else "no epoch was finished and nothing has been saved yet, start the run anew"
         )
         raise type(interrupt)(f"{saved}; older results are unchanged") from interrupt
-    report.publish(options.out, metrics, runtime)
     console.print(report.table(metrics))
     names = (report.METRICS, report.REPORT, report.PLOT, report.MODEL)
     console.print(f"Results: {', '.join(str(options.out / name) for name in names)}")
