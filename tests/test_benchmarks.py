@@ -65,11 +65,11 @@ def test_accuracy_on_cifar10_says_which_data_it_was(small_cifar10: Path, tmp_pat
 def test_a_cell_that_fails_is_named_and_the_others_go_on(small_mnist: Path, tmp_path: Path) -> None:
     file = tmp_path / "accuracy.json"
     options = ["--epochs", "1", "--data-dir", str(small_mnist), "--json", str(file), "--scratch", str(tmp_path)]
-    result = run("accuracy.py", *options, "--arms", "nm", "slots", "--sparsity", "1.5", "0.9", "--seeds", "1")
+    result = run("accuracy.py", *options, "--arms", "dense", "slots", "--sparsity", "1.5", "0.9", "--seeds", "1")
     assert result.returncode == 1
     assert "slots 150 %, constant, 1 epochs, seed 0: failed, ArgumentError: sparsity=1.5: must be" in result.stdout
     assert "1 cells failed" in result.stderr
-    assert {row["arm"] for row in json.loads(file.read_text())["rows"]} == {"nm", "slots"}
+    assert {row["arm"] for row in json.loads(file.read_text())["rows"]} == {"dense", "slots"}
 
 
 def test_a_file_of_another_kind_is_not_continued(small_mnist: Path, tmp_path: Path) -> None:
