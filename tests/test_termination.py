@@ -52,15 +52,19 @@ def test_a_signal_waits_until_a_child_has_started(number: signal.Signals) -> Non
     assert steps == ["started"]
 
 
-def test_a_child_is_stopped_with_its_parent() -> None:
+def test_a_child_is_stopped_with_its_parent(tmp_path: Path) -> None:
     """The child says when it runs by a signal that raises here, within the wait for its output."""
-    started = "import os, signal, time; os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)"
+    named = tmp_path / "pid"
+    started = (
+        "import os, pathlib, signal, sys, time; pathlib.Path(sys.argv[1]).write_text(str(os.getpid()));"
+        " os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)"
+    )
     start = time.monotonic()
     with pytest.raises(Terminated), termination.raised():
-        termination.run_child([sys.executable, "-c", started])
+        termination.run_child([sys.executable, "-c", started, str(named)])
     assert time.monotonic() - start < 50
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    with pytest.raises(ProcessLookupError):  # it has gone, and has been waited for
+        os.kill(int(named.read_text()), 0)
 
 
 def test_what_a_child_says_and_how_long_it_may_take(tmp_path: Path) -> None:
