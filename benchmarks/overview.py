@@ -10,15 +10,17 @@ import argparse
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from accuracy_report import REPOSITORY, STUDY_FILES
 from accuracy_rows import Row, StudyFile
-from overview_plot import Speed, plot
+from overview_plot import plot
 from overview_tables import (
     ACCURACIES,
     NETWORKS,
+    Speed,
     accuracy_line,
     accuracy_table,
     batch_table,
@@ -27,6 +29,7 @@ from overview_tables import (
     readme_table,
     speed,
     sweep_table,
+    took_part,
 )
 
 from sparbor.files import write_file
@@ -35,13 +38,11 @@ RESULTS = REPOSITORY / "benchmarks" / "results"
 README = REPOSITORY / "README.md"
 RESULTS_PAGE = REPOSITORY / "docs" / "results.md"
 PICTURE = REPOSITORY / "docs" / "overview.svg"
-# Where tables have their latencies: the contests with every rival, those at other sparsities, those with more inputs.
-RIVALS_FILE, SWEEP_FILE, BATCHES_FILE = LATENCY_FILES = (
-    "latency-rivals.json",
-    "latency-convolutions.json",
-    "latency.json",
-)
-PARTS = ("rivals", "sweep", "batches")
+LATENCY_FILES = {  # where each table has its latencies
+    "rivals": "latency-rivals.json",
+    "sweep": "latency-convolutions.json",
+    "batches": "latency.json",
+}
 BEGIN, END = "<!-- made by: python benchmarks/overview.py -->\n", "<!-- end -->\n"
 
 PAGE = """# Results
@@ -86,6 +87,8 @@ is**. Rivals that run dense run the same model with zeros in it. OpenVINO's INT8
 Runtime's by its own tools, both statically, calibrated on the input that is timed. This processor has AMX, matrix
 instructions for INT8 and bfloat16, which OpenVINO uses; on processors without them its INT8 gains less.
 
+The rivals of this run: {took_part}.
+
 {latency}
 {plainly}
 ### How sparse it has to be
@@ -108,14 +111,8 @@ accurate.
 {sources}"""
 
 
-def machine(name: str) -> str:
-    """The one that a file was measured on."""
-    return str(load(name)["environment"]["cpu"])
-
-
-def source(name: str) -> str:
-    """Machine, versions and commit of a file."""
-    about = load(name)["environment"]
+def source(name: str, about: dict[str, Any]) -> str:
+    """Machine, versions and commit of a file, of its environment."""
     peers = ", ".join(f"{package} {version}" for package, version in about["peers"].items() if version)
     return (
         f"- [{name}](../benchmarks/results/{name}): {about['cpu']}, {about['cores']} cores, commit"
@@ -132,15 +129,13 @@ def with_table(readme: str, table: str) -> str:
     return replaced
 
 
-def load(name: str) -> dict[str, Any]:
-    """One of latency.py's files."""
-    file: dict[str, Any] = json.loads((RESULTS / name).read_text())
-    return file
+def latencies() -> dict[str, dict[str, Any]]:
+    """The contents of latency.py's files, by the table that they are for."""
+    return {part: json.loads((RESULTS / name).read_text()) for part, name in LATENCY_FILES.items()}
 
 
-def speeds() -> list[Speed]:
-    """Those networks of ``NETWORKS`` that were timed with every rival."""
-    rows = load(RIVALS_FILE)["rows"]
+def speeds(rows: Sequence[Row]) -> list[Speed]:
+    """Those networks of ``NETWORKS`` that were timed."""
     return [each for model in NETWORKS if (each := speed(rows, model))]
 
 
@@ -151,15 +146,17 @@ def accuracies() -> list[Row]:
 
 def pages() -> dict[Path, str]:
     """What docs/results.md and README are to say."""
-    trained, timed = accuracies(), speeds()
+    trained, files = accuracies(), latencies()
+    timed = speeds(files["rivals"]["rows"])
     page = PAGE.format(
         **{dataset: accuracy_table(trained, dataset) for dataset in ACCURACIES},
+        took_part=took_part(files["rivals"]["rows"]),
         latency=latency_table(timed),
         plainly=plainly(timed),
-        sweep=sweep_table(load(SWEEP_FILE)["rows"]),
-        batches=batch_table(load(BATCHES_FILE)["rows"]),
-        sources="\n".join(source(name) for name in LATENCY_FILES) + "\n",
-        **{f"{part}_machine": machine(name) for part, name in zip(PARTS, LATENCY_FILES, strict=True)},
+        sweep=sweep_table(files["sweep"]["rows"]),
+        batches=batch_table(files["batches"]["rows"]),
+        sources="\n".join(source(LATENCY_FILES[part], file["environment"]) for part, file in files.items()) + "\n",
+        **{f"{part}_machine": file["environment"]["cpu"] for part, file in files.items()},
     )
     return {RESULTS_PAGE: page, README: with_table(README.read_text(), readme_table(timed))}
 
@@ -171,7 +168,7 @@ def main() -> None:
         write_file(path, content.encode())
     rows = accuracies()
     curves = {name: [accuracy_line(rows, name, each) for each in wanted] for name, wanted in ACCURACIES.items()}
-    plot(speeds(), curves, PICTURE)
+    plot(speeds(latencies()["rivals"]["rows"]), curves, PICTURE)
 
 
 if __name__ == "__main__":

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import matplotlib
 from accuracy_tables import Line
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from overview_tables import Speed
 
 matplotlib.rcParams["svg.hashsalt"] = "sparbor"  # the same rows make the same file
 matplotlib.rcParams["svg.fonttype"] = "path"
 
-F32, INT8, BETTER = "#4269d0", "#ff8a3d", "#1b7f4f"
+F32, INT8 = "#4269d0", "#ff8a3d"
 COLOURS = {"mnist": "#1b7f4f", "cifar10": "#8f4fbf"}
 NAMES = {"mnist": "MNIST, MLP", "cifar10": "CIFAR-10, CNN"}
-
-
-class Speed(NamedTuple):
-    """The rows of one contest that a reader compares: the engine, and the best rival of each kind, if there is one."""
-
-    network: str
-    ours: dict[str, Any]
-    own_dense: dict[str, Any] | None
-    f32: dict[str, Any] | None
-    int8: dict[str, Any] | None
-    sparse: dict[str, Any] | None
 
 
 def plot(speeds: Sequence[Speed], curves: Mapping[str, Sequence[Line | None]], file: Path) -> None:

@@ -10,7 +10,6 @@ from accuracy_rows import Row
 from accuracy_tables import Group, Line, lines, with_interval, with_spread
 from engine import DENSE_NAME
 from latency_report import best, is_dense_f32, is_ours, is_rival
-from overview_plot import Speed
 
 NETWORKS = {
     "seed-mlp": "MLP 784-256-256-10 (MNIST)",
@@ -24,10 +23,10 @@ NETWORKS = {
 }
 RIVALS = {
     "onnxruntime": "ONNX Runtime",
-    "onnxruntime-int8": "ONNX Runtime",
+    "onnxruntime-int8": "ONNX Runtime INT8",
     "openvino": "OpenVINO",
-    "openvino-int8": "OpenVINO",
-    "openvino-int8-sparse": "OpenVINO, zeros left out",
+    "openvino-int8": "OpenVINO INT8",
+    "openvino-int8-sparse": "OpenVINO INT8, zeros left out",
     "torch-eager": "PyTorch",
     "torch-compile": "torch.compile",
     "torch-csr": "PyTorch CSR",
@@ -36,6 +35,7 @@ RIVALS = {
     "deepsparse": "DeepSparse",
     "perforatedai": "PerforatedAI",
 }
+RIVAL_HEADINGS = ("best dense f32", "best INT8", "best sparse f32")
 SWEPT = ("seed-cnn", "seed-cnn-erk", "resnet18-cifar", "resnet18-imagenet")
 
 
@@ -75,6 +75,17 @@ ACCURACIES = {
 }
 
 
+class Speed(NamedTuple):
+    """The rows of one contest that a reader compares: the engine, and the best rival of each kind, if there is one."""
+
+    network: str
+    ours: Row
+    own_dense: Row | None
+    f32: Row | None
+    int8: Row | None
+    sparse: Row | None
+
+
 def speed(rows: Sequence[Row], model: str, sparsity: float = 0.9, batch: int = 1) -> Speed | None:
     """The engine and its best rivals in one contest of latency.py, on one thread; ``None`` if it was not held."""
     contest = {"model": model, "sparsity": sparsity, "batch": batch, "threads": 1}
@@ -93,40 +104,42 @@ def speed(rows: Sequence[Row], model: str, sparsity: float = 0.9, batch: int = 1
 
 
 def readme_table(speeds: Sequence[Speed]) -> str:
-    """Eight networks at most: the engine beside the best dense rivals."""
-    table = [
-        (each.network, duration(each.ours), against(each.ours, each.f32), against(each.ours, each.int8))
-        for each in speeds
-    ]
-    return markdown(("90 % sparse, one input, one thread", "Sparbor", "best dense f32", "best INT8"), table)
+    """Eight networks at most: the engine beside its best rivals."""
+    table = [(each.network, duration(each.ours), *rivals(each)[:2]) for each in speeds]
+    return markdown(("90 % sparse, one input, one thread", "Sparbor", *RIVAL_HEADINGS[:2]), table)
 
 
 def latency_table(speeds: Sequence[Speed]) -> str:
     """The same networks, with the engine's own dense form and the best sparse rival."""
-    headings = ("network", "Sparbor", "its own dense", "best dense f32", "best INT8", "best sparse f32", "file")
-    return markdown(
-        headings,
-        [
-            (
-                each.network,
-                duration(each.ours),
-                ratio(each.ours, each.own_dense),
-                against(each.ours, each.f32),
-                against(each.ours, each.int8),
-                against(each.ours, each.sparse),
-                f"{each.ours['stored_bytes'] / 1e6:.2f} MB",
-            )
-            for each in speeds
-        ],
-    )
+    table = [
+        (
+            each.network,
+            duration(each.ours),
+            ratio(each.ours, each.own_dense),
+            *rivals(each),
+            f"{each.ours['stored_bytes'] / 1e6:.2f} MB",
+        )
+        for each in speeds
+    ]
+    return markdown(("network", "Sparbor", "its own dense", *RIVAL_HEADINGS, "file"), table)
+
+
+def rivals(speed: Speed) -> tuple[str, ...]:
+    """What stands under ``RIVAL_HEADINGS``."""
+    return tuple(against(speed.ours, rival) for rival in (speed.f32, speed.int8, speed.sparse))
+
+
+def took_part(rows: Sequence[Row]) -> str:
+    """The rivals that have rows."""
+    return ", ".join(dict.fromkeys(RIVALS[row["runtime"]] for row in rows if is_rival(row)))
 
 
 def plainly(speeds: Sequence[Speed]) -> str:
-    """Which networks a dense INT8 rival runs faster than the engine runs them sparse."""
+    """Which networks a rival runs faster in INT8 than the engine runs them sparse."""
     behind = [each for each in speeds if each.int8 and each.int8["median_us"] < each.ours["median_us"]]
     if not behind:
         return ""
-    names = "; ".join(f"{each.network} ({against(each.ours, each.int8)})" for each in behind)
+    names = "; ".join(f"{each.network}, {against(each.ours, each.int8)}" for each in behind)
     return f"**Where a rival's INT8 is faster than Sparbor at 90 %:** {names}. Sparbor has no INT8 of its own yet.\n"
 
 
@@ -145,20 +158,10 @@ def batch_table(rows: Sequence[Row]) -> str:
     """Batches beyond one, of the models that were measured with them."""
     batches = sorted({row["batch"] for row in rows if row["model"] == "mlp-2048x4"} - {1})
     held = {batch: speed(rows, "mlp-2048x4", batch=batch) for batch in batches}
-    return markdown(
-        ("network", "Sparbor", "best dense f32", "best INT8", "best sparse f32"),
-        [
-            (
-                f"{each.network}, batch {batch}",
-                duration(each.ours),
-                against(each.ours, each.f32),
-                against(each.ours, each.int8),
-                against(each.ours, each.sparse),
-            )
-            for batch, each in held.items()
-            if each
-        ],
-    )
+    table = [
+        (f"{each.network}, batch {batch}", duration(each.ours), *rivals(each)) for batch, each in held.items() if each
+    ]
+    return markdown(("network", "Sparbor", *RIVAL_HEADINGS), table)
 
 
 def duration(row: Row) -> str:

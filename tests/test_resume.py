@@ -13,11 +13,12 @@ import pytest
 import torch
 
 from sparbor.benchmark import experiment, report
-from sparbor.benchmark.arms import Arm, Split, load_split, train
+from sparbor.benchmark.arms import Arm, Split, load_split, new_arm, train
 from sparbor.benchmark.checkpoint import Checkpoint
 from sparbor.benchmark.effort import Effort
 from sparbor.benchmark.experiment import identity, resumed_arms, start_arms
 from sparbor.benchmark.job import Job
+from sparbor.calibration.calibration import calibrated
 from sparbor.cli import benchmark_main
 from sparbor.recipe.budget import Budget
 from tests.states import assert_same
@@ -65,6 +66,17 @@ def until(arms: list[Arm], split: Split, job: Job, epochs: int) -> dict[str, Any
     return {arm.name: arm.state_dict() for arm in arms}
 
 
+def half_the_latency(split: Split) -> Budget:
+    """Half way between the model without a synapse and the dense one, as fast as this machine is now."""
+    job = Job(budget=Budget(latency_us=1e9))
+    model = new_arm("any", job.task.build, job).model
+    enough = calibrated(job.recipe(), model, split.training.images[:1]).budget
+    assert enough is not None
+    assert enough.costs is not None
+    ends = [(min(cost.fixed, cost.dense), cost.dense) for cost in enough.costs.layers]
+    return Budget(latency_us=enough.costs.rest + sum(sum(pair) / 2 for pair in ends))
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -72,13 +84,14 @@ def until(arms: list[Arm], split: Split, job: Job, epochs: int) -> dict[str, Any
         {"dendrites": 2},
         {"learning_rate_schedule": "cosine", "sparsity": 0.5},
         {"budget": Budget(multiply_adds=20_000)},
-        {"budget": Budget(latency_us=2)},
+        {"budget": half_the_latency},
     ],
     ids=["sparsity", "dendrites", "cosine", "multiply-adds", "latency"],
 )
 def test_training_that_stops_twice_ends_as_training_that_does_not(
     changes: dict[str, Any], split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    changes = {name: value(split) if callable(value) else value for name, value in changes.items()}
     job = Job(epochs=EPOCHS, seed=3, **changes)
     checkpoint = Checkpoint(tmp_path / "checkpoint", identity(job, split), "try")
     arms = start_arms(job, split, job.recipe())

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 PACKAGES = ("sparbor", "torch", "numpy")
+RESULTS = "benchmarks/results"  # a study that writes its rows there does not make the code another one
 
 
 def describe(device: str = "cpu") -> dict[str, Any]:
@@ -23,7 +24,7 @@ def describe(device: str = "cpu") -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         **{name: _version(name) for name in PACKAGES},
-        "commit": _commit(),
+        "commit": commit_of(Path(__file__).parents[3]),
     }
 
 
@@ -44,21 +45,20 @@ def _version(package: str) -> str | None:
         return None
 
 
-@functools.cache  # asked for after every epoch, and a process to start each time
-def _commit() -> str | None:
-    """The commit of the source tree this package runs from, marked where files differ from it."""
-    source = Path(__file__).parent
-    if not (source.parents[2] / ".git").exists():
+@functools.cache  # asked for after every epoch, and processes to start each time
+def commit_of(repository: Path) -> str | None:
+    """The commit of a source tree, marked where files differ from it; ``None`` where there is none to be found."""
+    if not (repository / ".git").exists():
         return None
     try:
-        result = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=12", "--dirty"],
-            cwd=source,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
+        commit = _git(repository, "rev-parse", "--short=12", "HEAD")
+        differing = _git(repository, "status", "--porcelain", "--untracked-files=no", "--", f":(exclude){RESULTS}")
     except (OSError, subprocess.SubprocessError):
         return None
+    return f"{commit}-dirty" if differing else commit
+
+
+def _git(repository: Path, *arguments: str) -> str:
+    command = ["git", *arguments]
+    result = subprocess.run(command, cwd=repository, capture_output=True, text=True, timeout=10, check=True)
     return result.stdout.strip()

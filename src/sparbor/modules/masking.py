@@ -31,8 +31,7 @@ def mask_in_place(values: Tensor, bits: Tensor) -> None:
 def masked(values: Tensor, mask: Tensor, bits: Tensor) -> Tensor:
     """The ``values``, zero where the mask drops them; differentiable."""
     if not values.requires_grad:
-        with contextlib.suppress(
-            RuntimeError
-        ):  # of a batch of gradients, as is_grads_batched makes, none sees the bits
+        # Gradients that come in a batch, as torch.autograd.grad(is_grads_batched=True) makes them, have no bits to see.
+        with contextlib.suppress(RuntimeError):
             return values.view(bits.dtype).bitwise_and(bits).view(values.dtype)
     return values.where(mask, 0)
