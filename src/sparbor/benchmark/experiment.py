@@ -52,13 +52,15 @@ def run(
 ) -> tuple[dict[str, Any], Runtime]:
     """The whole job: train, test once, measure. Returns the metrics and the deployed dendritic model.
 
-    At the start and after every epoch ``keep`` gets the metrics of what is finished. The ``file`` is a checkpoint that
-    is replaced after every epoch; ``resume`` goes on from it, to the same result as if the run had not stopped.
+    After every epoch, and when a run goes on, ``keep`` gets the metrics of what is finished. The ``file`` is a
+    checkpoint that is replaced after every epoch; ``resume`` goes on from it, to the same result as if the run had not
+    stopped.
     """
     split = load_split(job)
     checkpoint = Checkpoint(file, identity(job, split), "leave out --resume to start anew, or choose another --out")
     arms = resumed_arms(job, split, checkpoint) if resume else start_arms(job, split, job.recipe())
-    keep(progress_metrics(job, split, arms))
+    if resume:
+        keep(progress_metrics(job, split, arms))
     watcher.start(arms, job.epochs * steps_an_epoch(split))
     for _ in train(arms, split, job, watcher.advance):
         watcher.epoch_done(arms)
