@@ -40,8 +40,9 @@ peers: setup
 reference: setup
 	$(BIN)/python tools/api_reference.py
 
+# A process for each core. Of PyTorch's own threads more than cores would wait for each other.
 test: setup lint types
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 
 lint: setup
 	$(BIN)/ruff format --check .

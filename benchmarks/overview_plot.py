@@ -51,8 +51,8 @@ def _latency(axes: Axes, speeds: Sequence[Speed]) -> None:
     axes.set(xscale="log", xlabel="the rival's time over Sparbor's (1: as fast as Sparbor)")
     axes.set_title("Time for one input, 90 % of the weights dropped", fontsize=10)
     axes.set_yticks(range(len(speeds)), [speed.network for speed in speeds], fontsize=8)
-    axes.set_xlim(0.5, 80)
-    axes.set_xticks([0.5, 1, 2, 5, 10, 20, 50], ["0.5", "1", "2", "5", "10", "20", "50"])
+    axes.set_xlim(0.2, 80)  # room for the numbers beside the bars
+    axes.set_xticks([0.2, 0.5, 1, 2, 5, 10, 20, 50], ["0.2", "0.5", "1", "2", "5", "10", "20", "50"])
     axes.minorticks_off()
     axes.invert_yaxis()
     axes.legend(fontsize=8, loc="lower right")
@@ -85,6 +85,8 @@ def _accuracy(axes: Axes, curves: Mapping[str, Sequence[Line | None]]) -> None:
     axes.set_xticks([2, 5, 10, 20, 50], ["2", "5", "10", "20", "50"])
     axes.minorticks_off()
     axes.grid(alpha=0.3)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low - 0.25 * (high - low), high)  # room for the legend
     axes.legend(fontsize=8, loc="lower right")
 
 

@@ -20,7 +20,7 @@ def run(script: str, *options: str, **environment: str) -> subprocess.CompletedP
     return subprocess.run(command, capture_output=True, text=True, timeout=280, env={**os.environ, **environment})
 
 
-def test_accuracy_pairs_seeds_and_continues(small_mnist: Path, tmp_path: Path) -> None:
+def test_accuracy_pairs_seeds_and_continues_and_names_cells_that_fail(small_mnist: Path, tmp_path: Path) -> None:
     file = tmp_path / "accuracy.json"
     options = ["--epochs", "1", "--data-dir", str(small_mnist), "--json", str(file), "--scratch", str(tmp_path)]
     first = run("accuracy.py", *options, "--sparsity", "0.5", "0.9", "--seeds", "1", COLUMNS="200")
@@ -38,9 +38,11 @@ def test_accuracy_pairs_seeds_and_continues(small_mnist: Path, tmp_path: Path) -
     assert all(abs(row["engine_test_accuracy"] - row["test_accuracy"]) < 2 for row in rows)  # of 300 images
     assert str(small_mnist) not in file.read_text()
 
-    second = run("accuracy.py", *options, "--sparsity", "0.9", "--seeds", "2")
-    assert second.returncode == 0, second.stderr
-    assert "2 of 4 cells to train" in second.stdout
+    second = run("accuracy.py", *options, "--sparsity", "1.5", "0.9", "--seeds", "2")
+    assert second.returncode == 1
+    assert "4 of 6 cells to train" in second.stdout
+    assert "slots 150 %, constant, 1 epochs, seed 0: failed, ArgumentError: sparsity=1.5: must be" in second.stdout
+    assert "2 cells failed" in second.stderr
     continued = json.loads(file.read_text())["rows"]
     assert continued[:3] == rows
     assert {(row["arm"], row["sparsity"], row["seed"]) for row in continued[3:]} == {
@@ -60,16 +62,6 @@ def test_accuracy_on_cifar10_says_which_data_it_was(small_cifar10: Path, tmp_pat
     assert [rows[arm]["distribution"] for arm in ("dense", "slots", "slots-uniform")] == [None, "erk", "uniform"]
     assert all(row["data"] == "PNG image folder, not the official CIFAR-10" for row in rows.values())
     assert abs(rows["slots"]["active_parameters"] - rows["slots-uniform"]["active_parameters"]) < 4 * 16
-
-
-def test_a_cell_that_fails_is_named_and_the_others_go_on(small_mnist: Path, tmp_path: Path) -> None:
-    file = tmp_path / "accuracy.json"
-    options = ["--epochs", "1", "--data-dir", str(small_mnist), "--json", str(file), "--scratch", str(tmp_path)]
-    result = run("accuracy.py", *options, "--arms", "dense", "slots", "--sparsity", "1.5", "0.9", "--seeds", "1")
-    assert result.returncode == 1
-    assert "slots 150 %, constant, 1 epochs, seed 0: failed, ArgumentError: sparsity=1.5: must be" in result.stdout
-    assert "1 cells failed" in result.stderr
-    assert {row["arm"] for row in json.loads(file.read_text())["rows"]} == {"dense", "slots"}
 
 
 def test_a_file_of_another_kind_is_not_continued(small_mnist: Path, tmp_path: Path) -> None:

@@ -76,10 +76,11 @@ def test_metrics_agree_with_a_recount_of_the_saved_model(finished_run: tuple[Pat
     active = weights = biases = 0
     for layer in metrics["dendritic"]["layers"]:
         packed = runtime.program.layers[layer["name"]]
-        _, mask = packed.unpack()
+        values, mask = packed.unpack()  # of a layer that is faster dense on this machine the mask is all ones
+        kept = int(np.count_nonzero(values[mask]))
         assert list(mask.shape) == layer["shape"]
-        assert mask.sum() == layer["active_weights"]
-        active += int(mask.sum())
+        assert kept == layer["active_weights"]
+        active += kept
         weights += mask.size
         biases += len(packed.bias)
     assert metrics["dendritic"]["active_parameters"] == active + biases
@@ -215,12 +216,17 @@ def test_plot_and_table(finished_run: tuple[Path, str]) -> None:
     assert sorted(path.name for path in out.iterdir()) == RESULTS
 
 
-def test_two_epochs_reach_their_sparsity_and_the_same_seed_the_same_result(small_mnist: Path, tmp_path: Path) -> None:
-    runs = []
-    for name in ("a", "b"):
-        options = ["--epochs", "2", "--sparsity", "0.8", "--seed", "3", "--data-dir", str(small_mnist)]
-        assert benchmark_main([*options, "--out", str(tmp_path / name)]) == 0
-        runs.append((read_metrics(tmp_path / name), (tmp_path / name / "model.safetensors").read_bytes()))
+def test_two_epochs_reach_their_sparsity_and_the_same_seed_the_same_result(
+    small_mnist: Path, tmp_path: Path, older_results: Path
+) -> None:
+    """The second run replaces what an older one left, its partial results too."""
+    (older_results / "metrics.partial.json").write_text("{}")
+    options = ["--epochs", "2", "--sparsity", "0.8", "--seed", "3", "--data-dir", str(small_mnist), "--out"]
+    assert benchmark_main([*options, str(tmp_path / "a")]) == 0
+    assert main(["benchmark", *options, str(older_results)]) == 0
+    assert not (older_results / "metrics.partial.json").exists()
+    outs = (tmp_path / "a", older_results)
+    runs = [(read_metrics(out), (out / "model.safetensors").read_bytes()) for out in outs]
     layers = runs[0][0]["dendritic"]["layers"]
     assert sum(layer["active_weights"] for layer in layers) == pytest.approx(0.2 * 268_800, abs=16)
     assert not runs[0][0]["data"]["official"]
@@ -445,11 +451,10 @@ def test_a_rival_that_fails_is_not_measured_and_costs_no_results(
     assert "ONNX Runtime: not measured" in capfd.readouterr().out
 
 
-def test_onnxruntime_takes_part_where_it_is_installed(small_mnist: Path, tmp_path: Path) -> None:
+def test_onnxruntime_takes_part_where_it_is_installed(finished_run: tuple[Path, str]) -> None:
     pytest.importorskip("onnx")
     pytest.importorskip("onnxruntime")
-    assert benchmark_main(["--epochs", "1", "--out", str(tmp_path), "--data-dir", str(small_mnist)]) == 0
-    metrics = read_metrics(tmp_path)
+    metrics = read_metrics(finished_run[0])
     assert metrics["not_measured"] == {}
     assert metrics["baseline"]["runtimes"]["onnxruntime"]["latency_us_median"] > 0
 
@@ -577,14 +582,6 @@ def test_sigterm_while_runtimes_are_measured_leaves_neither_child_nor_folder(sma
     assert resumed.returncode == 0, error
     assert "latency, median (us)" in printed, "spelled so that the encoding has it"
     assert sorted(path.name for path in out.iterdir()) == RESULTS
-
-
-def test_a_finished_run_replaces_the_partial_one(small_mnist: Path, older_results: Path) -> None:
-    (older_results / "metrics.partial.json").write_text("{}")
-    options = ["--epochs", "1", "--out", str(older_results), "--data-dir", str(small_mnist)]
-    assert main(["benchmark", *options]) == 0
-    assert not (older_results / "metrics.partial.json").exists()
-    assert read_metrics(older_results)["dataset"] == "mnist"
 
 
 @pytest.mark.parametrize("command", [[*MAIN], [sys.executable, "-m", "sparbor.cli", "benchmark"]])

@@ -222,7 +222,7 @@ def test_its_figures_are_those_of_the_metrics(each_run: Run) -> None:
             row, figures = runtimes[f"{label}, {name}"], arm["runtimes"][runtime]
             assert row["latency, median (µs)"] == f"{figures['latency_us_median']:,.2f}"
             assert row["stored (KB)"] == f"{figures['stored_bytes'] / 1000:,.0f}"
-            assert row["of it code, read in once (MB)"] == f"{figures['memory_code_bytes'] / 1e6:.2f}"
+            assert row["of it code, read once (MB)"] == f"{figures['memory_code_bytes'] / 1e6:.2f}"
     layers = each_run.table("Dendritic layers")
     assert list(layers) == [layer["name"] for layer in metrics["dendritic"]["layers"]]
     for layer in metrics["dendritic"]["layers"]:
@@ -442,7 +442,7 @@ def test_metrics_from_before_titles_and_bytes_of_code(mnist: Run) -> None:
     root = parse(report_page.page(older, None))
     assert root.one("h1").text().startswith("mnist (not the official bytes): ")
     rows = Run(mnist.out, older, b"", root).table("Runtimes").values()
-    assert {row["of it code, read in once (MB)"] for row in rows} == {"not measured"}
+    assert {row["of it code, read once (MB)"] for row in rows} == {"not measured"}
 
 
 def changed(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, Any]], str]:

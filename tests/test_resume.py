@@ -133,7 +133,7 @@ def test_what_was_spent_before_a_stop_is_kept(split: Split, tmp_path: Path) -> N
 @pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal")
 def test_a_run_that_is_killed_goes_on(small_mnist: Path, tmp_path: Path) -> None:
     out, checkpoint = tmp_path / "killed", tmp_path / "killed" / report.CHECKPOINT
-    arguments = options(out, small_mnist, "--epochs", "60")
+    arguments = options(out, small_mnist, "--epochs", "12")
     process = subprocess.Popen([*MAIN, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=ONE_THREAD)
     deadline = time.monotonic() + 200
     while not checkpoint.exists():
@@ -144,7 +144,7 @@ def test_a_run_that_is_killed_goes_on(small_mnist: Path, tmp_path: Path) -> None
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
     saved = torch.load(checkpoint)["state"]
-    assert len(saved["baseline"]["epochs"]) == len(saved["dendritic"]["epochs"]) < 60
+    assert len(saved["baseline"]["epochs"]) == len(saved["dendritic"]["epochs"]) < 12
     assert not (out / report.METRICS).exists()
 
     finished = subprocess.run(
@@ -159,7 +159,7 @@ def test_a_run_that_is_killed_goes_on(small_mnist: Path, tmp_path: Path) -> None
     assert (out / report.MODEL).read_bytes() == (whole / report.MODEL).read_bytes()
     ours, theirs = (lasting(json.loads((each / report.METRICS).read_text())) for each in (out, whole))
     assert ours == theirs
-    assert len(ours["dendritic"]["epochs"]) == 60
+    assert len(ours["dendritic"]["epochs"]) == 12
 
 
 @pytest.fixture

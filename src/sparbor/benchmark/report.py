@@ -145,7 +145,7 @@ def table(metrics: dict[str, Any]) -> Table:
         result.add_row("  latency, median (µs)", *(f"{each['latency_us_median']:.2f}" for each in figures))
         result.add_row("  latency, 95th percentile (µs)", *(f"{each['latency_us_p95']:.2f}" for each in figures))
         result.add_row("  memory to load and run (MB)", *(megabytes(each["memory_growth_bytes"]) for each in figures))
-        result.add_row("    of it code, read in once (MB)", *(megabytes(each["memory_code_bytes"]) for each in figures))
+        result.add_row("    of it code, read once (MB)", *(megabytes(each["memory_code_bytes"]) for each in figures))
         result.add_row("  whole process (MB)", *(megabytes(each["process_peak_bytes"]) for each in figures))
         result.add_row("  stored model (MB)", *(megabytes(each["stored_bytes"]) for each in figures))
     for name, reason in metrics["not_measured"].items():

@@ -124,7 +124,7 @@ def _runtimes(metrics: dict[str, Any]) -> Element:
         "against dendritic on the engine",
         "stored (KB)",
         "memory to load and run (MB)",
-        "of it code, read in once (MB)",
+        "of it code, read once (MB)",
         "whole process (MB)",
     ]
     return table("Runtimes", headings, rows)
