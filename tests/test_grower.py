@@ -88,10 +88,9 @@ def grown_parts(model: nn.Module) -> list[Dendrites]:
 # Invariants.
 
 
-@pytest.mark.parametrize("training", ["gradient", "cascade"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_dropped_weights_are_zero_and_what_changes_starts_afresh(name: str, training: Any) -> None:
-    growth = Growth(2, at=(0.3, 0.7), training=training, cascade=0.1)
+def test_dropped_weights_are_zero_and_what_changes_starts_afresh(name: str) -> None:
+    growth = Growth(2, at=(0.3, 0.7))
     model, optimizer, perforator = start(Recipe(0.7, schedule=SCHEDULE, growth=growth), name)
     parameters, twin = list(model.parameters()), None
     for step in range(TOTAL + 4):
@@ -114,10 +113,9 @@ def test_dropped_weights_are_zero_and_what_changes_starts_afresh(name: str, trai
     assert all(dendrite.strength.any() for part in grown_parts(model) for dendrite in part.active())
 
 
-@pytest.mark.parametrize("training", ["gradient", "cascade"])
-def test_what_has_not_grown_is_left_alone(training: Any) -> None:
+def test_what_has_not_grown_is_left_alone() -> None:
     """Before the first growth the run is, bit for bit, that without growth; later generations have not moved."""
-    growth = Growth(2, at=(0.5, 0.8), training=training)
+    growth = Growth(2, at=(0.5, 0.8))
     model, optimizer, _ = start(Recipe(0.7, schedule=SCHEDULE, growth=growth))
     plain, other, _ = start(Recipe(0.7, schedule=SCHEDULE))
     first = copy.deepcopy(model.state_dict())
@@ -215,7 +213,7 @@ def test_the_same_seed_grows_the_same() -> None:
 PLATEAU = Recipe(
     0.7,
     schedule=Schedule(warmup=0.1, ramp_end=0.2, rewire_end=1.0, interval=2),
-    growth=Growth(2, patience=2, trial=3, training="cascade", cascade=0.05),
+    growth=Growth(2, patience=2, trial=3),
 )
 
 
@@ -234,14 +232,13 @@ def test_growth_on_plateaus_is_kept_as_long_as_it_helps() -> None:
     model, optimizer, perforator = start(PLATEAU)
     for step in range(TOTAL):
         train(model, optimizer, 1, step)
-        part = grown_parts(model)[0]
-        heard = part.count - part.cascading
+        heard = sum(event.what == "grown" and event.step < perforator.steps for event in perforator.growth_events)
         perforator.validate(0.5 + 0.1 * heard)
     assert perforator.growth_events == [
         GrowthEvent(11, 0, "grown", 0.5),  # scores count from step 8 on, its plateau is seen at step 10
-        GrowthEvent(14, 0, "kept", 0.6),  # the first step after the cascade
-        GrowthEvent(17, 1, "grown", 0.6),
-        GrowthEvent(20, 1, "kept", 0.7),
+        GrowthEvent(12, 0, "kept", 0.6),
+        GrowthEvent(15, 1, "grown", 0.6),
+        GrowthEvent(16, 1, "kept", 0.7),
     ]
     assert perforator.density() == pytest.approx(0.3, abs=0.01)
 
@@ -270,11 +267,11 @@ def test_a_rollback_is_exact(name: str) -> None:
         train(model, optimizer, 1, perforator.steps)
         scheduler.step()
         perforator.validate(0.5)
-    assert perforator.growth_events == [GrowthEvent(11, 0, "grown", 0.5), GrowthEvent(16, 0, "rolled back", 0.5)]
+    assert perforator.growth_events == [GrowthEvent(11, 0, "grown", 0.5), GrowthEvent(14, 0, "rolled back", 0.5)]
     assert_equal(snapshot(model, optimizer), expected)
     assert optimizer.param_groups[0]["lr"] == scheduler.get_last_lr()[0], "the learning rate goes on"
     assert len(perforator.modules) == 4
-    train(model, optimizer, 20, 16)
+    train(model, optimizer, 20, 14)
     perforator.validate(0.1)
     assert len(perforator.growth_events) == 2, "and nothing more is grown"
     for part in grown_parts(model):
@@ -341,14 +338,14 @@ def test_a_recipe_without_growth_takes_scores_and_checks_them() -> None:
 def test_growth_without_scores_is_an_error_in_time() -> None:
     model, optimizer, _ = start(PLATEAU)
     with pytest.raises(
-        ArgumentError, match=r"no score has come by step 33 of 40: call perforator\.validate\(score\) aft"
+        ArgumentError, match=r"no score has come by step 35 of 40: call perforator\.validate\(score\) aft"
     ):
         train(model, optimizer, TOTAL)
     model, optimizer, perforator = start(PLATEAU)
     train(model, optimizer, 10)
     perforator.validate(0.5)
     train(model, optimizer, 10, 10)
-    with pytest.raises(ArgumentError, match=r"with a score each 10 steps .* has 3 when.* patience and trial take 6"):
+    with pytest.raises(ArgumentError, match=r"with a score each 10 steps .* has 4 when.* patience and trial take 6"):
         perforator.validate(0.5)
 
 
@@ -379,10 +376,10 @@ def test_resuming_between_a_growth_in_neuron_mode_and_the_switch_is_bit_for_bit(
 @pytest.mark.parametrize("at", [5, 10, 12, 13, 15, 22])
 @pytest.mark.parametrize("helps", [False, True])
 def test_resuming_is_bit_for_bit(helps: bool, at: int) -> None:
-    """Before growth, with a plateau seen, in the cascade phase, in the middle of a trial, and after it."""
+    """Before growth, with a plateau seen, at the growth, in the middle of its trial, and after it."""
 
     def score(step: int) -> float:
-        return 0.5 + 0.1 * (helps and step > 14)
+        return 0.5 + 0.1 * (helps and step > 12)
 
     model, optimizer, perforator = run_with(score, steps=at)
     file = io.BytesIO()
@@ -481,7 +478,7 @@ def test_dendrites_stand_in_the_order_of_their_neurons() -> None:
 
 
 def test_compiled_models_grow() -> None:
-    recipe = Recipe(0.7, schedule=SCHEDULE, growth=Growth(at=(0.3,), training="cascade", cascade=0.1))
+    recipe = Recipe(0.7, schedule=SCHEDULE, growth=Growth(at=(0.3,)))
     model, optimizer, _ = start(recipe)
     plain, other, _ = start(recipe)
     compiled = torch.compile(model, backend="eager")
@@ -492,7 +489,7 @@ def test_compiled_models_grow() -> None:
 
 
 def test_autocast_and_grad_scaler() -> None:
-    recipe = Recipe(0.7, schedule=SCHEDULE, growth=Growth(2, at=(0.3, 0.7), training="cascade", cascade=0.1))
+    recipe = Recipe(0.7, schedule=SCHEDULE, growth=Growth(2, at=(0.3, 0.7)))
     model, optimizer, perforator = start(recipe, "sgd momentum")
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
     for step in range(TOTAL):

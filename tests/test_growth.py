@@ -18,8 +18,6 @@ from sparbor.errors import ArgumentError, StateError
             "patience": st.integers(1, 9),
             "minimum_gain": st.floats(0, 5),
             "trial": st.integers(1, 9),
-            "training": st.sampled_from(["gradient", "cascade"]),
-            "cascade": st.floats(0.001, 0.9),
             "layers": st.lists(st.text(), min_size=1),
         }
     ),
@@ -39,6 +37,12 @@ def test_a_recipe_without_growth_is_written_as_before_there_was_any() -> None:
     data["growth"]["colour"] = "green"
     with pytest.raises(StateError, match=r"not a recipe of version 1: .*unexpected keyword argument 'colour'"):
         Recipe.from_dict(data)
+    data = Recipe(growth=Growth()).to_dict()
+    older = {**data, "growth": {**data["growth"], "training": "gradient", "cascade": 0.03}}
+    assert Recipe.from_dict(older) == Recipe(growth=Growth())
+    older["growth"]["training"] = "cascade"
+    with pytest.raises(StateError, match=r"growth: training='cascade' is no more: .* leave training and cascade out"):
+        Recipe.from_dict(older)
     with pytest.raises(
         ArgumentError, match=r"growth and Budget\(kilobytes=40\): what dendrites would cost is not known"
     ):
@@ -56,9 +60,6 @@ def test_a_recipe_without_growth_is_written_as_before_there_was_any() -> None:
         ({"trial": 1.5}, r"Growth\(trial=1\.5\): trial must be a whole number"),
         ({"minimum_gain": -0.1}, r"Growth\(minimum_gain=-0\.1\): minimum_gain must be a number of at least 0"),
         ({"minimum_gain": float("nan")}, r"minimum_gain=nan"),
-        ({"training": "quickprop"}, r"Growth\(training='quickprop'\): training must be one of 'gradient', 'cascade'"),
-        ({"cascade": 0}, r"Growth\(cascade=0\): cascade must be a share of the run, between 0 and 1"),
-        ({"cascade": 1.0}, r"cascade=1\.0"),
         ({"layers": "fc1"}, r"Growth\(layers='fc1'\): layers must be a tuple of layer names"),
         ({"layers": ()}, r"Growth\(layers=\(\)\)"),
         ({"at": 0.5}, r"Growth\(at=0\.5\): at must be a tuple of shares of the run"),
@@ -78,10 +79,7 @@ def test_bad_values(arguments: dict[str, Any], text: str) -> None:
 def test_over_a_run() -> None:
     assert Growth(at=(0.5,)).births(31) == (15,)
     assert Growth().births(100) == ()
-    assert Growth().cascade_steps(100) == 0
-    assert Growth(training="cascade").cascade_steps(100) == 3
-    assert Growth(training="cascade", cascade=1e-9).cascade_steps(100) == 1
-    Growth(at=(0.5,), training="cascade", cascade=0.4).check_fits(10)
+    Growth(at=(0.95,)).check_fits(10)
     Growth(patience=3, trial=3).check_fits(107, settled=100)
 
 
@@ -90,16 +88,7 @@ def test_over_a_run() -> None:
     [
         (Growth(patience=8, trial=5), 0, r"no plateau can be seen and tried within total_steps=10, it takes 14; lower"),
         (Growth(patience=1, trial=1), 8, r"within total_steps=10, it takes 11"),
-        (
-            Growth(at=(0.95,), training="cascade", cascade=0.1),
-            0,
-            r"after step 9 has 1 steps until the run ends, it nee",
-        ),
-        (
-            Growth(2, at=(0.5, 0.55)),
-            0,
-            r"a generation grown after step 5 has 0 steps until the next one, it needs more",
-        ),
+        (Growth(2, at=(0.5, 0.55)), 0, r"a generation grown after step 5 has no steps until the next one; grow ear"),
     ],
 )
 def test_what_a_run_has_no_room_for(growth: Growth, settled: int, text: str) -> None:

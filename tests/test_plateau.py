@@ -116,11 +116,11 @@ def test_scores_that_come_too_rarely_or_never() -> None:
 
 
 def test_growth_needs_time_for_its_trial() -> None:
-    plateau = Plateau(Growth(patience=1, trial=3, training="cascade", cascade=0.1), 100)
+    plateau = Plateau(Growth(patience=1, trial=3), 100)
     for step in (5, 10):
         plateau.add(1.0, step)
-    assert plateau.leaves_time(75)
-    assert not plateau.leaves_time(76)
+    assert plateau.leaves_time(85)
+    assert not plateau.leaves_time(86)
 
 
 def test_state() -> None:

@@ -99,7 +99,6 @@ def test_ranks_whose_masks_differ_stop_at_once(tmp_path: Path) -> None:
 
 def asked_too_much(rank: int) -> dict[str, str]:
     growth = Growth(at=(0.5,))
-    cascade = Recipe(schedule=RECIPE.schedule, growth=Growth(at=(0.5,), training="cascade"))
     late = network(Residual)
     perforator = perforated(late)
     fully_shard(late)
@@ -107,7 +106,6 @@ def asked_too_much(rank: int) -> dict[str, str]:
         "sharded growth": lambda: perforated(shard(network(Residual)), Recipe(growth=growth)),
         "sharded budget": lambda: perforated(shard(network(Residual)), LATENCY),
         "growth in ddp": lambda: perforated(DistributedDataParallel(network(Residual)), Recipe(growth=growth)),
-        "cascade": lambda: perforated(network(Residual), cascade),
         "sharded after": lambda: train(late, perforator.optimizer),
         "flattened": lambda: perforated(FullyShardedDataParallel(network(Residual), device_id=torch.device("cpu"))),
     }
@@ -121,7 +119,6 @@ def test_what_ranks_cannot_do_is_refused_with_a_way_out(tmp_path: Path) -> None:
             "sharded growth": r"ArgumentError: growth: .*leave out growth, or train with DistributedDataParallel",
             "sharded budget": r"ArgumentError: Budget\(multiply_adds=2000\): .*give a sparsity in its place.*",
             "growth in ddp": r"ArgumentError: growth: .*first, then .*find_unused_parameters=True\)",
-            "cascade": r"ArgumentError: Growth\(training='cascade'\): .*use training='gradient'",
             "sharded after": r"StateError: layer 'fc1' has been sharded since sparbor\.perforate\(\): .*",
             "flattened": r"ArgumentError: the model is wrapped in FullyShardedDataParallel.*fully_shard",
         },

@@ -1,7 +1,8 @@
 """Compact storage trains, saves and deploys what masked storage does, which the tests of training loops hold to."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -89,13 +90,34 @@ def few_weights_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compaction, "FEWEST_WEIGHTS", 0)
 
 
+@dataclass
+class Calls:
+    """How often layers were computed by their synapses alone."""
+
+    count: int = 0
+
+
+def counted_calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """Of all layers from now on."""
+    compute, calls = choice.compute, Calls()
+
+    def counted(*given: Any) -> torch.Tensor:
+        calls.count += 1
+        return compute(*given)
+
+    monkeypatch.setattr(choice, "compute", counted)
+    return calls
+
+
 @pytest.fixture(params=[False, True], ids=["dense", "synapses"])
-def by_synapses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Whether sparse layers are computed by their synapses alone, whatever is faster."""
+def by_synapses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[bool]:
+    """Whether sparse layers are computed by their synapses alone, whatever is faster; checks that they were, or not."""
     if request.param and not native.built:
         pytest.skip("the engine is not built")
     monkeypatch.setattr(choice, "_is_faster", lambda *_: request.param)
-    return bool(request.param)
+    calls = counted_calls(monkeypatch)
+    yield bool(request.param)
+    assert (calls.count > 0) == request.param
 
 
 def close(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -134,8 +156,11 @@ def test_synapses_alone_compute_what_the_dense_layers_do(monkeypatch: pytest.Mon
         pytest.skip("the engine is not built")
     states = []
     for pays in (True, False):
-        monkeypatch.setattr(choice, "_is_faster", lambda *_, pays=pays: pays)
-        states.append(Run("masked", "cnn").go_to(STEPS).model.state_dict())
+        with monkeypatch.context() as patch:
+            calls = counted_calls(patch)
+            patch.setattr(choice, "_is_faster", lambda *_, pays=pays: pays)
+            states.append(Run("masked", "cnn").go_to(STEPS).model.state_dict())
+        assert (calls.count > 0) == pays
     close(*states)
 
 

@@ -145,9 +145,8 @@ def test_nothing_is_said_of_a_budget_that_is_kept(budget: Budget) -> None:
     assert warned(resumed) == warned(copy.deepcopy(resumed)) == []
 
 
-@pytest.mark.parametrize("training", ["gradient", "cascade"])
-def test_nothing_is_said_of_grown_dendrites(training: Any) -> None:
-    model, perforator = begun(Recipe(0.8, growth=Growth(at=(0.7,), training=training)), 40)
+def test_nothing_is_said_of_grown_dendrites() -> None:
+    model, perforator = begun(Recipe(0.8, growth=Growth(at=(0.7,))), 40)
     assert "aim at 20 %" in warned(model)[0], "what has not grown does not count"
     before = copy.deepcopy(model)
     assert "aim at 20 %" in warned(before)[0]

@@ -148,8 +148,12 @@ std::unique_ptr<Step> Builder::step(const Operation& operation) const {
         case Op::add:
             return std::make_unique<Add>(x, values_[operation.inputs[1]], y, is_relu(operation), activation(operation));
         case Op::concat: return concat(operation, y);
-        default: return pool(operation, x, y);
+        case Op::max_pool:
+        case Op::average_pool:
+        case Op::adaptive_max_pool:
+        case Op::adaptive_average_pool: return pool(operation, x, y);
     }
+    throw std::logic_error("an operation of no kind");
 }
 
 }  // namespace

@@ -13,9 +13,25 @@ Value laid_out(const Shape& shape) {
     return {0, shape[0], numbers_of({shape.begin() + 1, shape.end()})};
 }
 
+// Whether an operation may write where it reads: it computes each number, or each row, from that place alone.
 bool writes_in_place(Op op) {
-    return op == Op::affine || op == Op::channel_affine || op == Op::layer_norm || op == Op::activation ||
-           op == Op::softmax || op == Op::add;
+    switch (op) {
+        case Op::affine:
+        case Op::channel_affine:
+        case Op::layer_norm:
+        case Op::activation:
+        case Op::softmax:
+        case Op::add: return true;
+        case Op::linear:
+        case Op::convolution:
+        case Op::reshape:
+        case Op::concat:
+        case Op::max_pool:
+        case Op::average_pool:
+        case Op::adaptive_max_pool:
+        case Op::adaptive_average_pool: return false;
+    }
+    throw std::logic_error("an operation of no kind");
 }
 
 uint64_t weight_bytes(const Program& program) {
@@ -57,8 +73,16 @@ double work_of(const Program& program, const Operation& operation) {
         case Op::adaptive_max_pool:
         case Op::adaptive_average_pool:
             return outputs * static_cast<double>((x.size() == 3 ? x[1] / y[1] + 2 : 3) * (x.back() / y.back() + 2));
-        default: return outputs * static_cast<double>(operation.inputs.size());
+        case Op::affine:
+        case Op::channel_affine:
+        case Op::layer_norm:
+        case Op::activation:
+        case Op::softmax:
+        case Op::reshape:
+        case Op::add:
+        case Op::concat: return outputs * static_cast<double>(operation.inputs.size());
     }
+    throw std::logic_error("an operation of no kind");
 }
 
 }  // namespace

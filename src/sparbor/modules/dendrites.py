@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from sparbor.errors import StateError
-from sparbor.modules.cascade import Correlate
 from sparbor.modules.layers import ONE_WEIGHT
 from sparbor.modules.neuron import PAINeuronModule
 from sparbor.modules.wrapping import Around, plain_layer
@@ -54,17 +53,11 @@ class Dendrite(nn.Module):
         if self.earlier is not None:
             yield self.earlier
 
-    def candidate_parameters(self) -> Iterator[nn.Parameter]:
-        """What learns before anything reads the dendrite: all but its strength."""
-        for layer in self.layers():
-            yield from layer.parameters()
-
 
 class Dendrites(nn.ModuleList):
     """A layer's generations of dendrites, made for all that may grow; the first ``grown`` of them compute.
 
-    The buffer ``grown`` takes their number through state dicts. ``cascading``: the latest generation learns to covary
-    with the error, and its neurons do not hear it yet.
+    The buffer ``grown`` takes their number through state dicts.
     """
 
     grown: Tensor
@@ -73,12 +66,7 @@ class Dendrites(nn.ModuleList):
         super().__init__(generations)
         self.register_buffer("grown", torch.tensor(grown, device=next(self.parameters()).device))
         self.count = grown  # the buffer as a number, which tracing and compiling need
-        self.cascading = False
         self.register_load_state_dict_post_hook(_after_load)  # type: ignore[no-untyped-call]
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles learn with everything else: nobody freezes it for them."""
-        return {**self.__dict__, "cascading": False}
 
     def grow_to(self, count: int) -> None:
         """Let the first ``count`` generations compute."""
@@ -103,13 +91,7 @@ class Dendrites(nn.ModuleList):
     def forward(self, y: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """What the neurons give, ``y``, with what their dendrites make of the same input."""
         outputs: list[Tensor] = []
-        for number, dendrite in enumerate(self.active()):
-            if self.cascading and number == self.count - 1 and torch.is_grad_enabled():
-                # Nothing of the candidate's objective may reach other layers: their errors are what it follows.
-                args = tuple(_detached(value) for value in args)
-                kwargs = {name: _detached(value) for name, value in kwargs.items()}
-                z = dendrite([output.detach() for output in outputs], *args, **kwargs)
-                return cast(Tensor, Correlate.apply(y, z, dendrite.strength.dim()))  # type: ignore[no-untyped-call]
+        for dendrite in self.active():
             z = dendrite(outputs, *args, **kwargs)
             y = y + dendrite.strength * z
             outputs.append(z)
@@ -191,10 +173,6 @@ def _after_load(module: nn.Module, _: Any) -> None:
     if not 0 <= count <= len(module):
         raise StateError(f"the state dict is damaged: {count} generations of dendrites have grown of {len(module)}")
     module.count = count
-
-
-def _detached(value: Any) -> Any:
-    return value.detach() if isinstance(value, Tensor) else value
 
 
 def _like(main: PAINeuronModule, random: torch.Generator) -> nn.Module:

@@ -19,7 +19,7 @@ def shapes_fault(operation: Operation, shapes: Sequence[Shape], layers: Mapping[
     inputs = [shapes[value] for value in operation.inputs]
     output = shapes[operation.output]
     layer = layers[operation.layer] if operation.layer is not None else None
-    fault = _CHECKS.get(operation.kind, _same)(operation, inputs, output, layer)
+    fault = _CHECKS[operation.kind](operation, inputs, output, layer)
     if fault is None:
         return None
     taken = ", ".join(map(str, inputs))
@@ -103,8 +103,10 @@ _CHECKS: Mapping[str, Check] = {
     "affine": _affine,
     "channel_affine": _channel_affine,
     "layer_norm": _layer_norm,
+    "activation": _same,
     "softmax": _softmax,
     "reshape": _reshape,
+    "add": _same,
     "concat": _concat,
     "max_pool": _pool,
     "average_pool": _pool,

@@ -1,15 +1,12 @@
-"""When a layer's neurons grow dendrites, and how those learn: a frozen part of a recipe."""
+"""When a layer's neurons grow dendrites: a frozen part of a recipe."""
 
 import dataclasses
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from sparbor.errors import ArgumentError
-
-Training = Literal["gradient", "cascade"]
-TRAININGS: tuple[Training, ...] = ("gradient", "cascade")
+from sparbor.errors import ArgumentError, StateError
 
 
 @dataclass(frozen=True)
@@ -30,13 +27,9 @@ class Growth:
             above the best one before by more than ``minimum_gain`` and more than the noise of the scores (see
             :func:`sparbor.training.plateau.noise`). Else it is rolled back, and nothing more is grown. A growth at a
             fixed time is on trial only if a score that counts was known before it.
-        training: ``"gradient"``: a new generation learns with everything else. ``"cascade"``: at first it alone
-            learns, to have the greatest covariance with the error that its neuron leaves (Fahlman & Lebiere 1990, "The
-            Cascade-Correlation Learning Architecture").
-        cascade: how long that lasts, as a share of the run.
         layers: names of layers that may grow; ``*`` and ``?`` match as in file names.
 
-    >>> Growth(generations=2, at=(0.4, 0.6), training="cascade").births(1000)
+    >>> Growth(generations=2, at=(0.4, 0.6)).births(1000)
     (400, 600)
     """
 
@@ -45,8 +38,6 @@ class Growth:
     patience: int = 3
     minimum_gain: float = 0.0
     trial: int = 3
-    training: Training = "gradient"
-    cascade: float = 0.03
     layers: tuple[str, ...] = ("*",)
 
     def __post_init__(self) -> None:
@@ -58,14 +49,6 @@ class Growth:
             raise ArgumentError(
                 f"Growth(minimum_gain={self.minimum_gain!r}): minimum_gain must be a number of at least 0, in the"
                 " unit of the score"
-            )
-        if self.training not in TRAININGS:
-            raise ArgumentError(
-                f"Growth(training={self.training!r}): training must be one of {', '.join(map(repr, TRAININGS))}"
-            )
-        if not _is_number(self.cascade) or not 0 < self.cascade < 1:
-            raise ArgumentError(
-                f"Growth(cascade={self.cascade!r}): cascade must be a share of the run, between 0 and 1"
             )
         self._check_layers()
         if self.at is not None:
@@ -99,15 +82,10 @@ class Growth:
         """The steps after which generations are grown; empty for growth on plateaus."""
         return tuple(int(share * total_steps) for share in self.at or ())
 
-    def cascade_steps(self, total_steps: int) -> int:
-        """For how many steps a new generation learns alone."""
-        return max(1, round(self.cascade * total_steps)) if self.training == "cascade" else 0
-
     def check_fits(self, total_steps: int, settled: int = 0) -> None:
         """Refuse a plan that a run of ``total_steps``, whose sparsity is reached at ``settled``, has no room for."""
-        alone = self.cascade_steps(total_steps)
         if self.at is None:
-            least = settled + self.patience + 1 + alone + self.trial  # with a validation after every step
+            least = settled + self.patience + 1 + self.trial  # with a validation after every step
             if least > total_steps:
                 raise ArgumentError(
                     f"Growth(patience={self.patience}, trial={self.trial}): no plateau can be seen and tried within"
@@ -116,11 +94,10 @@ class Growth:
             return
         births = (*self.births(total_steps), total_steps)
         for sooner, later in itertools.pairwise(births):
-            if later - sooner <= alone:
+            if later == sooner:
                 raise ArgumentError(
-                    f"Growth(at={self.at!r}): a generation grown after step {sooner} has {later - sooner} steps until"
-                    f" {'the run ends' if later == total_steps else 'the next one'}, it needs more than {alone};"
-                    " grow earlier, in a longer run, or with a smaller cascade"
+                    f"Growth(at={self.at!r}): a generation grown after step {sooner} has no steps until"
+                    f" {'the run ends' if later == total_steps else 'the next one'}; grow earlier, or in a longer run"
                 )
 
     def to_dict(self) -> dict[str, Any]:
@@ -130,6 +107,20 @@ class Growth:
             "at": None if self.at is None else list(self.at),
             "layers": list(self.layers),
         }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Growth":
+        """The growth that :meth:`to_dict` described, of an older release too.
+
+        Those could let a new generation learn alone at first, by cascade correlation, which never paid.
+        """
+        fields = {name: value for name, value in data.items() if name not in ("training", "cascade")}
+        if data.get("training", "gradient") != "gradient":
+            raise StateError(
+                f"growth: training={data['training']!r} is no more: a new generation learns with everything else; leave"
+                " training and cascade out, or use the release that wrote this"
+            )
+        return cls(**fields)
 
 
 def _is_number(value: object, kind: type | tuple[type, ...] = (int, float)) -> bool:

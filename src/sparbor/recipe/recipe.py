@@ -170,9 +170,9 @@ class Recipe:
             if fields["budget"] is not None:
                 fields["budget"] = Budget.from_dict(fields["budget"])
             if fields["growth"] is not None:
-                fields["growth"] = Growth(**fields["growth"])
+                fields["growth"] = Growth.from_dict(fields["growth"])
             return cls(pattern=PATTERNS[kind](**pattern), **fields)
-        except ArgumentError:
+        except (ArgumentError, StateError):
             raise
         except (KeyError, TypeError, ValueError) as error:
             raise StateError(_not_a_recipe(str(error))) from error

@@ -11,7 +11,6 @@ from torch import nn
 from torch.optim import Optimizer
 
 from sparbor.errors import StateError
-from sparbor.modules.cascade import freeze, freezing
 from sparbor.modules.dendrites import Dendrite, Dendrites
 from sparbor.modules.neuron import Keeper
 from sparbor.modules.trained_layer import TrainedLayer
@@ -83,11 +82,6 @@ class Grower:
         """The sparse layers of the first so many generations; of all that may grow if ``None``."""
         return [layer for generation in self._generations[:generations] for layer in generation]
 
-    @property
-    def cascading(self) -> bool:
-        """Whether a new generation is learning alone."""
-        return self._dendrites[0].cascading
-
     def _make(self, layer: TrainedLayer, keeper: Keeper, random: torch.Generator) -> None:
         made = [Dendrite(layer.module, number, random) for number in range(self.growth.generations)]
         dendrites = Dendrites(made)
@@ -114,8 +108,6 @@ class Grower:
 
     def follow(self, step: int) -> bool:
         """Go along after every step; whether a generation is to be grown now."""
-        if self.cascading and step >= self.grown_at + self.growth.cascade_steps(self.total_steps):
-            self._set_cascading(False)
         self.plateau.check_begun(step)
         return self.is_due(step)
 
@@ -131,7 +123,6 @@ class Grower:
         generation = self.generation
         for dendrites in self._dendrites:
             dendrites.grow_to(generation + 1)
-        self._set_cascading(self.growth.training == "cascade")
         self._note(step, generation, "grown")
         return self._generations[generation]
 
@@ -157,10 +148,9 @@ class Grower:
 
     def validate(self, score: float, step: int) -> bool:
         """A validation score has come; whether a trial is to be ended now."""
-        unheard = self.generation > 0 and step <= self.grown_at + self.growth.cascade_steps(self.total_steps)
-        if unheard:  # no neuron has learned to hear what is new: a score says nothing of it
-            if self.on_trial and step == self.grown_at:
-                self.plateau.begin_trial(score)  # but it still is one of what was before
+        if self.generation > 0 and step == self.grown_at:  # no neuron has learned to hear what is new
+            if self.on_trial:
+                self.plateau.begin_trial(score)  # but it is a score of what was before
             return False
         self.plateau.add(score, step)
         return self.plateau.decided(step)
@@ -178,7 +168,6 @@ class Grower:
 
     def _roll_back(self, snapshot: dict[str, Any]) -> None:
         self.finished = True
-        self._set_cascading(False)
         newborn = self._generations[self.generation - 1]
         self.model.load_state_dict(snapshot["model"])
         # The groups stay as they are: their learning rates follow the run's own schedule.
@@ -192,35 +181,13 @@ class Grower:
             layer.forget_gradient()
 
     def release(self) -> None:
-        """Let the dendrites go; what was learning alone learns with everything else."""
-        self._set_cascading(False)
+        """Let the dendrites go."""
         for layer in self.layers_of():
             layer.module.release()
-
-    def _set_cascading(self, cascading: bool) -> None:
-        for dendrites in self._dendrites:
-            dendrites.cascading = cascading
 
     def _note(self, step: int, generation: int, what: Any, score: float | None = None) -> None:
         self.events.append(GrowthEvent(step, generation, what, self.plateau.best if score is None else score))
         logger.info("step %d: generation %d of dendrites %s", step, generation, what)
-
-    # Learning alone.
-
-    def before_step(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
-        """While a generation learns alone, no other parameter has a gradient; not after a closure either."""
-        if not self.cascading:
-            return None
-        self._freeze_others()
-        closures = [value for value in (*args[1:2], kwargs.get("closure")) if callable(value)]
-        if not closures:
-            return None
-        closure = freezing(closures[0], self._freeze_others)
-        return ((args[0], closure, *args[2:]), kwargs) if len(args) > 1 else (args, {**kwargs, "closure": closure})
-
-    def _freeze_others(self) -> None:
-        learning = [p for dendrites in self._dendrites for p in dendrites.active()[-1].candidate_parameters()]
-        freeze(self.optimizer, learning)
 
     # Resuming.
 
@@ -230,7 +197,6 @@ class Grower:
             "plateau": self.plateau.state_dict(),
             "finished": self.finished,
             "grown_at": self.grown_at,
-            "cascading": self.cascading,
             "events": [asdict(event) for event in self.events],
             "snapshot": copy.deepcopy(self.snapshot),
         }
@@ -239,13 +205,12 @@ class Grower:
         """Go on where :meth:`state_dict` was taken."""
         try:
             events = [GrowthEvent(**event) for event in state["events"]]
-            finished, cascading = bool(state["finished"]), bool(state["cascading"])
-            grown_at, snapshot = int(state["grown_at"]), copy.deepcopy(state["snapshot"])
+            finished, grown_at = bool(state["finished"]), int(state["grown_at"])
+            snapshot = copy.deepcopy(state["snapshot"])
             self.plateau.load_state_dict(state["plateau"])
         except (KeyError, TypeError, ValueError) as error:
             raise StateError(f"the state is damaged: its growth cannot be read ({error!r})") from error
         self.events, self.grown_at, self.finished, self.snapshot = events, grown_at, finished, snapshot
-        self._set_cascading(cascading)
 
 
 def _join_group(optimizer: Optimizer, beside: nn.Parameter, named: dict[str, nn.Parameter]) -> None:

@@ -363,14 +363,13 @@ class Perforator:
         rewires = self.recipe.method == "rigl" and self.timeline.rewires(step) and self.timeline.drop(step) > 0
         return rewires or (self._grower is not None and self._grower.is_due(step))
 
-    def _before_step(self, _: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any] | None:
+    def _before_step(self, *_: Any) -> None:
         self._stepping = True
         self._other_optimizers.stepped()
         if self._loaded_states:
             compact_states(self.optimizer, self.modules.values())
             self._loaded_states = False
         self._longer_steps.before_step(self.modules.values())
-        return self._grower.before_step(args, kwargs) if self._grower else None
 
     def _after_step(self) -> None:
         self._longer_steps.after_step()
@@ -416,9 +415,7 @@ class Perforator:
 
     def _rewire_all(self) -> None:
         self._refuse_sharded_since()
-        # While dendrites learn alone nothing else is exchanged: what is new could not learn.
-        cascading = self._grower is not None and self._grower.cascading
-        drop = 0.0 if cascading else self.timeline.drop(self.steps)
+        drop = self.timeline.drop(self.steps)
         topologies = [self._division.topology(layer, self._growth(layer)) for layer in self._layers]
         progress = self.timeline.progress(self.steps)
         for members, budget in self._division.budgets(self._layers, topologies, progress):

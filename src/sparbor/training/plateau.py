@@ -85,12 +85,11 @@ class Plateau:
 
     def leaves_time(self, step: int) -> bool:
         """Whether growth after ``step`` could have its whole trial, scores coming as often as so far."""
-        alone = self.growth.cascade_steps(self.total_steps)
-        return step + alone + self.growth.trial * self._pace() <= self.total_steps
+        return step + self.growth.trial * self._pace() <= self.total_steps
 
     def check_begun(self, step: int) -> None:
         """Refuse to go on without a score where growth that waits for a plateau could not come any more."""
-        needed = self.growth.patience + self.growth.trial + self.growth.cascade_steps(self.total_steps)
+        needed = self.growth.patience + self.growth.trial
         if self.growth.at is None and not self._steps and step >= max(self.total_steps - needed, 1):
             raise ArgumentError(
                 f"growth waits for a plateau, and no score has come by step {step} of {self.total_steps}: call"
@@ -132,8 +131,7 @@ class Plateau:
     def _check_pace(self, step: int) -> None:
         if len(self._steps) != 2:
             return
-        alone = self.growth.cascade_steps(self.total_steps)
-        possible = len(self.scores) + (self.total_steps - max(step, self.settled) - alone) / self._pace()
+        possible = len(self.scores) + (self.total_steps - max(step, self.settled)) / self._pace()
         needed = self.growth.patience + 1 + self.growth.trial
         if possible < needed:
             raise ArgumentError(

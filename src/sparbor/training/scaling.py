@@ -7,7 +7,6 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from sparbor.distributed.ranks import is_distributed
 from sparbor.distributed.shards import reshard
 from sparbor.errors import ArgumentError
 from sparbor.recipe.recipe import Recipe
@@ -36,11 +35,6 @@ def check_runnable(model: nn.Module, recipe: Recipe) -> bool:
         raise ArgumentError(
             "growth: DistributedDataParallel does not know the parameters of dendrites that are made after it; call"
             " sparbor.perforate() first, then DistributedDataParallel(model, find_unused_parameters=True)"
-        )
-    if recipe.growth is not None and recipe.growth.training == "cascade" and is_distributed():
-        raise ArgumentError(
-            "Growth(training='cascade'): a covariance with the error of the whole batch is not known to any rank;"
-            " use training='gradient'"
         )
     return sharded
 
