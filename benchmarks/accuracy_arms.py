@@ -194,3 +194,6 @@ FIELDS_ADDED_TO_RECIPES: dict[str, Any] = {}
 
 Rows without the field count as having this value, so that they stay valid where it is today's as well.
 """
+
+FIELDS_TAKEN_FROM_RECIPES: dict[str, Any] = {"growth.training": "gradient", "growth.cascade": 0.03}
+"""Which value of a field that recipes have lost is what they do without it; rows that say so stay valid."""

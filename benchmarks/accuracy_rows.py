@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from accuracy_arms import ARMS, FIELDS_ADDED_TO_RECIPES
+from accuracy_arms import ARMS, FIELDS_ADDED_TO_RECIPES, FIELDS_TAKEN_FROM_RECIPES
 from results_file import command_line
 
 from sparbor.benchmark import environment
@@ -91,7 +91,9 @@ def model_file(scratch: Path, row: Row) -> Path:
 def _same_recipe(stored: str | None, today: str | None) -> bool:
     if stored is None or today is None:
         return stored == today
-    return {**FIELDS_ADDED_TO_RECIPES, **_flat(json.loads(stored))} == _flat(json.loads(today))
+    then = _flat(json.loads(stored)).items()
+    kept = {name: value for name, value in then if (name, value) not in FIELDS_TAKEN_FROM_RECIPES.items()}
+    return {**FIELDS_ADDED_TO_RECIPES, **kept} == _flat(json.loads(today))
 
 
 def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:

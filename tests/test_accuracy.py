@@ -285,6 +285,14 @@ def test_a_field_that_recipes_have_gained_need_not_make_rows_stale(monkeypatch: 
     assert is_current(old)
 
 
+@pytest.mark.parametrize(("value", "current"), [("gradient", True), ("cascade", False)])
+def test_a_field_that_recipes_have_lost_makes_rows_stale_where_it_meant_something(value: str, current: bool) -> None:
+    old = row(arm="slots-grown")
+    recipe = json.loads(old["recipe"])
+    recipe["growth"] |= {"training": value, "cascade": 0.03}
+    assert is_current({**old, "recipe": json.dumps(recipe)}) == current
+
+
 def test_a_raised_revision_makes_rows_stale(monkeypatch: pytest.MonkeyPatch) -> None:
     first, sparse = row(arm="dense", sparsity=0.0), row()
     del first["revision"]
