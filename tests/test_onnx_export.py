@@ -29,7 +29,7 @@ from sparbor.program import model_file
 from sparbor.program.program import ACTIVATIONS, Activation, Operation, Program
 from sparbor.program.windows import AverageWindow, Window, planes_of, window_fault
 from sparbor.training.perforator import perforate
-from tests.networks import NETWORKS, settled
+from tests.networks import EXPORTED, NETWORKS, settled
 from tests.test_program import PROGRAMS
 
 TOLERANCE = 1e-5  # of the largest output
@@ -71,7 +71,7 @@ def test_every_kind_of_operation_and_of_layer(name, run):
 
 
 @RUNTIMES
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", EXPORTED)
 def test_networks_as_people_write_them(name, run):
     torch.manual_seed(0)
     build, shape = NETWORKS[name]
