@@ -33,8 +33,8 @@ from sparbor.calibration.calibration import calibrated
 from sparbor.modules.layers import weight_names
 from sparbor.modules.wrapping import plain_layer
 from sparbor.recipe.budget import UNITS, Costs
+from sparbor.recipe.cost_budget import CostBudget
 from sparbor.recipe.recipe import Recipe
-from sparbor.recipe.spending import Spending
 from sparbor.topology.distribution import erk_densities
 from sparbor.topology.rewire import Topology, capacity
 
@@ -50,10 +50,10 @@ def calibrate(job: Job, split: Split) -> Tables:
     return {unit: recipe.budget.costs for unit, recipe in made.items() if recipe.budget and recipe.budget.costs}
 
 
-def spending(tables: Tables, unit: str, limit: float) -> Spending:
+def spending(tables: Tables, unit: str, limit: float) -> CostBudget:
     """How a budget would be divided among all layers."""
     sizes = {layer.name: layer.weights for layer in tables[unit].layers}
-    return Spending(sparbor.Budget(**{unit: limit}, costs=tables[unit]), sparbor.Slots(), sizes, [])
+    return CostBudget(sparbor.Budget(**{unit: limit}, costs=tables[unit]), sparbor.Slots(), sizes, [])
 
 
 def layers_of(model: nn.Module, unit: str) -> list[Topology]:

@@ -1,4 +1,4 @@
-"""Where the dense kernel overtakes the sparse one: the measurement behind `sparbor.lowering.crossover`.
+"""Where the dense kernel overtakes the sparse one: the measurement behind `sparbor.lowering.dispatch`.
 
     python benchmarks/crossover.py --layer linear --batch 1 16 64 [--isa avx512] [--precision f16] [--json FILE]
     python benchmarks/crossover.py --layer convolution

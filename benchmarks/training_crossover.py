@@ -1,4 +1,4 @@
-"""Up to which density a layer trains faster by its synapses alone: the measurement behind ``synapses.choice``'s rules.
+"""Up to which density a layer trains faster by its synapses alone: the measurement behind ``synapses.dispatch``.
 
 ``python benchmarks/training_crossover.py [--threads 2]``; ``SPARBOR_ISA`` chooses the kernel set. For each layer,
 forward and backward over a batch are timed dense and at several densities, in turns; printed is dense time over sparse
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from sparbor.modules.storage import positions_of
 from sparbor.native import choose_kernel_set
-from sparbor.synapses.choice import compute, window_of
+from sparbor.synapses.dispatch import compute, window_of
 from sparbor.synapses.lists import Synapses
 
 BATCH = 128

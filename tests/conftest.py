@@ -17,7 +17,7 @@ from PIL import Image
 from sparbor import data
 from sparbor.data import cache
 from sparbor.data.idx import encode_idx
-from sparbor.synapses import choice
+from sparbor.synapses import dispatch
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 BENCHMARKS = REPOSITORY / "benchmarks"
@@ -40,7 +40,7 @@ def mnist_dir() -> Path:
 @pytest.fixture
 def only_dense_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """No layer is computed by its synapses alone, which sums in another order: for tests of equal bits."""
-    monkeypatch.setattr(choice, "pays", lambda *_: False)
+    monkeypatch.setattr(dispatch, "pays", lambda *_: False)
 
 
 @dataclass

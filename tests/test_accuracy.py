@@ -30,7 +30,7 @@ from sparbor.benchmark.job import Job
 from sparbor.benchmark.measure import parameter_counts
 from sparbor.benchmark.models import TASKS
 from sparbor.errors import ArgumentError
-from sparbor.synapses import choice
+from sparbor.synapses import dispatch
 from sparbor.topology.pattern import slot_counts
 
 # Shared steps.
@@ -351,10 +351,10 @@ def test_a_fingerprint_sees_a_rounding_in_a_kernel_and_no_sign_of_a_zero(monkeyp
     weights = torch.tensor([0.0, 1.0]), torch.tensor([-0.0, 1.0]), torch.tensor([0.0, 1.0000001])
     zero, negative_zero, next_number = (training_fingerprints.hash_of([each]) for each in weights)
     assert zero == negative_zero != next_number
-    exact = choice.compute
+    exact = dispatch.compute
     hashes = []
     for factor in (1.0, 1 + 2**-23):
-        monkeypatch.setattr(choice, "compute", lambda *given, factor=factor: exact(*given) * factor)
+        monkeypatch.setattr(dispatch, "compute", lambda *given, factor=factor: exact(*given) * factor)
         with tempfile.TemporaryDirectory() as scratch:
             hashes.append(training_fingerprints.fingerprint(SLOTS, Path(scratch)))
     assert hashes[0] != hashes[1]

@@ -17,7 +17,7 @@ from sparbor import Perforator, Recipe, Schedule, native
 from sparbor.errors import ArgumentError, StateError
 from sparbor.modules.neuron import PAINeuronModule
 from sparbor.modules.storage import Storage
-from sparbor.synapses import choice
+from sparbor.synapses import dispatch
 from sparbor.training import compaction
 from tests.rank_processes import on_ranks
 from tests.states import assert_same
@@ -99,13 +99,13 @@ class Calls:
 
 def counted_calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     """Of all layers from now on."""
-    compute, calls = choice.compute, Calls()
+    compute, calls = dispatch.compute, Calls()
 
     def counted(*given: Any) -> torch.Tensor:
         calls.count += 1
         return compute(*given)
 
-    monkeypatch.setattr(choice, "compute", counted)
+    monkeypatch.setattr(dispatch, "compute", counted)
     return calls
 
 
@@ -114,7 +114,7 @@ def by_synapses(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     """Whether sparse layers are computed by their synapses alone, whatever is faster; checks that they were, or not."""
     if request.param and not native.built:
         pytest.skip("the engine is not built")
-    monkeypatch.setattr(choice, "_is_faster", lambda *_: request.param)
+    monkeypatch.setattr(dispatch, "_is_faster", lambda *_: request.param)
     calls = counted_calls(monkeypatch)
     yield bool(request.param)
     assert (calls.count > 0) == request.param
@@ -158,7 +158,7 @@ def test_synapses_alone_compute_what_the_dense_layers_do(monkeypatch: pytest.Mon
     for pays in (True, False):
         with monkeypatch.context() as patch:
             calls = counted_calls(patch)
-            patch.setattr(choice, "_is_faster", lambda *_, pays=pays: pays)
+            patch.setattr(dispatch, "_is_faster", lambda *_, pays=pays: pays)
             states.append(Run("masked", "cnn").go_to(STEPS).model.state_dict())
         assert (calls.count > 0) == pays
     close(*states)

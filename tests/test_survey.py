@@ -8,12 +8,14 @@ import sparbor
 from sparbor.errors import ArgumentError
 from sparbor.modules.neuron import PAINeuronModule
 from sparbor.recipe.recipe import Recipe
-from sparbor.recipe.survey import Finding, survey
+from sparbor.recipe.survey import LayerEligibility, survey
 
 torch.set_num_threads(1)
 
 
-def look(model: nn.Module, recipe: Recipe | None = None, held: list[nn.Parameter] | None = None) -> dict[str, Finding]:
+def look(
+    model: nn.Module, recipe: Recipe | None = None, held: list[nn.Parameter] | None = None
+) -> dict[str, LayerEligibility]:
     optimizer = torch.optim.SGD(model.parameters() if held is None else held, 0.1)
     return {finding.name: finding for finding in survey(model, optimizer, recipe or Recipe())}
 
@@ -59,7 +61,7 @@ def test_taken_and_not_taken() -> None:
         "13": "it has no weights",
     }
     found = look(model)
-    assert found["3"] == Finding("3", "Linear", 20)
+    assert found["3"] == LayerEligibility("3", "Linear", 20)
     assert found["3"].taken
     assert not found["4"].taken
 
@@ -179,7 +181,7 @@ def test_lazy_layers() -> None:
 
 def test_attention_is_listed_by_its_projections() -> None:
     found = look(nn.TransformerEncoderLayer(16, 2, 32))
-    assert found["self_attn.in_proj_weight"] == Finding(
+    assert found["self_attn.in_proj_weight"] == LayerEligibility(
         "self_attn.in_proj_weight", "MultiheadAttention", 3 * 16 * 17, weight_name="in_proj_weight"
     )
     assert found["self_attn.out_proj"].weights == 16 * 17

@@ -487,7 +487,7 @@ def test_a_skipped_steps_finite_gradients_do_not_steer_the_growth() -> None:
 def test_a_copy_taken_in_mid_training_trains_on_its_own(name: str) -> None:
     model, perforator = run(steps=22)
     twin = copy.deepcopy(model)
-    assert all(module.keeper is None for module in _dendritic(twin))
+    assert all(module.controller is None for module in _dendritic(twin))
     before = masks(perforator)
     weights = [p.clone() for p in model.parameters()]
     optimizer = OPTIMIZERS[name](twin.parameters())

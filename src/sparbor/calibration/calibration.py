@@ -16,7 +16,7 @@ from sparbor.calibration.positions import positions
 from sparbor.engine.runtime import Runtime
 from sparbor.errors import ArgumentError
 from sparbor.lowering.deploy import evaluating, lower
-from sparbor.lowering.lowered import Lowered
+from sparbor.lowering.unpacked_program import UnpackedProgram
 from sparbor.modules.layers import weight_names
 from sparbor.modules.wrapping import places
 from sparbor.packing.slots import BRANCH, GROUP, Precision, SparseLayer
@@ -104,7 +104,7 @@ def _layers(model: nn.Module) -> dict[str, nn.Module]:
     }
 
 
-def _kilobytes(lowered: Lowered, names: set[str]) -> Costs:
+def _kilobytes(lowered: UnpackedProgram, names: set[str]) -> Costs:
     """What `docs/format.md` says is stored; of a sparse layer all branches that it can have and the most runs."""
     calls = uses(lowered, names)
     ours = {use.label for use in calls}
@@ -120,7 +120,7 @@ def _kilobytes(lowered: Lowered, names: set[str]) -> Costs:
     return Costs("kilobytes", sum(map(stored_bytes, others)) / 1000, _by_name(costs))
 
 
-def _latency(lowered: Lowered, names: set[str]) -> Costs:
+def _latency(lowered: UnpackedProgram, names: set[str]) -> Costs:
     """Each layer alone, in turns with all others and with the whole model, whose rest is what its layers leave."""
     calls = uses(lowered, names)
     weights = [uneven(*use.weights.matrix.shape) for use in calls]

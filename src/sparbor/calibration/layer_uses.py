@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from sparbor.engine.runtime import Runtime
-from sparbor.lowering.crossover import convolution_share, linear_share
-from sparbor.lowering.lowered import Lowered
+from sparbor.lowering.dispatch import convolution_share, linear_share
+from sparbor.lowering.unpacked_program import UnpackedProgram
 from sparbor.lowering.weights import LayerWeights
 from sparbor.packing.dense_weights import pack_dense
 from sparbor.packing.filters import pack_by_groups, pack_filters
@@ -29,7 +29,7 @@ INPUT_SPREAD, TILE_SPREAD = 0.5, 0.3
 class Use:
     """One call of a layer in the program, with what it needs to be packed and run alone."""
 
-    lowered: Lowered
+    lowered: UnpackedProgram
     operation: Operation
 
     @property
@@ -85,7 +85,7 @@ class Use:
         return None if bias is None else np.zeros(len(bias), np.float32)
 
 
-def uses(lowered: Lowered, names: set[str]) -> list[Use]:
+def uses(lowered: UnpackedProgram, names: set[str]) -> list[Use]:
     """The calls of the layers of these names, in order."""
     found = [Use(lowered, operation) for operation in lowered.operations if operation.layer is not None]
     return [use for use in found if use.name in names and not isinstance(lowered.weights[use.label], Affine)]

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from sparbor.engine.runtime import Runtime
 from sparbor.errors import ArgumentError
 from sparbor.lowering.graph import Graph
-from sparbor.lowering.lowered import Lowered
 from sparbor.lowering.operators import OPERATORS
 from sparbor.lowering.parity import Answers
 from sparbor.lowering.tracing import trace
 from sparbor.lowering.unfinished import warn_if_unfinished
+from sparbor.lowering.unpacked_program import UnpackedProgram
 from sparbor.modules.neuron import PAINeuronModule
 from sparbor.native import choose_kernel_set
 from sparbor.packing.slots import Precision
@@ -91,7 +91,7 @@ def deploy(
         return runtime(wanted).watched()
 
 
-def lower(model: nn.Module, example: Tensor) -> Lowered:
+def lower(model: nn.Module, example: Tensor) -> UnpackedProgram:
     """The model's program before its layers are packed; refuses what `deploy` refuses."""
     choose_kernel_set()
     _check_example(example)
@@ -198,5 +198,5 @@ def _kept_masks(model: nn.Module) -> dict[str, Tensor]:
     return {
         f"{path}.{module.weight_path}".removeprefix("."): module.mask
         for path, module in model.named_modules(remove_duplicate=False)
-        if isinstance(module, PAINeuronModule) and module.keeper is not None
+        if isinstance(module, PAINeuronModule) and module.controller is not None
     }

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from sparbor.lowering.lowered import Lowered
+from sparbor.lowering.unpacked_program import UnpackedProgram
 from sparbor.lowering.weights import LayerWeights
 from sparbor.program.program import KINDS, Affine, Operation
 from sparbor.program.windows import Shape
@@ -116,7 +116,7 @@ def renumbered(
     output: int,
     operations: list[Operation],
     weights: Mapping[str, LayerWeights | Affine],
-) -> Lowered:
+) -> UnpackedProgram:
     """The program without the values that folding left unused, and without operations that lead nowhere."""
     needed = {output}
     kept = []
@@ -131,7 +131,7 @@ def renumbered(
         replace(each, inputs=tuple(number[value] for value in each.inputs), output=number[each.output]) for each in kept
     )
     used = {operation.layer for operation in kept}
-    return Lowered(
+    return UnpackedProgram(
         tuple(shapes[value] for value in order),
         number[first],
         number[output],

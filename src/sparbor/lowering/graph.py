@@ -16,8 +16,8 @@ from torch.fx import Node
 
 from sparbor.errors import ArgumentError
 from sparbor.lowering.folding import folded, renumbered
-from sparbor.lowering.lowered import Lowered
 from sparbor.lowering.tracing import module_path, where
+from sparbor.lowering.unpacked_program import UnpackedProgram
 from sparbor.lowering.weights import LayerWeights
 from sparbor.program.program import Activation, Affine, Operation, Settings
 from sparbor.program.windows import Shape
@@ -79,7 +79,7 @@ class Graph:
         self.weights: dict[str, LayerWeights | Affine] = {}
         self.known: dict[Node, Argument] = {}
 
-    def lower(self) -> Lowered:
+    def lower(self) -> UnpackedProgram:
         first = output = None
         for node in self.exported.graph.nodes:
             if node.op == "placeholder":

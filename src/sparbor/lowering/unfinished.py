@@ -13,9 +13,9 @@ def warn_if_unfinished(model: nn.Module) -> None:
     Others are copies and averages, which have the masks of the moment when they were made, and layers wrapped by hand.
     """
     layers = dendritic_layers(model)
-    keepers = {id(layer.keeper): layer.keeper for layer in layers if layer.keeper is not None}
-    said = [keeper.unfinished() for keeper in keepers.values()]
-    alone = [layer for layer in layers if layer.keeper is None]
+    controllers = {id(layer.controller): layer.controller for layer in layers if layer.controller is not None}
+    said = [controller.unfinished() for controller in controllers.values()]
+    alone = [layer for layer in layers if layer.controller is None]
     if alone and (now := standing(alone)).too_dense:
         said.append(
             f"the model's dendritic layers keep {now}: give a copy or an average of a perforated model its masks by"

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparbor.lowering.crossover import convolution_is_faster_dense, dense_is_faster
+from sparbor.lowering.dispatch import convolution_is_faster_dense, dense_is_faster
 from sparbor.packing.dense_weights import DenseLayer, pack_dense
 from sparbor.packing.filters import Filters, pack_by_groups, pack_filters, real_rows
 from sparbor.packing.slots import Floats, Precision, SparseLayer, pack

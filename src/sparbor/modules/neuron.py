@@ -15,7 +15,7 @@ from sparbor.modules.masking import bits_of, mask_in_place, masked
 from sparbor.modules.pattern_view import PatternView
 from sparbor.modules.storage import Mover, Storage, gather, pays_alone, positions_of, scatter
 from sparbor.modules.wrapping import plain_layer, refuse_other_state, wrappers
-from sparbor.synapses import choice
+from sparbor.synapses import dispatch
 from sparbor.synapses.lists import Synapses, Window
 from sparbor.topology.matrix import to_matrix
 from sparbor.topology.pattern import Pattern, Slots
@@ -24,7 +24,7 @@ from sparbor.topology.rewire import magnitude_mask
 Mode = Literal["n", "d"]
 
 
-class Keeper(Protocol):
+class MaskController(Protocol):
     """Who keeps a module's dropped weights at zero while it trains."""
 
     def backward_came(self, module: "PAINeuronModule") -> None:
@@ -113,7 +113,7 @@ class PAINeuronModule(PatternView):
         self.register_buffer("neuron_order", torch.arange(outputs, device=weight.device))
         self.register_buffer("input_order", torch.arange(fan_in, device=weight.device))
         self.main_module = main_module  # not before the buffers: its own of these names would count as theirs
-        self._keeper: Keeper | None = None
+        self._controller: MaskController | None = None
         self.storage: Storage = "masked"
         self._window: Window | None = None
         self._compact = False  # whether the parameter holds the active weights alone now
@@ -132,8 +132,8 @@ class PAINeuronModule(PatternView):
         self.register_load_state_dict_post_hook(_after_load)  # type: ignore[no-untyped-call]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Copies and pickles have no keeper: they mask their weights themselves."""
-        made_anew = "_keeper", "_seen_mask", "_active", "_bits", "_positions", "_synapses", "_gradient_hook"
+        """Copies and pickles have no controller: they mask their weights themselves."""
+        made_anew = "_controller", "_seen_mask", "_active", "_bits", "_positions", "_synapses", "_gradient_hook"
         return {**self.__dict__, **dict.fromkeys(made_anew)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -152,27 +152,27 @@ class PAINeuronModule(PatternView):
 
     def _synapses_alone(self, *args: Any, **kwargs: Any) -> Tensor | None:
         """The output if it comes faster from the synapses alone, and the gradient of nothing else is wanted."""
-        window, keeper = self._window, self._keeper
-        if window is None or keeper is None or torch.compiler.is_compiling() or kwargs or len(args) != 1:
+        window, controller = self._window, self._controller
+        if window is None or controller is None or torch.compiler.is_compiling() or kwargs or len(args) != 1:
             return None
         mask = self.mask
         if mask.device.type != "cpu" or not self.dendrite_mode:
             return None
         (x,), layer, weights = args, self.main_module, mask.numel()
         density = self.active_weights() / weights
-        if not choice.pays(layer, window, weights, density, x) or keeper.needs_gradient(self):
+        if not dispatch.pays(layer, window, weights, density, x) or controller.needs_gradient(self):
             return None
         if self._synapses is None:
             self._synapses = Synapses(self.active_positions(), mask.shape, window)
         active = self.parameter if self._compact else gather(self.parameter, self.active_positions())
-        return choice.compute(layer, active, self._synapses, x)
+        return dispatch.compute(layer, active, self._synapses, x)
 
     def _dense(self, *args: Any, **kwargs: Any) -> Any:
         if self._compact:
             if torch.compiler.is_compiling():
                 _refuse_compiling()
             return functional_call(self.main_module, {self.weight_name: self.weight}, args, kwargs)
-        if self._keeper is not None:
+        if self._controller is not None:
             return self.main_module(*args, **kwargs)
         return functional_call(self.main_module, self._masked_weights(), args, kwargs)
 
@@ -185,8 +185,8 @@ class PAINeuronModule(PatternView):
         if not self._compact:
             return self.parameter
         weight = scatter(self.parameter, self.active_positions(), self.mask.shape)
-        if weight.requires_grad and self._keeper is not None and self._keeper.needs_gradient(self):
-            weight.register_hook(partial(self._keeper.gradient_came, self))  # type: ignore[no-untyped-call]
+        if weight.requires_grad and self._controller is not None and self._controller.needs_gradient(self):
+            weight.register_hook(partial(self._controller.gradient_came, self))  # type: ignore[no-untyped-call]
         return weight
 
     @property
@@ -207,29 +207,29 @@ class PAINeuronModule(PatternView):
         return self._positions
 
     @property
-    def keeper(self) -> Keeper | None:
+    def controller(self) -> MaskController | None:
         """Who keeps the dropped weights at zero, if anybody does."""
-        return self._keeper
+        return self._controller
 
-    def keep(self, keeper: Keeper, *, dense: bool = False) -> None:
-        """From now on ``keeper`` sees to it that dropped weights are zero in every forward pass.
+    def keep(self, controller: MaskController, *, dense: bool = False) -> None:
+        """From now on ``controller`` sees to it that dropped weights are zero in every forward pass.
 
         ``dense``: the layer is computed with its whole weight, even where its synapses alone would be faster.
         """
-        self._keeper = keeper
-        self._window = None if dense else choice.window_of(plain_layer(self))
+        self._controller = controller
+        self._window = None if dense else dispatch.window_of(plain_layer(self))
         self._hook_gradient()
         if self._forward_hook is not None:
             self._forward_hook.remove()
             self._forward_hook = None
 
     def release(self) -> None:
-        """End :meth:`keep`, and tell the keeper, who then lets all of its layers go."""
+        """End :meth:`keep`, and tell the controller, who then lets all of its layers go."""
         self.expand()
-        keeper, self._keeper = self._keeper, None
+        controller, self._controller = self._controller, None
         self._hook_forward()
-        if keeper is not None:
-            keeper.detach()
+        if controller is not None:
+            controller.detach()
 
     def unwrap(self) -> nn.Module:
         """The layer as it was, with zeros for its dropped weights, or with its dendrites, if some have grown.
@@ -286,8 +286,8 @@ class PAINeuronModule(PatternView):
             self._drop(~(self.mask & mask))
         self._overwrite_mask(mask, positions)
         self.dendrite_mode.fill_(mode == "d")
-        if self._keeper is not None and not compact:
-            self._keeper.mask_changed(self, changed)
+        if self._controller is not None and not compact:
+            self._controller.mask_changed(self, changed)
 
     def expand(self) -> None:
         """End compact storage: the parameter is the dense weight again."""
@@ -304,8 +304,8 @@ class PAINeuronModule(PatternView):
             self._drop(~self.mask)
         new = nn.Parameter(move(old.detach(), 0.0), requires_grad=old.requires_grad)
         vars(new).update(vars(old))
-        if self._keeper is not None:
-            self._keeper.parameter_replaced(old, new, move)  # which may refuse it
+        if self._controller is not None:
+            self._controller.parameter_replaced(old, new, move)  # which may refuse it
         self._unhook_gradient()
         self.main_module._parameters[self.weight_name] = new
         self._compact = positions is not None
@@ -353,7 +353,7 @@ class PAINeuronModule(PatternView):
     def _hook_forward(self) -> None:
         # A Transformer's encoder layer that evaluates reads the weights of its layers and calls none of them, but not
         # if one has a hook: then this module's forward is called, where weights that nobody keeps at zero are masked.
-        if self._forward_hook is None and self._keeper is None:
+        if self._forward_hook is None and self._controller is None:
             self._forward_hook = self.register_forward_pre_hook(_do_nothing)
 
     def _masked_weights(self) -> dict[str, Tensor]:
@@ -365,19 +365,19 @@ class PAINeuronModule(PatternView):
         return {path.removeprefix("main_module."): weight for path, weight in masked.items()}
 
     def _mask_gradient(self, gradient: Tensor) -> Tensor | None:
-        if self._keeper is not None:
-            self._keeper.backward_came(self)
+        if self._controller is not None:
+            self._controller.backward_came(self)
         if self._compact or self.mode == "n":
             return None
-        if self._keeper is not None:
-            self._keeper.gradient_came(self, gradient)
+        if self._controller is not None:
+            self._controller.gradient_came(self, gradient)
         return masked(gradient, self.mask, self.bits())
 
     @torch.no_grad()
     def _mask_shard_of_gradient(self, weight: Tensor) -> None:
         if self.mode == "d" and weight.grad is not None:
-            if self._keeper is not None:
-                self._keeper.gradient_came(self, weight.grad)
+            if self._controller is not None:
+                self._controller.gradient_came(self, weight.grad)
             mask_in_place(held(weight.grad), self.bits())
 
     def bits(self) -> Tensor:

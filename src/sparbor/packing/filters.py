@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparbor.packing.damage import require
 from sparbor.packing.dense_weights import DenseWeights, FloatsOrHalves, rounded
+from sparbor.packing.file_checks import require
 from sparbor.packing.slots import GROUP, Bools, Floats, Precision, SparseLayer, aligned_copy, pack
 
 

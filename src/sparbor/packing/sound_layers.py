@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from sparbor.packing.damage import require
 from sparbor.packing.dense_weights import DenseWeights
+from sparbor.packing.file_checks import require
 from sparbor.packing.slots import BRANCH, GROUP, Floats, SparseLayer, Topology
 
 Sound: TypeAlias = Callable[[bool | np.bool_, str], None]

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sparbor.errors import ArgumentError
-from sparbor.packing.damage import is_count, require
+from sparbor.packing.file_checks import is_count, require
 from sparbor.program.byte_input import ByteInput
 from sparbor.program.program import ACTIVATIONS, KINDS, Activation, Kind, Operation, Program, Settings
 from sparbor.program.windows import Shape

@@ -17,7 +17,7 @@ from safetensors.numpy import save as to_safetensors
 
 from sparbor.errors import ModelFileError
 from sparbor.files import write_file
-from sparbor.packing.damage import is_count, require
+from sparbor.packing.file_checks import is_count, require
 from sparbor.packing.slots import aligned_empty
 from sparbor.program.graph_json import graph_from_json, graph_to_json
 from sparbor.program.program import Array, Operation, Program, stored_bytes

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sparbor.packing.damage import is_count, require
 from sparbor.packing.dense_weights import DenseLayer
+from sparbor.packing.file_checks import is_count, require
 from sparbor.packing.filters import Filters
 from sparbor.packing.slots import Precision, SparseLayer, Topology, not_finite
 from sparbor.packing.sound_layers import check_dense, check_sparse

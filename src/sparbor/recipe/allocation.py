@@ -17,7 +17,7 @@ from sparbor.modules.layers import is_transposed, row_blocks
 from sparbor.modules.wrapping import plain_layer
 from sparbor.recipe.growth import Growth
 from sparbor.recipe.recipe import Recipe
-from sparbor.recipe.survey import Finding, plain_name
+from sparbor.recipe.survey import LayerEligibility, plain_name
 from sparbor.topology.distribution import Pool, pools
 from sparbor.topology.matrix import outputs_first
 from sparbor.topology.pattern import Pattern, Slots
@@ -35,8 +35,8 @@ def divide(recipe: Recipe, wrapped: Sequence[Shape], grown: Sequence[Shape]) -> 
 
 
 def plan_growth(
-    model: nn.Module, optimizer: Optimizer, recipe: Recipe, growth: Growth, taken: Sequence[Finding]
-) -> list[Finding]:
+    model: nn.Module, optimizer: Optimizer, recipe: Recipe, growth: Growth, taken: Sequence[LayerEligibility]
+) -> list[LayerEligibility]:
     """For each of the layers ``taken`` whether dendrites may grow on it; raises if they cannot grow as planned."""
     if isinstance(optimizer, torch.optim.LBFGS):
         raise ArgumentError("growth with LBFGS: its history is of all parameters at once; use another optimizer")
@@ -48,7 +48,9 @@ def plan_growth(
         reason = why_not_growable(layer)
         if not any(fnmatchcase(plain_name(name), pattern) for pattern in growth.layers):
             reason = "left out by the recipe's growth"
-        findings.append(Finding(f"{name}.dendrites", "Dendrites", 0 if reason else _parameters(growth, shape), reason))
+        findings.append(
+            LayerEligibility(f"{name}.dendrites", "Dendrites", 0 if reason else _parameters(growth, shape), reason)
+        )
     if not any(finding.taken for finding in findings):
         reasons = "; ".join(f"{finding.name}: {finding.reason}" for finding in findings)
         raise ArgumentError(f"growth: no layer can grow dendrites ({reasons}): change Growth(layers=...)")

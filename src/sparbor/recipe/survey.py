@@ -18,7 +18,7 @@ MOST_NAMES = 3  # of layers of which the same is said: of more, only how many th
 
 
 @dataclass(frozen=True)
-class Finding:
+class LayerEligibility:
     """One layer with parameters of its own: whether it is taken, and if not, ``reason`` says why.
 
     Attention's projections are listed by themselves, as ``"self_attn.in_proj_weight"``. A parameter that several layers
@@ -62,7 +62,7 @@ class _Candidate:
         return [parameter for parameter in counted if not isinstance(parameter, nn.UninitializedParameter)]
 
 
-def survey(model: nn.Module, optimizer: Optimizer, recipe: Recipe) -> list[Finding]:
+def survey(model: nn.Module, optimizer: Optimizer, recipe: Recipe) -> list[LayerEligibility]:
     """Look at every layer that holds parameters; raises if the model cannot be perforated at all."""
     _refuse_perforated(model)
     _refuse_unmatched(model, recipe.exclude)
@@ -73,7 +73,7 @@ def survey(model: nn.Module, optimizer: Optimizer, recipe: Recipe) -> list[Findi
         new = [parameter for parameter in candidate.parameters if id(parameter) not in counted]
         counted |= set(map(id, new))
         findings.append(
-            Finding(
+            LayerEligibility(
                 candidate.name,
                 type(candidate.layer).__name__,
                 sum(parameter.numel() for parameter in new),
@@ -160,7 +160,7 @@ def holders_of_parameters(model: nn.Module) -> defaultdict[int, list[str]]:
 def _refuse_perforated(model: nn.Module) -> None:
     for name, module in model.named_modules():
         if isinstance(module, PAINeuronModule) and (
-            module.mode == "d" or module.keeper is not None or module.dendrites is not None
+            module.mode == "d" or module.controller is not None or module.dendrites is not None
         ):
             raise ArgumentError(
                 f"the model is already perforated (layer {name!r}): a model is perforated once;"
@@ -175,7 +175,7 @@ def _refuse_unmatched(model: nn.Module, exclude: Sequence[str]) -> None:
             raise ArgumentError(f"exclude={pattern!r}: matches no layer; the model has {', '.join(names) or 'none'}")
 
 
-def _refuse_nothing_to_do(model: nn.Module, findings: Sequence[Finding]) -> None:
+def _refuse_nothing_to_do(model: nn.Module, findings: Sequence[LayerEligibility]) -> None:
     taken = [finding for finding in findings if finding.taken]
     if taken and taken[0].path == "":
         raise ArgumentError(

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from sparbor.errors import StateError
 from sparbor.modules.dendrites import Dendrite, Dendrites
-from sparbor.modules.neuron import Keeper
+from sparbor.modules.neuron import MaskController
 from sparbor.modules.trained_layer import TrainedLayer
 from sparbor.recipe.growth import Growth
 from sparbor.topology.pattern import Pattern, select
@@ -46,7 +46,7 @@ class Grower:
         model: nn.Module,
         optimizer: Optimizer,
         layers: Sequence[TrainedLayer],
-        keeper: Keeper,
+        controller: MaskController,
         random: torch.Generator,
         total_steps: int,
         settled: int,
@@ -64,7 +64,7 @@ class Grower:
         self._generations: list[list[TrainedLayer]] = [[] for _ in range(growth.generations)]
         self._parents: dict[str, TrainedLayer] = {}
         for layer in layers:
-            self._make(layer, keeper, random)
+            self._make(layer, controller, random)
 
     # What there is.
 
@@ -82,14 +82,14 @@ class Grower:
         """The sparse layers of the first so many generations; of all that may grow if ``None``."""
         return [layer for generation in self._generations[:generations] for layer in generation]
 
-    def _make(self, layer: TrainedLayer, keeper: Keeper, random: torch.Generator) -> None:
+    def _make(self, layer: TrainedLayer, controller: MaskController, random: torch.Generator) -> None:
         made = [Dendrite(layer.module, number, random) for number in range(self.growth.generations)]
         dendrites = Dendrites(made)
         self._dendrites.append(dendrites)
         layer.module.dendrites = dendrites
         for number, dendrite in enumerate(made):
             for module in dendrite.layers():
-                module.keep(keeper)
+                module.keep(controller)
                 name = f"{layer.name}.dendrites.{number}.{'earlier' if module is dendrite.earlier else 'inputs'}"
                 self._generations[number].append(TrainedLayer(name, module, grown=True))
                 self._parents[name] = layer

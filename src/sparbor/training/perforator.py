@@ -27,23 +27,23 @@ from sparbor.modules.storage import Mover, Storage
 from sparbor.modules.trained_layer import TrainedLayer, average_gradients
 from sparbor.modules.wrapping import places, refuse_other_state, replace_part, wrappers
 from sparbor.recipe.allocation import plan_growth
-from sparbor.recipe.division import Division
+from sparbor.recipe.allocator import Allocator
 from sparbor.recipe.recipe import Recipe
-from sparbor.recipe.survey import Finding, folded, plain_name, survey
+from sparbor.recipe.survey import LayerEligibility, folded, plain_name, survey
 from sparbor.topology.pattern import Slots
 from sparbor.topology.rewire import Topology, rewire
 from sparbor.training.chains import Chains, chains
 from sparbor.training.compaction import check_storage, compact_states, expand_states, why_not_compact
 from sparbor.training.grower import Grower, GrowthEvent
-from sparbor.training.hooked import hooked
-from sparbor.training.longer_steps import LongerSteps
 from sparbor.training.optimizer_state import holds, replace_parameter, reset_state
 from sparbor.training.other_optimizers import OtherOptimizers
 from sparbor.training.plateau import checked_score
 from sparbor.training.regroup import regroup
 from sparbor.training.resuming import STATE_VERSION, check_same_run
 from sparbor.training.scaling import check_runnable, facts_of, module_within
+from sparbor.training.sparse_lr import SparseLR
 from sparbor.training.summary import table
+from sparbor.training.unwrap_optimizer import unwrap_optimizer
 
 logger = logging.getLogger("sparbor")
 
@@ -113,14 +113,14 @@ class Perforator:
         self.storage = storage
         with together(ArgumentError, "let every rank train the same model with the same recipe") as facts:
             _check_types(model, recipe)
-            optimizer = hooked(optimizer)
+            optimizer = unwrap_optimizer(optimizer)
             check_storage(storage, model, optimizer, grows=recipe.growth is not None)
             self._sharded = check_runnable(model, recipe)
             model = module_within(model)
             self.timeline = recipe.timeline(total_steps)
             found = survey(model, optimizer, recipe)
-            self._division = Division(model, recipe, found)
-            taken, growing = [finding for finding in found if finding.taken], list[Finding]()
+            self._allocator = Allocator(model, recipe, found)
+            taken, growing = [finding for finding in found if finding.taken], list[LayerEligibility]()
             if recipe.growth is not None:
                 growing = plan_growth(model, optimizer, recipe, recipe.growth, taken)
                 recipe.growth.check_fits(total_steps, self._settled)
@@ -133,10 +133,10 @@ class Perforator:
         self._generator = torch.Generator().manual_seed(recipe.seed)
         self._wrapped = [TrainedLayer(finding.name, self._wrap(finding)) for finding in taken]
         self._grower = self._make_grower(growing)
-        self._division.divide(self._layers)
+        self._allocator.divide(self._layers)
         self.orders = chains(model) if isinstance(recipe.pattern, Slots) else Chains()
         # LBFGS has searched for the length of its steps.
-        self._longer_steps = LongerSteps(0 if isinstance(optimizer, LBFGS) else recipe.step_exponent)
+        self._sparse_lr = SparseLR(0 if isinstance(optimizer, LBFGS) else recipe.step_exponent)
         until = 0 if recipe.sparsity == 0 else self.timeline.rewire_end
         self._other_optimizers = OtherOptimizers(total_steps if recipe.growth else until, total_steps)
         self._stepping = False
@@ -208,7 +208,7 @@ class Perforator:
 
     def cost(self) -> float:
         """What the model costs with its present masks, in the unit of the recipe's budget; see :class:`Budget`."""
-        return self._division.cost(self._layers)
+        return self._allocator.cost(self._layers)
 
     def set_mode(self, mode: Mode) -> None:
         """Switch every layer by hand; the schedule decides again at its next rewiring."""
@@ -323,7 +323,7 @@ class Perforator:
                 "one and copy the new values into it, layer.weight.data.copy_(values)"
             )
 
-    def _wrap(self, finding: Finding) -> PAINeuronModule:
+    def _wrap(self, finding: LayerEligibility) -> PAINeuronModule:
         layer = self.model.get_submodule(finding.path)
         by_hand = (each for each in wrappers(layer) if each.weight_name == finding.weight_name)
         module = next(by_hand, None)
@@ -341,7 +341,7 @@ class Perforator:
         """The step from which on the schedule changes the density no more."""
         return self.timeline.ramp_end if self.recipe.sparsity else 0
 
-    def _make_grower(self, growing: list[Finding]) -> Grower | None:
+    def _make_grower(self, growing: list[LayerEligibility]) -> Grower | None:
         if self.recipe.growth is None:
             return None
         names = {finding.name for finding in growing if finding.taken}
@@ -369,10 +369,10 @@ class Perforator:
         if self._loaded_states:
             compact_states(self.optimizer, self.modules.values())
             self._loaded_states = False
-        self._longer_steps.before_step(self.modules.values())
+        self._sparse_lr.before_step(self.modules.values())
 
     def _after_step(self) -> None:
-        self._longer_steps.after_step()
+        self._sparse_lr.after_step()
         found_inf = getattr(self.optimizer, "found_inf", None)  # a fused optimizer that GradScaler made skip its step
         if found_inf is not None and found_inf.item():
             return
@@ -389,7 +389,7 @@ class Perforator:
     def _follow_schedule(self) -> None:
         if self.steps == self.timeline.switch:
             # Anew, from the weights that there are now: the run may have been resumed.
-            self._division.divide(self._layers)
+            self._allocator.divide(self._layers)
             regroup(self.orders.found)
         if self._grower and self._grower.follow(self.steps):
             self._grow(self._grower)
@@ -416,9 +416,9 @@ class Perforator:
     def _rewire_all(self) -> None:
         self._refuse_sharded_since()
         drop = self.timeline.drop(self.steps)
-        topologies = [self._division.topology(layer, self._growth(layer)) for layer in self._layers]
+        topologies = [self._allocator.topology(layer, self._growth(layer)) for layer in self._layers]
         progress = self.timeline.progress(self.steps)
-        for members, budget in self._division.budgets(self._layers, topologies, progress):
+        for members, budget in self._allocator.budgets(self._layers, topologies, progress):
             self._rewire(members, [topologies[index] for index in members], budget, drop)
 
     def _rewire(self, members: Sequence[int], layers: list[Topology], budget: int, drop: float) -> None:
@@ -437,7 +437,7 @@ class Perforator:
             return
         newborn = grower.grow(self.steps)
         layers = self._layers
-        divided = self._division.divide(layers)
+        divided = self._allocator.divide(layers)
         if self.steps < self.timeline.switch:
             return
         for pool in divided:
@@ -447,13 +447,13 @@ class Perforator:
                 grower.choose_synapses(layer, self.recipe.pattern, share, self._generator)
                 left -= layer.module.active_weights()
             if older := [index for index in pool.layers if layers[index] not in newborn]:
-                self._rewire(older, [self._division.topology(layers[index]) for index in older], left, drop=0.0)
+                self._rewire(older, [self._allocator.topology(layers[index]) for index in older], left, drop=0.0)
 
     def _end_trial(self) -> None:
         assert self._grower is not None
         if self._grower.end_trial(self.steps):
             self._forget_gradients()
-            self._division.divide(self._layers)
+            self._allocator.divide(self._layers)
 
     def _growth(self, layer: TrainedLayer) -> Tensor | None:
         module = layer.module

@@ -77,7 +77,7 @@ def _computes_with_dropped(layer: PAINeuronModule) -> bool:
 
     A copy would mask them, and compute something else.
     """
-    return layer.keeper is not None and not layer.compact and bool(layer.parameter.masked_fill(layer.mask, 0).any())
+    return layer.controller is not None and not layer.compact and bool(layer.parameter.masked_fill(layer.mask, 0).any())
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from sparbor.distributed.shards import reshard
 from sparbor.errors import ArgumentError
 from sparbor.recipe.recipe import Recipe
-from sparbor.recipe.survey import Finding, plain_name
+from sparbor.recipe.survey import LayerEligibility, plain_name
 
 
 def module_within(model: nn.Module) -> nn.Module:
@@ -39,7 +39,9 @@ def check_runnable(model: nn.Module, recipe: Recipe) -> bool:
     return sharded
 
 
-def facts_of(recipe: Recipe, total_steps: int, optimizer: Optimizer, findings: Sequence[Finding]) -> dict[str, Any]:
+def facts_of(
+    recipe: Recipe, total_steps: int, optimizer: Optimizer, findings: Sequence[LayerEligibility]
+) -> dict[str, Any]:
     """What must be the same on every rank before training begins."""
     return {
         "total_steps": total_steps,
@@ -49,6 +51,6 @@ def facts_of(recipe: Recipe, total_steps: int, optimizer: Optimizer, findings: S
     }
 
 
-def _described(finding: Finding) -> str:
+def _described(finding: LayerEligibility) -> str:
     fate = "dendritic" if finding.taken else f"not dendritic ({finding.reason})"
     return f"{finding.kind} of {finding.weights} parameters, {fate}"

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 from sparbor.modules.neuron import PAINeuronModule
 from sparbor.recipe.recipe import Recipe
-from sparbor.recipe.survey import Finding
+from sparbor.recipe.survey import LayerEligibility
 
 
-def table(findings: Sequence[Finding], recipe: Recipe, layers: Mapping[str, PAINeuronModule]) -> str:
+def table(findings: Sequence[LayerEligibility], recipe: Recipe, layers: Mapping[str, PAINeuronModule]) -> str:
     """The findings as lines of text, one a layer: the density that it aims at, and that of its mask now."""
     rows: list[tuple[str, ...]] = [("layer", "kind", "parameters", "aims at", "density", "dendritic")]
     rows += [_row(finding, recipe, layers.get(finding.name)) for finding in findings]
@@ -19,7 +19,7 @@ def table(findings: Sequence[Finding], recipe: Recipe, layers: Mapping[str, PAIN
     return "\n".join([*lines, *_of_all(recipe)])
 
 
-def _row(finding: Finding, recipe: Recipe, layer: PAINeuronModule | None) -> tuple[str, ...]:
+def _row(finding: LayerEligibility, recipe: Recipe, layer: PAINeuronModule | None) -> tuple[str, ...]:
     what = finding.name, finding.kind, f"{finding.weights:,}"
     if not finding.taken:
         return *what, "", "", f"no: {finding.reason}"

@@ -15,7 +15,7 @@ from sparbor.errors import ArgumentError
 from sparbor.modules.wrapping import plain_layer
 from sparbor.recipe.budget import Budget, LayerCost
 from sparbor.recipe.recipe import Recipe
-from sparbor.recipe.survey import Finding, plain_name
+from sparbor.recipe.survey import LayerEligibility, plain_name
 from sparbor.topology.distribution import Pool
 from sparbor.topology.pattern import Pattern, Slots, Units, best, priced
 from sparbor.topology.rewire import Topology, active_magnitude, amount, capacity
@@ -23,7 +23,7 @@ from sparbor.topology.rewire import Topology, active_magnitude, amount, capacity
 SMALLEST = torch.finfo(torch.float32).tiny
 
 
-class Spending:
+class CostBudget:
     """How ``budget`` is spent on the layers that become sparse.
 
     Args:
@@ -64,7 +64,7 @@ class Spending:
         self._refuse_if_too_small()
 
     @classmethod
-    def of(cls, model: nn.Module, recipe: Recipe, findings: Sequence[Finding]) -> "Spending | None":
+    def of(cls, model: nn.Module, recipe: Recipe, findings: Sequence[LayerEligibility]) -> "CostBudget | None":
         """For the recipe's budget, if it has one, and the layers that a survey of ``model`` found."""
         if recipe.budget is None:
             return None

@@ -16,7 +16,7 @@ from sparbor.distributed.shards import held
 from sparbor.modules.neuron import PAINeuronModule
 
 
-class LongerSteps:
+class SparseLR:
     """Lengthens what an optimizer's step does to sparse layers; an exponent of 0 leaves it as it is."""
 
     def __init__(self, exponent: float) -> None:

@@ -12,16 +12,16 @@ from torch import Tensor
 from sparbor import Slots, Unstructured
 from sparbor.errors import ArgumentError
 from sparbor.recipe.budget import Budget, Costs, LayerCost
-from sparbor.recipe.spending import Spending
+from sparbor.recipe.cost_budget import CostBudget
 from sparbor.topology.pattern import Pattern
 from sparbor.topology.rewire import Topology, capacity
 
 torch.set_num_threads(1)
 
 
-def spending(budget: Budget, costs: list[LayerCost], pattern: Pattern | None = None, rest: float = 0.0) -> Spending:
+def spending(budget: Budget, costs: list[LayerCost], pattern: Pattern | None = None, rest: float = 0.0) -> CostBudget:
     budget = replace(budget, costs=Costs(budget.unit, rest, tuple(costs)))
-    return Spending(budget, pattern or Slots(), {cost.name: cost.weights for cost in costs}, [])
+    return CostBudget(budget, pattern or Slots(), {cost.name: cost.weights for cost in costs}, [])
 
 
 def dense(weight: Tensor, in_slots: bool = False) -> Topology:
@@ -161,7 +161,7 @@ def test_layers_that_cannot_grow_never_do() -> None:
 def test_layers_that_stay_dense_are_paid_for() -> None:
     costs = Costs("latency_us", 1.0, (LayerCost("a", 512, 0.5, 1.0, 32.0), LayerCost("b", 512, 0.5, 1.0, 8.0)))
     layers = random_layers([(16, 32)], 0, in_slots=True)
-    table = Spending(Budget(latency_us=20, costs=costs), Slots(), {"a": 512}, ["b"])
+    table = CostBudget(Budget(latency_us=20, costs=costs), Slots(), {"a": 512}, ["b"])
     assert table.budgets(layers, 1.0) == [11]  # 20 - 1 - 8 - 0.5, in a tie one more
     assert table.cost(layers) == 1.0 + 32.5 + 8.0
 
@@ -192,4 +192,4 @@ def test_refusals(budget: Budget | float, taken: dict[str, int], others: list[st
         costs = Costs("latency_us", 1.0, (LayerCost("a", 512, 0.5, 1.0, 32.0),))
         budget = Budget(latency_us=budget, costs=costs)
     with pytest.raises(ArgumentError, match=text):
-        Spending(budget, Slots(), taken, others)
+        CostBudget(budget, Slots(), taken, others)

@@ -5,7 +5,7 @@ from torch.optim import Optimizer
 from sparbor.errors import ArgumentError
 
 
-def hooked(optimizer: object) -> Optimizer:
+def unwrap_optimizer(optimizer: object) -> Optimizer:
     """The optimizer, or the one within it, if a trainer has wrapped it so that no hooks of the wrapper are called.
 
     Accelerate's wrapper is a ``torch.optim.Optimizer`` by class alone: torch has never set it up. Others that hold an
@@ -23,4 +23,4 @@ def hooked(optimizer: object) -> Optimizer:
         raise ArgumentError(
             f"optimizer is a {type(optimizer).__name__} that takes no hooks: pass the torch.optim.Optimizer within it"
         )
-    return hooked(within)
+    return unwrap_optimizer(within)

@@ -15,7 +15,7 @@ from sparbor.program.windows import Shape, Window, planes_of
 
 
 @dataclass(frozen=True)
-class Lowered:
+class UnpackedProgram:
     """The program; `shapes` are those of one item, `weights` by the names that operations have for their layers."""
 
     shapes: tuple[Shape, ...]

@@ -11,7 +11,7 @@ from sparbor.errors import ArgumentError
 from sparbor.modules.neuron import PAINeuronModule
 from sparbor.recipe.recipe import Recipe
 from sparbor.topology.schedule import Schedule
-from sparbor.training.longer_steps import LongerSteps
+from sparbor.training.sparse_lr import SparseLR
 
 torch.set_num_threads(1)
 
@@ -21,7 +21,7 @@ def moved(exponent: float, sparsity: float, mode: str = "d") -> tuple[torch.Tens
     layer = PAINeuronModule(nn.Linear(64, 32), "hidden", sparsity=sparsity)
     layer.set_mode(mode)  # type: ignore[arg-type]
     before = layer.weight.detach().clone()
-    steps = LongerSteps(exponent)
+    steps = SparseLR(exponent)
     steps.before_step([layer])
     with torch.no_grad():
         layer.weight.sub_(1)
@@ -48,7 +48,7 @@ def test_a_step_within_a_step_counts_once() -> None:
     layer = PAINeuronModule(nn.Linear(64, 32), "hidden", sparsity=0.75)
     layer.set_mode("d")
     before = layer.weight.detach().clone()
-    steps = LongerSteps(0.5)
+    steps = SparseLR(0.5)
     for _ in range(2):
         steps.before_step([layer])
     with torch.no_grad():
@@ -62,7 +62,7 @@ def test_a_step_within_a_step_counts_once() -> None:
 def test_what_a_step_that_failed_has_left_does_not_come_back() -> None:
     layer = PAINeuronModule(nn.Linear(64, 32), "hidden", sparsity=0.75)
     layer.set_mode("d")
-    steps = LongerSteps(0.5)
+    steps = SparseLR(0.5)
     steps.before_step([layer])  # and then an exception
     with torch.no_grad():
         layer.weight.mul_(5)
