@@ -20,7 +20,7 @@ from PIL import Image
 
 import sparbor
 from sparbor import data
-from sparbor.benchmark import experiment, rapl, report, runtimes
+from sparbor.benchmark import contest, experiment, rapl, report, runtimes
 from sparbor.cli import benchmark_main, main
 from sparbor.data import cache
 from sparbor.data.idx import encode_idx
@@ -449,6 +449,13 @@ def test_a_rival_that_fails_is_not_measured_and_costs_no_results(
     assert metrics["not_measured"] == {"onnxruntime": "this rival is broken"}
     assert set(metrics["baseline"]["runtimes"]) == {"torch", "sparbor"}
     assert "ONNX Runtime: not measured" in capfd.readouterr().out
+
+
+def test_a_rival_that_is_not_installed_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    absent = dataclasses.replace(runtimes.CONTESTANTS["onnxruntime"], packages=("no-such-runtime", "onnx-less"))
+    monkeypatch.setitem(runtimes.CONTESTANTS, "onnxruntime", absent)
+    with pytest.raises(ModuleNotFoundError, match=r"^not installed, run `pip install no-such-runtime onnx-less`$"):
+        contest._prepare("onnxruntime", "mnist", {}, torch.zeros(1, 28, 28), tmp_path)
 
 
 def test_onnxruntime_takes_part_where_it_is_installed(finished_run: tuple[Path, str]) -> None:

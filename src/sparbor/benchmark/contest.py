@@ -66,7 +66,7 @@ def _prepare(
     """Store every model for ``runtime`` and load it; the calls by ``model runtime``."""
     contestant = CONTESTANTS[runtime]
     if contestant.missing:
-        raise ModuleNotFoundError(f"not installed: {', '.join(contestant.missing)}")
+        raise ModuleNotFoundError(f"not installed, run `pip install {' '.join(contestant.missing)}`")
     calls = {}
     for name, model in models.items():
         file = _file(directory, name, runtime)
