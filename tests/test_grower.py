@@ -411,6 +411,12 @@ def test_states_that_do_not_fit() -> None:
     ):
         other.load_state_dict(state)
     assert "growth" not in other.state_dict()
+    recipe = state["recipe"]
+    older = {**recipe, "growth": {**recipe["growth"], "training": "gradient", "cascade": 0.03}}
+    start(PLATEAU)[2].load_state_dict({**state, "recipe": older})
+    older["growth"]["training"] = "cascade"
+    with pytest.raises(StateError, match=r"training='cascade' is no more"):
+        start(PLATEAU)[2].load_state_dict({**state, "recipe": older})
     for damage in (None, {}, {**state["growth"], "events": [{"step": 3}]}, {**state["growth"], "plateau": {}}):
         with pytest.raises(StateError, match=r"the state is damaged: its growth cannot be read"):
             start(PLATEAU)[2].load_state_dict({**state, "growth": damage})

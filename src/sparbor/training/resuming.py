@@ -3,6 +3,7 @@
 from typing import Any
 
 from sparbor.errors import StateError
+from sparbor.recipe.recipe import Recipe
 
 STATE_VERSION = 2
 
@@ -16,6 +17,8 @@ def check_same_run(state: Any, own: dict[str, Any]) -> None:
             f"perforator state of version {state.get('version')!r}: this release reads version {STATE_VERSION};"
             " resume with the release that wrote it"
         )
+    if isinstance(recipe := state.get("recipe"), dict):
+        state = {**state, "recipe": Recipe.from_dict(recipe).to_dict()}  # in today's fields, whichever release wrote it
     for part, remedy in (
         ("layers", "load it into the model it was saved from"),
         ("recipe", "pass the recipe it was saved with to sparbor.perforate()"),
