@@ -153,7 +153,7 @@ std::unique_ptr<Step> Builder::step(const Operation& operation) const {
         case Op::adaptive_max_pool:
         case Op::adaptive_average_pool: return pool(operation, x, y);
     }
-    throw std::logic_error("an operation of no kind");
+    no_other_operation();
 }
 
 }  // namespace

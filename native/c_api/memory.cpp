@@ -31,7 +31,7 @@ bool writes_in_place(Op op) {
         case Op::adaptive_max_pool:
         case Op::adaptive_average_pool: return false;
     }
-    throw std::logic_error("an operation of no kind");
+    no_other_operation();
 }
 
 uint64_t weight_bytes(const Program& program) {
@@ -82,7 +82,7 @@ double work_of(const Program& program, const Operation& operation) {
         case Op::add:
         case Op::concat: return outputs * static_cast<double>(operation.inputs.size());
     }
-    throw std::logic_error("an operation of no kind");
+    no_other_operation();
 }
 
 }  // namespace

@@ -90,6 +90,9 @@ enum class Op {
     average_pool, adaptive_max_pool, adaptive_average_pool
 };
 
+// Stands after a switch that returns for every Op: the compiler does not know that there are no other values.
+[[noreturn]] inline void no_other_operation() { throw std::logic_error("the number of an operation is none of Op's"); }
+
 struct Operation {
     Op op;
     std::string kind;

@@ -163,7 +163,7 @@ void check_shapes(const Operation& operation, const Program& program) {
         case Op::adaptive_max_pool:
         case Op::adaptive_average_pool: return check(has_planes(x) && x.size() == y.size() && x[0] == y[0]);
     }
-    throw std::logic_error("an operation of no kind");
+    no_other_operation();
 }
 
 std::vector<bool> real_rows(uint64_t outputs, uint64_t groups) {
