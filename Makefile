@@ -40,7 +40,7 @@ peers: setup
 reference: setup
 	$(BIN)/python tools/api_reference.py
 
-# A process for each core. Of PyTorch's own threads more than cores would wait for each other.
+# A process for each core, and one thread of PyTorch in each: more threads than cores would wait for each other.
 test: setup lint types
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
 

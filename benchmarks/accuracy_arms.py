@@ -196,4 +196,7 @@ Rows without the field count as having this value, so that they stay valid where
 """
 
 FIELDS_TAKEN_FROM_RECIPES: dict[str, Any] = {"growth.training": "gradient", "growth.cascade": 0.03}
-"""Which value of a field that recipes have lost is what they do without it; rows that say so stay valid."""
+"""Fields that recipes no longer have, and the value at which each meant what leaving it out means today.
+
+Rows that hold these values stay valid; rows with any other value are stale.
+"""
