@@ -3,6 +3,7 @@ PYTHON_DEEPSPARSE ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+CORES := $(shell nproc)
 MODULES := $(sort $(wildcard src/sparbor/*.py src/sparbor/*/*.py src/sparbor/*/*/*.py))
 
 .PHONY: setup demo peers reference test lint types sanitize emulate c-api fuzz wheel-check clean
@@ -16,7 +17,7 @@ $(VENV)/.modules: FORCE
 
 FORCE:
 
-$(INSTALLED): pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/* native/kernels/*) $(VENV)/.modules
+$(INSTALLED): pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*/* native/*/*/*) $(VENV)/.modules
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	$(BIN)/python -c 'import sparbor._native' || \
@@ -80,9 +81,9 @@ C_API = $(BIN)/cmake -S . -DSPARBOR_C_API=ON -DCMAKE_PREFIX_PATH=$(JSON)
 
 c-api: setup
 	$(C_API) -B build/c_api
-	$(BIN)/cmake --build build/c_api --parallel
+	$(BIN)/cmake --build build/c_api --parallel $(CORES)
 	$(C_API) -B build/c_api_sanitized -DSPARBOR_SANITIZE=ON -DSPARBOR_X86=OFF
-	$(BIN)/cmake --build build/c_api_sanitized --parallel
+	$(BIN)/cmake --build build/c_api_sanitized --parallel $(CORES)
 	$(BIN)/python -m pytest tests/test_c_api.py
 
 # Any bytes into the loader of the engine for C, under the sanitizers. The golden models are where libFuzzer starts, and
@@ -92,7 +93,7 @@ FUZZ_SECONDS ?= 600
 
 fuzz: setup
 	$(BIN)/cmake -S . -B build/fuzz -DSPARBOR_FUZZ=ON -DCMAKE_CXX_COMPILER=$(CLANG) -DCMAKE_PREFIX_PATH=$(JSON)
-	$(BIN)/cmake --build build/fuzz --parallel
+	$(BIN)/cmake --build build/fuzz --parallel $(CORES)
 	mkdir -p build/fuzz/corpus
 	cp tests/golden/*.safetensors build/fuzz/corpus
 	build/fuzz/fuzz_load -max_total_time=$(FUZZ_SECONDS) -timeout=20 -rss_limit_mb=4096 -max_len=65536 \

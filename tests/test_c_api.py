@@ -177,14 +177,14 @@ def test_files_that_ask_for_memory_are_refused(compiled: Compile, tmp_path: Path
     files = [graph_with(wide), graph_with(again), nested, len(deep).to_bytes(8, "little") + deep]
     said = answers(compiled("load_models"), files, tmp_path)
     assert len(said) == 4
-    assert ["weights allow for" in each for each in said] == [True, True, False, False], said
+    assert ["allow for" in each for each in said] == [True, True, False, False], said
     assert ["nested" in each for each in said] == [False, False, True, True], said
 
 
 def test_programs_that_would_take_long_to_load_are_refused(compiled: Compile, tmp_path: Path) -> None:
     said = answers(compiled("load_models"), [data for data, _ in GREEDY.values()], tmp_path)
     assert ["pairs of taps" in each for each in said] == [True, True, False], said
-    assert "weights allow for" in said[2]
+    assert "allow for" in said[2]
 
 
 def test_the_library_exports_nothing_but_its_functions(compiled: Compile) -> None:

@@ -1,6 +1,6 @@
 """Convolutions, pooling and what goes with them on every kernel set of this machine, against PyTorch."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -8,8 +8,12 @@ import torch
 from torch.nn import functional
 
 from sparbor import _native
-from sparbor.packing.filters import pack_by_groups, real_rows
+from sparbor.packing.filters import Filters, pack_by_groups, real_rows
 from sparbor.packing.slots import Precision, SparseLayer
+from sparbor.program.byte_input import ByteInput
+from sparbor.program.model_file import to_bytes
+from sparbor.program.program import Activation, Affine, Normalisation, Operation, Program
+from sparbor.program.windows import AverageWindow, Window
 from tests.layers import random_mask, relative_error, slot_mask
 
 
@@ -46,10 +50,13 @@ class Shape:
         return sizes[0], sizes[1]
 
     @property
-    def geometry(self) -> list[int]:
+    def window(self) -> Window:
         left, right, top, bottom = self.padding
-        shape = [self.channels, *self.plane, self.outputs, *self.out_plane, *self.kernel, *self.stride]
-        return [*shape, top, left, bottom, right, *self.dilation, self.groups, *self.upsample]
+        return Window(self.kernel, self.stride, (top, left, bottom, right), self.dilation, self.upsample, self.groups)
+
+    @property
+    def item_out(self) -> tuple[int, int, int]:
+        return (self.outputs, *self.out_plane)
 
     def wanted(self, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
         """What PyTorch computes, in double precision."""
@@ -111,22 +118,25 @@ def random_numbers(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def model(isa: str, item_in: tuple[int, ...], item_out: tuple[int, ...], threads: int = 1) -> _native.Model:
-    """With values 0 and 1, the planes or rows of its input and of its output."""
-    made = _native.Model(isa, threads, list(item_in), list(item_out))
-    for buffer, item in enumerate((item_in, item_out)):
-        rows, features = (item[0], int(np.prod(item[1:]))) if len(item) > 1 else (1, item[0])
-        made.add_value(buffer, rows, features)
-    return made
+def model(isa, item_in, item_out, *operations, layers=None, threads=1, byte_input=None, within=()) -> _native.Model:
+    """Of operations from value 0 to value 1; those `within` are the shapes of values 2 and further."""
+    program = Program((item_in, item_out, *within), 0, 1, operations, layers or {}, byte_input)
+    return _native.Model(to_bytes(program), isa, threads)
 
 
-def run(made: _native.Model, x: np.ndarray, item_out: tuple[int, ...]) -> np.ndarray:
+def run(made: _native.Model, x: np.ndarray) -> np.ndarray:
     """The second result of two, both written over NaN: the first leaves its numbers in the workspace."""
-    made.finish(0, 1)
     for _ in range(2):
-        out = np.full((len(x), *item_out), np.nan, np.float32)
+        out = np.full((len(x), *made.output_shape), np.nan, np.float32)
         made(x, out=out)
     return out
+
+
+def run_one(isa, kind, x, item_out, settings=None, activation=None, layer=None, threads=1) -> np.ndarray:
+    """What one operation of this kind makes of x."""
+    layers = {} if layer is None else {"layer": layer}
+    operation = Operation(kind, (0,), 1, "layer" if layers else None, activation, settings)
+    return run(model(isa, x.shape[1:], item_out, operation, layers=layers, threads=threads), x)
 
 
 def unpacked(layer: SparseLayer, shape: Shape) -> np.ndarray:
@@ -134,27 +144,14 @@ def unpacked(layer: SparseLayer, shape: Shape) -> np.ndarray:
     return layer.unpack()[0][real_rows(shape.outputs, shape.groups)]
 
 
-def add_sparse(made: _native.Model, shape: Shape, layer: SparseLayer, relu: bool = False, activation=None) -> None:
-    arrays = dict.fromkeys(("words", "weights", "indices", "scale", "bias")) | layer.arrays()
-    padded = layer.padded_among(real_rows(shape.outputs, shape.groups))
-    made.sparse_conv(0, 1, shape.geometry, **arrays, padded=padded, relu=relu, activation=activation)
+def run_sparse(isa, shape, layer, x, threads=1, activation=None) -> np.ndarray:
+    return run_one(isa, "convolution", x, shape.item_out, shape.window, activation, layer, threads)
 
 
-def run_sparse(isa, shape, layer, x, threads=1, **options) -> np.ndarray:
-    item_out = (shape.outputs, *shape.out_plane)
-    made = model(isa, x.shape[1:], item_out, threads)
-    add_sparse(made, shape, layer, **options)
-    return run(made, x, item_out)
-
-
-def run_dense(isa, shape, weight, bias, x, precision=Precision.F32, threads=1, relu=False, activation=None):
-    item_out = (shape.outputs, *shape.out_plane)
-    made = model(isa, x.shape[1:], item_out, threads)
-    halves = weight.astype(np.float16).view(np.uint16)
-    scale = None if precision is Precision.F32 else np.ones(shape.outputs, np.float32)
-    weights = (weight, None) if precision is Precision.F32 else (None, halves)
-    made.dense_conv(0, 1, shape.geometry, *weights, scale, bias, relu, activation)
-    return run(made, x, item_out)
+def run_dense(isa, shape, weight, bias, x, precision=Precision.F32, threads=1, activation=None):
+    exact = precision is Precision.F32
+    stored, scale = (weight, None) if exact else (weight.astype(np.float16), np.ones(shape.outputs, np.float32))
+    return run_sparse(isa, shape, Filters(shape.outputs, shape.fan_in, stored, scale, bias), x, threads, activation)
 
 
 def problem(shape: Shape, density: float = 0.3, make_mask=slot_mask, batch: int = 1):
@@ -204,10 +201,9 @@ def test_a_scale_of_each_output(isa):
         weight, _, bias, x = problem(shape)
         scale = np.exp(random_numbers(19, shape.outputs))
         halves = weight.astype(np.float16)
-        made = model(isa, x.shape[1:], (shape.outputs, *shape.out_plane))
-        made.dense_conv(0, 1, shape.geometry, None, halves.view(np.uint16), scale, bias, False, None)
+        layer = Filters(shape.outputs, shape.fan_in, halves, scale, bias)
         wanted = shape.wanted(x, halves.astype(np.float32) * scale[:, None], bias)
-        assert relative_error(run(made, x, wanted.shape[1:]), wanted) < 1e-6
+        assert relative_error(run_sparse(isa, shape, layer, x), wanted) < 1e-6
 
 
 @pytest.mark.parametrize("density", [0.0, 0.01, 1.0])
@@ -249,7 +245,7 @@ THREADED = [
 @pytest.mark.parametrize("relu", [False, True])
 def test_threads_and_batches_change_nothing(isa, shape, batch, relu):
     weight, mask, bias, x = problem(shape, 0.3, batch=batch)
-    options = {"relu": relu, "activation": None if relu else ("silu", 0.0, 0.0)}
+    options = {"activation": Activation("relu" if relu else "silu")}
     layer = pack_by_groups(weight, mask, bias, shape.groups, Precision.F16)
     sparse = run_sparse(isa, shape, layer, x, **options)
     dense = run_dense(isa, shape, weight, bias, x, **options)
@@ -301,7 +297,7 @@ def test_dense_kernels_of_their_own(isa, shape, precision, relu):
     weight, _, bias, x = problem(shape, batch=3)
     if precision is Precision.F16:
         weight = weight.astype(np.float16).astype(np.float32)
-    options = {"relu": relu, "activation": None if relu else ("silu", 0.0, 0.0)}
+    options = {"activation": Activation("relu" if relu else "silu")}
     y = run_dense(isa, shape, weight, bias, x, precision, **options)
     function = functional.relu if relu else functional.silu
     wanted = function(torch.from_numpy(shape.wanted(x, weight, bias))).numpy()
@@ -317,7 +313,7 @@ def test_bad_pixels_reach_only_the_windows_around_them(isa, shape):
     touched[0, 3, 2, 5] = 1
     hit = shape.wanted(touched, np.ones_like(weight), np.zeros_like(bias)) > 0.5
     np.testing.assert_array_equal(np.isnan(run_dense(isa, shape, weight, bias, x)), hit)
-    np.testing.assert_array_equal(np.isnan(run_dense(isa, shape, weight, bias, x, relu=True)), hit)
+    np.testing.assert_array_equal(np.isnan(run_dense(isa, shape, weight, bias, x, activation=Activation("relu"))), hit)
 
 
 def test_depthwise_halves_of_every_kind(isa):
@@ -367,11 +363,8 @@ POOLS = [
 PLANES = [(8, 8), (7, 7), (13, 9), (32, 32), (16, 48), (14, 6)]
 
 
-def pool_shape(plane, y, kernel, stride, padding, dilation) -> list[int]:
-    shape = Shape(5, plane, 5, kernel, stride, (padding[1], padding[1], padding[0], padding[0]), dilation, groups=5)
-    geometry = shape.geometry
-    geometry[4:6] = y.shape[2:]
-    return geometry
+def pool_window(kind, kernel, stride, padding, dilation, **average) -> Window:
+    return kind(kernel, stride, (padding[0], padding[1]) * 2, dilation, groups=5, **average)
 
 
 @pytest.mark.parametrize(("kernel", "stride", "padding", "dilation", "ceil"), POOLS)
@@ -381,9 +374,8 @@ def test_max_pool(isa, kernel, stride, padding, dilation, ceil, plane, threads):
     x = random_numbers(5, 3, 5, *plane)
     x[0, 0, 0, 0], x[0, 1, -1, -1], x[1, 2, 3, 3], x[2, :, 1] = np.nan, np.nan, np.inf, -np.inf
     wanted = functional.max_pool2d(torch.from_numpy(x), kernel, stride, padding, dilation, ceil).numpy()
-    made = model(isa, x.shape[1:], wanted.shape[1:], threads)
-    made.pool(0, 1, pool_shape(plane, wanted, kernel, stride, padding, dilation), "max", False, 0)
-    np.testing.assert_array_equal(run(made, x, wanted.shape[1:]), wanted)
+    window = pool_window(Window, kernel, stride, padding, dilation)
+    np.testing.assert_array_equal(run_one(isa, "max_pool", x, wanted.shape[1:], window, threads=threads), wanted)
 
 
 @pytest.mark.parametrize(("kernel", "stride", "padding", "dilation", "ceil"), POOLS)
@@ -395,18 +387,17 @@ def test_average_pool(isa, kernel, stride, padding, dilation, ceil, plane, count
     wanted = functional.avg_pool2d(
         torch.from_numpy(x), kernel, stride, padding, ceil, count_include_pad, divisor_override=divisor
     ).numpy()
-    made = model(isa, x.shape[1:], wanted.shape[1:])
-    geometry = pool_shape(plane, wanted, kernel, stride, padding, (1, 1))
-    made.pool(0, 1, geometry, "average", count_include_pad, divisor or 0)
-    np.testing.assert_allclose(run(made, x, wanted.shape[1:]), wanted, rtol=1e-5, atol=1e-6)
+    average = {"include_padding": count_include_pad, "divisor": divisor or 0}
+    window = pool_window(AverageWindow, kernel, stride, padding, (1, 1), **average)
+    y = run_one(isa, "average_pool", x, wanted.shape[1:], window)
+    np.testing.assert_allclose(y, wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_pooling_windows_whose_taps_lie_far_apart(isa):
     x = random_numbers(18, 2, 5, 1, 6000)
     wanted = functional.max_pool2d(torch.from_numpy(x), (1, 3), (1, 3), (0, 1), (1, 1200)).numpy()
-    made = model(isa, x.shape[1:], wanted.shape[1:])
-    made.pool(0, 1, pool_shape((1, 6000), wanted, (1, 3), (1, 3), (0, 1), (1, 1200)), "max", False, 0)
-    np.testing.assert_array_equal(run(made, x, wanted.shape[1:]), wanted)
+    window = pool_window(Window, (1, 3), (1, 3), (0, 1), (1, 1200))
+    np.testing.assert_array_equal(run_one(isa, "max_pool", x, wanted.shape[1:], window), wanted)
 
 
 @pytest.mark.parametrize("kind", ["max", "average"])
@@ -416,24 +407,18 @@ def test_adaptive_pool(isa, kind, size, plane):
     x = random_numbers(6, 2, 5, *plane)
     function = functional.adaptive_max_pool2d if kind == "max" else functional.adaptive_avg_pool2d
     wanted = function(torch.from_numpy(x), size).numpy()
-    made = model(isa, x.shape[1:], wanted.shape[1:])
-    shape = replace(Shape(5, plane, 5), groups=5).geometry
-    shape[4:6] = size
-    made.adaptive_pool(0, 1, shape, kind)
-    np.testing.assert_allclose(run(made, x, wanted.shape[1:]), wanted, rtol=1e-5, atol=1e-6)
+    y = run_one(isa, f"adaptive_{kind}_pool", x, wanted.shape[1:])
+    np.testing.assert_allclose(y, wanted, rtol=1e-5, atol=1e-6)
     x[:] = np.nan
-    assert np.isnan(made(x)).all()
+    assert np.isnan(run_one(isa, f"adaptive_{kind}_pool", x, wanted.shape[1:])).all()
 
 
 @pytest.mark.parametrize("item", [(3, 4, 5), (5,), (40,), (2, 7), (1, 9), (1, 3, 64)])
 def test_concatenation(isa, item):
     x = random_numbers(7, 3, *item)
     joined = np.concatenate([x, 2 * x, x], axis=1)
-    made = model(isa, item, joined.shape[1:])
-    twice = made.add_value(2, *((item[0], int(np.prod(item[1:]))) if len(item) > 1 else (1, item[0])))
-    made.add(0, 0, twice)
-    made.concat([0, twice, 0], 1)
-    np.testing.assert_array_equal(run(made, x, joined.shape[1:]), joined)
+    operations = Operation("add", (0, 0), 2), Operation("concat", (0, 2, 0), 1)
+    np.testing.assert_array_equal(run(model(isa, item, joined.shape[1:], *operations, within=(item,)), x), joined)
 
 
 @pytest.mark.parametrize("features", [1, 10, 64, 1000])
@@ -441,56 +426,41 @@ def test_concatenation(isa, item):
 def test_layer_norm(isa, features, affine):
     x = random_numbers(8, 2, 5, features) * 3 + 7
     scale, shift = (random_numbers(9, features), random_numbers(10, features)) if affine else (None, None)
-    made = model(isa, (5, features), (5, features))
-    made.layer_norm(0, 1, scale, shift, 1e-5)
+    layer = None if scale is None else Affine(scale, shift)
     tensors = [None if each is None else torch.from_numpy(each) for each in (scale, shift)]
     wanted = functional.layer_norm(torch.from_numpy(x), (features,), *tensors, eps=1e-5).numpy()
-    np.testing.assert_allclose(run(made, x, (5, features)), wanted, rtol=1e-4, atol=1e-4)
+    y = run_one(isa, "layer_norm", x, (5, features), Normalisation(1e-5), layer=layer)
+    np.testing.assert_allclose(y, wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_scale_and_shift_of_channels(isa):
     x, scale, shift = random_numbers(11, 3, 6, 5, 7), random_numbers(12, 6), random_numbers(13, 6)
-    made = model(isa, x.shape[1:], x.shape[1:])
-    made.channel_scale_shift(0, 1, scale, shift)
     wanted = x * scale[:, None, None] + shift[:, None, None]
-    np.testing.assert_allclose(run(made, x, x.shape[1:]), wanted, rtol=1e-5, atol=1e-6)
+    y = run_one(isa, "channel_affine", x, x.shape[1:], layer=Affine(scale, shift))
+    np.testing.assert_allclose(y, wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_sums_with_an_activation(isa):
     x = random_numbers(14, 3, 6, 5, 7)
-    for relu, activation, function in (
-        (False, None, lambda x: x),
-        (True, None, functional.relu),
-        (False, ("tanh", 0.0, 0.0), torch.tanh),
-    ):
-        made = model(isa, x.shape[1:], x.shape[1:])
-        made.add(0, 0, 1, relu, activation)
-        np.testing.assert_allclose(
-            run(made, x, x.shape[1:]), function(torch.from_numpy(2 * x)).numpy(), rtol=1e-5, atol=1e-6
-        )
+    twice, item = torch.from_numpy(2 * x), x.shape[1:]
+    functions = {None: lambda x: x, Activation("relu"): functional.relu, Activation("tanh"): torch.tanh}
+    for activation, function in functions.items():
+        made = model(isa, item, item, Operation("add", (0, 0), 1, activation=activation))
+        np.testing.assert_allclose(run(made, x), function(twice).numpy(), rtol=1e-5, atol=1e-6)
     x[0, 0, 0, 0] = np.nan
-    made = model(isa, x.shape[1:], x.shape[1:])
-    made.add(0, 0, 1, True, None)
-    assert np.isnan(run(made, x, x.shape[1:])[0, 0, 0, 0])
+    made = model(isa, item, item, Operation("add", (0, 0), 1, activation=Activation("relu")))
+    assert np.isnan(run(made, x)[0, 0, 0, 0])
 
 
 @pytest.mark.parametrize("item", [(3, 9, 7), (50,), (4, 33)])
 @pytest.mark.parametrize("by_row", [False, True])
 def test_bytes(isa, item, by_row):
     rows = item[0] if by_row and len(item) > 1 else 1
-    scale, shift = random_numbers(15, rows), random_numbers(16, rows)
-    made = model(isa, item, item)
-    made.set_byte_input(scale, shift)
-    made.apply(0, 1, ("clamp", -1e9, 1e9))
+    mean, std = random_numbers(15, rows).astype(float), np.abs(random_numbers(16, rows)).astype(float) + 0.1
+    clamp = Operation("activation", (0,), 1, activation=Activation("clamp", (-1e9, 1e9)))
+    made = model(isa, item, item, clamp, byte_input=ByteInput(mean.tolist(), std.tolist()))
     x = np.random.default_rng(17).integers(0, 256, (4, *item)).astype(np.uint8)
     wide = (rows,) + (1,) * (len(item) - 1)
-    floats = x * scale.reshape(wide) + shift.reshape(wide)
-    np.testing.assert_allclose(run(made, x, item), floats, rtol=1e-5, atol=1e-4)
+    floats = (x / 255 - mean.reshape(wide)) / std.reshape(wide)
+    np.testing.assert_allclose(run(made, x), floats, rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(made(floats.astype(np.float32)), floats, rtol=1e-6)
-
-
-def test_a_geometry_that_does_not_fit_its_values_is_refused(isa):
-    shape = Shape(3, (8, 8), 16)
-    made = model(isa, (3, 8, 9), (16, 8, 8))
-    with pytest.raises(ValueError, match="does not fit"):
-        made.dense_conv(0, 1, shape.geometry, np.zeros((16, 27), np.float32), None, None, None, False, None)

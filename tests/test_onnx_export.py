@@ -27,7 +27,7 @@ from sparbor.packing.filters import pack_by_groups, pack_filters
 from sparbor.packing.slots import SparseLayer, Topology
 from sparbor.program import model_file
 from sparbor.program.program import ACTIVATIONS, Activation, Operation, Program
-from sparbor.program.windows import AverageWindow, Window, planes_of, window_fault
+from sparbor.program.windows import AverageWindow, Window, planes_of
 from sparbor.training.perforator import perforate
 from tests.networks import EXPORTED, NETWORKS, settled
 from tests.test_program import PROGRAMS
@@ -135,7 +135,6 @@ def convolutions(draw) -> Program:
     steps = window.steps(planes_of(x).height, planes_of(x).width)
     assume(min(window.padded(planes_of(x).height, planes_of(x).width)) > 0 and min(steps) > 0)
     y = (outputs, *steps[2 - rank :])
-    assert window_fault(window, x, y) is None
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     fan_in = inputs // groups * math.prod(window.kernel)
     weight = rng.standard_normal((outputs, fan_in)).astype(np.float32)

@@ -19,7 +19,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 def listed() -> list[str]:
     """The modules that CONTRIBUTING lists, in its order, as `package.module`; a package stands before its modules."""
     names, package = [], ""
-    for row in re.findall(r"^\| (\*{0,2}`.*?) \|", (REPOSITORY / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE):
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text().partition("The engine lies in")[0]
+    for row in re.findall(r"^\| (\*{0,2}`.*?) \|", text, flags=re.MULTILINE):
         found = re.findall(r"`(\w+)/?`", row)
         if row.startswith("**"):
             package = f"{found[0]}."

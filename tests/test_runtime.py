@@ -13,13 +13,12 @@ import torch
 
 import sparbor
 from sparbor import native
-from sparbor.engine.buffers import plan_buffers
 from sparbor.engine.runtime import Runtime, kernel_sets
 from sparbor.errors import ArgumentError, ModelFileError
 from sparbor.packing.filters import pack_filters
 from sparbor.packing.slots import Precision
 from sparbor.program.model_file import save, to_bytes
-from sparbor.program.program import ACTIVATIONS, Activation, Operation, Program
+from sparbor.program.program import Activation, Operation, Program
 from sparbor.program.windows import AverageWindow, Window
 from tests.layers import mlp, relative_error
 
@@ -307,7 +306,6 @@ def test_workspaces_are_as_many_as_calls_at_once_and_not_as_threads(runtime):
 def test_a_batch_too_large_for_memory_is_named_and_the_runtime_lives_on():
     code = """
 import resource, numpy as np
-from sparbor.engine.buffers import plan_buffers
 from sparbor.errors import ArgumentError, ModelFileError
 from sparbor.engine.runtime import Runtime
 from tests.layers import mlp
@@ -345,7 +343,6 @@ def test_a_batch_beyond_the_machines_memory_is_refused_before_it_is_touched():
 def test_threads_that_the_system_does_not_start_are_counted():
     code = """
 import resource
-from sparbor.engine.buffers import plan_buffers
 from sparbor.errors import ArgumentError, ModelFileError
 from sparbor.engine.runtime import Runtime
 from tests.layers import mlp
@@ -425,8 +422,10 @@ def test_the_runtime_does_not_import_torch():
 
 def test_the_bindings_use_the_limited_api():
     """From Python 3.12 on the engine is built against it, which has none of these macros; a build would fail there."""
-    sources = Path(__file__).parent.parent / "native"
-    assert not re.findall(r"\bPy[A-Z][a-z]+_(?:GET|SET)_[A-Z]+", (sources / "bindings.cpp").read_text())
+    sources = list((Path(__file__).parent.parent / "native" / "python").glob("*.cpp"))
+    assert sources
+    for source in sources:
+        assert not re.findall(r"\bPy[A-Z][a-z]+_(?:GET|SET)_[A-Z]+", source.read_text()), source.name
 
 
 @pytest.mark.parametrize(
@@ -448,10 +447,6 @@ program = mlp([8, 8])
     assert "EngineMissingError" in done.stderr.splitlines()[-1]
     for remedy in ("make setup", "pip install -e .", "pip install --force-reinstall"):
         assert remedy in done.stderr.splitlines()[-1]
-
-
-def test_the_engine_has_the_activations_of_a_program():
-    assert {"relu", *native.activations()} == set(ACTIVATIONS)
 
 
 def test_a_kernel_set_can_be_forced_and_fails_loudly(monkeypatch):
@@ -485,20 +480,24 @@ def test_the_description_adds_up():
     assert runtime.isa in repr(runtime)
 
 
+def bytes_of(rows: int, features: int) -> int:
+    """Of an item's rows, which begin at whole branches."""
+    return 4 * rows * -(-features // 32) * 32
+
+
 def test_buffers_are_shared_by_values_that_do_not_live_together():
-    assert len(set(plan_buffers(mlp([8] * 10)))) == 2
+    assert Runtime(mlp([8] * 10)).item_bytes == 2 * bytes_of(1, 8)
     relu = Activation("relu")
     operations = (
         Operation("activation", (0,), 1, None, relu),
         Operation("activation", (1,), 2, None, relu),
         Operation("add", (0, 2), 3),
     )
-    buffers = plan_buffers(Program(((8,),) * 4, 0, 3, operations))
-    assert buffers[1] == buffers[2] != buffers[0]
+    assert Runtime(Program(((8,),) * 4, 0, 3, operations)).item_bytes == 2 * bytes_of(1, 8)
 
 
 def test_what_reads_its_input_while_it_writes_has_a_buffer_of_its_own():
-    """Planes are read more than once; a sum may lie where either of its terms ends."""
+    """Planes are read more than once."""
     window, relu = Window((3, 3), padding=(1, 1, 1, 1), groups=4), Activation("relu")
     filters = {"conv": pack_filters(np.ones((4, 9), np.float32))}
     average = AverageWindow((3, 3), padding=(1, 1, 1, 1), groups=4)
@@ -510,29 +509,35 @@ def test_what_reads_its_input_while_it_writes_has_a_buffer_of_its_own():
         Operation("concat", (1,), 2),
     ):
         operations = (Operation("activation", (0,), 1, None, relu), operation)
-        buffers = plan_buffers(Program(((4, 6, 6),) * 3, 0, 2, operations, filters))
-        assert buffers[2] != buffers[1], operation.kind
-    for left, right, shared in ((1, 2, 1), (2, 1, 1), (1, 1, 1)):
-        operations = (
-            Operation("max_pool", (0,), 1, settings=window),
-            Operation("max_pool", (0,), 2, settings=window),
-            Operation("add", (left, right), 3),
-            Operation("add", (2, 3), 4),
-        )
-        buffers = plan_buffers(Program(((4, 6, 6),) * 5, 0, 4, operations))
-        assert buffers[3] == buffers[shared] != buffers[2]
+        runtime = Runtime(Program(((4, 6, 6),) * 3, 0, 2, operations, filters))
+        assert runtime.item_bytes == 2 * bytes_of(4, 36), operation.kind
+
+
+@pytest.mark.parametrize(("left", "right"), [(1, 2), (2, 1), (1, 1)])
+def test_a_sum_may_lie_where_either_of_its_terms_ends(left, right):
+    one, two = (AverageWindow((1, 1), groups=4, divisor=divisor) for divisor in (1, 2))
+    operations = (
+        Operation("average_pool", (0,), 1, settings=one),
+        Operation("average_pool", (0,), 2, settings=two),
+        Operation("add", (left, right), 3),
+        Operation("add", (2, 3), 4),
+    )
+    runtime = Runtime(Program(((4, 6, 6),) * 5, 0, 4, operations))
+    assert runtime.item_bytes == 3 * bytes_of(4, 36)
+    x = batch_of(3, 144).reshape(3, 4, 6, 6)
+    terms = {1: x, 2: x / 2}
+    np.testing.assert_allclose(runtime(x), terms[2] + terms[left] + terms[right], rtol=1e-6)
 
 
 def test_a_reshape_that_moves_nothing_costs_nothing():
     """An image of one channel is one row already; of two it is not."""
-    for channels, shared in ((1, True), (2, False)):
+    for channels, wanted in ((1, bytes_of(1, 36)), (2, bytes_of(2, 36) + bytes_of(1, 72))):
         shapes = ((channels, 6, 6), (36 * channels,), (36 * channels,))
         operations = (Operation("reshape", (0,), 1), Operation("activation", (1,), 2, None, Activation("tanh")))
-        program = Program(shapes, 0, 2, operations)
-        buffers = plan_buffers(program)
-        assert (buffers[0] == buffers[1]) == shared
+        runtime = Runtime(Program(shapes, 0, 2, operations))
+        assert runtime.item_bytes == wanted
         x = batch_of(3, 36 * channels)
-        np.testing.assert_allclose(Runtime(program)(x.reshape(3, channels, 6, 6)), np.tanh(x), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(runtime(x.reshape(3, channels, 6, 6)), np.tanh(x), rtol=1e-5, atol=1e-6)
 
 
 def test_models_whose_values_live_long_are_right():

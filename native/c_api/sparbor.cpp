@@ -4,24 +4,23 @@
 #include <cstring>
 #include <new>
 
-#include "../dispatch.h"
-#include "assemble.h"
-#include "memory.h"
+#include "kernels/dispatch.h"
+#include "plan/assemble.h"
 
 #if defined(_WIN32)
 #define SPARBOR_API __declspec(dllexport)
 #endif
-#include "sparbor.h"
+#include "c_api/sparbor.h"
 
 struct sparbor_model {
-    sparbor::model::Program program;
+    sparbor::Program program;
     const sparbor::KernelSet* kernels;
     std::unique_ptr<sparbor::Engine> engine;  // points into the program
 };
 
 namespace {
 
-using sparbor::model::numbers_of;
+using sparbor::numbers_of;
 
 constexpr unsigned most_threads = 256;
 
@@ -62,8 +61,8 @@ sparbor_model* sparbor_load(const void* data, size_t size, unsigned threads, cha
         if (threads < 1 || threads > most_threads) throw std::runtime_error("threads must be from 1 to 256");
         auto model = std::make_unique<sparbor_model>();
         model->kernels = chosen_kernels();
-        model->program = sparbor::model::read_program(static_cast<const uint8_t*>(data), size);
-        model->engine = sparbor::model::assemble(model->program, *model->kernels, threads);
+        model->program = sparbor::read_program(static_cast<const uint8_t*>(data), size);
+        model->engine = sparbor::assemble(model->program, *model->kernels, threads);
         return model.release();
     } catch (const std::bad_alloc&) {
         tell("there is not enough memory for this model", error, error_size);

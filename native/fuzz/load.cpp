@@ -3,9 +3,9 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "../c_api/memory.h"
-#include "../c_api/sparbor.h"
-#include "../dispatch.h"
+#include "plan/limits.h"
+#include "c_api/sparbor.h"
+#include "kernels/dispatch.h"
 #include "memory_bound.h"
 #include "mutator.h"
 
@@ -62,7 +62,7 @@ sparbor_model* load(const uint8_t* data, size_t size) {
 bool load_and_run(const uint8_t* data, size_t size) {
     sparbor_model* model = load(data, size);
     if (!model) return false;
-    if (sparbor::model::work(sparbor::model::read_program(data, size)) <= most_work) run(model);
+    if (sparbor::work_of(sparbor::read_program(data, size)) <= most_work) run(model);
     sparbor_free(model);
     return true;
 }

@@ -2,14 +2,14 @@
 
 #include <cstdio>
 
-#include "../c_api/crc32.h"
+#include "ir/crc32.h"
 
 namespace sparbor::fuzz {
 namespace {
 
 std::string checksummed(const std::string& text) {
     char digits[9];
-    const uint32_t sum = model::crc32(reinterpret_cast<const uint8_t*>(text.data()), text.size());
+    const uint32_t sum = crc32(reinterpret_cast<const uint8_t*>(text.data()), text.size());
     std::snprintf(digits, sizeof digits, "%08x", static_cast<unsigned>(sum));
     return digits + text;
 }
@@ -17,16 +17,16 @@ std::string checksummed(const std::string& text) {
 Tensor tensor_of(const Json& entry, const uint8_t* data, size_t size) {
     const auto begin = entry.at("data_offsets").at(0).get<uint64_t>();
     const auto end = entry.at("data_offsets").at(1).get<uint64_t>();
-    if (begin > end || end > size) throw model::Refused("a tensor lies beyond the file");
+    if (begin > end || end > size) throw Refused("a tensor lies beyond the file");
     return {entry.at("dtype"), entry.at("shape"), {data + begin, data + end}};
 }
 
 ModelParts parts_of(const uint8_t* data, size_t size) {
     uint64_t length = 0;
     for (int i = 7; i >= 0; i--) length = length << 8 | data[i];
-    if (length > size - 8) throw model::Refused("the header is longer than the file");
+    if (length > size - 8) throw Refused("the header is longer than the file");
     const uint8_t* const tensors = data + 8 + length;
-    const Json header = model::parse_object({reinterpret_cast<const char*>(data) + 8, length}, "the header");
+    const Json header = parse_object({reinterpret_cast<const char*>(data) + 8, length}, "the header");
     ModelParts parts;
     for (const auto& [name, entry] : header.items()) {
         if (name == "__metadata__") parts.graph = entry.at("sparbor").get<std::string>().substr(8);
@@ -38,9 +38,9 @@ ModelParts parts_of(const uint8_t* data, size_t size) {
 // The graph with the tensors' checksums, if it still is one.
 std::string graph_with_checksums(const ModelParts& parts) {
     try {
-        Json graph = model::parse_object(parts.graph, "the graph");
+        Json graph = parse_object(parts.graph, "the graph");
         for (const auto& [name, tensor] : parts.tensors)
-            graph["crc32"][name] = model::crc32(tensor.data.data(), tensor.data.size());
+            graph["crc32"][name] = crc32(tensor.data.data(), tensor.data.size());
         return graph.dump(-1, ' ', false, Json::error_handler_t::replace);
     } catch (const std::exception&) {
         return parts.graph;

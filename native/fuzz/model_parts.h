@@ -8,12 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "../c_api/json.h"
+#include "ir/json.h"
 
 namespace sparbor::fuzz {
 
 using Bytes = std::vector<uint8_t>;
-using model::Json;
 
 struct Tensor {
     Json dtype, shape;

@@ -79,7 +79,7 @@ void change_place(Json& graph, std::minstd_rand& random) {
 void change_graph(std::string& graph, std::minstd_rand& random, ChangeBytes change_bytes) {
     if (below(random, 16) == 0) return change_bytes_of(graph, change_bytes);
     try {
-        Json parsed = model::parse_object(graph, "the graph");
+        Json parsed = parse_object(graph, "the graph");
         change_place(parsed, random);
         graph = parsed.dump(-1, ' ', false, Json::error_handler_t::replace);
     } catch (const std::exception&) {

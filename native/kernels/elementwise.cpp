@@ -2,7 +2,7 @@
 // and in its namespace, and leaves the vector instructions to the compiler. NaN goes in, NaN comes out.
 #include <cstring>
 
-#include "../kernels.h"
+#include "kernels.h"
 
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
@@ -186,20 +186,20 @@ void softmax(float* row, size_t n) {
     for (size_t k = 0; k < n; k++) row[k] /= sum;
 }
 
-// The names are those of a program's activations.
+// The activations of a program, apart from relu: names, and how many parameters each has.
 const NamedMap maps[] = {
-    {"clamp", clamp},
-    {"leaky_relu", leaky_relu},
-    {"elu", elu},
-    {"gelu", gelu},
-    {"gelu_tanh", gelu_tanh},
-    {"silu", silu},
-    {"sigmoid", sigmoid},
-    {"tanh", tanh},
-    {"hardswish", hardswish},
-    {"hardsigmoid", hardsigmoid},
-    {"softplus", softplus},
-    {nullptr, nullptr},
+    {"clamp", 2, clamp},
+    {"leaky_relu", 1, leaky_relu},
+    {"elu", 2, elu},
+    {"gelu", 0, gelu},
+    {"gelu_tanh", 0, gelu_tanh},
+    {"silu", 0, silu},
+    {"sigmoid", 0, sigmoid},
+    {"tanh", 0, tanh},
+    {"hardswish", 0, hardswish},
+    {"hardsigmoid", 0, hardsigmoid},
+    {"softplus", 2, softplus},
+    {nullptr, 0, nullptr},
 };
 
 }  // namespace

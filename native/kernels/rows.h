@@ -1,7 +1,7 @@
 // How a kernel set goes through the rows of a batch, whatever its registers. Without linkage, as vectors.h.
 #pragma once
 
-#include "../kernels.h"
+#include "kernels.h"
 #include "inlining.h"
 
 namespace sparbor::SPARBOR_KERNELS {

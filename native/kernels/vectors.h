@@ -9,7 +9,7 @@
 
 #include <cstring>
 
-#include "../kernels.h"
+#include "kernels.h"
 #include "inlining.h"
 
 namespace sparbor::SPARBOR_KERNELS {

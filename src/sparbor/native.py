@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 from typing import Any, NoReturn
 
-from sparbor.errors import ArgumentError, EngineMissingError
+from sparbor.errors import ArgumentError, EngineMissingError, ModelFileError
 
 try:
     from sparbor._native import (
         Model,
+        RefusedError,
         activations,
         add_synapse_gradients,
+        check_model,
         kernel_sets,
         list_synapses,
+        operators,
         rank_slots,
         sum_synapses,
         takes_tiles,
@@ -37,17 +40,23 @@ except ImportError as error:
 
         __init__ = _missing
 
-    activations = kernel_sets = takes_tiles = _missing
+    class RefusedError(ValueError):  # type: ignore[no-redef]
+        """Is never raised."""
+
+    activations = check_model = kernel_sets = operators = takes_tiles = _missing
     add_synapse_gradients = list_synapses = rank_slots = sum_synapses = turn_into_lanes = _missing
 
 __all__ = [
     "Model",
+    "RefusedError",
     "activations",
     "add_synapse_gradients",
     "built",
+    "checked_graph",
     "choose_kernel_set",
     "kernel_sets",
     "list_synapses",
+    "operators",
     "rank_slots",
     "sum_synapses",
     "takes_tiles",
@@ -64,3 +73,12 @@ def choose_kernel_set() -> str:
     if forced not in here:
         raise ArgumentError(f"SPARBOR_ISA={forced} cannot run on this machine, which has: {', '.join(here)}")
     return forced
+
+
+def checked_graph(content: bytes) -> str:
+    """The graph, as JSON of today's version, in what a model file holds; raises ModelFileError if it cannot run."""
+    try:
+        graph: str = check_model(content)
+        return graph
+    except RefusedError as error:
+        raise ModelFileError("; ".join(error.args)) from None

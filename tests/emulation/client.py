@@ -23,7 +23,14 @@ import torch
 SERVER = Path(__file__).parent / "serve.py"
 
 
-ATTRIBUTES = ("isa", "threads", "workspace_bytes", "item_bytes", "scratch_bytes")  # of a model
+ATTRIBUTES = (  # of a model
+    *("isa", "threads", "workspace_bytes", "item_bytes", "scratch_bytes"),
+    *("graph", "input_shape", "output_shape", "takes_bytes"),
+)
+
+
+class RefusedError(ValueError):
+    """What the engine says of a model that cannot run: the fault and the remedy."""
 
 
 def install(command: str) -> None:
@@ -36,7 +43,9 @@ def install(command: str) -> None:
         return partial(server.call, None, name)
 
     module = types.ModuleType("sparbor._native")
-    module.__dict__.update(Model=type("Model", (_Model,), {"server": server}), __getattr__=function)
+    module.__dict__.update(
+        RefusedError=RefusedError, Model=type("Model", (_Model,), {"server": server}), __getattr__=function
+    )
     sys.modules["sparbor._native"] = module
 
 
@@ -57,7 +66,8 @@ class _Server:
         self._process.stdin.flush()
         kind, answer = pickle.load(self._process.stdout)
         if kind == "error":
-            raise getattr(builtins, answer[0], RuntimeError)(answer[1])
+            name, given = answer
+            raise (RefusedError if name == "RefusedError" else getattr(builtins, name, RuntimeError))(*given)
         result, memories = answer
         for (_, array), memory in zip(arrays, memories, strict=True):
             if array.flags.writeable:

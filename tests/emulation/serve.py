@@ -54,6 +54,6 @@ while True:
     try:
         reply = ("result", answer(*request))
     except Exception as error:
-        reply = ("error", (type(error).__name__, str(error)))
+        reply = ("error", (type(error).__name__, error.args))
     pickle.dump(reply, sys.stdout.buffer)
     sys.stdout.buffer.flush()

@@ -7,16 +7,14 @@ import os
 import sys
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from sparbor import native
-from sparbor.engine.allowance import AllowanceError, check_demands, check_memory
 from sparbor.engine.arguments import checked_input, checked_output, is_tensor
-from sparbor.engine.buffers import is_free, plan_buffers, rows_and_features
-from sparbor.engine.steps import add_step
 from sparbor.errors import ArgumentError, ModelFileError
 from sparbor.packing.slots import SparseLayer
 from sparbor.program import model_file
@@ -51,21 +49,20 @@ def load(path: str | os.PathLike[str], threads: int = 1) -> Runtime:
         EngineMissingError: the native engine is not built into this installation.
     """
     native.kernel_sets()  # a missing engine is the first thing to hear of
-    return _made(model_file.load(path), threads, os.fspath(path))
+    return _made(model_file.read(path), threads, os.fspath(path))
 
 
 def _unpickled(content: bytes, threads: int) -> Runtime:
     """What `Runtime.__reduce__` took apart; the content is checked as that of a file is."""
     native.kernel_sets()
-    name = "the pickled runtime"
-    return _made(model_file.from_bytes(content, name), threads, name)
+    return _made(content, threads, "the pickled runtime")
 
 
-def _made(program: Program, threads: int, source: object) -> Runtime:
+def _made(content: bytes, threads: int, source: object) -> Runtime:
     try:
-        return Runtime(program, threads).watched()
-    except AllowanceError as error:
-        raise ModelFileError(f"{source}: {error}; the file is damaged or was not written by Sparbor") from None
+        return Runtime(content, threads).watched()
+    except ModelFileError as error:
+        raise ModelFileError(f"{source}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -110,33 +107,30 @@ class Runtime(native.Model):
             message says what to pass.
     """
 
-    def __init__(self, program: Program, threads: int = 1) -> None:
+    def __init__(self, program: Program | bytes, threads: int = 1) -> None:
+        """A program, or what its model file holds."""
         if not isinstance(threads, int) or not 1 <= threads <= 256:
             raise ArgumentError(f"threads={threads!r}: it must be a whole number from 1 to 256")
-        self.program = program
-        self.input_shape = program.shapes[program.input]
-        self.output_shape = program.shapes[program.output]
-        super().__init__(native.choose_kernel_set(), threads, list(self.input_shape), list(self.output_shape))
-        buffers = plan_buffers(program)
-        check_demands(program, buffers)
-        for shape, buffer in zip(program.shapes, buffers, strict=True):
-            self.add_value(buffer, *rows_and_features(shape))
-        for operation in program.operations:
-            stays = buffers[operation.inputs[0]] == buffers[operation.output] and is_free(operation, program)
-            if not stays:
-                add_step(self, program, operation)
-        if program.byte_input is not None:
-            self.set_byte_input(*program.byte_input.scale_and_shift())
+        content = program if isinstance(program, bytes) else model_file.to_bytes(program)
         try:
-            self.finish(program.input, program.output)
+            super().__init__(content, native.choose_kernel_set(), threads)
+        except native.RefusedError as error:
+            fault, remedy = error.args
+            if isinstance(program, bytes):
+                raise ModelFileError(f"{fault}; {remedy}") from None
+            raise ArgumentError(fault) from None
         except RuntimeError as error:
             raise ArgumentError(f"threads={threads}: {error}; use fewer") from None
-        check_memory(program, self.item_bytes + self.scratch_bytes, "one item")
         self._looks = 0
+
+    @cached_property
+    def program(self) -> Program:
+        """What it runs, for the exporters; its arrays are those that the engine reads."""
+        return model_file.program_of(self.graph, self.tensors())
 
     def watched(self) -> Runtime:
         """Itself, which from now on warns of raw pixel values as floats, if the model takes bytes as well."""
-        if self.program.byte_input is not None:
+        if self.takes_bytes:
             self._looks = _LOOKS
             self.look_at_floats(True)
         return self

@@ -10,7 +10,6 @@ from sparbor.errors import ArgumentError
 from sparbor.lowering.weights import LayerWeights
 from sparbor.packing.slots import Precision
 from sparbor.program.program import Affine, Operation, Program, Weights
-from sparbor.program.shape_rules import shapes_fault
 from sparbor.program.windows import Shape, Window, planes_of
 
 
@@ -27,7 +26,7 @@ class UnpackedProgram:
     def packed(self, batch: int, precision: Precision) -> Program:
         """The program, each layer sparse or dense as is faster at this batch size.
 
-        Raises ArgumentError for a layer that cannot be packed, and for shapes that the engine does not take.
+        Raises ArgumentError for a layer that cannot be packed.
         """
         layers: dict[str, Weights] = {}
         for operation in self.operations:
@@ -37,9 +36,6 @@ class UnpackedProgram:
                 layers[operation.layer] = self._packed(operation, batch, precision)
             except ArgumentError as error:
                 raise ArgumentError(f"layer {operation.layer!r}: {error}") from None
-        for operation in self.operations:
-            if (fault := shapes_fault(operation, self.shapes, layers)) is not None:
-                raise ArgumentError(f"{fault}; the engine runs no such operation")
         return Program(self.shapes, self.input, self.output, self.operations, layers)
 
     def _packed(self, operation: Operation, batch: int, precision: Precision) -> Weights:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import numpy as np
 
 from sparbor.packing.dense_weights import DenseWeights, FloatsOrHalves, rounded
-from sparbor.packing.file_checks import require
 from sparbor.packing.slots import GROUP, Bools, Floats, Precision, SparseLayer, aligned_copy, pack
 
 
@@ -62,12 +61,3 @@ def real_rows(outputs: int, groups: int) -> Bools:
     whole = np.zeros((groups, -(-each // GROUP) * GROUP), np.bool_)
     whole[:, :each] = True
     return whole.reshape(-1)
-
-
-def check_convolution(name: str, layer: SparseLayer, groups: int, outputs: int) -> None:
-    """Refuse a packed matrix from a file that is not one of so many outputs in so many groups."""
-    real = real_rows(outputs, groups)
-    rows = f"{layer.outputs} rows for {outputs} channels in {groups} groups, {len(real)} expected"
-    require(len(real) == layer.outputs, f"layer {name!r}: {rows}")
-    stray = "a synapse belongs to a neuron that only fills its group"
-    require(not layer.has_synapses_outside(real), f"layer {name!r}: {stray}")

@@ -113,10 +113,6 @@ class SparseLayer:
         padding = self.padding
         return bool(padding.any()) and bool((padding & self.lanes(real)).any())
 
-    def has_synapses_outside(self, real: Bools) -> bool:
-        """Whether an output that is not one of these has synapses."""
-        return bool((~self.padding & ~self.lanes(real)).any())
-
     def lanes(self, outputs: Bools) -> Bools:
         """Which of the (slots, 16) places belong to one of these outputs."""
         whole = np.zeros((len(self.topology.runs_per_group), GROUP), np.bool_)

@@ -128,10 +128,5 @@ class Program:
                 raise ArgumentError(f"layer {name!r}: {part} holds NaN or infinity{FINITE_WANTED}")
 
     @property
-    def allowed_bytes(self) -> int:
-        """What its shapes may ask for at a time: they cost a file nothing, so it is tied to the weights."""
-        return 2**28 + 64 * self.weight_bytes
-
-    @property
     def weight_bytes(self) -> int:
         return sum(map(stored_bytes, self.layers.values()))

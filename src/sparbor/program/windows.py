@@ -12,10 +12,6 @@ Shape: TypeAlias = tuple[int, ...]
 Pair: TypeAlias = tuple[int, int]
 Sides: TypeAlias = tuple[int, int, int, int]
 
-LARGEST_PADDED = 2**26  # numbers of all planes of one item, padding included
-_LARGEST_STEP = 2**16
-_LARGEST_DIVISOR = 2**63 - 1
-
 
 @dataclass(frozen=True)
 class Window:
@@ -97,11 +93,6 @@ def planes_of(shape: Shape) -> Planes:
     return Planes(channels, height, width)
 
 
-def has_planes(shape: Shape) -> bool:
-    """Whether it is (channels, length) or (channels, height, width)."""
-    return len(shape) in (2, 3)
-
-
 def geometry(window: Window, x: Planes, y: Planes) -> list[int]:
     """The numbers as the engine takes them, in its order."""
     return [
@@ -114,49 +105,3 @@ def geometry(window: Window, x: Planes, y: Planes) -> list[int]:
         window.groups,
         *window.upsample,
     ]
-
-
-def window_fault(window: Window, x: Shape, y: Shape) -> str | None:
-    """What keeps the window from its input or its output, if anything does; counts and bounds are checked here."""
-    steps = (*window.kernel, *window.stride, *window.dilation, *window.upsample)
-    if not all(1 <= step <= _LARGEST_STEP for step in steps) or max(map(abs, window.padding)) > _LARGEST_STEP:
-        return f"its steps are not between 1 and {_LARGEST_STEP}, or its padding is beyond that"
-    if not has_planes(x) or len(y) != len(x):
-        return f"it goes from {len(x)} to {len(y)} dimensions, not from 2 or 3 to as many"
-    source, target = planes_of(x), planes_of(y)
-    if window.groups < 1 or source.channels % window.groups or target.channels % window.groups:
-        return f"its {window.groups} groups do not divide {source.channels} and {target.channels} channels"
-    height, width = window.padded(source.height, source.width)
-    if min(height, width) < 1 or source.channels * height * width > LARGEST_PADDED:
-        return (
-            f"its padded planes, {source.channels} × {height} × {width}, are empty or beyond {LARGEST_PADDED} numbers"
-        )
-    return None
-
-
-def convolution_fault(window: Window, x: Shape, y: Shape) -> str | None:
-    """As `window_fault`, for a convolution."""
-    if fault := window_fault(window, x, y):
-        return fault
-    source, target = planes_of(x), planes_of(y)
-    if window.steps(source.height, source.width) != (target.height, target.width):
-        return f"its outputs are {window.steps(source.height, source.width)} pixels"
-    return None
-
-
-def pool_fault(window: Window, x: Shape, y: Shape) -> str | None:
-    """As `window_fault`, for a pool."""
-    if fault := window_fault(window, x, y):
-        return fault
-    source, target = planes_of(x), planes_of(y)
-    if window.groups != source.channels or target.channels != source.channels or window.upsample != (1, 1):
-        return "it does not pool each channel by itself"
-    if any(not 0 <= 2 * side <= kernel for side, kernel in zip(window.padding, window.kernel * 2, strict=True)):
-        return f"its padding {window.padding} is more than half its kernel {window.kernel}, or negative"
-    possible = window.steps(source.height, source.width), window.steps_with_a_last(source.height, source.width)
-    fits = zip((target.height, target.width), zip(*possible, strict=True), strict=True)
-    if not all(given in each for given, each in fits):
-        return f"its outputs are {possible[0]} pixels"
-    if isinstance(window, AverageWindow) and (not 0 <= window.divisor <= _LARGEST_DIVISOR or window.dilation != (1, 1)):
-        return f"it averages with divisor {window.divisor} and dilation {window.dilation}"
-    return None

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
-from sparbor.engine.buffers import plan_buffers
+from sparbor.export.c.buffers import plan_buffers
 from sparbor.program.program import Program
 
 

@@ -1,0 +1,90 @@
+#include "encodings/encoding.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace sparbor {
+namespace {
+
+const Encoding* const encodings[] = {&sparse_exact,  &sparse_word16,  &dense_exact, &dense_halves,
+                                     &filters_exact, &filters_halves, &scale_shift};
+
+bool knows_kind(const Json& kind) {
+    return std::any_of(std::begin(encodings), std::end(encodings),
+                       [&](const Encoding* each) { return kind == each->kind_name; });
+}
+
+uint64_t read_size(const std::string& name, const Json& entry, const char* part) {
+    const Json* size = member(entry, part);
+    require(size && is_count(*size) && as_count(*size) > 0, "layer " + in_quotes(name) + " has " + part + " " + shown(size));
+    return as_count(*size);
+}
+
+}  // namespace
+
+Layer read_layer(const std::string& name, const Json& entry) {
+    require(entry.is_object(), "layer " + in_quotes(name) + " is malformed");
+    const Json &kind = entry.at("kind"), *precision = member(entry, "precision");
+    require_known(knows_kind(kind), "kind " + shown(kind) + ", which layer " + in_quotes(name) + " is of");
+    Layer layer{name, nullptr, 0, 0, {}};
+    for (const Encoding* each : encodings)
+        if (kind == each->kind_name && (!each->precision || (precision && *precision == each->precision)))
+            layer.encoding = each;
+    require_known(layer.encoding, "precision " + shown(precision) + ", which layer " + in_quotes(name) + " is of");
+    if (is(layer, LayerKind::scale_shift)) return layer;
+    layer.outputs = read_size(name, entry, "outputs");
+    layer.fan_in = read_size(name, entry, "fan_in");
+    return layer;
+}
+
+void check_layer(Layer& layer) {
+    LayerCheck check(layer);
+    layer.encoding->check(check);
+    check.no_other_parts();
+    if (is(layer, LayerKind::scale_shift)) layer.outputs = layer.parts.at("scale").shape[0];
+}
+
+void LayerCheck::operator()(bool holds, const std::string& fault) const {
+    if (!holds) throw Refused("layer " + in_quotes(layer_.name) + ": " + fault);
+}
+
+const Tensor& LayerCheck::part(const char* part, Number type, const Shape* shape) {
+    const auto found = layer_.parts.find(part);
+    require(found != layer_.parts.end(), "layer " + in_quotes(layer_.name) + " has no " + part);
+    const Tensor& tensor = found->second;
+    (*this)(tensor.type == type, part + std::string(" is of another type than its kind has"));
+    if (shape && tensor.shape != *shape)
+        (*this)(false, part + (" has shape " + to_text(tensor.shape)) + ", not " + to_text(*shape));
+    known_++;
+    return tensor;
+}
+
+void LayerCheck::bias() {
+    const Shape outputs{layer_.outputs};
+    if (layer_.parts.count("bias")) (*this)(all_finite(part("bias", Number::f32, &outputs)), "bias holds NaN or infinity");
+}
+
+void LayerCheck::scale() {
+    const Shape outputs{layer_.outputs};
+    const Tensor& scale = part("scale", Number::f32, &outputs);
+    const auto* values = scale.as<float>();
+    const auto sound = [](float value) { return std::isfinite(value) && value > 0; };
+    (*this)(std::all_of(values, values + scale.count(), sound), "a neuron's scale is not a positive number");
+}
+
+void LayerCheck::no_other_parts() const {
+    (*this)(known_ == layer_.parts.size(), "it has unknown arrays beside those of its kind");
+}
+
+bool all_finite(const Tensor& floats) {
+    const auto* values = floats.as<float>();
+    return std::all_of(values, values + floats.count(), [](float value) { return std::isfinite(value); });
+}
+
+bool halves_finite(const Tensor& halves) {
+    constexpr uint16_t exponent = 0x7C00;
+    const auto* words = halves.as<uint16_t>();
+    return std::all_of(words, words + halves.count(), [](uint16_t word) { return (word & exponent) != exponent; });
+}
+
+}  // namespace sparbor

@@ -1,0 +1,50 @@
+// How a layer's weights are stored: for each kind of layer and precision that a file may name there is an encoding, whose
+// file says which tensors it has, and checks them.
+#pragma once
+
+#include "ir/program.h"
+
+namespace sparbor {
+
+enum class LayerKind { sparse, dense, filters, scale_shift };
+
+// Looks at a layer's tensors, each once. Throws Refused, which names the layer.
+class LayerCheck {
+public:
+    explicit LayerCheck(const Layer& layer) : layer_(layer) {}
+
+    const Layer& layer() const { return layer_; }
+    void operator()(bool holds, const std::string& fault) const;
+    // It has this part, of this type and, if that is given, of this shape.
+    const Tensor& part(const char* part, Number type, const Shape* shape = nullptr);
+    // Parts that many layers have: a bias, if it has one, and the positive scale of each output.
+    void bias();
+    void scale();
+    void no_other_parts() const;
+
+private:
+    const Layer& layer_;
+    size_t known_ = 0;
+};
+
+struct Encoding {
+    LayerKind kind;
+    const char* kind_name;  // as files have it
+    const char* precision;  // likewise; null if there is but one
+    // Its tensors lead no kernel out of its arrays, and hold nothing that no packing writes.
+    void (*check)(LayerCheck&);
+    // Of sparse layers, else null: whether this place of a slot holds no synapse.
+    bool (*is_padding)(const Layer&, uint64_t slot, size_t lane);
+    // How many weights are stored, padding included; null for layers that only scale and shift.
+    uint64_t (*places)(const Layer&);
+};
+
+// Each file's own.
+extern const Encoding sparse_exact, sparse_word16, dense_exact, dense_halves, filters_exact, filters_halves, scale_shift;
+
+inline bool is(const Layer& layer, LayerKind kind) { return layer.encoding->kind == kind; }
+
+bool all_finite(const Tensor& floats);
+bool halves_finite(const Tensor& halves);
+
+}  // namespace sparbor

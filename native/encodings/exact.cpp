@@ -1,0 +1,49 @@
+// Weights as they were trained, floats: of sparse layers with an index byte each, where 0x80 is padding; of dense ones in
+// panels of 16 outputs; of dense convolutions as filters, row by row.
+#include "encodings/slots.h"
+
+namespace sparbor {
+namespace {
+
+constexpr uint8_t padding_index = 0x80;
+
+uint8_t index(const Layer& layer, uint64_t slot, size_t lane) {
+    return layer.data<uint8_t>("indices")[slot * group_size + lane];
+}
+
+bool is_padding(const Layer& layer, uint64_t slot, size_t lane) { return index(layer, slot, lane) == padding_index; }
+
+void take_weights(LayerCheck& check, const char* part, const Shape& stored) {
+    check(all_finite(check.part(part, Number::f32, &stored)), "a weight is infinite or NaN");
+}
+
+void check_sparse(LayerCheck& check) {
+    check.bias();
+    const Shape stored{check_slots(check), group_size};
+    take_weights(check, "weights", stored);
+    check.part("indices", Number::u8, &stored);
+    const Layer& layer = check.layer();
+    check_synapses(check, [&](uint64_t slot, size_t lane) -> uint64_t { return index(layer, slot, lane); });
+}
+
+void check_dense(LayerCheck& check) {
+    check.bias();
+    take_weights(check, "panels",
+                 {ceil_div(check.layer().outputs, group_size), check.layer().fan_in, group_size});
+}
+
+void check_filters(LayerCheck& check) {
+    check.bias();
+    take_weights(check, "weights", {check.layer().outputs, check.layer().fan_in});
+}
+
+uint64_t stored_places(const Layer& layer) { return layer.parts.at("weights").count(); }
+uint64_t all_places(const Layer& layer) { return layer.outputs * layer.fan_in; }
+
+}  // namespace
+
+const Encoding sparse_exact{LayerKind::sparse, "sparse", "f32", check_sparse, is_padding, stored_places};
+const Encoding dense_exact{LayerKind::dense, "dense", "f32", check_dense, nullptr, all_places};
+const Encoding filters_exact{LayerKind::filters, "filters", "f32", check_filters, nullptr, all_places};
+
+}  // namespace sparbor

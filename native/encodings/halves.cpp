@@ -1,0 +1,27 @@
+// Dense weights as halves, times their output's scale.
+#include "encodings/encoding.h"
+#include "kernels/kernels.h"
+
+namespace sparbor {
+namespace {
+
+void check_halves(LayerCheck& check, const Shape& stored) {
+    check.bias();
+    check(halves_finite(check.part("halves", Number::u16, &stored)), "a weight is infinite or NaN");
+    check.scale();
+}
+
+void check_dense(LayerCheck& check) {
+    check_halves(check, {ceil_div(check.layer().outputs, group_size), check.layer().fan_in, group_size});
+}
+
+void check_filters(LayerCheck& check) { check_halves(check, {check.layer().outputs, check.layer().fan_in}); }
+
+uint64_t places(const Layer& layer) { return layer.outputs * layer.fan_in; }
+
+}  // namespace
+
+const Encoding dense_halves{LayerKind::dense, "dense", "f16", check_dense, nullptr, places};
+const Encoding filters_halves{LayerKind::filters, "filters", "f16", check_filters, nullptr, places};
+
+}  // namespace sparbor

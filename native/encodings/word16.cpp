@@ -1,0 +1,29 @@
+// Synapses as 16-bit words: a half whose five lowest bits are the input's index within its branch, times its neuron's
+// scale. The word 0 is padding.
+#include "encodings/slots.h"
+
+namespace sparbor {
+namespace {
+
+uint16_t word(const Layer& layer, uint64_t slot, size_t lane) {
+    return layer.data<uint16_t>("words")[slot * group_size + lane];
+}
+
+bool is_padding(const Layer& layer, uint64_t slot, size_t lane) { return word(layer, slot, lane) == 0; }
+
+uint64_t places(const Layer& layer) { return layer.parts.at("words").count(); }
+
+void check(LayerCheck& check) {
+    check.bias();
+    const Shape stored{check_slots(check), group_size};
+    check(halves_finite(check.part("words", Number::u16, &stored)), "a synapse word is infinite or NaN");
+    check.scale();
+    const Layer& layer = check.layer();
+    check_synapses(check, [&](uint64_t slot, size_t lane) -> uint64_t { return word(layer, slot, lane) % branch_size; });
+}
+
+}  // namespace
+
+const Encoding sparse_word16{LayerKind::sparse, "sparse", "f16", check, is_padding, places};
+
+}  // namespace sparbor

@@ -1,0 +1,84 @@
+#include "kernels/dispatch.h"
+
+#ifdef SPARBOR_X86
+#include <cpuid.h>
+#endif
+
+namespace sparbor {
+namespace {
+
+bool always() { return true; }
+
+#ifdef SPARBOR_X86
+
+struct Registers {
+    unsigned a, b, c, d;
+};
+
+Registers cpuid(unsigned leaf) {
+    Registers r{};
+    __get_cpuid_count(leaf, 0, &r.a, &r.b, &r.c, &r.d);
+    return r;
+}
+
+bool has(unsigned bits, unsigned wanted) { return (bits & wanted) == wanted; }
+
+// Which register states the operating system saves; a processor may have AVX-512 that the system does not know.
+uint64_t saved_states() {
+    if (!has(cpuid(1).c, bit_OSXSAVE)) return 0;
+    unsigned low, high;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return static_cast<uint64_t>(high) << 32 | low;
+}
+
+constexpr uint64_t avx_states = 0x06;     // SSE, AVX
+constexpr uint64_t avx512_states = 0xe6;  // and the masks, the upper halves and the upper sixteen registers
+
+bool can_avx2() {
+    return (saved_states() & avx_states) == avx_states && has(cpuid(1).c, bit_AVX | bit_FMA | bit_F16C) &&
+           has(cpuid(7).b, bit_AVX2);
+}
+
+bool can_avx512() {
+    return can_avx2() && (saved_states() & avx512_states) == avx512_states &&
+           has(cpuid(7).b, bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL);
+}
+
+#endif
+
+struct Candidate {
+    const KernelSet* set;
+    bool (*runs_here)();
+};
+
+const Candidate best_first[] = {
+#ifdef SPARBOR_X86
+    {&avx512::kernels, can_avx512},
+    {&avx2::kernels, can_avx2},
+#endif
+#ifdef SPARBOR_ARM64
+    {&neon::kernels, always},
+#endif
+    {&portable::kernels, always},
+};
+
+}  // namespace
+
+const std::vector<const KernelSet*>& available_kernel_sets() {
+    // Asked once: on a virtual machine the processor's answer takes longer than a small layer.
+    static const std::vector<const KernelSet*> sets = [] {
+        std::vector<const KernelSet*> found;
+        for (const Candidate& candidate : best_first)
+            if (candidate.runs_here()) found.push_back(candidate.set);
+        return found;
+    }();
+    return sets;
+}
+
+const KernelSet* find_kernel_set(const std::string& name) {
+    for (const KernelSet* set : available_kernel_sets())
+        if (name == set->name) return set;
+    return nullptr;
+}
+
+}  // namespace sparbor

@@ -1,0 +1,15 @@
+// Which of the steps for a dense convolution is the fastest for its shape.
+#pragma once
+
+#include "ops/convolution/filter_arrays.h"
+#include "ops/outputs.h"
+
+namespace sparbor {
+
+// Whether it is Winograd's.
+bool takes_tiles(const Geometry& geometry);
+
+std::unique_ptr<Step> make_dense_convolution(const KernelSet& kernels, Value x, Value y, const Geometry& geometry,
+                                             const FilterArrays& arrays, const Ending& ending);
+
+}  // namespace sparbor

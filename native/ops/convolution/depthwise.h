@@ -1,0 +1,24 @@
+// Convolutions of each channel on its own, for the kernel sizes and strides that have a kernel of their own.
+#pragma once
+
+#include "ops/convolution/filter_arrays.h"
+#include "ops/outputs.h"
+
+namespace sparbor {
+
+class DepthwiseConvolution final : public Step {
+public:
+    DepthwiseConvolution(Value x, Value y, const Geometry& geometry, DepthwiseKernel kernel,
+                         const FilterArrays& arrays, const Ending& ending);
+    void run(const Call& call) const override;
+
+private:
+    Value x_, y_;
+    Geometry geometry_;
+    DepthwiseKernel kernel_;
+    std::vector<float> weights_, scale_, bias_;
+    float floor_;
+    std::optional<Activation> activation_;
+};
+
+}  // namespace sparbor

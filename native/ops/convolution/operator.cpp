@@ -1,0 +1,80 @@
+// Convolutions over planes, sparse and dense, transposed ones as upsampled; an item of two dimensions is one of a row.
+#include <algorithm>
+
+#include "encodings/slots.h"
+#include "ops/convolution/convolution.h"
+#include "ops/convolution/dense_dispatch.h"
+#include "ops/families.h"
+#include "ops/window.h"
+
+namespace sparbor {
+namespace {
+
+uint64_t taps_of(const Window& window) { return static_cast<uint64_t>(window.kernel[0] * window.kernel[1]); }
+
+void check_layer_fits(const Node& node, const Window& window) {
+    const Layer& layer = *node.layer();
+    const uint64_t outputs = node.y()[0], groups = static_cast<uint64_t>(window.groups);
+    node.require(is(layer, LayerKind::sparse) || is(layer, LayerKind::filters), "its layer is not a convolution's");
+    const uint64_t fan_in = node.x()[0] / groups * taps_of(window);
+    if (layer.fan_in != fan_in)
+        node.refuse("its layer has fan-in " + std::to_string(layer.fan_in) + ", not " + std::to_string(fan_in));
+    const std::vector<bool> real = real_rows(outputs, is(layer, LayerKind::sparse) ? groups : 1);
+    if (layer.outputs != real.size())
+        node.refuse("its layer has " + std::to_string(layer.outputs) + " rows, not " + std::to_string(real.size()));
+    if (is(layer, LayerKind::sparse))
+        node.require(!has_stray_synapses(layer, real), "a synapse belongs to a neuron that only fills its group");
+}
+
+void check(const Node& node) {
+    const Window window = window_of(node.settings());
+    check_window(node, window);
+    const PlaneShape from = planes_of(node.x()), to = planes_of(node.y());
+    for (size_t axis = 0; axis < 2; axis++)
+        if (steps(window, from, axis) != to.size[axis])
+            node.refuse("its outputs are " + pixels_text(window, from) + " pixels");
+    check_layer_fits(node, window);
+}
+
+double work(const Node& node) {
+    const double pixels = static_cast<double>(numbers_of(node.y())) / static_cast<double>(node.y()[0]);
+    return pixels * static_cast<double>(node.layer()->encoding->places(*node.layer()));
+}
+
+// A layer is laid out anew for each operation that uses it, and so is what a convolution's taps read.
+Layout layout(const Node& node) {
+    constexpr uint64_t most_padding = 16, output_bytes = 16;  // outputs that are padded; their scale, bias and group
+    constexpr uint64_t gather_bytes = 80, tap_bytes = 64;
+    constexpr uint64_t wide = 16, most_gathers_of_wide = 2048;  // see Strips::make_tables
+    const Layer& layer = *node.layer();
+    const uint64_t taps = taps_of(window_of(node.settings()));
+    const uint64_t rows = static_cast<uint64_t>(planes_of(node.y()).size[0]), gathers = taps * (2 * rows + 1);
+    const uint64_t copies = is(layer, LayerKind::filters) ? most_padding : 1;
+    const uint64_t bytes = copies * layer.bytes() + output_bytes * layer.outputs + layer.fan_in * sizeof(uint32_t) +
+                           taps * tap_bytes + gather_bytes * (node.y().back() < wide ? gathers : most_gathers_of_wide);
+    const uint64_t counted = std::min<uint64_t>(taps, UINT32_MAX);  // its square does not overflow
+    return {bytes, counted * counted};
+}
+
+std::unique_ptr<Step> make(const Node& node, const Placement& at) {
+    const Layer& layer = *node.layer();
+    const Geometry planes = geometry_of(node, window_of(node.settings()));
+    const Ending ending = ending_of(node, at.kernels);
+    if (is(layer, LayerKind::filters))
+        return make_dense_convolution(at.kernels, at.x[0], at.y, planes, FilterArrays(layer), ending);
+    const std::vector<bool> real = real_rows(node.y()[0], static_cast<uint64_t>(planes.groups));
+    return std::make_unique<SparseConvolution>(at.x[0], at.y, planes,
+                                               std::make_unique<SparseMatrix>(layer, real, ending.clamp_min),
+                                               ending.activation);
+}
+
+}  // namespace
+
+const std::vector<OperatorType>& convolution_operators() {
+    static const std::vector<OperatorType> types = {
+        {"convolution", 1, Has::yes, Has::maybe, window_settings(), Aliasing::none, check, work, layout, make},
+    };
+    return types;
+}
+
+}  // namespace sparbor

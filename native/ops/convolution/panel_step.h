@@ -1,0 +1,36 @@
+// Steps whose kernels read a panel: the inputs of some pixels, prepared in a part of a cache.
+#pragma once
+
+#include "plan/engine.h"
+
+namespace sparbor {
+
+constexpr size_t panel_budget = 128 * 1024;  // floats: well inside a second cache of 1 MiB
+
+// Whole lane groups, an odd number of them: what lies so far apart falls into different lines of a cache.
+constexpr size_t spread(size_t floats) {
+    return (round_up(floats, column_tile) / column_tile | 1) * column_tile;
+}
+
+// The work of a batch falls into units, each with a panel of its own. A unit's inputs can be prepared one by one, and
+// so can the blocks of its outputs be computed.
+class PanelStep : public Step {
+public:
+    void run(const Call& call) const final;
+    size_t scratch_floats(const KernelSet&, size_t) const final { return own_floats() + panel_floats(); }
+
+protected:
+    virtual size_t units(size_t batch) const = 0;
+    virtual size_t inputs(size_t unit) const = 0;
+    virtual size_t blocks(size_t unit) const = 0;
+    virtual double item_work() const = 0;  // nanoseconds, roughly
+
+    virtual size_t own_floats() const = 0;  // that a thread needs beside the panel
+    virtual size_t panel_floats() const = 0;
+    virtual void prepare(const Call& call, size_t unit, size_t first_input, size_t last_input, float* own,
+                         float* panel) const = 0;
+    virtual void compute(const Call& call, size_t unit, size_t first_block, size_t last_block, float* own,
+                         const float* panel) const = 0;
+};
+
+}  // namespace sparbor

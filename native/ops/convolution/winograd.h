@@ -1,0 +1,56 @@
+// Dense convolutions with a kernel of 3 x 3 and stride 1 by Winograd's F(2 x 2, 3 x 3): a tile of four outputs takes 16
+// multiplications for each channel, where the direct sum takes 36.
+#pragma once
+
+#include "ops/convolution/filter_arrays.h"
+#include "ops/convolution/panel_step.h"
+#include "ops/outputs.h"
+
+namespace sparbor {
+
+class WinogradConvolution final : public PanelStep {
+public:
+    WinogradConvolution(const KernelSet& kernels, Value x, Value y, const Geometry& geometry,
+                        const FilterArrays& arrays, const Ending& ending);
+
+private:
+    // A unit is some rows of an item's tiles; its inputs are channels and its blocks those of outputs.
+    size_t units(size_t batch) const override { return batch * item_units(); }
+    size_t inputs(size_t) const override { return geometry_.channels; }
+    size_t blocks(size_t) const override { return block_count(); }
+    double item_work() const override { return work_; }
+    size_t own_floats() const override;
+    size_t panel_floats() const override;
+    void prepare(const Call& call, size_t unit, size_t first, size_t last, float* own, float* panel) const override;
+    void compute(const Call& call, size_t unit, size_t first, size_t last, float* own,
+                 const float* panel) const override;
+
+    size_t item_units() const;
+    TileRows rows(size_t unit) const;
+    void multiply(const Call& call, size_t block, size_t stride, const float* panel, float* own) const;
+    void transform(const Winograd& winograd, size_t block, float* to) const;
+
+    void choose_rows();
+    size_t columns(size_t tile_rows) const;
+    size_t product_floats() const;
+    size_t line_floats() const;
+    size_t block_count() const;
+
+    Value x_, y_;
+    Geometry geometry_;
+    size_t tile_rows_, tile_columns_;  // of a plane
+    size_t rows_;                      // of tiles that a unit has
+    size_t columns_;                   // those of its tiles, whole lane groups
+    size_t panel_stride_;              // from one of a tile's 16 numbers to the next
+    std::vector<uint32_t> offsets_;    // of a panel's channels
+    size_t block_;                     // outputs
+    size_t weight_row_;                // floats for one of a block's numbers or taps
+    std::vector<float> weights_;       // for each block its taps, or else
+    std::vector<uint16_t> halves_;
+    std::vector<float> scale_, bias_;  // of all numbers of a block's outputs, block by block
+    float floor_;
+    double work_;
+    std::optional<Activation> activation_;
+};
+
+}  // namespace sparbor

@@ -1,0 +1,15 @@
+// The families of operators: one file each, and here its table.
+#pragma once
+
+#include "ir/operator.h"
+
+namespace sparbor {
+
+const std::vector<OperatorType>& linear_operators();
+const std::vector<OperatorType>& convolution_operators();
+const std::vector<OperatorType>& normalisation_operators();
+const std::vector<OperatorType>& elementwise_operators();
+const std::vector<OperatorType>& shape_operators();
+const std::vector<OperatorType>& pool_operators();
+
+}  // namespace sparbor

@@ -1,0 +1,46 @@
+// What steps have in common that end in outputs: a ReLU is part of how a sum is stored, other activations run over what
+// has been stored.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "ir/operator.h"
+#include "plan/engine.h"
+
+namespace sparbor {
+
+struct Activation {
+    MapKernel map;
+    float a, b;
+};
+
+struct Ending {
+    float clamp_min;  // results are not less: 0 for ReLU, -infinity for none
+    std::optional<Activation> activation;
+};
+
+Ending ending_of(const Node& node, const KernelSet& kernels);
+// The activation that an operation is: a ReLU too, which has nothing to be part of.
+Activation activation_of(const Node& node, const KernelSet& kernels);
+
+void apply(const Activation& activation, float* rows, size_t stride, size_t count, size_t features);
+
+// A layer's scale and bias, which it need not have, padded to a multiple.
+std::vector<float> padded(const float* values, size_t count, size_t multiple, float filler);
+
+// Runs part(row, last row, thread) over the rows of an element-wise step.
+template <class Part>
+void split_rows(const Call& call, const Value& value, const Part& part) {
+    const size_t rows = call.rows(value);
+    call.split(rows, 0.2 * rows * value.features, part);
+}
+
+// Rows of one number at least, and of no more than two dimensions.
+inline bool has_rows(const Shape& shape) { return shape.size() == 1 || shape.size() == 2; }
+
+// The functions of kinds that read and write each number once, and lay nothing out.
+double work_of_reading(const Node& node);
+Layout no_layout(const Node& node);
+
+}  // namespace sparbor

@@ -1,0 +1,88 @@
+#include "ops/sparse_matrix.h"
+
+#include <algorithm>
+
+#include "encodings/slots.h"
+#include "ops/outputs.h"
+
+#ifndef _WIN32
+#include <unistd.h>
+#endif
+
+namespace sparbor {
+namespace {
+
+size_t first_cache_bytes() {
+#ifdef _SC_LEVEL1_DCACHE_SIZE
+    if (const long bytes = sysconf(_SC_LEVEL1_DCACHE_SIZE); bytes > 0) return static_cast<size_t>(bytes);
+#endif
+    return 32 * 1024;
+}
+
+// Whether the first `lanes` words of each slot are normal halves.
+bool all_normal(const uint16_t* words, size_t slots, size_t lanes) {
+    constexpr uint16_t exponent = 0x7C00;
+    for (size_t slot = 0; slot < slots; slot++, words += group_size) {
+        bool normal = true;
+        for (size_t lane = 0; lane < lanes; lane++) normal &= (words[lane] & exponent) != 0;
+        if (!normal) return false;
+    }
+    return true;
+}
+
+}  // namespace
+
+uint32_t chunk_shift(size_t input_floats, size_t inputs) {
+    static const size_t floats = std::max(first_cache_bytes() / sizeof(float), 2 * waiting_sums) - waiting_sums;
+    const size_t branches = round_up(inputs, branch_size) / branch_size;
+    uint32_t shift = 0;
+    while ((2 << shift) * branch_size * input_floats <= floats || branches >> shift >= most_chunks) shift++;
+    return shift;
+}
+
+SparseMatrix::SparseMatrix(const Layer& layer, const std::vector<bool>& real, float clamp_min)
+    : scale_(padded(layer.data<float>("scale"), layer.outputs, group_size, 1.0f)),
+      bias_(padded(layer.data<float>("bias"), layer.outputs, group_size, 0.0f)), slots_(0), most_slots_(0) {
+    find_groups(layer, layer.outputs);
+    count_most_slots();
+    layer_ = {groups_.data(),
+              runs_.data(),
+              layer.data<uint16_t>("branches"),
+              layer.data<uint16_t>("words"),
+              layer.data<float>("weights"),
+              layer.data<uint8_t>("indices"),
+              scale_.data(),
+              bias_.data(),
+              clamp_min,
+              has_padding(layer, real)};
+}
+
+void SparseMatrix::find_groups(const Layer& layer, size_t outputs) {
+    const auto *runs = layer.data<uint16_t>("runs_per_group"), *words = layer.data<uint16_t>("words");
+    const auto *slots = layer.data<uint16_t>("run_slots"), *branches = layer.data<uint16_t>("run_branches");
+    Group at{};
+    for (size_t number = 0; number < layer.parts.at("runs_per_group").count(); number++) {
+        at.runs = runs[number];
+        groups_.push_back(at);
+        for (uint32_t i = 0; i < at.runs; i++) {
+            const Run run{slots[at.run + i], branches[at.run + i]};
+            runs_.push_back(run);
+            at.slot += size_t{run.slots} * run.branches;
+            at.branch += run.branches;
+        }
+        at.run += at.runs;
+        Group& group = groups_.back();
+        const size_t neurons = std::min(group_size, outputs - number * group_size);
+        group.normal = words && all_normal(words + group.slot * group_size, at.slot - group.slot, neurons);
+    }
+    slots_ = at.slot;
+}
+
+void SparseMatrix::count_most_slots() {
+    for (size_t i = 0; i < groups_.size(); i++) {
+        const size_t end = i + most_groups < groups_.size() ? groups_[i + most_groups].slot : slots_;
+        most_slots_ = std::max<size_t>(most_slots_, end - groups_[i].slot);
+    }
+}
+
+}  // namespace sparbor

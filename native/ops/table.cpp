@@ -1,0 +1,40 @@
+// All operators that there are, and what they have in common.
+#include "kernels/kernels.h"
+#include "ops/families.h"
+
+namespace sparbor {
+
+const std::vector<const OperatorType*>& operator_types() {
+    static const std::vector<const OperatorType*> all = [] {
+        std::vector<const OperatorType*> types;
+        for (const auto* family : {&linear_operators(), &convolution_operators(), &normalisation_operators(),
+                                   &elementwise_operators(), &shape_operators(), &pool_operators()})
+            for (const OperatorType& type : *family) types.push_back(&type);
+        return types;
+    }();
+    return all;
+}
+
+const OperatorType* find_operator(const std::string& name) {
+    for (const OperatorType* type : operator_types())
+        if (name == type->name) return type;
+    return nullptr;
+}
+
+const std::map<std::string, size_t>& activation_parameters() {
+    static const std::map<std::string, size_t> all = [] {
+        std::map<std::string, size_t> counts{{"relu", 0}};  // which has no kernel: it is part of how a sum is stored
+        for (const NamedMap* each = portable::elementwise.maps; each->name; each++) counts[each->name] = each->parameters;
+        return counts;
+    }();
+    return all;
+}
+
+void Node::refuse(const std::string& why) const {
+    std::string taken;
+    for (size_t i = 0; i < inputs(); i++) taken += (i > 0 ? ", " : "") + to_text(x(i));
+    throw Refused("operation " + in_quotes(operation_.type->name) + " cannot take shape " + taken + " to " + to_text(y()) +
+                  (why.empty() ? "" : ": " + why));
+}
+
+}  // namespace sparbor

@@ -1,0 +1,56 @@
+// A small persistent thread pool. The caller is one of its threads and takes pieces of the job like the others, so a
+// worker that the system does not let run costs nothing but its help. Idle workers spin briefly and then sleep.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace sparbor {
+
+class ThreadPool {
+public:
+    // Throws std::runtime_error, which says how many it could start, if the system does not let it start all of them.
+    explicit ThreadPool(size_t threads);
+    ~ThreadPool();
+    ThreadPool(const ThreadPool&) = delete;
+    ThreadPool& operator=(const ThreadPool&) = delete;
+
+    size_t threads() const { return workers_.size() + 1; }
+
+    // Calls piece(i, thread) for each i below `pieces`, on whichever threads are free; the caller is thread 0. If another
+    // caller has the pool, or the process has forked and left the workers behind, the caller does it all.
+    template <class Piece>
+    void run(size_t pieces, const Piece& piece) {
+        const auto call = [](const void* context, size_t i, size_t thread) {
+            (*static_cast<const Piece*>(context))(i, thread);
+        };
+        run(pieces, call, &piece);
+    }
+
+private:
+    using Call = void (*)(const void* context, size_t i, size_t thread);
+    void run(size_t pieces, Call call, const void* context);
+    void stop();
+    void work(size_t thread);
+    void take_pieces(size_t thread);
+    bool forked() const;
+
+    std::vector<std::thread> workers_;
+    std::mutex caller_;
+    const int process_;
+    Call call_ = nullptr;  // the job, which changes only while nobody is inside
+    const void* context_ = nullptr;
+    size_t pieces_ = 0;
+    alignas(64) std::atomic<size_t> next_{0};
+    alignas(64) std::atomic<bool> open_{false};
+    alignas(64) std::atomic<uint32_t> inside_{0};  // workers that may be looking at the job
+    alignas(64) std::atomic<uint32_t> round_{0};   // counts jobs, for idle workers to watch
+    alignas(64) std::atomic<uint32_t> asleep_{0};
+    std::atomic<bool> stop_{false};
+};
+
+}  // namespace sparbor
