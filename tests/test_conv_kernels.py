@@ -1,5 +1,6 @@
 """Convolutions, pooling and what goes with them on every kernel set of this machine, against PyTorch."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from sparbor import _native
+from sparbor.packing.dense_weights import pack_dense
 from sparbor.packing.filters import Filters, pack_by_groups, real_rows
 from sparbor.packing.slots import Precision, SparseLayer
 from sparbor.program.byte_input import ByteInput
@@ -450,6 +452,46 @@ def test_sums_with_an_activation(isa):
     x[0, 0, 0, 0] = np.nan
     made = model(isa, item, item, Operation("add", (0, 0), 1, activation=Activation("relu")))
     assert np.isnan(run(made, x)[0, 0, 0, 0])
+
+
+BROADCAST = [
+    ((6, 5, 7), (6, 1, 1)),  # a number a channel
+    ((6, 5, 7), (1, 5, 7)),  # a number a pixel
+    ((6, 5, 1), (6, 1, 7)),
+    ((6, 1, 7), (1, 5, 1)),
+    ((6, 5, 7), (1, 1, 1)),
+    ((6, 5, 40), (6, 5, 1)),
+    ((2, 3, 4, 5), (1, 3, 1, 5)),
+    ((9, 33), (9, 1)),
+    ((9, 33), (1, 33)),
+    ((50,), (1,)),
+    ((4, 1, 1), (4, 1, 1)),
+]
+PAIRS = {"add": np.add}  # operators of two values
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+@pytest.mark.parametrize("shapes", BROADCAST, ids=str)
+@pytest.mark.parametrize("turned", [False, True])
+def test_dimensions_of_one_are_repeated(isa, kind, shapes, turned):
+    left, right = shapes[::-1] if turned else shapes
+    wanted_shape = np.broadcast_shapes(left, right)
+    x = random_numbers(21, 3, math.prod(left) + math.prod(right))
+    a, b = x[:, : math.prod(left)].reshape(3, *left), x[:, math.prod(left) :].reshape(3, *right)
+    pick = [pack_dense(np.eye(x.shape[1], dtype=np.float32)[part]) for part in np.split(range(x.shape[1]), [a[0].size])]
+    for activation, function in {None: lambda y: y, "relu": functional.relu, "tanh": torch.tanh}.items():
+        operations = [
+            Operation("linear", (0,), 2, "left"),
+            Operation("linear", (0,), 3, "right"),
+            Operation("reshape", (2,), 4),
+            Operation("reshape", (3,), 5),
+            Operation(kind, (4, 5), 1, activation=None if activation is None else Activation(activation)),
+        ]
+        within = ((a[0].size,), (b[0].size,), left, right)
+        layers = {"left": pick[0], "right": pick[1]}
+        made = model(isa, x.shape[1:], wanted_shape, *operations, layers=layers, within=within)
+        wanted = function(torch.from_numpy(PAIRS[kind](a, b))).numpy()
+        np.testing.assert_allclose(run(made, x), wanted, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("item", [(3, 9, 7), (50,), (4, 33)])

@@ -1,6 +1,8 @@
 // What is computed number by number: activations, and sums of two values.
 #include <cstring>
+#include <limits>
 
+#include "ops/broadcast.h"
 #include "ops/families.h"
 #include "ops/outputs.h"
 
@@ -26,6 +28,7 @@ private:
     Activation activation_;
 };
 
+// The sum of two values of one shape, whose rows lie alike: all of their numbers at once, and a ReLU with them.
 class Add final : public Step {
 public:
     Add(Value left, Value right, Value sum, const Ending& ending)
@@ -46,16 +49,22 @@ private:
     Ending ending_;
 };
 
-void check_same(const Node& node) {
-    for (size_t i = 0; i < node.inputs(); i++) node.require(node.x(i) == node.y());
-}
+void check_same(const Node& node) { node.require(node.x() == node.y()); }
 
 std::unique_ptr<Step> make_activation(const Node& node, const Placement& at) {
     return std::make_unique<Apply>(at.x[0], at.y, activation_of(node, at.kernels));
 }
 
 std::unique_ptr<Step> make_add(const Node& node, const Placement& at) {
-    return std::make_unique<Add>(at.x[0], at.x[1], at.y, ending_of(node, at.kernels));
+    if (node.x(0) == node.x(1)) return std::make_unique<Add>(at.x[0], at.x[1], at.y, ending_of(node, at.kernels));
+    return make_broadcast(
+        node, at,
+        [](const Elementwise& kernels, const float* left, const float* right, float* y, size_t count) {
+            kernels.add(left, right, y, count, -std::numeric_limits<float>::infinity());
+        },
+        [](const Elementwise& kernels, const float* x, float number, float* y, size_t count) {
+            kernels.scale_shift_all(x, 1, number, y, count);
+        });
 }
 
 }  // namespace
@@ -64,7 +73,7 @@ const std::vector<OperatorType>& elementwise_operators() {
     constexpr auto in_place = Aliasing::in_place;
     static const std::vector<OperatorType> types = {
         {"activation", 1, Has::no, Has::yes, {}, in_place, check_same, work_of_reading, no_layout, make_activation},
-        {"add", 2, Has::no, Has::maybe, {}, in_place, check_same, work_of_reading, no_layout, make_add},
+        {"add", 2, Has::no, Has::maybe, {}, in_place, check_broadcast, work_of_reading, no_layout, make_add},
     };
     return types;
 }

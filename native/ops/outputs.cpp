@@ -18,8 +18,10 @@ bool is_relu(const Node& node) { return node.activation() && node.activation()->
 
 }  // namespace
 
+Activation relu_of(const KernelSet& kernels) { return {find_map(kernels, "clamp"), 0, infinity}; }
+
 Activation activation_of(const Node& node, const KernelSet& kernels) {
-    if (is_relu(node)) return {find_map(kernels, "clamp"), 0, infinity};
+    if (is_relu(node)) return relu_of(kernels);
     const auto& [name, parameters] = *node.activation();
     return {find_map(kernels, name), parameters[0], parameters[1]};
 }

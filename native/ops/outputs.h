@@ -21,6 +21,8 @@ struct Ending {
 };
 
 Ending ending_of(const Node& node, const KernelSet& kernels);
+// A ReLU by itself, where it cannot be part of a sum.
+Activation relu_of(const KernelSet& kernels);
 // The activation that an operation is: a ReLU too, which has nothing to be part of.
 Activation activation_of(const Node& node, const KernelSet& kernels);
 

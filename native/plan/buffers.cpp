@@ -16,12 +16,12 @@ Value laid_out(const Shape& shape) {
 
 bool lie_alike(const Value& x, const Value& y) { return x.rows == y.rows && x.features == y.features; }
 
-// Whether the output may take its input's buffer, if nothing else reads that.
-bool may_alias(const Operation& operation, const std::vector<Value>& values) {
-    switch (operation.type->aliasing) {
+// Whether the output may lie where an input does that nothing else reads any more.
+bool may_alias(const OperatorType& type, const Value& x, const Value& y) {
+    switch (type.aliasing) {
         case Aliasing::none: return false;
-        case Aliasing::in_place: return true;
-        case Aliasing::view: return lie_alike(values[operation.inputs[0]], values[operation.output]);
+        case Aliasing::in_place:
+        case Aliasing::view: return lie_alike(x, y);
     }
     throw std::logic_error("an operator's aliasing is none of those that there are");
 }
@@ -50,13 +50,16 @@ std::vector<Value> plan_buffers(const Program& program) {
     size_t count = 1;  // buffer 0 is the input's
     for (size_t step = 0; step < program.operations.size(); step++) {
         const Operation& operation = program.operations[step];
-        std::set<size_t> ended;
-        for (const uint64_t input : operation.inputs)
-            if (last_use[input] == step) ended.insert(values[input].buffer);
+        std::set<size_t> ended, alike;
+        for (const uint64_t input : operation.inputs) {
+            if (last_use[input] != step) continue;
+            ended.insert(values[input].buffer);
+            if (may_alias(*operation.type, values[input], values[operation.output])) alike.insert(values[input].buffer);
+        }
         size_t& buffer = values[operation.output].buffer;
-        if (!ended.empty() && may_alias(operation, values)) {
-            buffer = *ended.begin();
-            ended.erase(ended.begin());
+        if (!alike.empty()) {
+            buffer = *alike.begin();
+            ended.erase(buffer);
         } else if (!free.empty()) {
             buffer = free.back();
             free.pop_back();
