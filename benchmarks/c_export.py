@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from results_file import ResultsFile
 
-from sparbor.benchmark.timing import sample, take_turns
 from sparbor.engine.runtime import Runtime
 from sparbor.export.c.target import export_c
 from sparbor.program.model_file import load
+from sparbor.timing import sample, take_turns
 
 ROUNDS, CALLS, UNTIMED = 30, 300, 30
 LARGEST_ERROR = 1e-5  # of the largest output

@@ -24,13 +24,13 @@ from latency_masks import uneven
 from results_file import ResultsFile
 from torch import Tensor
 
-from sparbor.benchmark.timing import Sampler, sample
 from sparbor.engine.runtime import Runtime
 from sparbor.packing.dense_weights import pack_dense
 from sparbor.packing.filters import pack_by_groups, pack_filters
 from sparbor.packing.slots import Precision, SparseLayer, pack
 from sparbor.program.program import Operation, Program, Weights
 from sparbor.program.windows import Shape, Window
+from sparbor.timing import Sampler, sample
 from sparbor.topology.pattern import Slots
 from sparbor.topology.rewire import magnitude_mask
 

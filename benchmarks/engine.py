@@ -12,7 +12,7 @@ from peers import Array
 from torch import Tensor, nn
 
 import sparbor
-from sparbor.benchmark.timing import sample
+from sparbor.timing import sample
 
 NAME = "sparbor"
 DENSE_NAME = "sparbor-dense"  # a model without a mask

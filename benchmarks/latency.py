@@ -41,7 +41,7 @@ from results_file import ResultsFile
 from rich.console import Console
 from torch import nn
 
-from sparbor.benchmark.timing import Latency, Sampler, take_turns
+from sparbor.timing import Latency, Sampler, take_turns
 
 # A row's format; further keys follow.
 COLUMNS = ("model", "batch", "threads", "sparsity", "runtime", "kind", "precision", "isa")

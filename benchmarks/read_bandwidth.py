@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sparbor.benchmark.timing import sample
+from sparbor.timing import sample
 
 # Sixty-four sums are eight AVX-512 registers: loads that wait for nothing. Rounds of 64 words; the rest is left out.
 C_LOOP = """

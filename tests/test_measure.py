@@ -15,8 +15,8 @@ import sparbor
 from sparbor import PAINeuronModule
 from sparbor.benchmark import measure
 from sparbor.benchmark.models import TASKS, mnist_mlp
-from sparbor.benchmark.timing import Latency, take_turns
 from sparbor.errors import SparborError
+from sparbor.timing import Latency, take_turns
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

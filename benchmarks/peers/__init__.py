@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from sparbor.benchmark.timing import sample
+from sparbor.timing import sample
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -218,7 +218,7 @@ def inspect(options: argparse.Namespace) -> None:
 
 def write_report(options: argparse.Namespace) -> None:
     """Make the page, write it at once."""
-    from sparbor.benchmark.page.page import page_of
+    from sparbor.report.page import page_of
 
     out = options.out or options.metrics.with_name("report.html")
     write_file(out, page_of(options.metrics))
@@ -269,8 +269,8 @@ def time_model(options: argparse.Namespace) -> None:
     """Median and 95th percentile of many calls on random input."""
     import numpy as np
 
-    from sparbor.benchmark.timing import sample, summarize
     from sparbor.engine.runtime import load
+    from sparbor.timing import sample, summarize
 
     if options.batch < 1:
         raise ArgumentError(f"batch={options.batch}: must be at least 1")

@@ -1,1 +1,1 @@
-"""The reference job: what it is asked for, what it trains, what it measures and what it shows."""
+"""The reference job: what it is asked for, what it trains and what it measures."""

@@ -20,10 +20,10 @@ from sparbor.benchmark.arms import (
 )
 from sparbor.benchmark.checkpoint import Checkpoint
 from sparbor.benchmark.job import Job
-from sparbor.benchmark.metrics_file import METRICS_VERSION
 from sparbor.engine.runtime import Runtime
 from sparbor.errors import SparborError
 from sparbor.recipe.recipe import Recipe
+from sparbor.report.metrics_file import METRICS_VERSION
 
 ERROR_A_LAYER = 0.008
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from torch import nn
 
-from sparbor.benchmark.timing import Latency, sample, take_turns
 from sparbor.errors import SparborError
 from sparbor.modules.dendrites import parts_of_dendrites, ungrown_parameters
 from sparbor.modules.neuron import PAINeuronModule
 from sparbor.termination import run_child
+from sparbor.timing import Latency, sample, take_turns
 
 
 def latencies(

@@ -11,13 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from rich.table import Table
 
-from sparbor.benchmark.figures import billions, data_title, joules, megabytes, percent
-from sparbor.benchmark.page.page import MODEL as MODEL
-from sparbor.benchmark.page.page import page
-from sparbor.benchmark.runtimes import CONTESTANTS
 from sparbor.engine.runtime import Runtime
 from sparbor.errors import OutputError
 from sparbor.files import discard, replace_files, write_file
+from sparbor.report.figures import billions, data_title, joules, megabytes, percent, runtime_title
+from sparbor.report.page import MODEL as MODEL
+from sparbor.report.page import page
 
 METRICS = "metrics.json"
 PARTIAL = "metrics.partial.json"
@@ -140,7 +139,7 @@ def table(metrics: dict[str, Any]) -> Table:
     _add_effort(result, arms)
     for name in metrics["baseline"]["runtimes"]:
         result.add_section()
-        result.add_row(f"{CONTESTANTS[name].label}, one image, one thread", "", "")
+        result.add_row(f"{runtime_title(name)}, one image, one thread", "", "")
         figures = [arm["runtimes"][name] for arm in arms]
         result.add_row("  latency, median (µs)", *(f"{each['latency_us_median']:.2f}" for each in figures))
         result.add_row("  latency, 95th percentile (µs)", *(f"{each['latency_us_p95']:.2f}" for each in figures))
@@ -150,7 +149,7 @@ def table(metrics: dict[str, Any]) -> Table:
         result.add_row("  stored model (MB)", *(megabytes(each["stored_bytes"]) for each in figures))
     for name, reason in metrics["not_measured"].items():
         result.add_section()
-        result.add_row(f"{CONTESTANTS[name].label}: not measured", "", "")
+        result.add_row(f"{runtime_title(name)}: not measured", "", "")
         result.add_row(f"  {reason}", "", "")
     result.caption = _caption(metrics)
     return result
@@ -167,7 +166,7 @@ def _add_effort(result: Table, arms: Sequence[dict[str, Any]]) -> None:
 def _caption(metrics: dict[str, Any]) -> str:
     dense = {name: each["latency_us_median"] for name, each in metrics["baseline"]["runtimes"].items()}
     sparse = metrics["dendritic"]["runtimes"]["sparbor"]["latency_us_median"]
-    others = [f"{dense[name] / sparse:.1f} × faster than the baseline on {CONTESTANTS[name].label}" for name in dense]
+    others = [f"{dense[name] / sparse:.1f} × faster than the baseline on {runtime_title(name)}" for name in dense]
     deployed = metrics["deployed"]
     return (
         f"Remaining error reduction: {percent(metrics['remaining_error_reduction'])}. A mask alone saves nothing in"

@@ -29,7 +29,6 @@ class Contestant:
     needs and gives ``prepare(file, task, image)``, which loads the file and gives a call that runs the image.
     """
 
-    label: str
     packages: tuple[str, ...]
     store: Callable[["nn.Module", str, "Tensor", Path], None]
     imports: Callable[[], Prepare]
@@ -119,7 +118,7 @@ def _import_onnxruntime() -> Prepare:
 
 OPTIONAL = ("onnxruntime",)  # a rival that fails is reported as not measured, with the reason
 CONTESTANTS = {
-    "torch": Contestant("PyTorch", (), _store_torch, _import_torch),
-    "sparbor": Contestant("Sparbor engine", (), _store_engine, _import_engine),
-    "onnxruntime": Contestant("ONNX Runtime", ("onnx", "onnxruntime"), _store_onnx, _import_onnxruntime),
+    "torch": Contestant((), _store_torch, _import_torch),
+    "sparbor": Contestant((), _store_engine, _import_engine),
+    "onnxruntime": Contestant(("onnx", "onnxruntime"), _store_onnx, _import_onnxruntime),
 }

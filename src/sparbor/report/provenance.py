@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from sparbor.benchmark.page.elements import element
-from sparbor.benchmark.page.parts import details, pairs, paragraph, section
+from sparbor.report.elements import element
+from sparbor.report.parts import details, pairs, paragraph, section
 
 
 def provenance_section(metrics: dict[str, Any]) -> Element:

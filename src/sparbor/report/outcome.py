@@ -4,10 +4,10 @@ import math
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from sparbor.benchmark.figures import kilobytes, percent
-from sparbor.benchmark.page.charts import Mark, Series, line_chart, ticks
-from sparbor.benchmark.page.elements import element
-from sparbor.benchmark.page.parts import ARMS, details, figure, paragraph, section, table
+from sparbor.report.charts import Mark, Series, line_chart, ticks
+from sparbor.report.elements import element
+from sparbor.report.figures import kilobytes, percent
+from sparbor.report.parts import ARMS, details, figure, paragraph, section, table
 
 MOST_LABELS = 10
 

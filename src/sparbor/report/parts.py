@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from xml.etree.ElementTree import Element
 
-from sparbor.benchmark.page.elements import Child, element
+from sparbor.report.elements import Child, element
 
 ARMS = {"baseline": "dense baseline", "dendritic": "dendritic"}
 

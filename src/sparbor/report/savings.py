@@ -4,12 +4,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from sparbor.benchmark.figures import NOT_MEASURED, joules, kilobytes, megabytes, percent, ratio
-from sparbor.benchmark.figures import billions as in_billions
-from sparbor.benchmark.page.charts import Bar, bar_chart
-from sparbor.benchmark.page.elements import Child, element
-from sparbor.benchmark.page.parts import ARMS, figure, paragraph, section, table
-from sparbor.benchmark.runtimes import CONTESTANTS
+from sparbor.report.charts import Bar, bar_chart
+from sparbor.report.elements import Child, element
+from sparbor.report.figures import NOT_MEASURED, joules, kilobytes, megabytes, percent, ratio, runtime_title
+from sparbor.report.figures import billions as in_billions
+from sparbor.report.parts import ARMS, figure, paragraph, section, table
 
 
 def savings_section(metrics: dict[str, Any]) -> Element:
@@ -33,7 +32,7 @@ def savings_section(metrics: dict[str, Any]) -> Element:
         ),
     ]
     children += [
-        paragraph(element("strong", f"{_label(name)} was not measured: "), str(reason), class_="note")
+        paragraph(element("strong", f"{runtime_title(name)} was not measured: "), str(reason), class_="note")
         for name, reason in metrics["not_measured"].items()
     ]
     return section("savings", "What did it save?", *children)
@@ -89,10 +88,6 @@ def _budget(metrics: dict[str, Any]) -> Element | None:
     )
 
 
-def _label(runtime: str) -> str:
-    return CONTESTANTS[runtime].label if runtime in CONTESTANTS else runtime
-
-
 def _microseconds(value: float) -> str:
     return f"{value:,.2f}"
 
@@ -107,7 +102,7 @@ def _runtimes(metrics: dict[str, Any]) -> Element:
                 continue
             rows.append(
                 [
-                    f"{_label(name)}, {ARMS[arm]}",
+                    f"{runtime_title(name)}, {ARMS[arm]}",
                     _microseconds(each["latency_us_median"]),
                     _microseconds(each["latency_us_p95"]),
                     f"{ratio(each['latency_us_median'], ours)} ×",
@@ -138,7 +133,7 @@ def _bars(metrics: dict[str, Any], key: str, title: str, name: str, write: Calla
             Bar(arm, value, f"{NOT_MEASURED if value is None else write(value)} {SHORT[arm]}")
             for arm, value in arms.items()
         ]
-        groups.append((_label(runtime), bars))
+        groups.append((runtime_title(runtime), bars))
     description = "; ".join(f"{label}: {', '.join(bar.text for bar in bars)}" for label, bars in groups)
     return figure(title, bar_chart(f"{key}-chart", title, description, groups))
 

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from sparbor.benchmark import metrics_file
-from sparbor.benchmark.figures import data_title, percent
-from sparbor.benchmark.page.elements import document, element
-from sparbor.benchmark.page.outcome import accuracy_section, key_figures
-from sparbor.benchmark.page.parts import paragraph
-from sparbor.benchmark.page.provenance import provenance_section
-from sparbor.benchmark.page.savings import savings_section, training_section
-from sparbor.benchmark.page.synapse_maps import SynapseMap, check_same_run, synapse_maps
-from sparbor.benchmark.page.topology import topology_section
 from sparbor.program import model_file
 from sparbor.program.program import Program
+from sparbor.report import metrics_file
+from sparbor.report.elements import document, element
+from sparbor.report.figures import data_title, percent
+from sparbor.report.outcome import accuracy_section, key_figures
+from sparbor.report.parts import paragraph
+from sparbor.report.provenance import provenance_section
+from sparbor.report.savings import savings_section, training_section
+from sparbor.report.synapse_maps import SynapseMap, check_same_run, synapse_maps
+from sparbor.report.topology import topology_section
 
 MODEL = "model.safetensors"
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from itertools import groupby
 from xml.etree.ElementTree import Element
 
-from sparbor.benchmark.page.charts import svg
-from sparbor.benchmark.page.elements import element
 from sparbor.packing.slots import Counts
+from sparbor.report.charts import svg
+from sparbor.report.elements import element
 
 LEVELS = 6
 WIDEST, LARGEST_CELL = 560, 14

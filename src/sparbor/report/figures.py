@@ -1,8 +1,14 @@
-"""How figures of a run are written for people; what could not be measured says so."""
+"""How figures of a run are written for people, and what they are called; what could not be measured says so."""
 
 from typing import Any
 
 NOT_MEASURED = "not measured"
+RUNTIMES = {"torch": "PyTorch", "sparbor": "Sparbor engine", "onnxruntime": "ONNX Runtime"}
+
+
+def runtime_title(name: str) -> str:
+    """What people call a runtime of ``metrics.json``; one that this version does not know keeps its name."""
+    return RUNTIMES.get(name, name)
 
 
 def data_title(metrics: dict[str, Any]) -> str:

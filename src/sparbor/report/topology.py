@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from sparbor.benchmark.figures import percent
-from sparbor.benchmark.page.charts import Series, line_chart, sparkline, ticks
-from sparbor.benchmark.page.elements import Child, element
-from sparbor.benchmark.page.heat_map import heat_map
-from sparbor.benchmark.page.outcome import epoch_ticks, marks
-from sparbor.benchmark.page.parts import ARMS, details, figure, paragraph, section, table
-from sparbor.benchmark.page.synapse_maps import SynapseMap
+from sparbor.report.charts import Series, line_chart, sparkline, ticks
+from sparbor.report.elements import Child, element
+from sparbor.report.figures import percent
+from sparbor.report.heat_map import heat_map
+from sparbor.report.outcome import epoch_ticks, marks
+from sparbor.report.parts import ARMS, details, figure, paragraph, section, table
+from sparbor.report.synapse_maps import SynapseMap
 
 DESCRIBED = 12  # changes of topology that a chart's description lists at the most
 
