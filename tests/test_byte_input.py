@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import sparbor
-from sparbor.benchmark.models import cifar10_cnn
+from bench.job.models import cifar10_cnn
 from sparbor.errors import ArgumentError, SparborError
 
 CIFAR = sparbor.ByteInput(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))

@@ -21,7 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import sparbor
-from sparbor.cli import benchmark_main, main
+from bench.job.command import main as benchmark_main
+from sparbor.cli import main
 from sparbor.errors import StateError
 from sparbor.packing.slots import pack
 from sparbor.program.program import Operation, Program
