@@ -95,7 +95,7 @@ class ResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))  # type: ignore[operator]
         return self.fc(torch.flatten(self.avgpool(x), 1))
 
 
@@ -109,7 +109,7 @@ class InvertedResidual(nn.Module):
     def __init__(self, channels: int, planes: int, stride: int, expansion: int) -> None:
         super().__init__()
         hidden = channels * expansion
-        layers = [_conv_bn_relu6(channels, hidden, 1)] if expansion != 1 else []
+        layers: list[nn.Module] = [_conv_bn_relu6(channels, hidden, 1)] if expansion != 1 else []
         layers += [
             _conv_bn_relu6(hidden, hidden, 3, stride, groups=hidden),
             nn.Conv2d(hidden, planes, 1, bias=False),

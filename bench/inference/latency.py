@@ -41,8 +41,10 @@ from bench.results_file import ResultsFile
 from sparbor.timing import Latency, Sampler, take_turns
 
 # A row's format; further keys follow.
-COLUMNS = ("model", "batch", "threads", "sparsity", "runtime", "kind", "precision", "isa")
-COLUMNS += ("median_us", "p95_us", "max_relative_error", "stored_bytes")
+COLUMNS = (
+    *("model", "batch", "threads", "sparsity", "runtime", "kind", "precision", "isa"),
+    *("median_us", "p95_us", "max_relative_error", "stored_bytes"),
+)
 # The largest error that is still this model, for one layer.
 TOLERANCE = {"f32": 1e-5, "f16": 2**-5, "int8": 0.1}
 TURN_US, MIN_CALLS, MAX_CALLS = 20_000, 3, 200  # a turn on the clock
@@ -99,7 +101,8 @@ def hold(contest: Contest) -> Outcome:
         contenders += enter_dense(contest)
     ready = {str(number): each.ready for number, each in enumerate(contenders) if each.ready}
     readers = {f"read {size}": Reader(size) for size in _sizes_to_read(contest, ready)}
-    samplers = {name: each.sample for name, each in {**ready, **readers}.items()}
+    samplers: dict[str, Sampler] = {name: each.sample for name, each in ready.items()}
+    samplers |= {name: each.sample for name, each in readers.items()}
     try:
         figures = timed(samplers, contest.rounds, PAUSE if contest.threads > 1 else 0)
     finally:
@@ -256,7 +259,7 @@ def is_done(contest: Contest, results: ResultsFile) -> bool:
     names = ("runtime", "precision", "isa", "masks")
     there = [*results.rows, *results.notes.get("not_measured", [])]
     done = {tuple(row[name] for name in names) for row in there if contest.key.items() <= row.items()}
-    wanted = {
+    wanted: set[tuple[str | None, ...]] = {
         (peer.NAME, peer.PRECISION, None, "varying")
         for peer in peers.find()
         if peer.NAME in contest.runtimes and "varying" in contest.masks

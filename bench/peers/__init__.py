@@ -101,7 +101,7 @@ class Layer:
 
 def linear_chain(model: nn.Module) -> list[Layer]:
     """The layers of a model that is an ``nn.Sequential`` of Linear and ReLU; of any other model, none."""
-    modules = [*model.children(), None]
+    modules: list[Any] = [*model.children(), None]
     kinds = {type(module).__name__ for module in modules[:-1]}
     if type(model).__name__ != "Sequential" or not kinds <= {"Linear", "ReLU"}:
         return []

@@ -34,4 +34,5 @@ def channels_last(model: nn.Module, example: Tensor) -> tuple[nn.Module, Tensor]
     """Copies with channels as the innermost dimension of everything that has four."""
     if example.ndim != 4:
         return model, example
-    return deepcopy(model).to(memory_format=torch.channels_last), example.to(memory_format=torch.channels_last)
+    model = deepcopy(model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model, example.to(memory_format=torch.channels_last)

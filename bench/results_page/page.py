@@ -10,7 +10,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,9 +143,8 @@ def accuracies() -> list[Row]:
     return [row for name in STUDY_FILES.values() for row in StudyFile(RESULTS / name).current()]
 
 
-def pages() -> dict[Path, str]:
-    """What docs/results.md and README are to say."""
-    trained, files = accuracies(), latencies()
+def pages(trained: Sequence[Row], files: Mapping[str, dict[str, Any]]) -> dict[Path, str]:
+    """What docs/results.md and README are to say of the study's rows and of latency.py's files."""
     timed = speeds(files["rivals"]["rows"])
     page = PAGE.format(
         **{dataset: accuracy_table(trained, dataset) for dataset in ACCURACIES},
@@ -163,8 +162,8 @@ def pages() -> dict[Path, str]:
 def main() -> None:
     """Write the pages and the picture."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    for path, content in pages().items():
+    trained, files = accuracies(), latencies()
+    for path, content in pages(trained, files).items():
         write_file(path, content.encode())
-    rows = accuracies()
-    curves = {name: [accuracy_line(rows, name, each) for each in wanted] for name, wanted in ACCURACIES.items()}
-    plot(speeds(latencies()["rivals"]["rows"]), curves, PICTURE)
+    curves = {name: [accuracy_line(trained, name, each) for each in wanted] for name, wanted in ACCURACIES.items()}
+    plot(speeds(files["rivals"]["rows"]), curves, PICTURE)

@@ -185,8 +185,10 @@ def against(ours: Row, rival: Row | None) -> str:
 
 def accuracy_table(rows: Sequence[Row], dataset: str) -> str:
     """The lines of ``ACCURACIES``; those without current rows say so."""
-    headings = ("", "active parameters", "test accuracy (%)", "paired difference", "remaining error reduction")
-    headings += ("seeds", "commits")
+    headings = (
+        *("", "active parameters", "test accuracy (%)", "paired difference", "remaining error reduction"),
+        *("seeds", "commits"),
+    )
     return markdown(headings, [accuracy_cells(rows, dataset, wanted) for wanted in ACCURACIES[dataset]])
 
 

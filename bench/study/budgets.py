@@ -43,9 +43,15 @@ HALVINGS = 30
 Tables = dict[str, Costs]
 
 
+def budget_of(unit: str, limit: float, costs: Costs | None = None) -> sparbor.Budget:
+    """A budget in one unit, of costs that are known or still to be found."""
+    limits: dict[str, Any] = {unit: limit}
+    return sparbor.Budget(**limits, costs=costs)
+
+
 def calibrate(job: Job, split: Split) -> Tables:
     """What the layers of the job's network cost, in every unit."""
-    recipes = {unit: Recipe(budget=sparbor.Budget(**{unit: 1.0})) for unit in UNITS}
+    recipes = {unit: Recipe(budget=budget_of(unit, 1.0)) for unit in UNITS}
     made = {unit: calibrated(recipe, job.task.build(), split.training.images[:1]) for unit, recipe in recipes.items()}
     return {unit: recipe.budget.costs for unit, recipe in made.items() if recipe.budget and recipe.budget.costs}
 
@@ -53,13 +59,13 @@ def calibrate(job: Job, split: Split) -> Tables:
 def spending(tables: Tables, unit: str, limit: float) -> CostBudget:
     """How a budget would be divided among all layers."""
     sizes = {layer.name: layer.weights for layer in tables[unit].layers}
-    return CostBudget(sparbor.Budget(**{unit: limit}, costs=tables[unit]), sparbor.Slots(), sizes, [])
+    return CostBudget(budget_of(unit, limit, tables[unit]), sparbor.Slots(), sizes, [])
 
 
 def layers_of(model: nn.Module, unit: str) -> list[Topology]:
     """The network's layers as rewiring sees them, with the masks that they have."""
     in_slots = unit != "multiply_adds"
-    layers = [layer for layer in model.children() if weight_names(plain_layer(layer))]
+    layers: list[Any] = [layer for layer in model.children() if weight_names(plain_layer(layer))]
     return [
         Topology(layer.weight_matrix(), layer.to_matrix(layer.mask), None, 1, in_slots)
         if isinstance(layer, sparbor.PAINeuronModule)
@@ -116,11 +122,11 @@ def run_seed(job: Job, tables: Tables, console: Console) -> list[dict[str, Any]]
 def recipes(job: Job, tables: Tables, warm: nn.Module) -> dict[str, Recipe]:
     """Of the sparse arms, all of the modelled latency that ERK's densities come to."""
     layers = layers_of(warm, "latency_us")
-    shapes = [part.weight.shape for part in warm.children() if weight_names(part)]
+    shapes: list[Any] = [part.weight.shape for part in warm.children() if weight_names(part)]
     latency_us = latency_of(tables, layers, erk_densities(shapes, 1 - SPARSITY))
     limits = {"multiply_adds": equal_multiply_adds(tables, warm, latency_us), "latency_us": latency_us}
-    budgets = {unit: sparbor.Budget(**{unit: limit}, costs=tables[unit]) for unit, limit in limits.items()}
-    plain = {"sparsity": None, "distribution": None, "method": "rigl"}
+    budgets = {unit: budget_of(unit, limit, tables[unit]) for unit, limit in limits.items()}
+    plain: dict[str, Any] = {"sparsity": None, "distribution": None, "method": "rigl"}
     return {
         "erk": replace(job.recipe(), sparsity=SPARSITY, distribution="erk", method="rigl"),
         **{unit: replace(job.recipe(), **plain, budget=budget) for unit, budget in budgets.items()},

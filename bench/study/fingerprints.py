@@ -51,7 +51,7 @@ ARMS_OF = {
 def cells() -> list[Cell]:
     """What is trained."""
     return [
-        Cell(dataset, arm, 0.9 if ARMS[arm].sparsity is None else ARMS[arm].sparsity, "constant", STEPS, seed=0)
+        Cell(dataset, arm, 0.9 if (only := ARMS[arm].sparsity) is None else only, "constant", STEPS, seed=0)
         for dataset, arms in ARMS_OF.items()
         for arm in arms
     ]

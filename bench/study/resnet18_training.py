@@ -39,7 +39,7 @@ LEARNING_RATE, LEARNING_RATE_FACTOR, EPOCHS_A_RATE = 0.1, 0.2, 77
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 PADDING = 4
 SCHEDULE = Schedule(warmup=0.0, ramp_end=0.0, rewire_end=0.75, interval=100, drop_fraction=0.3)
-PATTERNS = {"slots": Slots(), "unstructured": Unstructured()}
+PATTERNS: dict[str, Slots | Unstructured] = {"slots": Slots(), "unstructured": Unstructured()}
 
 
 @dataclass(frozen=True)

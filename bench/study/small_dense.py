@@ -55,7 +55,7 @@ def _sizes(layer: Layer) -> tuple[int, int]:
 def _like(layer: Layer, inputs: int, outputs: int) -> Layer:
     if isinstance(layer, nn.Linear):
         return nn.Linear(inputs, outputs)
-    return nn.Conv2d(inputs, outputs, layer.kernel_size, layer.stride, layer.padding)
+    return nn.Conv2d(inputs, outputs, layer.kernel_size, layer.stride, layer.padding)  # type: ignore[arg-type]
 
 
 @cache  # asked for with every row that is looked at

@@ -45,10 +45,11 @@ class Contest:
         self.dy = torch.randn_like(layer(self.x))
         window = window_of(layer)
         assert window is not None  # all of LAYERS can be run by synapses
+        assert isinstance(layer.weight, Tensor)
         self.calls: dict[float, Callable[[], Tensor]] = {1.0: lambda: layer(self.x)}
         for density in DENSITIES:
-            mask = torch.rand(layer.weight.shape) < density  # type: ignore[union-attr, arg-type, operator]
-            weights = nn.Parameter(layer.weight.detach()[mask])  # type: ignore[union-attr, operator]
+            mask = torch.rand(layer.weight.shape) < density
+            weights = nn.Parameter(layer.weight.detach()[mask])
             synapses = Synapses(positions_of(mask), mask.shape, window)
             self.calls[density] = lambda w=weights, s=synapses: compute(layer, w, s, self.x)  # type: ignore[misc]
 
@@ -58,7 +59,7 @@ class Contest:
         for _ in range(rounds):
             for density, call in self.calls.items():
                 start = time.perf_counter()
-                call().backward(self.dy)  # type: ignore[no-untyped-call]
+                call().backward(self.dy)
                 taken[density].append(time.perf_counter() - start)
         return {density: median(times[2:]) for density, times in taken.items()}
 
