@@ -27,14 +27,14 @@ $(INSTALLED): pyproject.toml constraints.txt CMakeLists.txt $(wildcard native/*/
 demo: setup
 	$(BIN)/python main.py --dataset mnist --epochs 6
 
-# The rivals of benchmarks/latency.py. Those that need other packages get environments of their own; one that cannot be
+# The rivals of bench/latency.py. Those that need other packages get environments of their own; one that cannot be
 # installed here is reported as not measured.
 peers: setup
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --requirement benchmarks/peers/requirements.txt
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --requirement bench/peers/requirements.txt
 	-$(PYTHON_DEEPSPARSE) -m venv .venv-deepsparse && .venv-deepsparse/bin/python -m pip install --quiet \
-		--requirement benchmarks/peers/requirements-deepsparse.txt || rm -rf .venv-deepsparse
+		--requirement bench/peers/requirements-deepsparse.txt || rm -rf .venv-deepsparse
 	-$(PYTHON) -m venv .venv-perforatedai && .venv-perforatedai/bin/python -m pip install --quiet \
-		--constraint constraints.txt --requirement benchmarks/peers/requirements-perforatedai.txt \
+		--constraint constraints.txt --requirement bench/peers/requirements-perforatedai.txt \
 		|| rm -rf .venv-perforatedai
 
 # docs/reference.md, of the docstrings.

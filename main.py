@@ -2,7 +2,7 @@
 
 import sys
 
-from sparbor.cli import benchmark_main
+from bench.job.command import main
 
 if __name__ == "__main__":
-    sys.exit(benchmark_main())
+    sys.exit(main())

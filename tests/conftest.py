@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sparbor import data
-from sparbor.data import cache
-from sparbor.data.idx import encode_idx
+from bench import data
+from bench.data import cache
+from bench.data.idx import encode_idx
 from sparbor.synapses import dispatch
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-BENCHMARKS = REPOSITORY / "benchmarks"
+BENCH = REPOSITORY / "bench"
 TOOLS = REPOSITORY / "tools"
-sys.path[:0] = [str(BENCHMARKS), str(TOOLS)]  # their scripts import each other by name, and so do tests of them
+sys.path.insert(0, str(TOOLS))  # tests import its scripts by name
 
 
 @pytest.fixture(scope="session")

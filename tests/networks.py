@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import torch
-from latency_convnets import MobileNetV2, ResNet18, ResNet50
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sparbor.benchmark.models import cifar10_cnn
+from bench.inference.convnets import MobileNetV2, ResNet18, ResNet50
+from bench.job.models import cifar10_cnn
 
 
 class VGG(nn.Module):

@@ -8,27 +8,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import accuracy
-import accuracy_arms
-import accuracy_rows
-import accuracy_run
 import pytest
 import torch
-import training_fingerprints
-from accuracy_arms import ARMS, ArmDefinition
-from accuracy_plans import CONTROLS, MAIN, PLANS
-from accuracy_report import report
-from accuracy_rows import Cell, StudyFile, cell_of, is_current
-from accuracy_statistics import paired, student_t
-from small_dense import network_widths, scaled, small_dense
 from torch import nn
 
 import sparbor
+from bench.job.arms import Arm, Epoch, Split, branch, load_split, new_arm, steps_an_epoch, train
+from bench.job.job import Job
+from bench.job.measure import parameter_counts
+from bench.job.models import TASKS
+from bench.study import accuracy
+from bench.study import arms as accuracy_arms
+from bench.study import fingerprints as training_fingerprints
+from bench.study import rows as accuracy_rows
+from bench.study import run as accuracy_run
+from bench.study.arms import ARMS, ArmDefinition
+from bench.study.plans import CONTROLS, MAIN, PLANS
+from bench.study.report import report
+from bench.study.rows import Cell, StudyFile, cell_of, is_current
+from bench.study.small_dense import network_widths, scaled, small_dense
+from bench.study.statistics import paired, student_t
 from sparbor import NM, Slots, Unstructured
-from sparbor.benchmark.arms import Arm, Epoch, Split, branch, load_split, new_arm, steps_an_epoch, train
-from sparbor.benchmark.job import Job
-from sparbor.benchmark.measure import parameter_counts
-from sparbor.benchmark.models import TASKS
 from sparbor.errors import ArgumentError
 from sparbor.synapses import dispatch
 from sparbor.topology.pattern import slot_counts
@@ -335,13 +335,13 @@ def test_training_computes_what_the_study_s_rows_rest_on(cell: Cell, scratch: Pa
     known = training_fingerprints.recorded(training_fingerprints.load(), cell)
     if known is None:
         here = ", ".join(map(str, training_fingerprints.here().values()))
-        pytest.skip(f"no fingerprint for {here}: `python benchmarks/training_fingerprints.py` records it")
+        pytest.skip(f"no fingerprint for {here}: `python bench/training_fingerprints.py` records it")
     assert training_fingerprints.fingerprint(cell, scratch) == known, training_fingerprints.what_to_do(cell)
 
 
 def test_there_are_fingerprints_of_todays_arms_and_revisions() -> None:
     absent = {*training_fingerprints.cells()} - {cell_of(row) for row in training_fingerprints.load()}
-    assert not absent, f"run `python benchmarks/training_fingerprints.py`: it has none of {', '.join(map(str, absent))}"
+    assert not absent, f"run `python bench/training_fingerprints.py`: it has none of {', '.join(map(str, absent))}"
 
 
 SLOTS = Cell("mnist", "slots", 0.9, "constant", training_fingerprints.STEPS, 0)
@@ -370,16 +370,16 @@ def test_a_fingerprint_is_replaced_once_the_revision_is_raised(monkeypatch: pyte
     file = tmp_path / "fingerprints.json"
     monkeypatch.setattr(training_fingerprints, "FILE", file)
     monkeypatch.setattr(training_fingerprints, "ARMS_OF", {"mnist": ("dense",)})
-    training_fingerprints.main()
-    training_fingerprints.main()
+    training_fingerprints.main([])
+    training_fingerprints.main([])
     (recorded,) = json.loads(file.read_text())["rows"]
     other = {**recorded, "sha256": "of what training computed once"}
     file.write_text(json.dumps({"rows": [other]}))
     with pytest.raises(SystemExit, match=r"other weights than at DENSE_REVISION 1\. .* raise DENSE_REVISION in bench"):
-        training_fingerprints.main()
+        training_fingerprints.main([])
     assert json.loads(file.read_text())["rows"] == [other]
     monkeypatch.setattr(accuracy_arms, "DENSE_REVISION", accuracy_arms.DENSE_REVISION + 1)
-    training_fingerprints.main()
+    training_fingerprints.main([])
     assert json.loads(file.read_text())["rows"] == [{**recorded, "revision": accuracy_arms.DENSE_REVISION}]
 
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 import sparbor
+from bench.job.models import TASKS
 from sparbor import NM, Perforator, Recipe, Schedule, Slots, Unstructured
-from sparbor.benchmark.models import TASKS
 from sparbor.errors import ArgumentError, StateError
 from sparbor.modules.neuron import PAINeuronModule
 from sparbor.topology.pattern import Pattern, slot_counts

@@ -1,4 +1,4 @@
-"""The scripts under benchmarks/ run, on little data, and continue where they stopped."""
+"""The scripts under bench/ run, on little data, and continue where they stopped."""
 
 import json
 import os
@@ -11,12 +11,12 @@ import pytest
 
 from sparbor.program.model_file import save
 from tests.c_programs import needs
-from tests.conftest import BENCHMARKS
+from tests.conftest import BENCH
 from tests.layers import mlp
 
 
 def run(script: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(BENCHMARKS / script), *options]
+    command = [sys.executable, str(BENCH / script), *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=280, env={**os.environ, **environment})
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import sparbor
-from sparbor.benchmark.models import cifar10_cnn
+from bench.job.models import cifar10_cnn
 from sparbor.errors import ArgumentError, SparborError
 from sparbor.lowering import parity
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import sparbor
-from sparbor.benchmark.models import TASKS
+from bench.job.models import TASKS
 from sparbor.engine.runtime import Runtime
 from sparbor.export.c.constants import literal
 from sparbor.export.c.memory import plan_memory

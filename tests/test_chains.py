@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sparbor.benchmark.models import TASKS
+from bench.job.models import TASKS
 from sparbor.modules.neuron import PAINeuronModule
 from sparbor.training.chains import chains
 from tests.networks import DenseNet

@@ -19,12 +19,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sparbor import data
-from sparbor.data import cache, cifar10
-from sparbor.data.batches import BINARY, PYTHON, Form
-from sparbor.data.dataset import Dataset, UInt8Array
-from sparbor.data.fetch import Limits
-from sparbor.data.idx import encode_idx
+from bench import data
+from bench.data import cache, cifar10
+from bench.data.batches import BINARY, PYTHON, Form
+from bench.data.dataset import Dataset, UInt8Array
+from bench.data.fetch import Limits
+from bench.data.idx import encode_idx
 from sparbor.errors import DataError
 from tests.conftest import CIFAR10_CLASSES, Mirror, write_files, write_image_folder
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import sparbor
-from sparbor.benchmark.models import mnist_mlp
+from bench.job.models import mnist_mlp
 from sparbor.cli import main
 from sparbor.training.perforator import perforate
 
@@ -79,8 +79,16 @@ def test_the_version() -> None:
 def test_without_a_command_those_that_there_are_stand_in_one_line() -> None:
     done = sparbor_command()
     assert (done.returncode, done.stdout) == (2, "")
-    commands = "benchmark, inspect, report, run, export, time"
+    commands = "inspect, report, run, export, time"
     assert done.stderr == f"sparbor: error: a COMMAND is missing: one of {commands} (see sparbor --help)\n"
+
+
+def test_the_benchmark_is_said_to_be_elsewhere() -> None:
+    """It was a command before it left the package, and is one whose options need not be read."""
+    done = sparbor_command("benchmark", "--dataset", "mnist", "--help")
+    assert (done.returncode, done.stdout) == (2, "")
+    remedy = "run `python main.py` in a checkout of Sparbor, with the same options"
+    assert done.stderr == f"sparbor: error: the benchmark is not in the package: {remedy} (see sparbor --help)\n"
 
 
 @pytest.mark.parametrize(("encoding", "unit"), [("ascii", "us"), ("cp1251", "µs"), ("latin-1", "µs"), ("utf-8", "µs")])

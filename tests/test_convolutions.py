@@ -7,12 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from latency_convnets import BasicBlock, ResNet18
 from torch import nn
 from torch.nn import functional as F
 
 import sparbor
-from sparbor.benchmark.models import cifar10_cnn
+from bench.inference.convnets import BasicBlock, ResNet18
+from bench.job.models import cifar10_cnn
 from sparbor.engine.runtime import kernel_sets
 from sparbor.errors import ArgumentError
 from sparbor.packing.filters import real_rows

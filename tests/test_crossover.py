@@ -1,11 +1,12 @@
-"""benchmarks/crossover.py: the figures of a layer, and where one line crosses the other."""
+"""bench/crossover.py: the figures of a layer, and where one line crosses the other."""
 
 import json
 import sys
 from pathlib import Path
 
-import crossover
 import pytest
+
+from bench.inference import crossover
 
 
 def test_the_crossing_lies_between_what_was_measured() -> None:

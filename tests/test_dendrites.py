@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import sparbor
+from bench.job.measure import parameter_counts
 from sparbor import PAINeuronModule, Unstructured
-from sparbor.benchmark.measure import parameter_counts
 from sparbor.errors import StateError
 from sparbor.modules.dendrites import Dendrite, Dendrites, GrownLayer, regrow, ungrown_parameters, why_not_growable
 

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import api_reference
-import overview
 import pytest
+
+from bench.results_page import page as overview
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text()
@@ -62,8 +63,8 @@ def test_the_reference_is_what_the_docstrings_make() -> None:
 
 
 def test_results_are_what_the_rows_make() -> None:
-    for path, text in overview.pages().items():
-        assert path.read_text() == text, "run python benchmarks/overview.py"
+    for path, text in overview.pages(overview.accuracies(), overview.latencies()).items():
+        assert path.read_text() == text, "run python bench/overview.py"
 
 
 def anchors(text: str) -> set[str]:
@@ -106,7 +107,7 @@ def test_commands_name_scripts_and_options_that_exist() -> None:
     commands = {
         found for page in PAGES for found in re.findall(r"`python ((?:\w+/)?\w+\.py)([^`]*)`", page.read_text())
     }
-    assert {"main.py", "benchmarks/overview.py"} <= {script for script, _ in commands}
+    assert {"main.py", "bench/overview.py"} <= {script for script, _ in commands}
     for script in {script for script, _ in commands}:
         result = subprocess.run([sys.executable, str(REPOSITORY / script), "--help"], capture_output=True, text=True)
         assert result.returncode == 0, script

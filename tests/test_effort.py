@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 import sparbor
+from bench.job import effort, rapl
+from bench.job.effort import NOTHING, Effort, Meter
+from bench.job.models import PatchTransformer
+from bench.job.multiply_adds import of_training
 from sparbor import Growth, PAINeuronModule, Recipe, Schedule
-from sparbor.benchmark import effort, rapl
-from sparbor.benchmark.effort import NOTHING, Effort, Meter
-from sparbor.benchmark.models import PatchTransformer
-from sparbor.benchmark.multiply_adds import of_training
 
 RANGE_UJ = 262_143_328_850
 

@@ -19,11 +19,12 @@ import torch
 from PIL import Image
 
 import sparbor
-from sparbor import data
-from sparbor.benchmark import contest, experiment, rapl, report, runtimes
-from sparbor.cli import benchmark_main, main
-from sparbor.data import cache
-from sparbor.data.idx import encode_idx
+from bench import data
+from bench.data import cache
+from bench.data.idx import encode_idx
+from bench.job import contest, experiment, rapl, report, runtimes
+from bench.job.command import main as benchmark_main
+from sparbor.cli import main
 from sparbor.errors import OutputError
 from sparbor.termination import Terminated
 from sparbor.topology.distribution import erk_densities
@@ -223,7 +224,7 @@ def test_two_epochs_reach_their_sparsity_and_the_same_seed_the_same_result(
     (older_results / "metrics.partial.json").write_text("{}")
     options = ["--epochs", "2", "--sparsity", "0.8", "--seed", "3", "--data-dir", str(small_mnist), "--out"]
     assert benchmark_main([*options, str(tmp_path / "a")]) == 0
-    assert main(["benchmark", *options, str(older_results)]) == 0
+    assert benchmark_main([*options, str(older_results)]) == 0
     assert not (older_results / "metrics.partial.json").exists()
     outs = (tmp_path / "a", older_results)
     runs = [(read_metrics(out), (out / "model.safetensors").read_bytes()) for out in outs]
@@ -481,10 +482,9 @@ def test_without_the_engine_training_works_and_the_benchmark_says_how_to_build_i
     )
     trained = subprocess.run([sys.executable, "-c", WITHOUT_ENGINE + train], capture_output=True, text=True)
     assert trained.stdout == "True\n", trained.stderr
-    benchmark = (
-        f"from sparbor.cli import benchmark_main; sys.exit(benchmark_main(['--out', {str(tmp_path / 'PAI')!r}]))"
-    )
-    refused = subprocess.run([sys.executable, "-c", WITHOUT_ENGINE + benchmark], capture_output=True, text=True)
+    benchmark = f"from bench.job.command import main; sys.exit(main(['--out', {str(tmp_path / 'PAI')!r}]))"
+    command = [sys.executable, "-c", WITHOUT_ENGINE + benchmark]
+    refused = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY)
     assert refused.returncode == 2
     assert re.fullmatch(r"main.py: error: .*engine is not built.*install.*\n", refused.stderr), refused.stderr
     assert not (tmp_path / "PAI").exists()
@@ -591,9 +591,8 @@ def test_sigterm_while_runtimes_are_measured_leaves_neither_child_nor_folder(sma
     assert sorted(path.name for path in out.iterdir()) == RESULTS
 
 
-@pytest.mark.parametrize("command", [[*MAIN], [sys.executable, "-m", "sparbor.cli", "benchmark"]])
-def test_help_names_every_option(command: list[str]) -> None:
-    result = subprocess.run([*command, "--help"], capture_output=True, text=True)
+def test_help_names_every_option() -> None:
+    result = subprocess.run([*MAIN, "--help"], capture_output=True, text=True)
     assert result.returncode == 0
     for option in ("--dataset", "--epochs", "--sparsity", "--seed", "--data-dir", "--out", "--device", "--resume"):
         assert option in result.stdout

@@ -3,7 +3,8 @@
 import subprocess
 from pathlib import Path
 
-from sparbor.benchmark.environment import RESULTS, commit_of
+import sparbor
+from bench.job.environment import ROWS, commit_of, runs_from
 
 
 def git(repository: Path, *arguments: str) -> None:
@@ -13,7 +14,7 @@ def git(repository: Path, *arguments: str) -> None:
 
 def test_a_commit_is_marked_where_code_differs_but_not_by_the_rows_of_a_study(tmp_path: Path) -> None:
     repository = tmp_path / "repository"
-    rows, code = repository / RESULTS / "rows.json", repository / "code.py"
+    rows, code = repository / ROWS / "rows.json", repository / "code.py"
     rows.parent.mkdir(parents=True)
     rows.write_text("[]")
     code.write_text("")
@@ -37,3 +38,9 @@ def test_a_commit_is_marked_where_code_differs_but_not_by_the_rows_of_a_study(tm
 
 def test_what_is_no_repository_has_no_commit(tmp_path: Path) -> None:
     assert commit_of(tmp_path) is None
+
+
+def test_the_commit_is_of_the_code_that_runs() -> None:
+    """Rows of an installed package, of whatever commit, do not name the checkout's."""
+    assert runs_from(Path(sparbor.__file__).parents[2])
+    assert not runs_from(Path(__file__).parent)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sparbor.data.fetch import DownloadError, FindFault, Limits, fetch, store
+from bench import CHECKOUT
+from bench.data.fetch import DownloadError, FindFault, Limits, fetch, store
 from sparbor.errors import DataError
 from tests.conftest import Mirror
 
@@ -270,13 +271,13 @@ def test_store_that_fails_midway_leaves_the_old_file(path: Path) -> None:
 
 def start_fetching(url: str, path: Path) -> subprocess.Popen[bytes]:
     program = (
-        "import sys; from pathlib import Path; from sparbor.data.fetch import fetch\n"
+        "import sys; from pathlib import Path; from bench.data.fetch import fetch\n"
         "wanted = bytes(range(256)) * 400\n"
         "fault = lambda path: None if path.read_bytes() == wanted else 'wrong'\n"
         "fetch(sys.argv[1], Path(sys.argv[2]), fault)\n"
         "assert Path(sys.argv[2]).read_bytes() == wanted\n"
     )
-    return subprocess.Popen([sys.executable, "-c", program, url, str(path)])
+    return subprocess.Popen([sys.executable, "-c", program, url, str(path)], cwd=CHECKOUT)
 
 
 @posix

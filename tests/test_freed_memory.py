@@ -8,7 +8,7 @@ import pytest
 
 FAULTS = """
 import json, resource, sys, torch
-from sparbor.benchmark import freed_memory
+from bench.job import freed_memory
 if sys.argv[1] == "kept":
     assert freed_memory.keep()
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -15,8 +15,8 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import sparbor
+from bench.job.measure import parameter_counts
 from sparbor import NM, Growth, PAINeuronModule, Perforator, Recipe, Schedule, Slots, Unstructured
-from sparbor.benchmark.measure import parameter_counts
 from sparbor.errors import ArgumentError, StateError
 from sparbor.modules.dendrites import Dendrites
 from sparbor.topology.pattern import slot_counts

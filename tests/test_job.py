@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import sparbor
+from bench.job.job import Job
+from bench.job.measure import parameter_counts
+from bench.job.models import TASKS
 from sparbor import Budget, Recipe
-from sparbor.benchmark.job import Job
-from sparbor.benchmark.measure import parameter_counts
-from sparbor.benchmark.models import TASKS
 from sparbor.errors import ArgumentError
 from sparbor.topology.schedule import Schedule
 

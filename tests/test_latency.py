@@ -1,4 +1,4 @@
-"""benchmarks/latency.py: verified rows in the documented format, and nothing dropped in silence."""
+"""bench/latency.py: verified rows in the documented format, and nothing dropped in silence."""
 
 import json
 import subprocess
@@ -7,22 +7,21 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import engine
-import latency
-import latency_models
-import latency_report
 import numpy as np
-import peers
 import pytest
 import torch
-from latency import Contest, hold, max_relative_error, tolerance
-from latency_work import work_of
-from peers import deepsparse, openvino_int8, perforatedai, torch_eager
 from torch import nn
 
+from bench import peers
+from bench.inference import engine, latency
+from bench.inference import models as latency_models
+from bench.inference import report as latency_report
+from bench.inference.latency import Contest, hold, max_relative_error, tolerance
+from bench.inference.work import work_of
+from bench.peers import deepsparse, openvino_int8, perforatedai, torch_eager
 from sparbor import PAINeuronModule
 from sparbor.topology.pattern import Slots, slot_counts
-from tests.conftest import BENCHMARKS
+from tests.conftest import BENCH
 
 # What rivals say of models that they do not take.
 MULTIPLY_MATRICES_ONLY = "it multiplies sparse matrices and has no convolutions"
@@ -47,7 +46,7 @@ COLUMNS = {
 
 
 def run(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(BENCHMARKS / "latency.py"), *options]
+    command = [sys.executable, str(BENCH / "latency.py"), *options]
     return subprocess.run(command, capture_output=True, text=True, timeout=280)
 
 
@@ -188,7 +187,7 @@ def test_the_engine_runs_a_convolutional_network_sparse_and_dense() -> None:
 def test_rivals_with_an_environment_of_their_own_say_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(peers.worker, "ROOT", tmp_path)
+    monkeypatch.setattr(peers.worker, "CHECKOUT", tmp_path)
     for rival in (deepsparse, perforatedai):
         assert rival.available() == f"{rival.ENVIRONMENT} is not set up (make peers)"
 

@@ -12,11 +12,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 import sparbor
+from bench import CHECKOUT
+from bench.job import measure
+from bench.job.models import TASKS, mnist_mlp
 from sparbor import PAINeuronModule
-from sparbor.benchmark import measure
-from sparbor.benchmark.models import TASKS, mnist_mlp
-from sparbor.benchmark.timing import Latency, take_turns
 from sparbor.errors import SparborError
+from sparbor.timing import Latency, take_turns
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -42,7 +43,7 @@ def test_calls_at_the_start_of_a_turn_are_not_counted() -> None:
 MEGABYTES_GONE_AGAIN = """
 import json
 import numpy as np
-from sparbor.benchmark.memory_probe import probe
+from bench.job.memory_probe import probe
 print(json.dumps(probe(lambda: np.ones({megabytes} * 1_000_000, dtype=np.uint8).sum())))
 """
 
@@ -53,7 +54,7 @@ def test_probe_sees_a_peak_that_is_gone_again() -> None:
     # thread, hence the hundredth.
     megabytes = 64
     command = [sys.executable, "-c", MEGABYTES_GONE_AGAIN.format(megabytes=megabytes)]
-    figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=CHECKOUT).stdout)
     assert 0.99 * megabytes * 1e6 <= figures["growth_bytes"] < 1.5 * megabytes * 1e6
     assert figures["process_bytes"] > figures["growth_bytes"]
     assert figures["code_bytes"] < 1e6
@@ -71,7 +72,7 @@ def test_memory_of_a_model_in_a_fresh_process(tmp_path: Path) -> None:
 
 LOADED_FOR_IT = """
 import sys
-from sparbor.benchmark.memory_probe import CONTESTANTS
+from bench.job.memory_probe import CONTESTANTS
 import numpy as np
 from pathlib import Path
 prepare = CONTESTANTS["sparbor"].imports()
@@ -107,14 +108,15 @@ def test_on_the_engine_a_sparse_model_takes_less_memory_than_a_dense_one(tmp_pat
     assert sparse_figures.growth_bytes < dense.growth_bytes + READ_AT_ONCE
     assert sparse_figures.growth_bytes - sparse_figures.code_bytes < 0.5 * (dense.growth_bytes - dense.code_bytes)
     for file in files.values():
-        done = subprocess.run([sys.executable, "-c", LOADED_FOR_IT, str(file)], capture_output=True, text=True)
+        command = [sys.executable, "-c", LOADED_FOR_IT, str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=CHECKOUT)
         assert done.stdout == "[]\n", done.stderr
 
 
 @needs_linux
 def test_memory_probe_that_fails_says_why(tmp_path: Path) -> None:
     with pytest.raises(
-        SparborError, match=r"memory could not be measured: .*sparbor.benchmark.memory_probe torch mnist.*ended with"
+        SparborError, match=r"memory could not be measured: .*bench.job.memory_probe torch mnist.*ended with"
     ):
         measure.memory("torch", "mnist", tmp_path / "absent.safetensors", (1, 28, 28))
 

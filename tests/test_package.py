@@ -16,11 +16,16 @@ PACKAGE = Path(sparbor.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
+def rows_below(heading: str) -> list[str]:
+    """The first cells of a table in CONTRIBUTING, those with names in them."""
+    table = (REPOSITORY / "CONTRIBUTING.md").read_text().partition(f"\n| {heading} |")[2].partition("\n\n")[0]
+    return re.findall(r"^\| (\*{0,2}`.*?) \|", table, flags=re.MULTILINE)
+
+
 def listed() -> list[str]:
     """The modules that CONTRIBUTING lists, in its order, as `package.module`; a package stands before its modules."""
     names, package = [], ""
-    text = (REPOSITORY / "CONTRIBUTING.md").read_text().partition("The engine lies in")[0]
-    for row in re.findall(r"^\| (\*{0,2}`.*?) \|", text, flags=re.MULTILINE):
+    for row in rows_below("module"):
         found = re.findall(r"`(\w+)/?`", row)
         if row.startswith("**"):
             package = f"{found[0]}."
@@ -100,7 +105,9 @@ def test_without_torch_models_load_and_budgets_and_schedules_can_be_made() -> No
 
 @pytest.mark.parametrize("package", ["torch", "rich", "matplotlib", "PIL", "platformdirs"])
 def test_the_benchmark_without_a_package_of_its_extra(package: str, tmp_path: Path) -> None:
-    code = WITHOUT.format(package=package) + "from sparbor.cli import benchmark_main; sys.exit(benchmark_main())"
+    code = WITHOUT.format(package=package) + (
+        f"sys.path.insert(0, {str(REPOSITORY)!r}); from bench.job.command import main; sys.exit(main())"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr == (
@@ -167,6 +174,43 @@ def test_every_module_stands_in_contributing_after_what_it_imports() -> None:
             for imported in imports_of(path) - {"_native", "__version__"}:
                 inside = imported.split(".")[:2] == module.split(".")[:2] or place(imported) == place(module)
                 assert inside or place(imported) < place(module), f"{path} imports {imported}"
+
+
+BENCH = REPOSITORY / "bench"
+PARTS = [re.sub(r"\W", "", row) for row in rows_below("part")]
+
+
+def names_imported_by(path: Path) -> set[str]:
+    """Modules, in full, and what is taken from them."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+def test_nothing_that_is_installed_knows_of_bench_or_of_main() -> None:
+    for path in SOURCES:
+        known = {name for name in names_imported_by(path) if name.split(".")[0] in ("bench", "main", "tests")}
+        assert not known, f"{path} imports {sorted(known)}"
+        assert "bench." not in path.read_text(), f"{path} names a module of bench"
+
+
+def test_a_part_of_bench_imports_what_stands_before_it_in_contributing_and_scripts_are_imported_by_nothing() -> None:
+    folders = {folder.name for folder in BENCH.iterdir() if (folder / "__init__.py").exists()}
+    assert folders | {"results_file"} == set(PARTS)
+    scripts = {path.stem for path in BENCH.glob("*.py")} - {"__init__", "results_file"}
+    assert len(scripts) >= 14
+    assert not scripts & folders
+    for path in sorted(BENCH.rglob("*.py")):
+        part = path.relative_to(BENCH).with_suffix("").parts[0]
+        inside = {name.split(".")[1] for name in names_imported_by(path) if re.match(r"bench\.[a-z]", name)}
+        assert not inside & scripts, f"{path} imports a script"
+        if part in PARTS:
+            late = {name for name in inside if PARTS.index(name) > PARTS.index(part)}
+            assert not late, f"{path} imports {sorted(late)}"
 
 
 def code_of(name: str) -> list[ast.AST]:

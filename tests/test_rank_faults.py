@@ -15,8 +15,8 @@ from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 import sparbor
+from bench.job.checkpoint import Checkpoint
 from sparbor import Budget, Growth, Recipe
-from sparbor.benchmark.checkpoint import Checkpoint
 from sparbor.errors import SparborError
 from sparbor.training.perforator import Perforator
 from tests.rank_processes import on_ranks, results, stop_for_good

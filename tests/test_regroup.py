@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import sparbor
-from sparbor.benchmark.models import TASKS
+from bench.job.models import TASKS
 from sparbor.errors import ArgumentError
 from sparbor.modules.neuron import PAINeuronModule
 from sparbor.recipe.recipe import Recipe

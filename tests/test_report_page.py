@@ -21,15 +21,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import sparbor
-from sparbor.benchmark import metrics_file
-from sparbor.benchmark.figures import percent
-from sparbor.benchmark.page import page as report_page
-from sparbor.benchmark.page.charts import ticks
-from sparbor.benchmark.page.synapse_maps import synapse_maps
-from sparbor.cli import benchmark_main, main
+from bench.job.command import main as benchmark_main
+from sparbor.cli import main
 from sparbor.errors import StateError
 from sparbor.packing.slots import pack
 from sparbor.program.program import Operation, Program
+from sparbor.report import metrics_file
+from sparbor.report import page as report_page
+from sparbor.report.charts import ticks
+from sparbor.report.figures import percent
+from sparbor.report.synapse_maps import synapse_maps
 
 VOID = {"meta", "br", "hr", "img", "input", "link", "source"}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -1,4 +1,4 @@
-"""benchmarks/resnet18.py: a stopped run goes on to the same result, and its table holds what was measured."""
+"""bench/resnet18.py: a stopped run goes on to the same result, and its table holds what was measured."""
 
 import json
 import re
@@ -9,19 +9,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-import resnet18
-import resnet18_training
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from latency_convnets import ResNet18
-from resnet18_training import Run, Training, augment, draw_batches, learning_rate, load_checkpoint, save_checkpoint
 
 import sparbor
-from sparbor import data
-from sparbor.benchmark.arms import Split, load_split
-from sparbor.benchmark.job import Job
-from sparbor.data.batches import BINARY
+from bench import data
+from bench.data.batches import BINARY
+from bench.inference.convnets import ResNet18
+from bench.job.arms import Split, load_split
+from bench.job.job import Job
+from bench.study import resnet18, resnet18_training
+from bench.study.resnet18_training import (
+    Run,
+    Training,
+    augment,
+    draw_batches,
+    learning_rate,
+    load_checkpoint,
+    save_checkpoint,
+)
 from sparbor.errors import StateError
 from tests.conftest import write_files
 from tests.states import assert_same

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 import torch
 
-from sparbor.benchmark import experiment, report
-from sparbor.benchmark.arms import Arm, Split, load_split, new_arm, train
-from sparbor.benchmark.checkpoint import Checkpoint
-from sparbor.benchmark.effort import Effort
-from sparbor.benchmark.experiment import identity, resumed_arms, start_arms
-from sparbor.benchmark.job import Job
+from bench.job import experiment, report
+from bench.job.arms import Arm, Split, load_split, new_arm, train
+from bench.job.checkpoint import Checkpoint
+from bench.job.command import main as benchmark_main
+from bench.job.effort import Effort
+from bench.job.experiment import identity, resumed_arms, start_arms
+from bench.job.job import Job
 from sparbor.calibration.calibration import calibrated
-from sparbor.cli import benchmark_main
 from sparbor.recipe.budget import Budget
 from tests.states import assert_same
 from tests.test_end_to_end import MAIN, ONE_THREAD
@@ -99,7 +99,7 @@ def test_training_that_stops_twice_ends_as_training_that_does_not(
     recipe = arms[1].perforator.recipe  # with the costs that were measured, which no second measurement would repeat
     checkpoint.save(until(arms, split, job, 1))
     whole = until(arms, split, job, EPOCHS)
-    monkeypatch.delattr("sparbor.benchmark.arms.calibrated")
+    monkeypatch.delattr("bench.job.arms.calibrated")
     for epochs in (4, EPOCHS):
         arms = resumed_arms(job, split, checkpoint)
         checkpoint.save(until(arms, split, job, epochs))

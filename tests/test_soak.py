@@ -13,7 +13,7 @@ import pytest
 
 from sparbor.engine.runtime import Runtime
 from sparbor.program.program import Program
-from tests.conftest import BENCHMARKS
+from tests.conftest import BENCH
 from tests.layers import mlp
 from tests.test_program import planes_program
 
@@ -66,7 +66,7 @@ def test_eight_threads_get_what_one_gets(name: str, engine_threads: int):
 
 def test_the_soak_runs(tmp_path: Path):
     file = tmp_path / "soak.json"
-    command = [sys.executable, str(BENCHMARKS / "soak.py"), "--models", "tiny", "--calls", "4001", "--json", str(file)]
+    command = [sys.executable, str(BENCH / "soak.py"), "--models", "tiny", "--calls", "4001", "--json", str(file)]
     result = subprocess.run(
         [*command, "--seconds", "0.05", "--rounds", "1"], capture_output=True, text=True, timeout=120
     )

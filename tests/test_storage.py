@@ -303,7 +303,7 @@ def test_unwrapping_in_training_gives_the_optimizer_the_dense_weights() -> None:
 
 
 def test_the_report_counts_all_weights() -> None:
-    from sparbor.benchmark.measure import parameter_counts
+    from bench.job.measure import parameter_counts
 
     counts = [parameter_counts(Run(storage).go_to(STEPS).model) for storage in ("masked", "compact")]
     assert counts[0] == counts[1]

@@ -1,7 +1,7 @@
-"""The command line, ``sparbor`` or ``python -m sparbor``; ``main.py`` is its benchmark command by itself.
+"""The command line, ``sparbor`` or ``python -m sparbor``.
 
 ``inspect``, ``report``, ``run`` and ``time`` need what the engine needs, NumPy and safetensors, and nothing else;
-``export`` needs no engine, and to ONNX the package onnx. ``benchmark`` needs what its extra brings.
+``export`` needs no engine, and to ONNX the package onnx.
 """
 
 import argparse
@@ -17,7 +17,6 @@ from sparbor import __version__, termination
 from sparbor.any_encoding import spell_what_is_missing
 from sparbor.errors import ArgumentError, SparborError
 from sparbor.export.targets import EXPORTERS
-from sparbor.extras import brought_by
 from sparbor.files import write_file
 
 if TYPE_CHECKING:
@@ -49,42 +48,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     for name, help_text, add_options in COMMANDS:
         add_options(commands.add_parser(name, help=help_text, description=help_text))
-    options = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    if given and given[0] == "benchmark":  # it was one of these commands: who knows it should not have to search
+        parser.error(
+            "the benchmark is not in the package: run `python main.py` in a checkout of Sparbor, with the same options"
+        )
+    options = parser.parse_args(given)
     if options.command is None:
         parser.error(f"a COMMAND is missing: one of {', '.join(name for name, _, _ in COMMANDS)}")
     return end_cleanly("sparbor", options)
-
-
-def benchmark_main(arguments: Sequence[str] | None = None) -> int:
-    """``python main.py ...``: the benchmark command by itself."""
-    spell_what_is_missing()
-    parser = Parser(prog="main.py", description=BENCHMARK_HELP)
-    add_benchmark_options(parser)
-    return end_cleanly("main.py", parser.parse_args(arguments))
-
-
-BENCHMARK_HELP = "Train a dense baseline and a dendritic model side by side and measure both."
-
-
-def add_benchmark_options(parser: argparse.ArgumentParser) -> None:
-    """The options of the reference job."""
-    parser.add_argument("--dataset", default="mnist", help="mnist (default) or cifar10")
-    parser.add_argument("--epochs", type=int, default=6, help="epochs for each model (default: 6)")
-    limits = parser.add_mutually_exclusive_group()
-    limits.add_argument("--sparsity", type=float, help="share of weights to drop, in [0, 1) (default: 0.9)")
-    limits.add_argument("--multiply-adds", type=float, help="budget of one image, in place of --sparsity")
-    limits.add_argument("--kilobytes", type=float, help="budget of the stored layers, in place of --sparsity")
-    limits.add_argument("--latency-us", type=float, help="budget of one image on this machine, in place of --sparsity")
-    parser.add_argument("--seed", type=int, default=0, help="of initial weights and batches (default: 0)")
-    parser.add_argument("--learning-rate", type=float, default=1e-3, help="of Adam, constant (default: 0.001)")
-    parser.add_argument("--dendrites", type=int, default=0, help="generations of dendrites to grow (default: 0)")
-    parser.add_argument(
-        "--data-dir", type=Path, help="directory or archive with the data set (default: find or fetch it)"
-    )
-    parser.add_argument("--out", type=Path, default=Path("PAI"), help="directory for the results (default: PAI)")
-    parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out that did not end")
-    parser.set_defaults(run=run_benchmark)
 
 
 def add_inspect_options(parser: argparse.ArgumentParser) -> None:
@@ -130,67 +102,12 @@ def add_export_options(parser: argparse.ArgumentParser) -> None:
 
 
 COMMANDS = (
-    ("benchmark", BENCHMARK_HELP, add_benchmark_options),
     ("inspect", "Show a deployed model's layers: density, precision and bytes.", add_inspect_options),
     ("report", "Make a page of a run's metrics.json and of the model beside it.", add_report_options),
     ("run", "Run a deployed model on an array.", add_run_options),
     ("export", "Make of a deployed model what runs without Sparbor.", add_export_options),
     ("time", "Measure a deployed model's latency on this machine.", add_time_options),
 )
-
-
-def run_benchmark(options: argparse.Namespace) -> None:
-    """Run the benchmark, show its progress and its table, and leave its results in ``options.out``."""
-    with brought_by("benchmark", "the benchmark"):
-        # Here, not above: --help and wrong options should not wait for torch.
-        from rich.console import Console
-
-        from sparbor.benchmark import experiment, report
-        from sparbor.benchmark.job import Job
-        from sparbor.benchmark.progress import Bars
-        from sparbor.native import choose_kernel_set
-        from sparbor.recipe.budget import UNITS, Budget
-
-    limits = {unit: getattr(options, unit) for unit in UNITS if getattr(options, unit) is not None}
-    job = Job(
-        dataset=options.dataset,
-        epochs=options.epochs,
-        sparsity=options.sparsity,
-        seed=options.seed,
-        data_dir=options.data_dir,
-        device=options.device,
-        learning_rate=options.learning_rate,
-        budget=Budget(**limits) if limits else None,
-        dendrites=options.dendrites,
-    )
-    choose_kernel_set()  # the model is deployed in the end: a missing engine should not wait for the training
-    checkpoint = options.out / report.CHECKPOINT
-    if options.resume and not checkpoint.exists():
-        raise ArgumentError(
-            f"resume: there is no {checkpoint}; leave out --resume to start anew, or name another --out"
-        )
-    report.prepare(options.out)
-    console = Console()
-    kept: list[dict[str, Any]] = []
-
-    def keep(metrics: dict[str, Any]) -> None:
-        report.publish_partial(options.out, metrics)
-        kept[:] = metrics["dendritic"]["epochs"]
-
-    try:
-        with Bars(console) as bars:
-            metrics, runtime = experiment.run(job, bars, keep, checkpoint, resume=options.resume)
-        report.publish(options.out, metrics, runtime)
-    except KeyboardInterrupt as interrupt:
-        saved = (
-            f"finished epochs are in {options.out / report.PARTIAL}, --resume goes on after them"
-            if kept
-            else "no epoch was finished and nothing has been saved yet, start the run anew"
-        )
-        raise type(interrupt)(f"{saved}; older results are unchanged") from interrupt
-    console.print(report.table(metrics))
-    names = (report.METRICS, report.REPORT, report.PLOT, report.MODEL)
-    console.print(f"Results: {', '.join(str(options.out / name) for name in names)}")
 
 
 def inspect(options: argparse.Namespace) -> None:
@@ -218,7 +135,7 @@ def inspect(options: argparse.Namespace) -> None:
 
 def write_report(options: argparse.Namespace) -> None:
     """Make the page, write it at once."""
-    from sparbor.benchmark.page.page import page_of
+    from sparbor.report.page import page_of
 
     out = options.out or options.metrics.with_name("report.html")
     write_file(out, page_of(options.metrics))
@@ -269,8 +186,8 @@ def time_model(options: argparse.Namespace) -> None:
     """Median and 95th percentile of many calls on random input."""
     import numpy as np
 
-    from sparbor.benchmark.timing import sample, summarize
     from sparbor.engine.runtime import load
+    from sparbor.timing import sample, summarize
 
     if options.batch < 1:
         raise ArgumentError(f"batch={options.batch}: must be at least 1")

@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
@@ -26,13 +26,23 @@ def raised() -> Iterator[None]:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def run_child(command: Sequence[str], timeout: float | None = None) -> "subprocess.CompletedProcess[str]":
-    """What `subprocess.run` gives, and no child stays behind if a signal comes while it starts."""
+def run_child(
+    command: Sequence[str], timeout: float | None = None, environment: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """What `subprocess.run` gives, and no child stays behind if a signal comes while it starts.
+
+    `environment` is what the child gets in place of this process's variables.
+    """
     process = None
     try:
         with deferred():
             process = subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace"
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                env=environment,
             )
         output, errors = process.communicate(timeout=timeout)
     finally:

@@ -1,0 +1,11 @@
+"""Times the models of the accuracy study: ``python bench/accuracy_latency.py --help``."""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # the checkout: of it `bench` can be imported
+
+from bench.study.latency import main  # noqa: E402
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+"""Finds the density from which on a layer runs faster dense: ``python bench/crossover.py --help``."""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # the checkout: of it `bench` can be imported
+
+from bench.inference.crossover import main  # noqa: E402
+
+if __name__ == "__main__":
+    main()

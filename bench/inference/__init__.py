@@ -1,0 +1,1 @@
+"""Deployed models: latency, memory and file size, against rivals."""

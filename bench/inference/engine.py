@@ -1,0 +1,78 @@
+"""Our own engine as a contender: each kernel set that the machine has, at each precision."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+import sparbor
+from bench.peers import Array
+from sparbor.timing import sample
+
+NAME = "sparbor"
+DENSE_NAME = "sparbor-dense"  # a model without a mask
+KIND = "sparse"
+PRECISIONS = ("f16", "f32")
+
+
+def kernel_sets() -> list[str]:
+    """What this machine can run, best first."""
+    from sparbor.engine import runtime
+
+    return runtime.kernel_sets()
+
+
+class Engine:
+    """A deployed model, ready to run ``example`` into one output array."""
+
+    def __init__(self, model: nn.Module, example: Tensor, threads: int, isa: str, precision: str) -> None:
+        with forced(isa):
+            self.runtime: Any = sparbor.deploy(model, example, batch=len(example), threads=threads, precision=precision)
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "model.safetensors"
+            self.runtime.save(file)
+            self.stored_bytes = file.stat().st_size
+        self._x = example.numpy()
+        self._y = np.full((len(example), *self.runtime.output_shape), np.nan, dtype=np.float32)
+
+    @property
+    def packed_bytes(self) -> int:
+        """What one call has to read: all packed layers."""
+        return sum(layer.bytes for layer in self.runtime.describe())
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For its row. The engine chooses for each layer whether sparse or dense is faster at this batch."""
+        kinds = [layer.kind for layer in self.runtime.describe()]
+        kind = "sparse" if "sparse" in kinds else "dense"
+        return {"kind": kind, "dense_layers": kinds.count("dense"), "packed_bytes": self.packed_bytes}
+
+    def output(self) -> Array:
+        self._y.fill(np.nan)
+        return np.array(self.runtime(self._x, out=self._y))
+
+    def sample(self, times: int) -> list[float]:
+        runtime, x, y = self.runtime, self._x, self._y
+        return sample(lambda: runtime(x, out=y), times)
+
+    def close(self) -> None:
+        pass
+
+
+@contextmanager
+def forced(isa: str) -> Iterator[None]:
+    """Within, models are made for this kernel set."""
+    before = os.environ.get("SPARBOR_ISA")
+    os.environ["SPARBOR_ISA"] = isa
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["SPARBOR_ISA"]
+        else:
+            os.environ["SPARBOR_ISA"] = before

@@ -1,0 +1,111 @@
+"""The models whose latency is measured, with weights, masks and batch norms that look like trained ones."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from bench.inference import convnets
+from bench.inference.masks import equal_mask, uneven
+from bench.inference.mlps import mlp
+from bench.job.models import cifar10_cnn
+from sparbor import PAINeuronModule, Slots, unwrap
+from sparbor.modules.layers import why_not_wrappable
+from sparbor.topology.distribution import Distribution, pools
+from sparbor.topology.rewire import magnitude_mask
+
+
+@dataclass(frozen=True)
+class Spec:
+    """How a model is made, what one input looks like, and how a sparsity is divided among its layers."""
+
+    build: Callable[[], nn.Module]
+    input_shape: tuple[int, ...]
+    distribution: Distribution = "uniform"
+
+
+MODELS = {
+    "seed-mlp": Spec(partial(mlp, 784, 256, 256, 10), (784,)),
+    "mlp-2048x4": Spec(partial(mlp, *[2048] * 5, ends_with_relu=True), (2048,)),
+    "mlp-4096x4": Spec(partial(mlp, *[4096] * 5, ends_with_relu=True), (4096,)),
+    "vit-b-mlp": Spec(partial(mlp, 3072, 768), (3072,)),
+    "seed-cnn": Spec(cifar10_cnn, (3, 32, 32)),
+    "seed-cnn-erk": Spec(cifar10_cnn, (3, 32, 32), "erk"),
+    "vgg11-cifar": Spec(convnets.vgg11_cifar, (3, 32, 32)),
+    "resnet18-cifar": Spec(partial(convnets.ResNet18, 10, small_images=True), (3, 32, 32)),
+    "resnet18-imagenet": Spec(partial(convnets.ResNet18, 1000, small_images=False), (3, 224, 224)),
+    "resnet50-imagenet": Spec(partial(convnets.ResNet50, 1000, small_images=False), (3, 224, 224)),
+    "mobilenetv2": Spec(partial(convnets.MobileNetV2, 1000), (3, 224, 224)),
+    # For the tests of these scripts.
+    "tiny": Spec(partial(mlp, 64, 48, 10), (64,)),
+    "tiny-cnn": Spec(convnets.tiny, (3, 9, 9)),
+}
+
+
+def dense(model: str) -> nn.Module:
+    """The model with fresh weights."""
+    return MODELS[model].build()
+
+
+def example(model: str, batch: int) -> Tensor:
+    """A batch of inputs: noise, as if normalised."""
+    return torch.randn(batch, *MODELS[model].input_shape, generator=torch.Generator().manual_seed(1))
+
+
+def dendritic(model: str, sparsity: float, masks: str) -> nn.Module:
+    """The model in dendrite mode; layers that the pattern refuses (of one channel a group, say) stay as they are.
+
+    ``masks="varying"`` is what training makes: the slots of the largest magnitude, wherever they are. ``"equal"``
+    has the same number on every branch, as near to the sparsity as a whole number comes.
+    """
+    torch.manual_seed(0)
+    network = dense(model)
+    wrapped = _wrap(network)
+    shapes = [layer.outputs_first for layer in wrapped]
+    for layer, pool in zip(wrapped, pools(MODELS[model].distribution, shapes, 1 - sparsity), strict=True):
+        weight = uneven(*layer.weight_matrix().shape)
+        equal = masks == "equal"
+        mask = (
+            equal_mask(weight, 1 - pool.density)
+            if equal
+            else magnitude_mask(weight, Slots(), pool.density, layer.groups)
+        )
+        # The kept weights alone carry the signal: scaled so that activations neither fade nor explode.
+        scale = (2 / (weight.square() * mask).sum(dim=1).mean()).sqrt()
+        with torch.no_grad():
+            layer.weight.copy_(layer.from_matrix(weight * scale))
+        layer.set_mask(layer.from_matrix(mask))
+    _settle_batch_norms(network, MODELS[model].input_shape)
+    return network.eval()
+
+
+def plain(network: nn.Module) -> nn.Module:
+    """A copy without masks, zeros in their place: what every rival gets."""
+    return unwrap(deepcopy(network)).eval().requires_grad_(False)
+
+
+def _wrap(network: nn.Module) -> list[PAINeuronModule]:
+    wrapped = []
+    for name, layer in list(network.named_modules()):
+        if why_not_wrappable(layer, Slots()) is None:
+            wrapped.append(PAINeuronModule(layer, name))
+            network.set_submodule(name, wrapped[-1])
+    return wrapped
+
+
+@torch.no_grad()
+def _settle_batch_norms(network: nn.Module, input_shape: tuple[int, ...]) -> None:
+    """Scales and shifts that are no ones and zeros, and the mean and variance that some batches really have."""
+    norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+    if not norms:
+        return
+    for norm in norms:
+        norm.weight.uniform_(0.5, 1.5)
+        norm.bias.normal_(0, 0.2)
+        norm.momentum = None  # an average of all batches
+    network.train()
+    for _ in range(3):
+        network(torch.randn(4, *input_shape))

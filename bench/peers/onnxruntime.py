@@ -1,0 +1,50 @@
+"""ONNX Runtime in f32, input and output bound to fixed memory."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.peers import Array, Local, missing
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+NAME = "onnxruntime"
+PACKAGE = "onnxruntime"
+KIND = "dense"
+PRECISION = "f32"
+
+
+def available() -> str | None:
+    return missing("onnx", "onnxruntime")
+
+
+def prepare(model: nn.Module, example: Tensor, threads: int) -> Local:
+    from bench.peers import onnx_file
+
+    with tempfile.TemporaryDirectory() as folder:
+        return session(onnx_file.write(model, example, Path(folder) / "model.onnx"), example, threads)
+
+
+def session(file: Path, example: Tensor, threads: int) -> Local:
+    """The model of ``file``, bound to ``example`` and to an output of its own."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors; it warns of every constant that it folds
+    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    result = np.full(session.get_outputs()[0].shape, np.nan, dtype=np.float32)
+    binding = session.io_binding()
+    binding.bind_ortvalue_input("x", onnxruntime.OrtValue.ortvalue_from_numpy(example.numpy()))
+    binding.bind_ortvalue_output("y", onnxruntime.OrtValue.ortvalue_from_numpy(result))
+
+    def read(_: None) -> Array:
+        return binding.get_outputs()[0].numpy()
+
+    return Local(lambda: session.run_with_iobinding(binding), file.stat().st_size, read)

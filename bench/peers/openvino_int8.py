@@ -1,0 +1,54 @@
+"""OpenVINO with 8-bit weights and activations, quantized after training by NNCF, as its manual says.
+
+The ranges of activations are calibrated on the very input that is timed, which is as favourable as can be. What is
+left of the network to compute in floating point is in the precision that OpenVINO chooses for the machine.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from contextlib import redirect_stdout
+from typing import TYPE_CHECKING
+
+from bench.peers import Local, missing
+from bench.peers.openvino import compiled, read, request
+
+if TYPE_CHECKING:
+    import openvino
+    from torch import Tensor, nn
+
+NAME = "openvino-int8"
+PACKAGE = "nncf"
+KIND = "dense"
+PRECISION = "int8"
+
+
+def available() -> str | None:
+    return missing("onnx", "openvino", "nncf")
+
+
+def prepare(model: nn.Module, example: Tensor, threads: int) -> Local:
+    graph = quantized(model, example)
+    return request(compiled(graph, threads, {}), example, stored_bytes(graph))
+
+
+def quantized(model: nn.Module, example: Tensor) -> openvino.Model:
+    """OpenVINO's graph of the model, with its weights in 8 bits and the ranges of its activations."""
+    os.environ["NNCF_CI"] = "1"  # it sends nobody anything
+    with redirect_stdout(io.StringIO()):  # it prints settings and progress bars
+        import nncf
+
+        return nncf.quantize(
+            read(model, example),
+            nncf.Dataset([example.numpy()]),
+            preset=nncf.QuantizationPreset.PERFORMANCE,  # symmetric: no zero points to correct for
+            target_device=nncf.TargetDevice.CPU,
+            fast_bias_correction=True,  # biases are constants: the slow one gives no faster network
+            subset_size=1,
+        )
+
+
+def stored_bytes(graph: openvino.Model) -> int:
+    """All constants of the graph."""
+    return sum(node.get_byte_size() for node in graph.get_ops() if node.get_type_name() == "Constant")

@@ -1,0 +1,11 @@
+"""Trains ResNet-18 by the published recipe: ``python bench/resnet18.py --help``."""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # the checkout: of it `bench` can be imported
+
+from bench.study.resnet18 import main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(main())

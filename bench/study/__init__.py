@@ -1,0 +1,1 @@
+"""Accuracy: sparse models against dense and other sparse ones, over many settings and seeds."""

@@ -1,0 +1,1 @@
+"""What training sparse costs: time and memory."""

@@ -1,0 +1,11 @@
+"""Finds the density up to which synapses train a layer faster: ``python bench/training_crossover.py --help``."""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # the checkout: of it `bench` can be imported
+
+from bench.training_cost.crossover import main  # noqa: E402
+
+if __name__ == "__main__":
+    main()

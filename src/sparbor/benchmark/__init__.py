@@ -1,1 +1,0 @@
-"""The reference job: what it is asked for, what it trains, what it measures and what it shows."""

@@ -1,1 +1,0 @@
-"""``report.html``: one page, readable without a network, that shows a run's metrics and where its synapses are."""

@@ -1,0 +1,180 @@
+"""Charts as inline SVG; colours come from the page's style sheet, by class."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element
+
+from sparbor.report.elements import element
+
+WIDTH, HEIGHT = 380, 230
+LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 44
+MOST_MARKERS = 30
+BAR, BAR_GAP, BAR_TEXT = 16, 4, 118
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line of a chart: ``style`` is its class; a ``step`` line keeps a value until the next."""
+
+    name: str
+    style: str
+    points: Sequence[tuple[float, float]]
+    step: bool = False
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A vertical line at ``x``, such as the switch to dendrite mode."""
+
+    x: float
+    name: str
+    style: str
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Values from ``low`` to ``high`` at places from ``start`` to ``end``."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> str:
+        return f"{self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start):.1f}"
+
+
+def ticks(low: float, high: float, most: int = 6) -> list[float]:
+    """At most ``most`` + 1 round numbers, evenly spaced, that reach from ``low`` or below to ``high`` or above.
+
+    >>> ticks(97.2, 98.3, 4)
+    [97.0, 97.5, 98.0, 98.5]
+    """
+    if high - low <= 1e-6 * max(1, abs(high)):
+        low, high = low - 0.5, high + 0.5
+    magnitude = 10.0 ** math.floor(math.log10((high - low) / most))
+    for step in (magnitude * factor for factor in (1, 2, 5, 10, 20)):
+        first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+        if last - first <= most:
+            break
+    return [round(index * step, 9) for index in range(first, last + 1)]
+
+
+def svg(key: str, title: str, description: str, width: float, height: float, *children: Element) -> Element:
+    """An image with a name and a description for those who do not see it; ``key`` is unique on the page."""
+    return element(
+        "svg",
+        element("title", title, id=f"{key}-title"),
+        element("desc", description, id=f"{key}-desc"),
+        *children,
+        role="img",
+        aria_labelledby=f"{key}-title",
+        aria_describedby=f"{key}-desc",
+        viewBox=f"0 0 {width:g} {height:g}",
+        width=f"{width:g}",
+        height=f"{height:g}",
+    )
+
+
+def line_chart(
+    key: str,
+    title: str,
+    description: str,
+    series: Sequence[Series],
+    marks: Sequence[Mark],
+    x_ticks: Sequence[float],
+    y_ticks: Sequence[float],
+) -> Element:
+    """Lines over epochs, with a legend below."""
+    x = Scale(x_ticks[0], x_ticks[-1], LEFT, WIDTH - RIGHT)
+    y = Scale(y_ticks[0], y_ticks[-1], HEIGHT - BOTTOM, TOP)
+    top, bottom, left, right = TOP, HEIGHT - BOTTOM, LEFT, WIDTH - RIGHT
+    parts = []
+    for value in y_ticks:
+        parts.append(element("path", class_="grid", d=f"M{left} {y(value)}H{right}"))
+        parts.append(element("text", f"{value:g}", x=left - 7, y=float(y(value)) + 4, text_anchor="end"))
+    for value in x_ticks:
+        parts.append(element("path", class_="axis", d=f"M{x(value)} {bottom}v5"))
+        parts.append(element("text", f"{value:g}", x=x(value), y=bottom + 19, text_anchor="middle"))
+    parts.append(element("path", class_="axis", d=f"M{left} {bottom}H{right}"))
+    parts.append(element("text", "epochs trained", x=(left + right) / 2, y=HEIGHT - 6, text_anchor="middle"))
+    parts += [element("path", class_=f"line {mark.style}", d=f"M{x(mark.x)} {bottom}V{top}") for mark in marks]
+    for each in series:
+        parts += _line(each, x, y)
+    chart = svg(key, title, description, WIDTH, HEIGHT, *parts)
+    return element("div", chart, _legend(series, marks), class_="chart")
+
+
+def _line(series: Series, x: Scale, y: Scale) -> list[Element]:
+    places = [(x(at), y(value)) for at, value in series.points]
+    if series.step:
+        path = "M" + " ".join(places[0]) + "".join(f"H{at}V{height}" for at, height in places[1:])
+    else:
+        path = "M" + "L".join(" ".join(place) for place in places)
+    parts = [element("path", class_=f"line {series.style}", d=path)]
+    if not series.step and len(places) <= MOST_MARKERS:
+        parts += [_marker(series.style, float(at), float(height)) for at, height in places]
+    return parts
+
+
+def _marker(style: str, x: float, y: float) -> Element:
+    """A square for the baseline and a disc for the others: told apart without colours."""
+    if style == "baseline":
+        return element("rect", class_=f"mark {style}", x=x - 4, y=y - 4, width=8, height=8)
+    return element("circle", class_=f"mark {style}", cx=x, cy=y, r=4)
+
+
+def _legend(series: Sequence[Series], marks: Sequence[Mark]) -> Element:
+    items = [_legend_item(each.name, each.style, None if each.step else _marker(each.style, 14, 7)) for each in series]
+    items += [_legend_item(name, style) for name, style in dict.fromkeys((mark.name, mark.style) for mark in marks)]
+    return element("ul", *items, class_="legend")
+
+
+def _legend_item(name: str, style: str, marker: Element | None = None) -> Element:
+    line = element("path", class_=f"line {style}", d="M0 7H28")
+    sample = element("svg", line, marker, viewBox="0 0 28 14", width=28, height=14, aria_hidden="true")
+    return element("li", sample, " ", name)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar of a group: ``text`` stands at its end; without a value there is the text alone."""
+
+    style: str
+    value: float | None
+    text: str
+
+
+def bar_chart(key: str, title: str, description: str, groups: Sequence[tuple[str, Sequence[Bar]]]) -> Element:
+    """Groups of horizontal bars on a scale from zero, each group under its name."""
+    largest = max((bar.value or 0 for _, bars in groups for bar in bars), default=0) or 1
+    parts, y = [], 0
+    for name, bars in groups:
+        parts.append(element("text", name, x=0, y=y + 14))
+        y += 21
+        for bar in bars:
+            length = (bar.value or 0) / largest * (WIDTH - BAR_TEXT)
+            if bar.value is not None:
+                parts.append(element("rect", class_=f"bar {bar.style}", x=0, y=y, width=f"{length:.1f}", height=BAR))
+            parts.append(element("text", bar.text, x=f"{length + 6:.1f}", y=y + 13))
+            y += BAR + BAR_GAP
+        y += 8
+    return element("div", svg(key, title, description, WIDTH, y, *parts), class_="chart")
+
+
+def sparkline(key: str, title: str, description: str, points: Sequence[tuple[int, float]], epochs: int) -> Element:
+    """Values from 0 to 1 (or to the largest beyond), each after an epoch of 1 to ``epochs``."""
+    x, y = Scale(1, max(2, epochs), 3, 93), Scale(0, max(1.0, *(value for _, value in points)), 23, 3)
+    path = "M" + "L".join(f"{x(at)} {y(value)}" for at, value in points)
+    last_at, last_value = points[-1]
+    return svg(
+        key,
+        title,
+        description,
+        96,
+        26,
+        element("path", class_="grid", d="M1 23.5H95"),
+        element("path", class_="line dendritic", d=path),
+        element("circle", class_="mark dendritic", cx=x(last_at), cy=y(last_value), r=2.5),
+    )
