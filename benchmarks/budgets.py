@@ -30,8 +30,8 @@ from sparbor.benchmark.job import WARMUP_EPOCHS, Job
 from sparbor.benchmark.measure import latencies, parameter_counts
 from sparbor.benchmark.models import TASKS
 from sparbor.calibration.calibration import calibrated
-from sparbor.modules.layers import weight_names
-from sparbor.modules.wrapping import plain_layer
+from sparbor.nn.layers import weight_names
+from sparbor.nn.wrapping import plain_layer
 from sparbor.recipe.budget import UNITS, Costs
 from sparbor.recipe.cost_budget import CostBudget
 from sparbor.recipe.recipe import Recipe

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sparbor import PAINeuronModule, Slots, unwrap
 from sparbor.benchmark.models import cifar10_cnn
-from sparbor.modules.layers import why_not_wrappable
+from sparbor.nn.layers import why_not_wrappable
 from sparbor.topology.distribution import Distribution, pools
 from sparbor.topology.rewire import magnitude_mask
 

@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 from sparbor.benchmark.arms import load_split, make_arms, train
 from sparbor.benchmark.job import Job
-from sparbor.modules.neuron import PAINeuronModule
-from sparbor.modules.storage import STORAGES, Storage
+from sparbor.nn.neuron import PAINeuronModule
+from sparbor.nn.storage import STORAGES, Storage
 from sparbor.recipe.recipe import Recipe
 from sparbor.topology.schedule import Schedule
-from sparbor.training.perforator import perforate
+from sparbor.train.perforator import perforate
 
 BATCH = 128
 SPARSE_FROM_THE_START = Schedule(warmup=0, ramp_end=0)

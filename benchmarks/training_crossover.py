@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from sparbor.modules.storage import positions_of
 from sparbor.native import choose_kernel_set
+from sparbor.nn.storage import positions_of
 from sparbor.synapses.dispatch import compute, window_of
 from sparbor.synapses.lists import Synapses
 

@@ -16,7 +16,7 @@ import sparbor
 from sparbor import NM, Perforator, Recipe, Schedule, Slots, Unstructured
 from sparbor.benchmark.models import TASKS
 from sparbor.errors import ArgumentError, StateError
-from sparbor.modules.neuron import PAINeuronModule
+from sparbor.nn.neuron import PAINeuronModule
 from sparbor.topology.pattern import Pattern, slot_counts
 
 torch.set_num_threads(1)

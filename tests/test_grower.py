@@ -18,10 +18,10 @@ import sparbor
 from sparbor import NM, Growth, PAINeuronModule, Perforator, Recipe, Schedule, Slots, Unstructured
 from sparbor.benchmark.measure import parameter_counts
 from sparbor.errors import ArgumentError, StateError
-from sparbor.modules.dendrites import Dendrites
+from sparbor.nn.dendrites import Dendrites
 from sparbor.topology.pattern import slot_counts
-from sparbor.training import regroup
-from sparbor.training.grower import GrowthEvent
+from sparbor.train import regroup
+from sparbor.train.grower import GrowthEvent
 from tests.loops import train
 
 torch.set_num_threads(1)

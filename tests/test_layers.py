@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparbor.modules.layers import name_of_weight, parameters_with, row_blocks, weight_names, why_not_wrappable
+from sparbor.nn.layers import name_of_weight, parameters_with, row_blocks, weight_names, why_not_wrappable
 from sparbor.topology.pattern import Slots, Unstructured
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from sparbor.engine.runtime import kernel_sets
-from sparbor.modules.storage import positions_of
+from sparbor.nn.storage import positions_of
 from sparbor.synapses import lanes
 from sparbor.synapses.lists import Size, Synapses, Window
 from sparbor.synapses.ops import sparse_conv2d

@@ -40,8 +40,8 @@ def exists(name: str) -> bool:
 
 
 ORDER = listed()
-TRAINING = [name for name in ORDER[: ORDER.index("training.perforator")] if path_of(name).exists()]
-TRAINING = [name for name in TRAINING if name not in ("errors", "files")] + ["training.perforator"]
+TRAINING = [name for name in ORDER[: ORDER.index("train.perforator")] if path_of(name).exists()]
+TRAINING = [name for name in TRAINING if name not in ("errors", "files")] + ["train.perforator"]
 
 
 def test_the_public_names_are_those_that_can_be_imported() -> None:

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 import sparbor
 from sparbor import NM, Perforator, Recipe, Schedule, Slots, Unstructured
 from sparbor.errors import ArgumentError, StateError
-from sparbor.modules.neuron import PAINeuronModule
+from sparbor.nn.neuron import PAINeuronModule
 from sparbor.topology.pattern import Pattern, slot_counts
 from tests.loops import train
 

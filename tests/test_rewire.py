@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sparbor.topology.pattern import NM, Pattern, Slots, Unstructured
 from sparbor.topology.rewire import Topology, magnitude_mask, rewire
-from sparbor.training.optimizer_state import reset_state
+from sparbor.train.optimizer_state import reset_state
 
 torch.set_num_threads(1)
 

@@ -8,10 +8,10 @@ from torch import nn
 
 import sparbor
 from sparbor.errors import ArgumentError
-from sparbor.modules.neuron import PAINeuronModule
+from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.recipe import Recipe
 from sparbor.topology.schedule import Schedule
-from sparbor.training.sparse_lr import SparseLR
+from sparbor.train.sparse_lr import SparseLR
 
 torch.set_num_threads(1)
 

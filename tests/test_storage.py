@@ -15,10 +15,10 @@ from torch.optim import Optimizer
 import sparbor
 from sparbor import Perforator, Recipe, Schedule, native
 from sparbor.errors import ArgumentError, StateError
-from sparbor.modules.neuron import PAINeuronModule
-from sparbor.modules.storage import Storage
+from sparbor.nn.neuron import PAINeuronModule
+from sparbor.nn.storage import Storage
 from sparbor.synapses import dispatch
-from sparbor.training import compaction
+from sparbor.train import compaction
 from tests.rank_processes import on_ranks
 from tests.states import assert_same
 

@@ -6,7 +6,7 @@ from torch import nn
 
 import sparbor
 from sparbor.errors import ArgumentError
-from sparbor.modules.neuron import PAINeuronModule
+from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.recipe import Recipe
 from sparbor.recipe.survey import LayerEligibility, survey
 

@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import sparbor
 from sparbor import Perforator, Recipe, Schedule, Unstructured
-from sparbor.modules.neuron import PAINeuronModule
+from sparbor.nn.neuron import PAINeuronModule
 
 torch.set_num_threads(1)
 

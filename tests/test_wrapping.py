@@ -3,8 +3,8 @@
 import pytest
 from torch import nn
 
-from sparbor.modules.neuron import PAINeuronModule
-from sparbor.modules.wrapping import places, plain_layer, wrappers
+from sparbor.nn.neuron import PAINeuronModule
+from sparbor.nn.wrapping import places, plain_layer, wrappers
 
 
 def wrapped_attention() -> tuple[nn.MultiheadAttention, PAINeuronModule]:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from sparbor.engine.runtime import load as load
     from sparbor.errors import SparborError as SparborError
     from sparbor.lowering.deploy import deploy as deploy
-    from sparbor.modules.neuron import PAINeuronModule as PAINeuronModule
-    from sparbor.modules.unwrapping import unwrap as unwrap
+    from sparbor.nn.neuron import PAINeuronModule as PAINeuronModule
+    from sparbor.nn.unwrapping import unwrap as unwrap
     from sparbor.program.byte_input import ByteInput as ByteInput
     from sparbor.recipe.budget import Budget as Budget
     from sparbor.recipe.growth import Growth as Growth
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from sparbor.topology.pattern import Slots as Slots
     from sparbor.topology.pattern import Unstructured as Unstructured
     from sparbor.topology.schedule import Schedule as Schedule
-    from sparbor.training.perforator import Perforator as Perforator
-    from sparbor.training.perforator import perforate as perforate
+    from sparbor.train.perforator import Perforator as Perforator
+    from sparbor.train.perforator import perforate as perforate
 
 __version__ = "0.1.0"
 
@@ -34,8 +34,8 @@ _HOME = {
     "ByteInput": "program.byte_input",
     "Growth": "recipe.growth",
     "NM": "topology.pattern",
-    "PAINeuronModule": "modules.neuron",
-    "Perforator": "training.perforator",
+    "PAINeuronModule": "nn.neuron",
+    "Perforator": "train.perforator",
     "Recipe": "recipe.recipe",
     "Runtime": "engine.runtime",
     "Schedule": "topology.schedule",
@@ -45,8 +45,8 @@ _HOME = {
     "calibrated": "calibration.calibration",
     "deploy": "lowering.deploy",
     "load": "engine.runtime",
-    "perforate": "training.perforator",
-    "unwrap": "modules.unwrapping",
+    "perforate": "train.perforator",
+    "unwrap": "nn.unwrapping",
 }
 
 __all__ = [

@@ -20,7 +20,7 @@ from sparbor.benchmark.models import Task
 from sparbor.calibration.calibration import calibrated
 from sparbor.errors import ArgumentError, DataError, TrainingError
 from sparbor.recipe.recipe import Recipe
-from sparbor.training.perforator import Perforator, perforate
+from sparbor.train.perforator import Perforator, perforate
 
 BATCH = 128
 EVALUATION_BATCH = 1000

@@ -12,8 +12,8 @@ from torch import nn
 
 from sparbor.benchmark.timing import Latency, sample, take_turns
 from sparbor.errors import SparborError
-from sparbor.modules.dendrites import parts_of_dendrites, ungrown_parameters
-from sparbor.modules.neuron import PAINeuronModule
+from sparbor.nn.dendrites import parts_of_dendrites, ungrown_parameters
+from sparbor.nn.neuron import PAINeuronModule
 from sparbor.termination import run_child
 
 

@@ -17,8 +17,8 @@ from sparbor.engine.runtime import Runtime
 from sparbor.errors import ArgumentError
 from sparbor.lowering.deploy import evaluating, lower
 from sparbor.lowering.unpacked_program import UnpackedProgram
-from sparbor.modules.layers import weight_names
-from sparbor.modules.wrapping import places
+from sparbor.nn.layers import weight_names
+from sparbor.nn.wrapping import places
 from sparbor.packing.slots import BRANCH, GROUP, Precision, SparseLayer
 from sparbor.program.program import Weights, stored_bytes
 from sparbor.recipe.budget import Costs, LayerCost

@@ -12,9 +12,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from sparbor.errors import ArgumentError
-from sparbor.modules.dendrites import earlier_shape, why_not_growable
-from sparbor.modules.layers import is_transposed, row_blocks
-from sparbor.modules.wrapping import plain_layer
+from sparbor.nn.dendrites import earlier_shape, why_not_growable
+from sparbor.nn.layers import is_transposed, row_blocks
+from sparbor.nn.wrapping import plain_layer
 from sparbor.recipe.growth import Growth
 from sparbor.recipe.recipe import Recipe
 from sparbor.recipe.survey import LayerEligibility, plain_name

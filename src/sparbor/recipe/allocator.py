@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from sparbor.errors import ArgumentError
-from sparbor.modules.trained_layer import TrainedLayer
+from sparbor.nn.trained_layer import TrainedLayer
 from sparbor.recipe.allocation import divide
 from sparbor.recipe.cost_budget import CostBudget
 from sparbor.recipe.recipe import Recipe

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sparbor.errors import ArgumentError
-from sparbor.modules.wrapping import plain_layer
+from sparbor.nn.wrapping import plain_layer
 from sparbor.recipe.budget import Budget, LayerCost
 from sparbor.recipe.recipe import Recipe
 from sparbor.recipe.survey import LayerEligibility, plain_name

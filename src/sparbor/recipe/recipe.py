@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sparbor.errors import ArgumentError, StateError
-from sparbor.modules.neuron import check_sparsity
+from sparbor.nn.neuron import check_sparsity
 from sparbor.recipe.budget import Budget
 from sparbor.recipe.growth import Growth
 from sparbor.topology.distribution import DISTRIBUTIONS, Distribution
@@ -44,7 +44,7 @@ class Recipe:
         exclude: names of layers to leave dense; ``*`` and ``?`` match as in file names.
         seed: of the random growth of ``"set"``, and of new dendrites.
         step_exponent: where a layer has the density d, each optimizer step moves its weights ``d ** -step_exponent``
-            times as far; 0 leaves steps as they are. See :mod:`sparbor.training.sparse_lr`.
+            times as far; 0 leaves steps as they are. See :mod:`sparbor.train.sparse_lr`.
         budget: in place of ``sparsity`` and ``distribution``, what the model may cost in the end; see :class:`Budget`
             and :func:`sparbor.calibrated`.
         growth: when dendrites are grown, and which; ``None``: none are. See :class:`Growth`.

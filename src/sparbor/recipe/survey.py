@@ -9,9 +9,9 @@ from torch import nn
 from torch.optim import Optimizer
 
 from sparbor.errors import ArgumentError
-from sparbor.modules.layers import name_of_weight, parameters_with, weight_names, why_not_wrappable
-from sparbor.modules.neuron import PAINeuronModule
-from sparbor.modules.wrapping import places, plain_layer, wrappers
+from sparbor.nn.layers import name_of_weight, parameters_with, weight_names, why_not_wrappable
+from sparbor.nn.neuron import PAINeuronModule
+from sparbor.nn.wrapping import places, plain_layer, wrappers
 from sparbor.recipe.recipe import Recipe
 
 MOST_NAMES = 3  # of layers of which the same is said: of more, only how many they are

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sparbor.distributed.ranks import averaged
 from sparbor.distributed.shards import held, is_sharded
-from sparbor.modules.neuron import PAINeuronModule
+from sparbor.nn.neuron import PAINeuronModule
 
 
 @dataclass(eq=False)

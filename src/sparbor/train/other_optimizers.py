@@ -2,7 +2,7 @@
 
 import warnings
 
-from sparbor.modules.neuron import PAINeuronModule
+from sparbor.nn.neuron import PAINeuronModule
 
 CHANGES = 3  # whoever clips, averages or loads weights changes them once or twice between two steps
 

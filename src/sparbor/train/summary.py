@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from sparbor.modules.neuron import PAINeuronModule
+from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.recipe import Recipe
 from sparbor.recipe.survey import LayerEligibility
 

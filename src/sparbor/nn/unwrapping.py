@@ -3,17 +3,17 @@
 from torch import nn
 
 from sparbor.errors import ArgumentError
-from sparbor.modules.dendrites import parts_of_dendrites
-from sparbor.modules.neuron import PAINeuronModule
-from sparbor.modules.wrapping import places, replace_part
+from sparbor.nn.dendrites import parts_of_dendrites
+from sparbor.nn.neuron import PAINeuronModule
+from sparbor.nn.wrapping import places, replace_part
 
 
 def unwrap(model: nn.Module) -> nn.Module:
     """Give the plain model back, in place: dropped weights are zero, masks and hooks are gone.
 
     Works on a model that was perforated, on one whose layers were wrapped by hand, and on copies of both. A layer that
-    has grown dendrites becomes a :class:`sparbor.modules.dendrites.GrownLayer` of plain layers, which computes the
-    same; :func:`sparbor.modules.dendrites.regrow` makes one to load its state dict into.
+    has grown dendrites becomes a :class:`sparbor.nn.dendrites.GrownLayer` of plain layers, which computes the
+    same; :func:`sparbor.nn.dendrites.regrow` makes one to load its state dict into.
 
     Args:
         model: the model; what is returned is it, or, where it is itself a wrapped layer, the layer within.

@@ -19,31 +19,31 @@ from sparbor.distributed.ranks import (
 )
 from sparbor.distributed.shards import is_sharded, whole
 from sparbor.errors import ArgumentError, StateError, TrainingError
-from sparbor.modules.aims import standing
-from sparbor.modules.dendrites import Dendrites
-from sparbor.modules.layers import name_of_weight
-from sparbor.modules.neuron import Mode, PAINeuronModule
-from sparbor.modules.storage import Mover, Storage
-from sparbor.modules.trained_layer import TrainedLayer, average_gradients
-from sparbor.modules.wrapping import places, refuse_other_state, replace_part, wrappers
+from sparbor.nn.aims import standing
+from sparbor.nn.dendrites import Dendrites
+from sparbor.nn.layers import name_of_weight
+from sparbor.nn.neuron import Mode, PAINeuronModule
+from sparbor.nn.storage import Mover, Storage
+from sparbor.nn.trained_layer import TrainedLayer, average_gradients
+from sparbor.nn.wrapping import places, refuse_other_state, replace_part, wrappers
 from sparbor.recipe.allocation import plan_growth
 from sparbor.recipe.allocator import Allocator
 from sparbor.recipe.recipe import Recipe
 from sparbor.recipe.survey import LayerEligibility, folded, plain_name, survey
 from sparbor.topology.pattern import Slots
 from sparbor.topology.rewire import Topology, rewire
-from sparbor.training.chains import Chains, chains
-from sparbor.training.compaction import check_storage, compact_states, expand_states, why_not_compact
-from sparbor.training.grower import Grower, GrowthEvent
-from sparbor.training.optimizer_state import holds, replace_parameter, reset_state
-from sparbor.training.other_optimizers import OtherOptimizers
-from sparbor.training.plateau import checked_score
-from sparbor.training.regroup import regroup
-from sparbor.training.resuming import STATE_VERSION, check_same_run
-from sparbor.training.scaling import check_runnable, facts_of, module_within
-from sparbor.training.sparse_lr import SparseLR
-from sparbor.training.summary import table
-from sparbor.training.unwrap_optimizer import unwrap_optimizer
+from sparbor.train.chains import Chains, chains
+from sparbor.train.compaction import check_storage, compact_states, expand_states, why_not_compact
+from sparbor.train.grower import Grower, GrowthEvent
+from sparbor.train.optimizer_state import holds, replace_parameter, reset_state
+from sparbor.train.other_optimizers import OtherOptimizers
+from sparbor.train.plateau import checked_score
+from sparbor.train.regroup import regroup
+from sparbor.train.resuming import STATE_VERSION, check_same_run
+from sparbor.train.scaling import check_runnable, facts_of, module_within
+from sparbor.train.sparse_lr import SparseLR
+from sparbor.train.summary import table
+from sparbor.train.unwrap_optimizer import unwrap_optimizer
 
 logger = logging.getLogger("sparbor")
 

@@ -10,11 +10,11 @@ from torch.optim import Optimizer
 from sparbor.distributed.ranks import is_distributed
 from sparbor.distributed.shards import is_sharded
 from sparbor.errors import ArgumentError
-from sparbor.modules.layers import ONE_WEIGHT
-from sparbor.modules.neuron import PAINeuronModule
-from sparbor.modules.storage import STORAGES, Mover, Storage
-from sparbor.modules.wrapping import plain_layer
-from sparbor.training.optimizer_state import take_dense_state, with_dense_states
+from sparbor.nn.layers import ONE_WEIGHT
+from sparbor.nn.neuron import PAINeuronModule
+from sparbor.nn.storage import STORAGES, Mover, Storage
+from sparbor.nn.wrapping import plain_layer
+from sparbor.train.optimizer_state import take_dense_state, with_dense_states
 
 # They search along a line through all weights, keep sums over rows and columns, or take matrices alone.
 _TAKES_DENSE_WEIGHTS = tuple(

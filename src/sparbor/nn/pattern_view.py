@@ -7,8 +7,8 @@ from torch import Tensor
 
 from sparbor.distributed.shards import whole
 from sparbor.errors import ArgumentError
-from sparbor.modules.layers import is_transposed, row_blocks
-from sparbor.modules.wrapping import Wrapper, plain_layer
+from sparbor.nn.layers import is_transposed, row_blocks
+from sparbor.nn.wrapping import Wrapper, plain_layer
 from sparbor.topology.matrix import from_matrix, outputs_first, to_matrix
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from sparbor.modules.dendrites import Dendrites
-from sparbor.modules.neuron import PAINeuronModule
+from sparbor.nn.dendrites import Dendrites
+from sparbor.nn.neuron import PAINeuronModule
 from sparbor.topology.pattern import Slots
 
 MARGIN = 1.1  # what is no denser than that is not worth a word

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
 from sparbor.errors import StateError
-from sparbor.modules.layers import ONE_WEIGHT
-from sparbor.modules.neuron import PAINeuronModule
-from sparbor.modules.wrapping import Around, plain_layer
+from sparbor.nn.layers import ONE_WEIGHT
+from sparbor.nn.neuron import PAINeuronModule
+from sparbor.nn.wrapping import Around, plain_layer
 
 
 class Dendrite(nn.Module):

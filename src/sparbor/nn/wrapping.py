@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 from torch import nn
 
 from sparbor.errors import StateError
-from sparbor.modules.layers import name_of_weight
+from sparbor.nn.layers import name_of_weight
 
 
 class Around(nn.Module):

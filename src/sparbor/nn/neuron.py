@@ -10,11 +10,11 @@ from torch.utils.hooks import RemovableHandle
 
 from sparbor.distributed.shards import all_true, held, held_part, is_sharded, whole
 from sparbor.errors import ArgumentError, StateError
-from sparbor.modules.layers import is_transposed, parameters_with, weight_names, why_not_wrappable
-from sparbor.modules.masking import bits_of, mask_in_place, masked
-from sparbor.modules.pattern_view import PatternView
-from sparbor.modules.storage import Mover, Storage, gather, pays_alone, positions_of, scatter
-from sparbor.modules.wrapping import plain_layer, refuse_other_state, wrappers
+from sparbor.nn.layers import is_transposed, parameters_with, weight_names, why_not_wrappable
+from sparbor.nn.masking import bits_of, mask_in_place, masked
+from sparbor.nn.pattern_view import PatternView
+from sparbor.nn.storage import Mover, Storage, gather, pays_alone, positions_of, scatter
+from sparbor.nn.wrapping import plain_layer, refuse_other_state, wrappers
 from sparbor.synapses import dispatch
 from sparbor.synapses.lists import Synapses, Window
 from sparbor.topology.matrix import to_matrix

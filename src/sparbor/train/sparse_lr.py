@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sparbor.distributed.shards import held
-from sparbor.modules.neuron import PAINeuronModule
+from sparbor.nn.neuron import PAINeuronModule
 
 
 class SparseLR:

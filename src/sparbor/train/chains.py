@@ -13,10 +13,10 @@ from typing import cast
 
 from torch import fx, nn
 
-from sparbor.modules.dendrites import parts_of_dendrites
-from sparbor.modules.layers import ONE_WEIGHT, weight_names
-from sparbor.modules.neuron import PAINeuronModule
-from sparbor.modules.wrapping import places, plain_layer
+from sparbor.nn.dendrites import parts_of_dendrites
+from sparbor.nn.layers import ONE_WEIGHT, weight_names
+from sparbor.nn.neuron import PAINeuronModule
+from sparbor.nn.wrapping import places, plain_layer
 from sparbor.recipe.survey import holders_of_parameters
 
 logger = logging.getLogger("sparbor")

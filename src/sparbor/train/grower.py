@@ -11,13 +11,13 @@ from torch import nn
 from torch.optim import Optimizer
 
 from sparbor.errors import StateError
-from sparbor.modules.dendrites import Dendrite, Dendrites
-from sparbor.modules.neuron import MaskController
-from sparbor.modules.trained_layer import TrainedLayer
+from sparbor.nn.dendrites import Dendrite, Dendrites
+from sparbor.nn.neuron import MaskController
+from sparbor.nn.trained_layer import TrainedLayer
 from sparbor.recipe.growth import Growth
 from sparbor.topology.pattern import Pattern, select
-from sparbor.training.optimizer_state import group_of
-from sparbor.training.plateau import Plateau
+from sparbor.train.optimizer_state import group_of
+from sparbor.train.plateau import Plateau
 
 logger = logging.getLogger("sparbor")
 

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from sparbor.modules.dendrites import Dendrite, Dendrites
-from sparbor.modules.layers import is_transposed
-from sparbor.modules.neuron import PAINeuronModule
-from sparbor.modules.wrapping import plain_layer
+from sparbor.nn.dendrites import Dendrite, Dendrites
+from sparbor.nn.layers import is_transposed
+from sparbor.nn.neuron import PAINeuronModule
+from sparbor.nn.wrapping import plain_layer
 from sparbor.topology.grouping import best_order
 from sparbor.topology.matrix import from_matrix, to_matrix
 from sparbor.topology.pattern import Slots
-from sparbor.training.chains import Chain, chains
+from sparbor.train.chains import Chain, chains
 
 logger = logging.getLogger("sparbor")
 
