@@ -18,8 +18,8 @@ from torch import nn
 
 from sparbor.benchmark.arms import Arm
 from sparbor.benchmark.job import Job
+from sparbor.recipe.pattern import NM, Unstructured
 from sparbor.recipe.recipe import Recipe
-from sparbor.topology.pattern import NM, Unstructured
 from sparbor.topology.rewire import magnitude_mask
 from sparbor.train.chains import Chains
 

@@ -32,7 +32,7 @@ from sparbor.benchmark.arms import BATCH, Arm, Split, steps_an_epoch
 from sparbor.benchmark.checkpoint import Checkpoint
 from sparbor.benchmark.job import Job
 from sparbor.errors import TrainingError
-from sparbor.topology.schedule import Schedule
+from sparbor.recipe.schedule import Schedule
 
 EPOCHS = 250
 LEARNING_RATE, LEARNING_RATE_FACTOR, EPOCHS_A_RATE = 0.1, 0.2, 77

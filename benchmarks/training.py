@@ -25,7 +25,7 @@ from sparbor.benchmark.job import Job
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.nn.storage import STORAGES, Storage
 from sparbor.recipe.recipe import Recipe
-from sparbor.topology.schedule import Schedule
+from sparbor.recipe.schedule import Schedule
 from sparbor.train.perforator import perforate
 
 BATCH = 128

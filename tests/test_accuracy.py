@@ -31,7 +31,7 @@ from sparbor.benchmark.measure import parameter_counts
 from sparbor.benchmark.models import TASKS
 from sparbor.errors import ArgumentError
 from sparbor.synapses import dispatch
-from sparbor.topology.pattern import slot_counts
+from sparbor.topology.units import slot_counts
 
 # Shared steps.
 

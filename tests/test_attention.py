@@ -17,7 +17,8 @@ from sparbor import NM, Perforator, Recipe, Schedule, Slots, Unstructured
 from sparbor.benchmark.models import TASKS
 from sparbor.errors import ArgumentError, StateError
 from sparbor.nn.neuron import PAINeuronModule
-from sparbor.topology.pattern import Pattern, slot_counts
+from sparbor.recipe.pattern import Pattern
+from sparbor.topology.units import slot_counts
 
 torch.set_num_threads(1)
 

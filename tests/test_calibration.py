@@ -16,7 +16,7 @@ from sparbor.calibration.calibration import _line
 from sparbor.errors import ArgumentError, StateError
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.budget import Costs, LayerCost
-from sparbor.topology.pattern import slot_counts
+from sparbor.topology.units import slot_counts
 
 torch.set_num_threads(1)
 

@@ -20,13 +20,13 @@ from PIL import Image
 
 import sparbor
 from sparbor import data
+from sparbor.allocation.shares import erk_densities
 from sparbor.benchmark import contest, experiment, rapl, report, runtimes
 from sparbor.cli import benchmark_main, main
 from sparbor.data import cache
 from sparbor.data.idx import encode_idx
 from sparbor.errors import OutputError
 from sparbor.termination import Terminated
-from sparbor.topology.distribution import erk_densities
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Two threads of OpenMP that wait for each other on a busy machine take many times as long as one.

@@ -19,7 +19,7 @@ from sparbor import NM, Growth, PAINeuronModule, Perforator, Recipe, Schedule, S
 from sparbor.benchmark.measure import parameter_counts
 from sparbor.errors import ArgumentError, StateError
 from sparbor.nn.dendrites import Dendrites
-from sparbor.topology.pattern import slot_counts
+from sparbor.topology.units import slot_counts
 from sparbor.train import regroup
 from sparbor.train.grower import GrowthEvent
 from tests.loops import train

@@ -13,7 +13,7 @@ from sparbor.benchmark.job import Job
 from sparbor.benchmark.measure import parameter_counts
 from sparbor.benchmark.models import TASKS
 from sparbor.errors import ArgumentError
-from sparbor.topology.schedule import Schedule
+from sparbor.recipe.schedule import Schedule
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("mnist", 269_322), ("cifar10", 2_122_186), ("mnist-vit", 71_946)])

@@ -21,7 +21,8 @@ from peers import deepsparse, openvino_int8, perforatedai, torch_eager
 from torch import nn
 
 from sparbor import PAINeuronModule
-from sparbor.topology.pattern import Slots, slot_counts
+from sparbor.recipe.pattern import Slots
+from sparbor.topology.units import slot_counts
 from tests.conftest import BENCHMARKS
 
 # What rivals say of models that they do not take.

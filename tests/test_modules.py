@@ -15,7 +15,8 @@ import sparbor
 from sparbor.errors import ArgumentError, StateError
 from sparbor.nn import neuron as pmodules
 from sparbor.nn.neuron import PAINeuronModule
-from sparbor.topology.pattern import NM, Slots, Unstructured, slot_counts
+from sparbor.recipe.pattern import NM, Slots, Unstructured
+from sparbor.topology.units import slot_counts
 
 torch.set_num_threads(1)
 

@@ -15,7 +15,8 @@ import sparbor
 from sparbor import NM, Perforator, Recipe, Schedule, Slots, Unstructured
 from sparbor.errors import ArgumentError, StateError
 from sparbor.nn.neuron import PAINeuronModule
-from sparbor.topology.pattern import Pattern, slot_counts
+from sparbor.recipe.pattern import Pattern
+from sparbor.topology.units import slot_counts
 from tests.loops import train
 
 torch.set_num_threads(1)

@@ -11,8 +11,9 @@ import sparbor
 from sparbor.benchmark.models import TASKS
 from sparbor.errors import ArgumentError
 from sparbor.nn.neuron import PAINeuronModule
+from sparbor.recipe.pattern import Slots
 from sparbor.recipe.recipe import Recipe
-from sparbor.topology.pattern import Slots, slot_counts
+from sparbor.topology.units import slot_counts
 from sparbor.train.chains import chains
 from sparbor.train.regroup import arranged, regroup
 from tests.networks import VGG

@@ -10,7 +10,7 @@ import sparbor
 from sparbor.errors import ArgumentError
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.recipe import Recipe
-from sparbor.topology.schedule import Schedule
+from sparbor.recipe.schedule import Schedule
 from sparbor.train.sparse_lr import SparseLR
 
 torch.set_num_threads(1)

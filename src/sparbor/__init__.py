@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from sparbor.program.byte_input import ByteInput as ByteInput
     from sparbor.recipe.budget import Budget as Budget
     from sparbor.recipe.growth import Growth as Growth
+    from sparbor.recipe.pattern import NM as NM
+    from sparbor.recipe.pattern import Slots as Slots
+    from sparbor.recipe.pattern import Unstructured as Unstructured
     from sparbor.recipe.recipe import Recipe as Recipe
-    from sparbor.topology.pattern import NM as NM
-    from sparbor.topology.pattern import Slots as Slots
-    from sparbor.topology.pattern import Unstructured as Unstructured
-    from sparbor.topology.schedule import Schedule as Schedule
+    from sparbor.recipe.schedule import Schedule as Schedule
     from sparbor.train.perforator import Perforator as Perforator
     from sparbor.train.perforator import perforate as perforate
 
@@ -33,15 +33,15 @@ _HOME = {
     "Budget": "recipe.budget",
     "ByteInput": "program.byte_input",
     "Growth": "recipe.growth",
-    "NM": "topology.pattern",
+    "NM": "recipe.pattern",
     "PAINeuronModule": "nn.neuron",
     "Perforator": "train.perforator",
     "Recipe": "recipe.recipe",
     "Runtime": "engine.runtime",
-    "Schedule": "topology.schedule",
-    "Slots": "topology.pattern",
+    "Schedule": "recipe.schedule",
+    "Slots": "recipe.pattern",
     "SparborError": "errors",
-    "Unstructured": "topology.pattern",
+    "Unstructured": "recipe.pattern",
     "calibrated": "calibration.calibration",
     "deploy": "lowering.deploy",
     "load": "engine.runtime",

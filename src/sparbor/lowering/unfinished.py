@@ -4,7 +4,7 @@ import warnings
 
 from torch import nn
 
-from sparbor.nn.aims import dendritic_layers, standing
+from sparbor.allocation.aims import dendritic_layers, standing
 
 
 def warn_if_unfinished(model: nn.Module) -> None:

@@ -2,8 +2,8 @@
 
 from torch import nn
 
+from sparbor.recipe.pattern import Pattern
 from sparbor.topology.matrix import outputs_first
-from sparbor.topology.pattern import Pattern
 
 ONE_WEIGHT = (
     nn.Linear,

@@ -13,12 +13,14 @@ from sparbor.errors import ArgumentError, StateError
 from sparbor.nn.layers import is_transposed, parameters_with, weight_names, why_not_wrappable
 from sparbor.nn.masking import bits_of, mask_in_place, masked
 from sparbor.nn.pattern_view import PatternView
+from sparbor.nn.state_dicts import refuse_other_state
 from sparbor.nn.storage import Mover, Storage, gather, pays_alone, positions_of, scatter
-from sparbor.nn.wrapping import plain_layer, refuse_other_state, wrappers
+from sparbor.nn.wrapping import plain_layer, wrappers
+from sparbor.recipe.pattern import Pattern, Slots
+from sparbor.recipe.sparsity import check_sparsity
 from sparbor.synapses import dispatch
 from sparbor.synapses.lists import Synapses, Window
 from sparbor.topology.matrix import to_matrix
-from sparbor.topology.pattern import Pattern, Slots
 from sparbor.topology.rewire import magnitude_mask
 
 Mode = Literal["n", "d"]
@@ -417,15 +419,6 @@ class PAINeuronModule(PatternView):
     def extra_repr(self) -> str:
         """What ``print(model)`` says about this layer."""
         return f"{self.name!r}, mode={self.mode!r}, sparsity={self.get_sparsity():.4f}"
-
-
-def check_sparsity(sparsity: float) -> float:
-    """Refuse a sparsity outside [0, 1)."""
-    if not isinstance(sparsity, (int, float)) or not 0 <= sparsity < 1:
-        raise ArgumentError(
-            f"sparsity={sparsity!r}: must be at least 0 and below 1, the share of weights to drop (0.9 keeps a tenth)"
-        )
-    return sparsity
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]  # so that it is called, and not traced

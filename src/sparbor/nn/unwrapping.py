@@ -4,8 +4,8 @@ from torch import nn
 
 from sparbor.errors import ArgumentError
 from sparbor.nn.dendrites import parts_of_dendrites
+from sparbor.nn.named_layers import named_layers, replace_part
 from sparbor.nn.neuron import PAINeuronModule
-from sparbor.nn.wrapping import places, replace_part
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -33,7 +33,7 @@ def unwrap(model: nn.Module) -> nn.Module:
     if isinstance(model, PAINeuronModule):
         model = model.unwrap()
     grown = parts_of_dendrites(model)  # which go with the layers that they grew on
-    for _, path, module in list(places(model)):
+    for _, path, module in list(named_layers(model)):
         if isinstance(module, PAINeuronModule) and id(module) not in grown:
             replace_part(model, path, module.unwrap())
     return model

@@ -6,15 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sparbor.errors import ArgumentError, StateError
-from sparbor.nn.neuron import check_sparsity
 from sparbor.recipe.budget import Budget
 from sparbor.recipe.growth import Growth
-from sparbor.topology.distribution import DISTRIBUTIONS, Distribution
-from sparbor.topology.pattern import NM, Pattern, Slots, Unstructured
-from sparbor.topology.schedule import Schedule, Timeline
+from sparbor.recipe.pattern import NM, Pattern, Slots, Unstructured
+from sparbor.recipe.schedule import Schedule, Timeline
+from sparbor.recipe.sparsity import check_sparsity
 
 Method = Literal["rigl", "set", "magnitude", "static"]
 METHODS: tuple[Method, ...] = ("rigl", "set", "magnitude", "static")
+Distribution = Literal["uniform", "erk", "global"]
+DISTRIBUTIONS: tuple[Distribution, ...] = ("uniform", "erk", "global")
 PATTERNS: dict[str, type[Slots] | type[NM] | type[Unstructured]] = {
     "slots": Slots,
     "nm": NM,

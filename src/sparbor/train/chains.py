@@ -15,9 +15,10 @@ from torch import fx, nn
 
 from sparbor.nn.dendrites import parts_of_dendrites
 from sparbor.nn.layers import ONE_WEIGHT, weight_names
+from sparbor.nn.named_layers import holders_of_parameters
+from sparbor.nn.named_layers import named_layers as places
 from sparbor.nn.neuron import PAINeuronModule
-from sparbor.nn.wrapping import places, plain_layer
-from sparbor.recipe.survey import holders_of_parameters
+from sparbor.nn.wrapping import plain_layer
 
 logger = logging.getLogger("sparbor")
 

@@ -15,7 +15,8 @@ from sparbor.nn.dendrites import Dendrite, Dendrites
 from sparbor.nn.neuron import MaskController
 from sparbor.nn.trained_layer import TrainedLayer
 from sparbor.recipe.growth import Growth
-from sparbor.topology.pattern import Pattern, select
+from sparbor.recipe.pattern import Pattern
+from sparbor.topology.units import select, units_of
 from sparbor.train.optimizer_state import group_of
 from sparbor.train.plateau import Plateau
 
@@ -134,7 +135,7 @@ class Grower:
             gradient = torch.rand(module.mask.shape, generator=random).to(module.mask.device)
         score = module.to_matrix(gradient).abs().float().nan_to_num(0.0)
         density = budget / module.mask.numel()
-        (mask,) = select([pattern.units(score, density, module.groups)], budget)
+        (mask,) = select([units_of(pattern, score, density, module.groups)], budget)
         module.set_mask(module.from_matrix(mask), "d")
         if module.active_weights():  # with fewer inputs each weighs more: the sum varies as that of all would
             module.parameter.mul_((module.mask.numel() / module.active_weights()) ** 0.5)

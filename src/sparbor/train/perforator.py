@@ -9,6 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
+from sparbor.allocation.aims import standing
+from sparbor.allocation.allocator import Allocator
+from sparbor.allocation.growth_plan import plan_growth
+from sparbor.allocation.survey import LayerEligibility, folded, survey
 from sparbor.distributed.ranks import (
     fingerprint,
     is_distributed,
@@ -19,19 +23,17 @@ from sparbor.distributed.ranks import (
 )
 from sparbor.distributed.shards import is_sharded, whole
 from sparbor.errors import ArgumentError, StateError, TrainingError
-from sparbor.nn.aims import standing
 from sparbor.nn.dendrites import Dendrites
 from sparbor.nn.layers import name_of_weight
+from sparbor.nn.named_layers import named_layers, plain_name, replace_part
 from sparbor.nn.neuron import Mode, PAINeuronModule
+from sparbor.nn.state_dicts import refuse_other_state
 from sparbor.nn.storage import Mover, Storage
 from sparbor.nn.trained_layer import TrainedLayer, average_gradients
-from sparbor.nn.wrapping import places, refuse_other_state, replace_part, wrappers
-from sparbor.recipe.allocation import plan_growth
-from sparbor.recipe.allocator import Allocator
+from sparbor.nn.wrapping import wrappers
+from sparbor.recipe.pattern import Slots
 from sparbor.recipe.recipe import Recipe
-from sparbor.recipe.survey import LayerEligibility, folded, plain_name, survey
-from sparbor.topology.pattern import Slots
-from sparbor.topology.rewire import Topology, rewire
+from sparbor.topology.rewire import RewireInput, rewire
 from sparbor.train.chains import Chains, chains
 from sparbor.train.compaction import check_storage, compact_states, expand_states, why_not_compact
 from sparbor.train.grower import Grower, GrowthEvent
@@ -416,12 +418,12 @@ class Perforator:
     def _rewire_all(self) -> None:
         self._refuse_sharded_since()
         drop = self.timeline.drop(self.steps)
-        topologies = [self._allocator.topology(layer, self._growth(layer)) for layer in self._layers]
+        topologies = [self._allocator.rewire_input(layer, self._growth(layer)) for layer in self._layers]
         progress = self.timeline.progress(self.steps)
         for members, budget in self._allocator.budgets(self._layers, topologies, progress):
             self._rewire(members, [topologies[index] for index in members], budget, drop)
 
-    def _rewire(self, members: Sequence[int], layers: list[Topology], budget: int, drop: float) -> None:
+    def _rewire(self, members: Sequence[int], layers: list[RewireInput], budget: int, drop: float) -> None:
         masks = rewire(layers, self.recipe.pattern, budget, drop)
         if self._sharded:
             send_from_rank_zero(masks)
@@ -447,7 +449,7 @@ class Perforator:
                 grower.choose_synapses(layer, self.recipe.pattern, share, self._generator)
                 left -= layer.module.active_weights()
             if older := [index for index in pool.layers if layers[index] not in newborn]:
-                self._rewire(older, [self._allocator.topology(layers[index]) for index in older], left, drop=0.0)
+                self._rewire(older, [self._allocator.rewire_input(layers[index]) for index in older], left, drop=0.0)
 
     def _end_trial(self) -> None:
         assert self._grower is not None
@@ -485,6 +487,6 @@ def _named_dendritic(model: nn.Module) -> dict[str, PAINeuronModule]:
     """The wrapped layers by the names that findings have."""
     return {
         plain_name(name_of_weight(place.plain_path, place.module.weight_name)): place.module
-        for place in places(model)
+        for place in named_layers(model)
         if isinstance(place.module, PAINeuronModule)
     }

@@ -16,9 +16,9 @@ from sparbor.nn.dendrites import Dendrite, Dendrites
 from sparbor.nn.layers import is_transposed
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.nn.wrapping import plain_layer
+from sparbor.recipe.pattern import Slots
 from sparbor.topology.grouping import best_order
 from sparbor.topology.matrix import from_matrix, to_matrix
-from sparbor.topology.pattern import Slots
 from sparbor.train.chains import Chain, chains
 
 logger = logging.getLogger("sparbor")

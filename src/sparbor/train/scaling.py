@@ -7,10 +7,11 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from sparbor.allocation.survey import LayerEligibility
 from sparbor.distributed.shards import reshard
 from sparbor.errors import ArgumentError
+from sparbor.nn.named_layers import plain_name
 from sparbor.recipe.recipe import Recipe
-from sparbor.recipe.survey import LayerEligibility, plain_name
 
 
 def module_within(model: nn.Module) -> nn.Module:

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from sparbor.allocation.survey import LayerEligibility
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.recipe import Recipe
-from sparbor.recipe.survey import LayerEligibility
 
 
 def table(findings: Sequence[LayerEligibility], recipe: Recipe, layers: Mapping[str, PAINeuronModule]) -> str:

@@ -11,27 +11,17 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from sparbor.allocation.shares import Shape, divide_weights
+from sparbor.allocation.survey import LayerEligibility
 from sparbor.errors import ArgumentError
 from sparbor.nn.dendrites import earlier_shape, why_not_growable
 from sparbor.nn.layers import is_transposed, row_blocks
+from sparbor.nn.named_layers import plain_name
 from sparbor.nn.wrapping import plain_layer
 from sparbor.recipe.growth import Growth
+from sparbor.recipe.pattern import Pattern, Slots
 from sparbor.recipe.recipe import Recipe
-from sparbor.recipe.survey import LayerEligibility, plain_name
-from sparbor.topology.distribution import Pool, pools
 from sparbor.topology.matrix import outputs_first
-from sparbor.topology.pattern import Pattern, Slots
-
-Shape = Sequence[int]
-
-
-def divide(recipe: Recipe, wrapped: Sequence[Shape], grown: Sequence[Shape]) -> list[Pool]:
-    """How layers of these shapes, neurons first, share the budget; the indices of pools count on over both."""
-    weights = sum(map(math.prod, wrapped))
-    everything = weights + sum(map(math.prod, grown))
-    assert recipe.sparsity is not None  # a recipe without a budget of costs has both
-    assert recipe.distribution is not None
-    return pools(recipe.distribution, [*wrapped, *grown], (1 - recipe.sparsity) * weights / everything)
 
 
 def plan_growth(
@@ -86,7 +76,7 @@ def _check_room(recipe: Recipe, growth: Growth, wrapped: Sequence[Shape], growin
         for main in growing.values()
         for shape in (main, *([earlier_shape(main, generation)] if generation else []))
     ]
-    densities = {index: pool.density for pool in divide(recipe, wrapped, grown) for index in pool.layers}
+    densities = {index: share.density for share in divide_weights(recipe, wrapped, grown) for index in share.layers}
     for index, (name, shape) in enumerate(growing.items(), start=len(wrapped)):
         budget, slot = densities[index] * math.prod(shape), _slot(recipe.pattern, shape[0])
         if 2 * budget < slot:

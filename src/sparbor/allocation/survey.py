@@ -1,6 +1,5 @@
 """Which layers of a model become dendritic, which do not, and why: decided before anything is touched."""
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -10,8 +9,9 @@ from torch.optim import Optimizer
 
 from sparbor.errors import ArgumentError
 from sparbor.nn.layers import name_of_weight, parameters_with, weight_names, why_not_wrappable
+from sparbor.nn.named_layers import holders_of_parameters, named_layers, own_parameters, plain_name
 from sparbor.nn.neuron import PAINeuronModule
-from sparbor.nn.wrapping import places, plain_layer, wrappers
+from sparbor.nn.wrapping import plain_layer, wrappers
 from sparbor.recipe.recipe import Recipe
 
 MOST_NAMES = 3  # of layers of which the same is said: of more, only how many they are
@@ -100,27 +100,18 @@ def _enumerated(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"each of {', '.join(names[:-1])} and {names[-1]}"
 
 
-def plain_name(name: str) -> str:
-    """The name of a layer without what ``torch.compile`` puts into it."""
-    return name.replace("_orig_mod.", "")
-
-
 def _candidates(model: nn.Module) -> Iterator[_Candidate]:
     """Every module that owns parameters or computes its weights from others', and every wrapped layer once."""
     seen: set[int] = set()
-    for _, path, module in places(model):
+    for _, path, module in named_layers(model):
         if id(module) in seen:
             continue
         layer = plain_layer(module)
         seen |= {id(layer), *map(id, wrappers(module))}
         names = weight_names(layer)
-        if not names and next(_own_parameters(layer), None) is None:
+        if not names and next(own_parameters(layer), None) is None:
             continue
         yield from (_Candidate(path, layer, name) for name in names or [None])
-
-
-def _own_parameters(module: nn.Module) -> Iterator[nn.Parameter]:
-    return (parameter for parameter in module._parameters.values() if parameter is not None)
 
 
 def _reason_against(
@@ -146,15 +137,6 @@ def _reason_against(
 def _tied(candidate: _Candidate, weight: nn.Parameter, holders: Mapping[int, list[str]]) -> str:
     others = [name for name in holders[id(weight)] if name != candidate.path]
     return f"its weight is tied: {' and '.join(map(repr, others))} use{'s' if len(others) == 1 else ''} it too"
-
-
-def holders_of_parameters(model: nn.Module) -> defaultdict[int, list[str]]:
-    """At which places of the model each parameter is held, by its id; a layer in two places is named twice."""
-    holders = defaultdict[int, list[str]](list)
-    for _, path, module in places(model):
-        for parameter in _own_parameters(module):
-            holders[id(parameter)].append(plain_name(path))
-    return holders
 
 
 def _refuse_perforated(model: nn.Module) -> None:

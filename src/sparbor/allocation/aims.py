@@ -8,7 +8,7 @@ from torch import nn
 
 from sparbor.nn.dendrites import Dendrites
 from sparbor.nn.neuron import PAINeuronModule
-from sparbor.topology.pattern import Slots
+from sparbor.recipe.pattern import Slots
 
 MARGIN = 1.1  # what is no denser than that is not worth a word
 

@@ -11,14 +11,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from sparbor.allocation.shares import BudgetShare
+from sparbor.allocation.survey import LayerEligibility
 from sparbor.errors import ArgumentError
+from sparbor.nn.named_layers import plain_name
 from sparbor.nn.wrapping import plain_layer
 from sparbor.recipe.budget import Budget, LayerCost
+from sparbor.recipe.pattern import Pattern, Slots
 from sparbor.recipe.recipe import Recipe
-from sparbor.recipe.survey import LayerEligibility, plain_name
-from sparbor.topology.distribution import Pool
-from sparbor.topology.pattern import Pattern, Slots, Units, best, priced
-from sparbor.topology.rewire import Topology, active_magnitude, amount, capacity
+from sparbor.topology.rewire import RewireInput, active_magnitude, amount, capacity
+from sparbor.topology.units import Units, best, priced, units_of
 
 SMALLEST = torch.finfo(torch.float32).tiny
 
@@ -76,20 +78,20 @@ class CostBudget:
         others = [plain_name(finding.name) for finding in findings if not finding.taken]
         return cls(recipe.budget, recipe.pattern, taken, others)
 
-    def pools(self, layers: Sequence[Topology]) -> list[Pool]:
+    def shares(self, layers: Sequence[RewireInput]) -> list[BudgetShare]:
         """Each layer's density in the end, by the active weights that there are now."""
         full = [capacity(layer, self.pattern) for layer in layers]
-        return [Pool((i,), full[i], final / full[i]) for i, final in enumerate(self._final(layers))]
+        return [BudgetShare((i,), full[i], final / full[i]) for i, final in enumerate(self._final(layers))]
 
-    def budgets(self, layers: Sequence[Topology], progress: float) -> list[int]:
+    def budgets(self, layers: Sequence[RewireInput], progress: float) -> list[int]:
         """How many weights (or slots) each layer keeps when ``progress`` of the way to the budget is gone."""
-        budgets = [pool.budget(progress) for pool in self.pools(layers)]
+        budgets = [share.budget(progress) for share in self.shares(layers)]
         return [
             budget if layer.growth is not None else min(budget, amount(layer, self.pattern))
             for budget, layer in zip(budgets, layers, strict=True)
         ]
 
-    def cost(self, layers: Sequence[Topology]) -> float:
+    def cost(self, layers: Sequence[RewireInput]) -> float:
         """What the model costs with the masks that it has."""
         return self.rest + sum(
             self._cost(cost, amount(layer, self.pattern), capacity(layer, self.pattern))
@@ -99,7 +101,7 @@ class CostBudget:
     def _cost(self, cost: LayerCost, kept: int, full: int) -> float:
         return cost.dense if kept > cost.sparse_to * full else cost.fixed + cost.each * kept
 
-    def _final(self, layers: Sequence[Topology]) -> list[int]:
+    def _final(self, layers: Sequence[RewireInput]) -> list[int]:
         """How many weights (or slots) each layer keeps in the end, as its active weights are now.
 
         Where a layer would get so much that it runs dense, it is settled, and the others share what that leaves.
@@ -144,8 +146,8 @@ class CostBudget:
                 " without a single synapse in the layers that become sparse; give more than that"
             )
 
-    def _priced(self, layer: Topology, cost: LayerCost) -> Units:
-        units = self.pattern.units(energy(layer), groups=layer.groups)
+    def _priced(self, layer: RewireInput, cost: LayerCost) -> Units:
+        units = units_of(self.pattern, energy(layer), groups=layer.groups)
         price = units.size.new_ones(()) if self.budget.counts_slots else units.size
         return priced(units, price * cost.each)
 
@@ -153,7 +155,7 @@ class CostBudget:
         return round(float(units.size[keep].sum()) / cost.each)
 
 
-def energy(layer: Topology) -> Tensor:
+def energy(layer: RewireInput) -> Tensor:
     """Each active weight's share of the sum of the layer's squared weights; -1 for those that are not active."""
     magnitude = active_magnitude(layer)
     squares = (magnitude / magnitude.max().clamp(min=SMALLEST)).square().masked_fill(~layer.mask, 0)

@@ -1,16 +1,16 @@
-"""How a sparsity for the whole model is divided among its layers."""
+"""A share of the whole model's weights divided among its layers: evenly, by their shapes, or by their scores."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-Distribution = Literal["uniform", "erk", "global"]
-DISTRIBUTIONS: tuple[Distribution, ...] = ("uniform", "erk", "global")
+from sparbor.recipe.recipe import Distribution, Recipe
+
+Shape = Sequence[int]
 
 
 @dataclass(frozen=True)
-class Pool:
+class BudgetShare:
     """Layers, by index, that share one budget: together they keep ``density`` of their ``weights``."""
 
     layers: tuple[int, ...]
@@ -22,7 +22,20 @@ class Pool:
         return round(self.weights * (1 - progress * (1 - self.density)))
 
 
-def pools(distribution: Distribution, shapes: Sequence[Sequence[int]], density: float) -> list[Pool]:
+def divide_weights(recipe: Recipe, wrapped: Sequence[Shape], grown: Sequence[Shape]) -> list[BudgetShare]:
+    """How layers of these shapes, neurons first, share the weights that a recipe without a budget of costs keeps.
+
+    What has grown has no weights of its own in the total: it shares those of the layers that it grew on. Indices go on
+    from the ``wrapped`` to the ``grown``.
+    """
+    weights = sum(map(math.prod, wrapped))
+    everything = weights + sum(map(math.prod, grown))
+    assert recipe.sparsity is not None  # a recipe without a budget of costs has both
+    assert recipe.distribution is not None
+    return shares(recipe.distribution, [*wrapped, *grown], (1 - recipe.sparsity) * weights / everything)
+
+
+def shares(distribution: Distribution, shapes: Sequence[Shape], density: float) -> list[BudgetShare]:
     """Divide ``density`` among layers whose weights have these ``shapes``.
 
     ``uniform``: every layer has it. ``erk``: see :func:`erk_densities`. ``global``: one budget for all, so that the
@@ -30,12 +43,12 @@ def pools(distribution: Distribution, shapes: Sequence[Sequence[int]], density: 
     """
     weights = [math.prod(shape) for shape in shapes]
     if distribution == "global":
-        return [Pool(tuple(range(len(shapes))), sum(weights), density)]
+        return [BudgetShare(tuple(range(len(shapes))), sum(weights), density)]
     densities = erk_densities(shapes, density) if distribution == "erk" else [density] * len(shapes)
-    return [Pool((index,), weights[index], densities[index]) for index in range(len(shapes))]
+    return [BudgetShare((index,), weights[index], densities[index]) for index in range(len(shapes))]
 
 
-def erk_densities(shapes: Sequence[Sequence[int]], density: float) -> list[float]:
+def erk_densities(shapes: Sequence[Shape], density: float) -> list[float]:
     """Erdős–Rényi-Kernel densities (Evci et al. 2020): ``density_l = min(1, e * sum(shape_l) / prod(shape_l))``.
 
     ``e`` is the number for which all layers together keep ``density`` of their weights. Layers that would need more
