@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from sparbor.benchmark.arms import load_split, make_arms, train
 from sparbor.benchmark.job import Job
+from sparbor.nn.masked_layer import STORAGES, Storage
 from sparbor.nn.neuron import PAINeuronModule
-from sparbor.nn.storage import STORAGES, Storage
 from sparbor.recipe.recipe import Recipe
 from sparbor.recipe.schedule import Schedule
 from sparbor.train.perforator import perforate

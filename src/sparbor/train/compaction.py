@@ -10,9 +10,10 @@ from torch.optim import Optimizer
 from sparbor.distributed.ranks import is_distributed
 from sparbor.distributed.shards import is_sharded
 from sparbor.errors import ArgumentError
+from sparbor.nn.active_weights import Mover
 from sparbor.nn.layers import ONE_WEIGHT
+from sparbor.nn.masked_layer import STORAGES, Storage
 from sparbor.nn.neuron import PAINeuronModule
-from sparbor.nn.storage import STORAGES, Mover, Storage
 from sparbor.nn.wrapping import plain_layer
 from sparbor.train.optimizer_state import take_dense_state, with_dense_states
 

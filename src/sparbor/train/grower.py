@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from sparbor.errors import StateError
 from sparbor.nn.dendrites import Dendrite, Dendrites
-from sparbor.nn.neuron import MaskController
+from sparbor.nn.masked_layer import MaskController
 from sparbor.nn.trained_layer import TrainedLayer
 from sparbor.recipe.growth import Growth
 from sparbor.recipe.pattern import Pattern

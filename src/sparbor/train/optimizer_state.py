@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from sparbor.distributed.shards import held, held_part
 from sparbor.errors import ArgumentError
-from sparbor.nn.storage import Mover
+from sparbor.nn.active_weights import Mover
 
 
 @torch.no_grad()

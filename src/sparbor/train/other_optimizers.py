@@ -2,7 +2,7 @@
 
 import warnings
 
-from sparbor.nn.neuron import PAINeuronModule
+from sparbor.nn.masked_layer import MaskedLayer
 
 CHANGES = 3  # whoever clips, averages or loads weights changes them once or twice between two steps
 
@@ -25,18 +25,18 @@ class OtherOptimizers:
         """The perforated optimizer has changed the weights."""
         self._seen.clear()
 
-    def backward_came(self, module: PAINeuronModule, steps: int) -> None:
-        """A backward pass has come to the module's weight, after so many of the perforated optimizer's steps."""
+    def backward_came(self, layer: MaskedLayer, steps: int) -> None:
+        """A backward pass has come to the layer's weight, after so many of the perforated optimizer's steps."""
         if self.warned or steps >= self.until:
             return
-        weight = module.parameter
+        weight = layer.parameter
         now = id(weight), weight._version
-        *before, changes = self._seen.get(id(module), (*now, 0))
+        *before, changes = self._seen.get(id(layer), (*now, 0))
         changes += before[0] == now[0] and before[1] != now[1]
-        self._seen[id(module)] = *now, changes
+        self._seen[id(layer)] = *now, changes
         if changes >= CHANGES:
             self.warned = True
-            warnings.warn(self._words(module.name, steps), UserWarning, stacklevel=2)
+            warnings.warn(self._words(layer.name, steps), UserWarning, stacklevel=2)
 
     def _words(self, name: str, steps: int) -> str:
         return (

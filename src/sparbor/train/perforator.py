@@ -23,12 +23,13 @@ from sparbor.distributed.ranks import (
 )
 from sparbor.distributed.shards import is_sharded, whole
 from sparbor.errors import ArgumentError, StateError, TrainingError
+from sparbor.nn.active_weights import Mover
 from sparbor.nn.dendrites import Dendrites
 from sparbor.nn.layers import name_of_weight
+from sparbor.nn.masked_layer import MaskedLayer, Mode, Storage
 from sparbor.nn.named_layers import named_layers, plain_name, replace_part
-from sparbor.nn.neuron import Mode, PAINeuronModule
+from sparbor.nn.neuron import PAINeuronModule
 from sparbor.nn.state_dicts import refuse_other_state
-from sparbor.nn.storage import Mover, Storage
 from sparbor.nn.trained_layer import TrainedLayer, average_gradients
 from sparbor.nn.wrapping import wrappers
 from sparbor.recipe.pattern import Slots
@@ -282,17 +283,17 @@ class Perforator:
             if self._grower:
                 self._grower.release()
 
-    def backward_came(self, module: PAINeuronModule) -> None:
+    def backward_came(self, layer: MaskedLayer) -> None:
         """Called by a module on a backward pass: its weight must not have changed much since the last step."""
         if not self._stepping:  # what a closure does within a step is the optimizer's doing
-            self._other_optimizers.backward_came(module, self.steps)
+            self._other_optimizers.backward_came(layer, self.steps)
 
-    def gradient_came(self, module: PAINeuronModule, gradient: Tensor) -> None:
+    def gradient_came(self, layer: MaskedLayer, gradient: Tensor) -> None:
         """Called by a module in dendrite mode on a backward pass: growth needs the gradient of inactive weights."""
         if self._topology_changes_by_gradient():
-            next(layer for layer in self._layers if layer.module is module).add_gradient(gradient)
+            next(each for each in self._layers if each.module is layer).add_gradient(gradient)
 
-    def needs_gradient(self, module: PAINeuronModule) -> bool:
+    def needs_gradient(self, layer: MaskedLayer) -> bool:
         """Called by a module in a forward pass: growth after the step that comes needs the dense gradient."""
         return self._topology_changes_by_gradient()
 
@@ -301,10 +302,10 @@ class Perforator:
         self._check_held(old)
         replace_parameter(self.optimizer, old, new, move)
 
-    def mask_changed(self, module: PAINeuronModule, changed: Tensor) -> None:
+    def mask_changed(self, layer: MaskedLayer, changed: Tensor) -> None:
         """Called by a module whose mask has changed: what was born or died starts afresh in the optimizer."""
-        self._check_held(module.parameter)
-        reset_state(self.optimizer, module.parameter, changed)
+        self._check_held(layer.parameter)
+        reset_state(self.optimizer, layer.parameter, changed)
 
     def unfinished(self) -> str | None:
         """Why the layers are denser still than the recipe wants them, and what to do; ``None`` if they are not."""
