@@ -1,11 +1,12 @@
 """Compact storage in training: for which runs and layers it can be had, and what the optimizer is told of it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from sparbor.distributed.ranks import is_distributed
 from sparbor.distributed.shards import is_sharded
@@ -65,21 +66,40 @@ def why_not_compact(module: PAINeuronModule) -> str | None:
     return None
 
 
-def expand_states(
-    optimizer: Optimizer, modules: Iterable[PAINeuronModule], state_dict: dict[str, Any]
-) -> dict[str, Any]:
-    """The optimizer's state dict as it would be in masked storage."""
-    moves: dict[nn.Parameter, Mover] = {
-        module.parameter: Mover(module.active_positions(), None, module.mask.shape)
-        for module in modules
-        if module.compact
-    }
-    return with_dense_states(optimizer, state_dict, moves)
+class CompactStates:
+    """An optimizer's state dict is of dense weights, however they are stored; and so are the states that it loads.
 
+    ``modules`` are the layers as they are when it is called.
+    """
 
-def compact_states(optimizer: Optimizer, modules: Iterable[PAINeuronModule]) -> None:
-    """Take in states that were loaded from a state dict: those hold dense weights'."""
-    for module in modules:
-        if module.compact:
-            move = Mover(None, module.active_positions(), module.mask.shape)
-            take_dense_state(optimizer, module.parameter, move)
+    def __init__(self, modules: Callable[[], Iterable[PAINeuronModule]]) -> None:
+        self._modules = modules
+        self._loaded = False
+
+    def hook_up(self, optimizer: Optimizer) -> list[RemovableHandle]:
+        """The hooks that do it."""
+        return [
+            optimizer.register_state_dict_post_hook(self._expanded),
+            optimizer.register_load_state_dict_post_hook(self._note),
+        ]
+
+    def before_step(self, optimizer: Optimizer) -> None:
+        """Take in states that have been loaded; not sooner, since masks may be loaded after them."""
+        if self._loaded:
+            for module in self._compact():
+                move = Mover(None, module.active_positions(), module.mask.shape)
+                take_dense_state(optimizer, module.parameter, move)
+            self._loaded = False
+
+    def _expanded(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
+        """The state dict as it would be in masked storage."""
+        moves: dict[nn.Parameter, Mover] = {
+            module.parameter: Mover(module.active_positions(), None, module.mask.shape) for module in self._compact()
+        }
+        return with_dense_states(optimizer, state_dict, moves)
+
+    def _note(self, _: Optimizer) -> None:
+        self._loaded = True
+
+    def _compact(self) -> list[PAINeuronModule]:
+        return [module for module in self._modules() if module.compact]
