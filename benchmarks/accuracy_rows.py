@@ -22,6 +22,7 @@ from sparbor.benchmark import environment
 from sparbor.benchmark.job import Job, LearningRateSchedule
 from sparbor.benchmark.models import TASKS
 from sparbor.files import write_file
+from sparbor.recipe.recipe import RENAMED
 
 Row = dict[str, Any]
 
@@ -91,7 +92,7 @@ def model_file(scratch: Path, row: Row) -> Path:
 def _same_recipe(stored: str | None, today: str | None) -> bool:
     if stored is None or today is None:
         return stored == today
-    then = _flat(json.loads(stored)).items()
+    then = [(RENAMED.get(name, name), value) for name, value in _flat(json.loads(stored)).items()]
     kept = {name: value for name, value in then if (name, value) not in FIELDS_TAKEN_FROM_RECIPES.items()}
     return {**FIELDS_ADDED_TO_RECIPES, **kept} == _flat(json.loads(today))
 

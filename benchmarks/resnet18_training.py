@@ -60,7 +60,11 @@ class Run:
         if self.arm == "dense":
             return None
         return Recipe(
-            self.job.sparsity, pattern=PATTERNS[self.arm], distribution="erk", schedule=SCHEDULE, step_exponent=0.0
+            self.job.sparsity,
+            pattern=PATTERNS[self.arm],
+            distribution="erk",
+            schedule=SCHEDULE,
+            lr_density_exponent=0.0,
         )
 
     def identity(self) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class SparseRun:
         plan.allocator.divide(self.layers)
         self.orders = chains(plan.model) if isinstance(plan.recipe.pattern, Slots) else Chains()
         # LBFGS has searched for the length of its steps.
-        self._sparse_lr = SparseLR(0 if isinstance(plan.optimizer, LBFGS) else plan.recipe.step_exponent)
+        self._sparse_lr = SparseLR(0 if isinstance(plan.optimizer, LBFGS) else plan.recipe.lr_density_exponent)
         self._other_optimizers = OtherOptimizers(plan.finished, plan.total_steps)
         self._compact_states = CompactStates(self.modules) if plan.storage == "compact" else None
         self._stepping = False
