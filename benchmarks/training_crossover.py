@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from sparbor.native import choose_kernel_set
 from sparbor.nn.storage import positions_of
-from sparbor.synapses.dispatch import compute, window_of
+from sparbor.synapses.dispatch import compute, conv_params
 from sparbor.synapses.lists import Synapses
 
 BATCH = 128
@@ -43,13 +43,13 @@ class Contest:
         x = torch.randn(batch, *shape)
         self.x = (x.to(memory_format=torch.channels_last) if channels_last else x).requires_grad_()
         self.dy = torch.randn_like(layer(self.x))
-        window = window_of(layer)
-        assert window is not None  # all of LAYERS can be run by synapses
+        params = conv_params(layer)
+        assert params is not None  # all of LAYERS can be run by synapses
         self.calls: dict[float, Callable[[], Tensor]] = {1.0: lambda: layer(self.x)}
         for density in DENSITIES:
             mask = torch.rand(layer.weight.shape) < density  # type: ignore[union-attr, arg-type, operator]
             weights = nn.Parameter(layer.weight.detach()[mask])  # type: ignore[union-attr, operator]
-            synapses = Synapses(positions_of(mask), mask.shape, window)
+            synapses = Synapses(positions_of(mask), mask.shape, params)
             self.calls[density] = lambda w=weights, s=synapses: compute(layer, w, s, self.x)  # type: ignore[misc]
 
     def seconds(self, rounds: int) -> dict[float, float]:

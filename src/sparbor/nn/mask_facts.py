@@ -6,7 +6,7 @@ from torch import Tensor
 from sparbor.distributed.shards import held_part
 from sparbor.nn.active_weights import positions_of
 from sparbor.nn.masking import bits_of
-from sparbor.synapses.lists import Synapses, Window
+from sparbor.synapses.lists import ConvParams, Synapses
 
 
 class MaskFacts:
@@ -51,11 +51,11 @@ class MaskFacts:
             self._bits = weight.dtype, bits_of(held_part(mask, weight), weight.dtype)
         return self._bits[1]
 
-    def synapses(self, mask: Tensor, window: Window) -> Synapses:
+    def synapses(self, mask: Tensor, params: ConvParams) -> Synapses:
         """The mask as training's kernels walk through it, in a layer whose kernel moves like this."""
         positions = self.positions(mask)
         if self._synapses is None:
-            self._synapses = Synapses(positions, mask.shape, window)
+            self._synapses = Synapses(positions, mask.shape, params)
         return self._synapses
 
     def tensors(self) -> list[Tensor]:

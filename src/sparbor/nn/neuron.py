@@ -121,8 +121,8 @@ class PAINeuronModule(MaskedLayer):
         ``dense``: the layer is computed with its whole weight, even where its synapses alone would be faster.
         """
         self._controller = controller
-        window = None if dense else dispatch.window_of(plain_layer(self))
-        self._kernels = None if window is None else SynapseKernels(window)
+        params = None if dense else dispatch.conv_params(plain_layer(self))
+        self._kernels = None if params is None else SynapseKernels(params)
         self._hook_gradient()
         if self._forward_hook is not None:
             self._forward_hook.remove()

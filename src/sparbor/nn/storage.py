@@ -17,7 +17,7 @@ from sparbor.errors import ArgumentError
 from sparbor.nn.active_weights import Mover, gather, pays_alone, positions_of, scatter
 from sparbor.nn.masked_layer import MaskedLayer, WeightStorage
 from sparbor.synapses import dispatch
-from sparbor.synapses.lists import Window
+from sparbor.synapses.lists import ConvParams
 
 
 class Masked:
@@ -74,8 +74,8 @@ COMPACT: WeightStorage = Compact()
 class SynapseKernels:
     """The layer is computed by its synapses alone, where that is faster and the gradient of nothing else is wanted."""
 
-    def __init__(self, window: Window) -> None:
-        self.window = window
+    def __init__(self, params: ConvParams) -> None:
+        self.params = params
 
     def run(self, layer: MaskedLayer, storage: WeightStorage, args: Any, kwargs: Any) -> Tensor | None:
         """The output, or ``None`` if the layer has to be computed in another way."""
@@ -87,9 +87,9 @@ class SynapseKernels:
             return None
         (x,), within, count = args, layer.main_module, mask.numel()
         density = layer.active_weights() / count
-        if not dispatch.pays(within, self.window, count, density, x) or controller.needs_gradient(layer):
+        if not dispatch.pays(within, self.params, count, density, x) or controller.needs_gradient(layer):
             return None
-        return dispatch.compute(within, storage.active(layer), layer.facts.synapses(mask, self.window), x)
+        return dispatch.compute(within, storage.active(layer), layer.facts.synapses(mask, self.params), x)
 
 
 def positions_to_store(layer: MaskedLayer, mask: Tensor, sparse: bool) -> Tensor | None:
