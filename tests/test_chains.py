@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparbor.benchmark.models import TASKS
+from sparbor.neuron_order.chains import chains
 from sparbor.nn.neuron import PAINeuronModule
-from sparbor.train.chains import chains
 from tests.networks import DenseNet
 
 

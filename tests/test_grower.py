@@ -18,9 +18,9 @@ import sparbor
 from sparbor import NM, Growth, PAINeuronModule, Perforator, Recipe, Schedule, Slots, Unstructured
 from sparbor.benchmark.measure import parameter_counts
 from sparbor.errors import ArgumentError, StateError
+from sparbor.neuron_order import regroup
 from sparbor.nn.dendrites import Dendrites
 from sparbor.topology.units import slot_counts
-from sparbor.train import regroup
 from sparbor.train.grower import GrowthEvent
 from tests.loops import train
 

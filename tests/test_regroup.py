@@ -10,12 +10,12 @@ from torch import Tensor, nn
 import sparbor
 from sparbor.benchmark.models import TASKS
 from sparbor.errors import ArgumentError
+from sparbor.neuron_order.chains import chains
+from sparbor.neuron_order.regroup import arranged, regroup
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.pattern import Slots
 from sparbor.recipe.recipe import Recipe
 from sparbor.topology.units import slot_counts
-from sparbor.train.chains import chains
-from sparbor.train.regroup import arranged, regroup
 from tests.networks import VGG
 
 torch.set_num_threads(1)

@@ -36,13 +36,13 @@ def _refusing_old_names(cls: _Class) -> _Class:
     construct = cls.__init__  # type: ignore[misc]
 
     @functools.wraps(construct)
-    def init(self: Any, *args: Any, **fields: Any) -> None:
+    def _init(self: Any, *args: Any, **fields: Any) -> None:
         for old, new in RENAMED.items():
             if old in fields:
                 raise ArgumentError(f"{old}={fields[old]!r}: it is called {new} now; pass {new}={fields[old]!r}")
         construct(self, *args, **fields)
 
-    cls.__init__ = init  # type: ignore[misc]
+    cls.__init__ = _init  # type: ignore[misc]
     return cls
 
 

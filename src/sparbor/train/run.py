@@ -12,6 +12,8 @@ from torch.utils.hooks import RemovableHandle
 from sparbor.allocation.aims import standing
 from sparbor.distributed.ranks import fingerprint, is_distributed, together, values_of_all, world_size
 from sparbor.errors import ArgumentError, StateError, TrainingError
+from sparbor.neuron_order.chains import Chains, chains
+from sparbor.neuron_order.regroup import regroup
 from sparbor.nn.active_weights import Mover
 from sparbor.nn.masked_layer import MaskedLayer
 from sparbor.nn.named_layers import plain_name
@@ -19,7 +21,6 @@ from sparbor.nn.neuron import PAINeuronModule
 from sparbor.nn.state_dicts import refuse_other_state
 from sparbor.nn.trained_layer import TrainedLayer, average_gradients
 from sparbor.recipe.pattern import Slots
-from sparbor.train.chains import Chains, chains
 from sparbor.train.compaction import CompactStates
 from sparbor.train.copies import named_dendritic
 from sparbor.train.grower import Grower
@@ -27,7 +28,6 @@ from sparbor.train.optimizer_state import holds, replace_parameter, reset_state
 from sparbor.train.other_optimizers import OtherOptimizers
 from sparbor.train.plan import Plan
 from sparbor.train.plateau import checked_score
-from sparbor.train.regroup import regroup
 from sparbor.train.resuming import STATE_VERSION, check_same_run
 from sparbor.train.rewiring import Rewiring
 from sparbor.train.sparse_lr import SparseLR

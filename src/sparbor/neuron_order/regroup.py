@@ -2,7 +2,7 @@
 
 In training nothing moves: a layer only remembers in which order its pattern sees its neurons and its inputs, so
 optimizers, averaged copies and whoever holds a parameter notice nothing. A deployed copy has its weights in that order,
-where :mod:`sparbor.training.chains` finds that the order is free to choose.
+where :mod:`sparbor.neuron_order.chains` finds that the order is free to choose.
 """
 
 import copy
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from sparbor.neuron_order.chains import Chain, chains
 from sparbor.nn.dendrites import Dendrite, Dendrites
 from sparbor.nn.layers import is_transposed
 from sparbor.nn.neuron import PAINeuronModule
@@ -19,7 +20,6 @@ from sparbor.nn.wrapping import plain_layer
 from sparbor.recipe.pattern import Slots
 from sparbor.topology.grouping import best_order
 from sparbor.topology.matrix import from_matrix, to_matrix
-from sparbor.train.chains import Chain, chains
 
 logger = logging.getLogger("sparbor")
 
