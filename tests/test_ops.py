@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from sparbor.engine.runtime import kernel_sets
 from sparbor.nn.storage import positions_of
-from sparbor.synapses import lanes
+from sparbor.synapses import batch_layout
 from sparbor.synapses.lists import ConvParams, Size, Synapses
 from sparbor.synapses.ops import sparse_conv2d
 
@@ -57,10 +57,10 @@ class Case:
 
 @pytest.fixture(autouse=True)
 def poisoned_memory() -> None:
-    """What is kept for lanes holds NaN, so that nothing passes that was not written."""
+    """What is kept for transposed chunks holds NaN, so that nothing passes that was not written."""
     for purpose in ("inputs", "slopes"):
         for dtype in (torch.float32, torch.float64):
-            setattr(lanes._kept, purpose, torch.full((1 << 20,), torch.nan, dtype=dtype))
+            setattr(batch_layout._kept, purpose, torch.full((1 << 20,), torch.nan, dtype=dtype))
 
 
 def relative(ours: Tensor, right: Tensor) -> float:
