@@ -191,9 +191,10 @@ def test_library_code_neither_prints_nor_exits_nor_has_global_state(name: str) -
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_every_file_says_what_it_is_for(path: Path) -> None:
+def test_every_file_says_what_it_is_for_and_is_short(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text()))
     assert path.stem not in {"utils", "common", "helpers", "misc"}
+    assert len(path.read_text().splitlines()) <= 400
 
 
 @pytest.mark.parametrize("name", TRAINING)

@@ -4,9 +4,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from torch import nn
-
-from sparbor.nn.dendrites import Dendrites
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.pattern import Slots
 
@@ -32,18 +29,6 @@ def standing(layers: Iterable[PAINeuronModule]) -> Standing:
     active = sum(layer.active_weights() for layer in layers)
     aim = sum(_aim(layer) * layer.mask.numel() for layer in layers)
     return Standing(active / weights, aim / weights, active > MARGIN * sum(map(_most, layers)))
-
-
-def dendritic_layers(model: nn.Module) -> list[PAINeuronModule]:
-    """The model's dendritic layers, but for those of dendrites that have not grown."""
-    ungrown = {
-        id(part)
-        for each in model.modules()
-        if isinstance(each, Dendrites)
-        for dendrite in each.generations()[each.count :]
-        for part in dendrite.modules()
-    }
-    return [each for each in model.modules() if isinstance(each, PAINeuronModule) and id(each) not in ungrown]
 
 
 def _aim(layer: PAINeuronModule) -> float:

@@ -15,10 +15,10 @@ from sparbor import data
 from sparbor.benchmark import freed_memory, multiply_adds, rapl
 from sparbor.benchmark.effort import NOTHING, Effort, Meter
 from sparbor.benchmark.job import Job
-from sparbor.benchmark.measure import dendritic_layers
 from sparbor.benchmark.models import Task
 from sparbor.calibration.calibration import calibrated
 from sparbor.errors import ArgumentError, DataError, TrainingError
+from sparbor.nn.dendrites import dendritic_layers
 from sparbor.recipe.recipe import Recipe
 from sparbor.train.perforator import Perforator, perforate
 

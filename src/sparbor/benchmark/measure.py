@@ -12,8 +12,7 @@ from torch import nn
 
 from sparbor.benchmark.timing import Latency, sample, take_turns
 from sparbor.errors import SparborError
-from sparbor.nn.dendrites import parts_of_dendrites, ungrown_parameters
-from sparbor.nn.neuron import PAINeuronModule
+from sparbor.nn.dendrites import dendritic_layers, parts_of_dendrites, ungrown_parameters
 from sparbor.termination import run_child
 
 
@@ -58,12 +57,6 @@ def memory_of(command: list[str]) -> Memory | None:
         last_line = (result.stderr.strip().splitlines() or ["no message"])[-1]
         raise SparborError(f"memory could not be measured: {' '.join(command)} ended with {last_line}")
     return Memory(**json.loads(result.stdout))
-
-
-def dendritic_layers(model: nn.Module) -> list[PAINeuronModule]:
-    """The dendritic layers in their order, those of grown dendrites among them."""
-    ungrown = ungrown_parameters(model)
-    return [m for m in model.modules() if isinstance(m, PAINeuronModule) and id(m.parameter) not in ungrown]
 
 
 def parameter_counts(model: nn.Module) -> dict[str, Any]:

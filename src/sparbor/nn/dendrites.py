@@ -167,6 +167,12 @@ def ungrown_parameters(model: nn.Module) -> set[int]:
     }
 
 
+def dendritic_layers(model: nn.Module) -> list[PAINeuronModule]:
+    """The dendritic layers in their order, those of grown dendrites among them."""
+    ungrown = ungrown_parameters(model)
+    return [m for m in model.modules() if isinstance(m, PAINeuronModule) and id(m.parameter) not in ungrown]
+
+
 def _after_load(module: nn.Module, _: Any) -> None:
     assert isinstance(module, Dendrites)  # it is registered on no other class
     count = int(module.grown)

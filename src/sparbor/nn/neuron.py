@@ -80,7 +80,7 @@ class PAINeuronModule(MaskedLayer):
         weight = getattr(main_module, self.weight_name)
         self.register_buffer("mask", all_true(weight))
         self.register_buffer("dendrite_mode", torch.zeros((), dtype=torch.bool, device=weight.device))
-        self.dendrites: Any = None  # the Dendrites that a perforator lets grow here
+        self.dendrites = None  # until a perforator lets some grow here
         outputs, fan_in = to_matrix(self.mask, getattr(layer, "groups", 1), is_transposed(layer)).shape
         self.register_buffer("neuron_order", torch.arange(outputs, device=weight.device))
         self.register_buffer("input_order", torch.arange(fan_in, device=weight.device))
@@ -148,8 +148,7 @@ class PAINeuronModule(MaskedLayer):
             self.drop(~self.mask)
         inner = self.main_module
         layer = inner.unwrap() if isinstance(inner, PAINeuronModule) else inner
-        grown: nn.Module = layer if self.dendrites is None else self.dendrites.unwrap(layer)
-        return grown
+        return layer if self.dendrites is None else self.dendrites.unwrap(layer)
 
     def set_mode(self, mode: Mode) -> None:
         """Switch by hand; to stay in the mode the layer is in changes nothing.

@@ -1,12 +1,11 @@
 """A layer's weight as patterns see it: a matrix, whose rows and columns may stand in another order."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from sparbor.distributed.shards import whole
 from sparbor.errors import ArgumentError
+from sparbor.nn.grown import GrownDendrites
 from sparbor.nn.layers import is_transposed, row_blocks
 from sparbor.nn.wrapping import Wrapper, plain_layer
 from sparbor.topology.matrix import from_matrix, outputs_first, to_matrix
@@ -19,7 +18,7 @@ class PatternView(Wrapper):
     mask: Tensor
     neuron_order: Tensor
     input_order: Tensor
-    dendrites: Any  # which have the same neurons and inputs, or None
+    dendrites: GrownDendrites | None  # which have the same neurons and inputs
 
     @property
     def weight(self) -> Tensor:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from torch import nn
 
 from sparbor.errors import ArgumentError
-from sparbor.nn.dendrites import Dendrites
 from sparbor.nn.layers import name_of_weight
 from sparbor.nn.named_layers import named_layers, plain_name
 from sparbor.nn.neuron import PAINeuronModule
@@ -33,7 +32,7 @@ def copy_masks(layers: Sequence[TrainedLayer], copy: nn.Module) -> None:
         copies[name].set_mask(layer.module.mask, layer.module.mode)
         copies[name].sparsity = layer.module.sparsity
         copies[name].arrange(layer.module.neuron_order, layer.module.input_order)
-        if isinstance(own := layer.module.dendrites, Dendrites):
-            grown = copies[name].dendrites
-            assert isinstance(grown, Dendrites)  # a copy of ours
+        own, grown = layer.module.dendrites, copies[name].dendrites
+        if own is not None:
+            assert grown is not None  # it is a copy of ours
             grown.grow_to(own.count)

@@ -1,31 +1,27 @@
-"""A run of sparse training while it goes on: what the optimizer and the layers tell of, and what follows from it."""
+"""A run of sparse training while it goes on: what follows from each step of the optimizer."""
 
 import logging
 from statistics import mean
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import LBFGS
 from torch.utils.hooks import RemovableHandle
 
-from sparbor.allocation.aims import standing
 from sparbor.distributed.ranks import fingerprint, is_distributed, together, values_of_all, world_size
 from sparbor.errors import ArgumentError, StateError, TrainingError
 from sparbor.neuron_order.chains import Chains, chains
 from sparbor.neuron_order.regroup import regroup
-from sparbor.nn.active_weights import Mover
-from sparbor.nn.masked_layer import MaskedLayer
 from sparbor.nn.named_layers import plain_name
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.nn.state_dicts import refuse_other_state
 from sparbor.nn.trained_layer import TrainedLayer, average_gradients
 from sparbor.recipe.pattern import Slots
 from sparbor.train.compaction import CompactStates
+from sparbor.train.controller import Controller
 from sparbor.train.copies import named_dendritic
 from sparbor.train.grower import Grower
-from sparbor.train.optimizer_state import holds, replace_parameter, reset_state
-from sparbor.train.other_optimizers import OtherOptimizers
 from sparbor.train.plan import Plan
 from sparbor.train.plateau import checked_score
 from sparbor.train.resuming import STATE_VERSION, check_same_run
@@ -36,21 +32,24 @@ logger = logging.getLogger("sparbor")
 
 
 class SparseRun:
-    """Carries a plan out through the optimizer's hooks, and is the :class:`MaskController` of the model's layers."""
+    """Carries a plan out through the optimizer's hooks.
+
+    ``steps``: how many the optimizer has done. ``stepping``: whether it is within one.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.steps = 0
+        self.stepping = False
+        self.controller = Controller(self, plan)
         self.rewiring = Rewiring(plan.recipe, plan.timeline, plan.allocator, sharded=plan.sharded)
-        self.wrapped = [TrainedLayer(finding.name, plan.wrap(finding, self)) for finding in plan.taken]
+        self.wrapped = [TrainedLayer(finding.name, plan.wrap(finding, self.controller)) for finding in plan.taken]
         self.grower = self._make_grower()
         plan.allocator.divide(self.layers)
         self.orders = chains(plan.model) if isinstance(plan.recipe.pattern, Slots) else Chains()
         # LBFGS has searched for the length of its steps.
         self._sparse_lr = SparseLR(0 if isinstance(plan.optimizer, LBFGS) else plan.recipe.lr_density_exponent)
-        self._other_optimizers = OtherOptimizers(plan.finished, plan.total_steps)
         self._compact_states = CompactStates(self.modules) if plan.storage == "compact" else None
-        self._stepping = False
         self._hooks = self._hook_up()
 
     @property
@@ -70,7 +69,14 @@ class SparseRun:
         layers = [layer for layer in self.wrapped if f"{layer.name}.dendrites" in names]
         random = torch.Generator().manual_seed(plan.recipe.seed)  # its own: what SET grows does not depend on it
         return Grower(
-            plan.recipe.growth, plan.model, plan.optimizer, layers, self, random, plan.total_steps, plan.settled
+            plan.recipe.growth,
+            plan.model,
+            plan.optimizer,
+            layers,
+            self.controller,
+            random,
+            plan.total_steps,
+            plan.settled,
         )
 
     def _hook_up(self) -> list[RemovableHandle]:
@@ -88,43 +94,6 @@ class SparseRun:
             if not isinstance(module, PAINeuronModule) and named_dendritic(module)
         ]
 
-    # What layers tell.
-
-    def backward_came(self, layer: MaskedLayer) -> None:
-        """A weight must not have changed much since the last step."""
-        if not self._stepping:  # what a closure does within a step is the optimizer's doing
-            self._other_optimizers.backward_came(layer, self.steps)
-
-    def gradient_came(self, layer: MaskedLayer, gradient: Tensor) -> None:
-        """Growth needs the gradient of inactive weights."""
-        if self._topology_changes_by_gradient():
-            next(each for each in self.layers if each.module is layer).add_gradient(gradient)
-
-    def needs_gradient(self, layer: MaskedLayer) -> bool:
-        """Growth after the step that comes needs the dense gradient."""
-        return self._topology_changes_by_gradient()
-
-    def parameter_replaced(self, old: nn.Parameter, new: nn.Parameter, move: Mover) -> None:
-        """The optimizer goes on with the new one."""
-        self._check_held(old)
-        replace_parameter(self.plan.optimizer, old, new, move)
-
-    def mask_changed(self, layer: MaskedLayer, changed: Tensor) -> None:
-        """What was born or died starts afresh in the optimizer."""
-        self._check_held(layer.parameter)
-        reset_state(self.plan.optimizer, layer.parameter, changed)
-
-    def unfinished(self) -> str | None:
-        """Why the layers are denser still than the recipe wants them, and what to do; ``None`` if they are not."""
-        now, ramp_end = standing(self.modules()), self.plan.timeline.ramp_end
-        if self.steps >= ramp_end or not now.too_dense:
-            return None
-        return (
-            f"the dendritic layers keep {now}: {self.steps:,} of {self.plan.total_steps:,} steps are done, and the"
-            f" final density is reached at step {ramp_end:,}; train on, or pass the total_steps that the loop really"
-            " takes to sparbor.perforate()"
-        )
-
     def detach(self) -> None:
         """Take all hooks away; the layers stay wrapped and mask their weights themselves from now on."""
         hooks, self._hooks = self._hooks, []
@@ -136,19 +105,11 @@ class SparseRun:
             if self.grower:
                 self.grower.release()
 
-    def _check_held(self, weight: nn.Parameter) -> None:
-        if not holds(self.plan.optimizer, weight):
-            name = next(layer.name for layer in self.layers if layer.module.parameter is weight)
-            raise StateError(
-                f"layer {name!r} has a new parameter as its weight, which the optimizer does not hold: keep the old "
-                "one and copy the new values into it, layer.weight.data.copy_(values)"
-            )
-
     # What the optimizer tells.
 
     def _before_step(self, *_: Any) -> None:
-        self._stepping = True
-        self._other_optimizers.stepped()
+        self.stepping = True
+        self.controller.step_begins()
         if self._compact_states is not None:
             self._compact_states.before_step(self.plan.optimizer)
         self._sparse_lr.before_step(self.modules())
@@ -161,15 +122,15 @@ class SparseRun:
             return
         for module in self.modules():
             module.apply_mask()
-        if not self._stepping:  # a subclass' step that called super().step(), which was counted: torch hooks both
+        if not self.stepping:  # a subclass' step that called super().step(), which was counted: torch hooks both
             return
-        self._stepping = False
-        if self._topology_changes_by_gradient():
+        self.stepping = False
+        if self.topology_changes_by_gradient():
             average_gradients(self.layers)
         self.steps += 1
         self.follow_schedule()
 
-    def _topology_changes_by_gradient(self) -> bool:
+    def topology_changes_by_gradient(self) -> bool:
         """Whether something grows after the step that comes now, where the dense gradient is largest."""
         step = self.steps + 1
         return self.rewiring.needs_gradient(step) or (self.grower is not None and self.grower.is_due(step))
