@@ -18,7 +18,7 @@ PRELOADED = [
     "torch",
     "torch.distributed.fsdp",
     "torch.distributed.checkpoint.state_dict",
-    "sparbor.training.perforator",
+    "sparbor.train.perforator",
 ]
 
 

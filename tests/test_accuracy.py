@@ -31,7 +31,7 @@ from bench.study.statistics import paired, student_t
 from sparbor import NM, Slots, Unstructured
 from sparbor.errors import ArgumentError
 from sparbor.synapses import dispatch
-from sparbor.topology.pattern import slot_counts
+from sparbor.topology.units import slot_counts
 
 # Shared steps.
 
@@ -178,7 +178,7 @@ def test_sparse_arms_differ_from_slots_in_what_they_are_called_after() -> None:
     recipes = {name: definition.recipe(job) for name, definition in ARMS.items() if definition.recipe}
     assert recipes["slots"] == slots
     assert recipes["unstructured"] == replace(slots, pattern=Unstructured())
-    published = {"pattern": Unstructured(), "step_exponent": 0}
+    published = {"pattern": Unstructured(), "lr_density_exponent": 0}
     assert recipes["magnitude"] == replace(slots, method="magnitude", distribution="uniform", **published)
     rewired_more = replace(slots.schedule, drop_fraction=0.3)
     assert recipes["rigl"] == replace(slots, method="rigl", distribution="erk", schedule=rewired_more, **published)
@@ -283,6 +283,14 @@ def test_a_field_that_recipes_have_gained_need_not_make_rows_stale(monkeypatch: 
     assert not is_current(old)
     monkeypatch.setattr(accuracy_rows, "FIELDS_ADDED_TO_RECIPES", {"schedule.drop_fraction": drop})
     assert is_current(old)
+
+
+def test_a_field_that_recipes_call_otherwise_now_does_not_make_rows_stale() -> None:
+    old = row()
+    assert '"lr_density_exponent"' in old["recipe"]
+    old["recipe"] = old["recipe"].replace("lr_density_exponent", "step_exponent")
+    assert is_current(old)
+    assert not is_current({**old, "recipe": old["recipe"].replace('"step_exponent": 0.5', '"step_exponent": 0.25')})
 
 
 @pytest.mark.parametrize(("value", "current"), [("gradient", True), ("cascade", False)])

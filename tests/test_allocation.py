@@ -13,8 +13,8 @@ from torch import nn
 
 import sparbor
 from sparbor import Growth, PAINeuronModule, Recipe
+from sparbor.allocation.shares import divide_weights
 from sparbor.errors import ArgumentError
-from sparbor.recipe.allocation import divide
 
 TOTAL = 40
 SHAPES = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(1, 3)), min_size=1, max_size=5)
@@ -29,9 +29,9 @@ SHAPES = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(
 def test_the_budget_is_a_share_of_the_wrapped_layers_whatever_has_grown(
     wrapped: Any, grown: Any, sparsity: float, distribution: Any
 ) -> None:
-    shared = divide(Recipe(sparsity, distribution=distribution), wrapped, grown)
-    assert sorted(index for pool in shared for index in pool.layers) == list(range(len(wrapped) + len(grown)))
-    budget = sum(pool.weights * pool.density for pool in shared)
+    shared = divide_weights(Recipe(sparsity, distribution=distribution), wrapped, grown)
+    assert sorted(index for share in shared for index in share.layers) == list(range(len(wrapped) + len(grown)))
+    budget = sum(share.weights * share.density for share in shared)
     assert budget == pytest.approx((1 - sparsity) * sum(map(math.prod, wrapped)))
 
 

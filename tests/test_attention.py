@@ -16,8 +16,9 @@ import sparbor
 from bench.job.models import TASKS
 from sparbor import NM, Perforator, Recipe, Schedule, Slots, Unstructured
 from sparbor.errors import ArgumentError, StateError
-from sparbor.modules.neuron import PAINeuronModule
-from sparbor.topology.pattern import Pattern, slot_counts
+from sparbor.nn.neuron import PAINeuronModule
+from sparbor.recipe.pattern import Pattern
+from sparbor.topology.units import slot_counts
 
 torch.set_num_threads(1)
 

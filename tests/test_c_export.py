@@ -20,7 +20,7 @@ from sparbor.export.c.target import export_c
 from sparbor.packing.slots import Precision, pack
 from sparbor.program.program import ACTIVATIONS, KINDS, Activation, Operation, Program
 from sparbor.program.windows import Planes, Window
-from sparbor.training.perforator import perforate
+from sparbor.train.perforator import perforate
 from tests.c_programs import MACHINES, STRICT, Compiled, build, needs, scores
 from tests.layers import mlp, random_mask, random_weight
 from tests.networks import EXPORTED, NETWORKS, settled

@@ -14,9 +14,9 @@ import sparbor
 from sparbor import Budget, Perforator, Recipe, Schedule, Slots
 from sparbor.calibration.calibration import _line
 from sparbor.errors import ArgumentError, StateError
-from sparbor.modules.neuron import PAINeuronModule
+from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.budget import Costs, LayerCost
-from sparbor.topology.pattern import slot_counts
+from sparbor.topology.units import slot_counts
 
 torch.set_num_threads(1)
 

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.job.models import TASKS
-from sparbor.modules.neuron import PAINeuronModule
-from sparbor.training.chains import chains
+from sparbor.neuron_order.chains import chains
+from sparbor.nn.neuron import PAINeuronModule
 from tests.networks import DenseNet
 
 

@@ -13,7 +13,7 @@ import torch
 import sparbor
 from bench.job.models import mnist_mlp
 from sparbor.cli import main
-from sparbor.training.perforator import perforate
+from sparbor.train.perforator import perforate
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sparbor import Slots, Unstructured
+from sparbor.allocation.cost_budget import CostBudget
 from sparbor.errors import ArgumentError
 from sparbor.recipe.budget import Budget, Costs, LayerCost
-from sparbor.recipe.cost_budget import CostBudget
-from sparbor.topology.pattern import Pattern
-from sparbor.topology.rewire import Topology, capacity
+from sparbor.recipe.pattern import Pattern
+from sparbor.topology.rewire import RewireInput, capacity
 
 torch.set_num_threads(1)
 
@@ -24,11 +24,11 @@ def spending(budget: Budget, costs: list[LayerCost], pattern: Pattern | None = N
     return CostBudget(budget, pattern or Slots(), {cost.name: cost.weights for cost in costs}, [])
 
 
-def dense(weight: Tensor, in_slots: bool = False) -> Topology:
-    return Topology(weight, torch.ones_like(weight, dtype=torch.bool), in_slots=in_slots)
+def dense(weight: Tensor, in_slots: bool = False) -> RewireInput:
+    return RewireInput(weight, torch.ones_like(weight, dtype=torch.bool), in_slots=in_slots)
 
 
-def random_layers(shapes: list[tuple[int, int]], seed: int, in_slots: bool) -> list[Topology]:
+def random_layers(shapes: list[tuple[int, int]], seed: int, in_slots: bool) -> list[RewireInput]:
     generator = torch.Generator().manual_seed(seed)
     return [dense(torch.randn(shape, generator=generator), in_slots) for shape in shapes]
 

@@ -13,7 +13,7 @@ import sparbor
 from bench.job.measure import parameter_counts
 from sparbor import PAINeuronModule, Unstructured
 from sparbor.errors import StateError
-from sparbor.modules.dendrites import Dendrite, Dendrites, GrownLayer, regrow, ungrown_parameters, why_not_growable
+from sparbor.nn.dendrites import Dendrite, Dendrites, GrownLayer, regrow, ungrown_parameters, why_not_growable
 
 torch.set_num_threads(1)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparbor.topology.distribution import erk_densities, pools
+from sparbor.allocation.shares import erk_densities, shares
 
 MLP = [(256, 784), (256, 256), (10, 256)]
 
@@ -50,19 +50,19 @@ def test_erk_of_a_known_network() -> None:
 def test_budgets_follow_the_density_at_every_progress(
     shapes: list[tuple[int, ...]], density: float, distribution: str
 ) -> None:
-    made = pools(distribution, shapes, density)  # type: ignore[arg-type]
-    assert sorted(index for pool in made for index in pool.layers) == list(range(len(shapes)))
-    assert sum(pool.weights for pool in made) == sum(weights(shapes))
+    made = shares(distribution, shapes, density)  # type: ignore[arg-type]
+    assert sorted(index for share in made for index in share.layers) == list(range(len(shapes)))
+    assert sum(share.weights for share in made) == sum(weights(shapes))
     for progress in (0.0, 0.3, 1.0):
-        total = sum(pool.budget(progress) for pool in made)
+        total = sum(share.budget(progress) for share in made)
         expected = sum(weights(shapes)) * (1 - progress * (1 - density))
         assert abs(total - expected) <= len(made) / 2 + 1e-6
-        assert all(0 <= pool.budget(progress) <= pool.weights for pool in made)
-    assert all(pool.budget(0.0) == pool.weights for pool in made)
+        assert all(0 <= share.budget(progress) <= share.weights for share in made)
+    assert all(share.budget(0.0) == share.weights for share in made)
 
 
 def test_uniform_gives_every_layer_the_same_and_global_one_budget() -> None:
-    assert [pool.budget(1.0) for pool in pools("uniform", MLP, 0.1)] == [20070, 6554, 256]
-    (pool,) = pools("global", MLP, 0.1)
-    assert pool.layers == (0, 1, 2)
-    assert pool.budget(1.0) == round(0.1 * sum(weights(MLP)))
+    assert [share.budget(1.0) for share in shares("uniform", MLP, 0.1)] == [20070, 6554, 256]
+    (share,) = shares("global", MLP, 0.1)
+    assert share.layers == (0, 1, 2)
+    assert share.budget(1.0) == round(0.1 * sum(weights(MLP)))

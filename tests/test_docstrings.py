@@ -20,7 +20,7 @@ def test_there_are_examples_where_users_look_first() -> None:
     finder = doctest.DocTestFinder(exclude_empty=True)
     shown = {test.name for name in MODULES for test in finder.find(importlib.import_module(name)) if test.examples}
     assert {
-        "sparbor.training.perforator.perforate",
-        "sparbor.modules.neuron.PAINeuronModule",
+        "sparbor.train.perforator.perforate",
+        "sparbor.nn.neuron.PAINeuronModule",
         "sparbor.recipe.recipe.Recipe",
     } <= shown

@@ -24,10 +24,10 @@ from bench.data import cache
 from bench.data.idx import encode_idx
 from bench.job import contest, experiment, rapl, report, runtimes
 from bench.job.command import main as benchmark_main
+from sparbor.allocation.shares import erk_densities
 from sparbor.cli import main
 from sparbor.errors import OutputError
 from sparbor.termination import Terminated
-from sparbor.topology.distribution import erk_densities
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Two threads of OpenMP that wait for each other on a busy machine take many times as long as one.

@@ -6,14 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from sparbor.recipe.pattern import Slots, Unstructured
 from sparbor.topology.grouping import best_order
-from sparbor.topology.pattern import Slots, Unstructured, select
+from sparbor.topology.units import select, units_of
 
 torch.set_num_threads(1)
 
 
 def kept(score: Tensor, pattern: Slots | Unstructured, density: float) -> float:
-    (mask,) = select([pattern.units(score)], round(density * score.numel()))
+    (mask,) = select([units_of(pattern, score)], round(density * score.numel()))
     return float((score * mask).sum())
 
 

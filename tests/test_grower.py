@@ -18,10 +18,10 @@ import sparbor
 from bench.job.measure import parameter_counts
 from sparbor import NM, Growth, PAINeuronModule, Perforator, Recipe, Schedule, Slots, Unstructured
 from sparbor.errors import ArgumentError, StateError
-from sparbor.modules.dendrites import Dendrites
-from sparbor.topology.pattern import slot_counts
-from sparbor.training import regroup
-from sparbor.training.grower import GrowthEvent
+from sparbor.neuron_order import regroup
+from sparbor.nn.dendrites import Dendrites
+from sparbor.topology.units import slot_counts
+from sparbor.train.grower import GrowthEvent
 from tests.loops import train
 
 torch.set_num_threads(1)
@@ -248,21 +248,21 @@ def test_a_rollback_is_exact(name: str) -> None:
     model, optimizer, perforator = start(PLATEAU, name)
     scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
     for step in range(18):
-        if perforator.growth_events or perforator._grower.is_due(step + 1):  # type: ignore[union-attr]
+        if perforator.growth_events or perforator._run.grower.is_due(step + 1):  # type: ignore[union-attr]
             break
         train(model, optimizer, 1, step)
         scheduler.step()
         perforator.validate(0.5)
     assert step == 10
     expected = None
-    original = perforator._grower.grow  # type: ignore[union-attr]
+    original = perforator._run.grower.grow  # type: ignore[union-attr]
 
     def grow(at: int) -> Any:
         nonlocal expected
         expected = snapshot(model, optimizer)
         return original(at)
 
-    perforator._grower.grow = grow  # type: ignore[union-attr, method-assign]
+    perforator._run.grower.grow = grow  # type: ignore[union-attr, method-assign]
     while perforator.growth_events[-1:] == [] or perforator.growth_events[-1].what == "grown":
         train(model, optimizer, 1, perforator.steps)
         scheduler.step()
@@ -400,7 +400,7 @@ def test_resuming_is_bit_for_bit(helps: bool, at: int) -> None:
     assert [event.what for event in perforator.growth_events][:2] == ["grown", "kept" if helps else "rolled back"]
     assert perforator.growth_events == again[2].growth_events
     assert_equal(*(snapshot(each[0], each[1]) for each in runs))
-    assert perforator._grower.state_dict().keys() == states[2]["growth"].keys()  # type: ignore[union-attr]
+    assert perforator._run.grower.state_dict().keys() == states[2]["growth"].keys()  # type: ignore[union-attr]
 
 
 def test_states_that_do_not_fit() -> None:

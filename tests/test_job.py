@@ -13,7 +13,7 @@ from bench.job.measure import parameter_counts
 from bench.job.models import TASKS
 from sparbor import Budget, Recipe
 from sparbor.errors import ArgumentError
-from sparbor.topology.schedule import Schedule
+from sparbor.recipe.schedule import Schedule
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("mnist", 269_322), ("cifar10", 2_122_186), ("mnist-vit", 71_946)])

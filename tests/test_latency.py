@@ -20,7 +20,8 @@ from bench.inference.latency import Contest, hold, max_relative_error, tolerance
 from bench.inference.work import work_of
 from bench.peers import deepsparse, openvino_int8, perforatedai, torch_eager
 from sparbor import PAINeuronModule
-from sparbor.topology.pattern import Slots, slot_counts
+from sparbor.recipe.pattern import Slots
+from sparbor.topology.units import slot_counts
 from tests.conftest import BENCH
 
 # What rivals say of models that they do not take.

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from sparbor.modules.layers import name_of_weight, parameters_with, row_blocks, weight_names, why_not_wrappable
-from sparbor.topology.pattern import Slots, Unstructured
+from sparbor.nn.layers import name_of_weight, parameters_with, row_blocks, weight_names, why_not_wrappable
+from sparbor.recipe.pattern import Slots, Unstructured
 
 
 @pytest.mark.parametrize(

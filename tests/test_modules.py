@@ -13,9 +13,10 @@ from torch import nn
 
 import sparbor
 from sparbor.errors import ArgumentError, StateError
-from sparbor.modules import neuron as pmodules
-from sparbor.modules.neuron import PAINeuronModule
-from sparbor.topology.pattern import NM, Slots, Unstructured, slot_counts
+from sparbor.nn import neuron as pmodules
+from sparbor.nn.neuron import PAINeuronModule
+from sparbor.recipe.pattern import NM, Slots, Unstructured
+from sparbor.topology.units import slot_counts
 
 torch.set_num_threads(1)
 

@@ -28,7 +28,7 @@ from sparbor.packing.slots import SparseLayer, Topology
 from sparbor.program import model_file
 from sparbor.program.program import ACTIVATIONS, Activation, Operation, Program
 from sparbor.program.windows import AverageWindow, Window, planes_of
-from sparbor.training.perforator import perforate
+from sparbor.train.perforator import perforate
 from tests.networks import EXPORTED, NETWORKS, settled
 from tests.test_program import PROGRAMS
 

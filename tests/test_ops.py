@@ -5,16 +5,16 @@ import torch
 from torch import Tensor, nn
 
 from sparbor.engine.runtime import kernel_sets
-from sparbor.modules.storage import positions_of
-from sparbor.synapses import lanes
-from sparbor.synapses.lists import Size, Synapses, Window
+from sparbor.nn.storage import positions_of
+from sparbor.synapses import batch_layout
+from sparbor.synapses.lists import ConvParams, Size, Synapses
 from sparbor.synapses.ops import sparse_conv2d
 
-WINDOWS = [
-    Window(),
-    Window((3, 3), (1, 1)),
-    Window((3, 2), (0, 1), (2, 1), groups=2),
-    Window((1, 5), (0, 2), groups=4),
+PARAMS = [
+    ConvParams(),
+    ConvParams((3, 3), (1, 1)),
+    ConvParams((3, 2), (0, 1), (2, 1), groups=2),
+    ConvParams((1, 5), (0, 2), groups=4),
 ]
 
 
@@ -27,38 +27,40 @@ def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 class Case:
     """Random numbers for one layer, of which ``weights`` are the synapses'."""
 
-    def __init__(self, window: Window, x: tuple[int, ...], outputs: int, density: float, dtype: torch.dtype) -> None:
+    def __init__(
+        self, params: ConvParams, x: tuple[int, ...], outputs: int, density: float, dtype: torch.dtype
+    ) -> None:
         torch.manual_seed(0)
-        shape = (outputs, x[1] // window.groups, *window.kernel)
-        self.window = window
+        shape = (outputs, x[1] // params.groups, *params.kernel)
+        self.params = params
         self.mask = torch.rand(shape) < density
         self.x = torch.randn(x, dtype=dtype, requires_grad=True)
         self.dense = torch.randn(shape, dtype=dtype, requires_grad=True)
         self.bias = torch.randn(outputs, dtype=dtype, requires_grad=True)
         self.weights = self.dense.detach()[self.mask].requires_grad_()
-        self.synapses = Synapses(positions_of(self.mask), self.mask.shape, window)
+        self.synapses = Synapses(positions_of(self.mask), self.mask.shape, params)
 
     def sparse(self) -> Tensor:
         return sparse_conv2d(self.x, self.weights, self.bias, self.synapses)
 
     def oracle(self) -> Tensor:
-        window = self.window
+        params = self.params
         return nn.functional.conv2d(
             self.x,
             self.dense * self.mask,
             self.bias,
-            padding=window.padding,
-            dilation=window.dilation,
-            groups=window.groups,
+            padding=params.padding,
+            dilation=params.dilation,
+            groups=params.groups,
         )
 
 
 @pytest.fixture(autouse=True)
 def poisoned_memory() -> None:
-    """What is kept for lanes holds NaN, so that nothing passes that was not written."""
+    """What is kept for transposed chunks holds NaN, so that nothing passes that was not written."""
     for purpose in ("inputs", "slopes"):
         for dtype in (torch.float32, torch.float64):
-            setattr(lanes._kept, purpose, torch.full((1 << 20,), torch.nan, dtype=dtype))
+            setattr(batch_layout._kept, purpose, torch.full((1 << 20,), torch.nan, dtype=dtype))
 
 
 def relative(ours: Tensor, right: Tensor) -> float:
@@ -67,15 +69,15 @@ def relative(ours: Tensor, right: Tensor) -> float:
     return ((ours - right).abs().max() / right.abs().max().clamp_min(1e-30)).item()
 
 
-@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("params", PARAMS)
 @pytest.mark.parametrize("batch", [1, 5, 16, 37, 130])
 @pytest.mark.parametrize("density", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-13)])
 def test_outputs_and_gradients(
-    isa: str, window: Window, batch: int, density: float, dtype: torch.dtype, tolerance: float
+    isa: str, params: ConvParams, batch: int, density: float, dtype: torch.dtype, tolerance: float
 ) -> None:
-    size = (1, 1) if window.kernel == (1, 1) else (6, 7)
-    case = Case(window, (batch, 12, *size), 20, density, dtype)
+    size = (1, 1) if params.kernel == (1, 1) else (6, 7)
+    case = Case(params, (batch, 12, *size), 20, density, dtype)
     y, right = case.sparse(), case.oracle()
     assert relative(y, right) < tolerance
     dy = torch.randn_like(right)
@@ -92,7 +94,7 @@ def test_outputs_and_gradients(
 def test_planes_of_one_pixel_before_or_after(
     isa: str, size: tuple[int, int], padding: tuple[int, int], batch: int, channels_last: bool
 ) -> None:
-    case = Case(Window((3, 3), padding), (batch, 12, *size), 20, 0.3, torch.float32)
+    case = Case(ConvParams((3, 3), padding), (batch, 12, *size), 20, 0.3, torch.float32)
     if channels_last:
         case.x = case.x.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
     y, right = case.sparse(), case.oracle()
@@ -105,7 +107,7 @@ def test_planes_of_one_pixel_before_or_after(
 
 
 def test_arrays_that_do_not_fit_are_refused() -> None:
-    case = Case(Window(), (16, 12, 1, 1), 20, 0.3, torch.float32)
+    case = Case(ConvParams(), (16, 12, 1, 1), 20, 0.3, torch.float32)
     with pytest.raises(ValueError, match="there must be a weight for each synapse"):
         sparse_conv2d(case.x, case.weights[:-1], None, case.synapses)
     with pytest.raises(TypeError):
@@ -113,7 +115,7 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
 
 
 def test_second_derivatives_of_a_layer_that_is_used_twice() -> None:
-    case = Case(Window(), (16, 12, 1, 1), 12, 0.4, torch.float64)
+    case = Case(ConvParams(), (16, 12, 1, 1), 12, 0.4, torch.float64)
 
     def twice() -> Tensor:
         inner = sparse_conv2d(case.x, case.weights, case.bias, case.synapses).tanh()
@@ -126,16 +128,16 @@ def test_second_derivatives_of_a_layer_that_is_used_twice() -> None:
 
 
 def test_gradcheck() -> None:
-    case = Case(WINDOWS[1], (3, 4, 5, 5), 6, 0.4, torch.float64)
+    case = Case(PARAMS[1], (3, 4, 5, 5), 6, 0.4, torch.float64)
     assert torch.autograd.gradcheck(
         lambda x, w, b: sparse_conv2d(x, w, b, case.synapses), (case.x, case.weights, case.bias)
     )
 
 
-@pytest.mark.parametrize("window", WINDOWS[:3])
+@pytest.mark.parametrize("params", PARAMS[:3])
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_second_derivatives(window: Window, channels_last: bool) -> None:
-    case = Case(window, (2, 4, 5, 5), 6, 0.4, torch.float64)
+def test_second_derivatives(params: ConvParams, channels_last: bool) -> None:
+    case = Case(params, (2, 4, 5, 5), 6, 0.4, torch.float64)
     if channels_last:
         case.x = case.x.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
     assert torch.autograd.gradgradcheck(
@@ -143,19 +145,19 @@ def test_second_derivatives(window: Window, channels_last: bool) -> None:
     )
 
 
-@pytest.mark.parametrize("window", WINDOWS[:2])
-def test_opcheck(window: Window) -> None:
-    case = Case(window, (4, 4, 3, 3), 6, 0.4, torch.float32)
+@pytest.mark.parametrize("params", PARAMS[:2])
+def test_opcheck(params: ConvParams) -> None:
+    case = Case(params, (4, 4, 3, 3), 6, 0.4, torch.float32)
     lists = case.synapses.lists(Size(3, 3))
     topology = (lists.bounds, lists.inputs, lists.back_bounds, lists.back_inputs, lists.positions)
-    place = (list(window.padding), list(window.reach), False)
+    place = (list(params.padding), list(params.reach), False)
     torch.library.opcheck(torch.ops.sparbor.sparse_conv2d.default, (case.x, case.weights, case.bias, *topology, *place))
 
 
-@pytest.mark.parametrize("window", WINDOWS[:3])
+@pytest.mark.parametrize("params", PARAMS[:3])
 @pytest.mark.parametrize("batch", [5, 16, 37, 130])
-def test_channels_last(isa: str, window: Window, batch: int) -> None:
-    case = Case(window, (batch, 12, 6, 7), 20, 0.3, torch.float32)
+def test_channels_last(isa: str, params: ConvParams, batch: int) -> None:
+    case = Case(params, (batch, 12, 6, 7), 20, 0.3, torch.float32)
     case.x = case.x.detach().contiguous(memory_format=torch.channels_last).requires_grad_()
     y, right = case.sparse(), case.oracle()
     assert y.is_contiguous(memory_format=torch.channels_last)
@@ -168,7 +170,7 @@ def test_channels_last(isa: str, window: Window, batch: int) -> None:
 
 
 def test_inputs_that_lie_anyhow_and_no_bias() -> None:
-    case = Case(WINDOWS[1], (20, 8, 6, 6), 16, 0.3, torch.float32)
+    case = Case(PARAMS[1], (20, 8, 6, 6), 16, 0.3, torch.float32)
     right = sparse_conv2d(case.x, case.weights, None, case.synapses)
     turned = case.x.detach().permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
     assert torch.equal(sparse_conv2d(turned, case.weights, None, case.synapses), right)
@@ -177,8 +179,8 @@ def test_inputs_that_lie_anyhow_and_no_bias() -> None:
 
 @pytest.mark.parametrize("shape", [(150, 600, 1, 1), (64, 16, 12, 12)])
 def test_the_number_of_threads_changes_no_bit(shape: tuple[int, ...]) -> None:
-    window = Window() if shape[2] == 1 else WINDOWS[1]
-    case = Case(window, shape, 64, 0.3, torch.float32)
+    params = ConvParams() if shape[2] == 1 else PARAMS[1]
+    case = Case(params, shape, 64, 0.3, torch.float32)
     results, threads = [], torch.get_num_threads()
     try:
         for count in (1, 2, 3):
@@ -193,7 +195,7 @@ def test_the_number_of_threads_changes_no_bit(shape: tuple[int, ...]) -> None:
 
 
 def test_empty_batch() -> None:
-    case = Case(Window(), (0, 12, 1, 1), 20, 0.3, torch.float32)
+    case = Case(ConvParams(), (0, 12, 1, 1), 20, 0.3, torch.float32)
     y = case.sparse()
     assert y.shape == (0, 20, 1, 1)
     dx, weights = torch.autograd.grad(y, (case.x, case.weights), torch.ones_like(y))

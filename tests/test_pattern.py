@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparbor.errors import ArgumentError
-from sparbor.topology.pattern import NM, Slots, Unstructured, select, slot_counts
+from sparbor.recipe.pattern import NM, Slots, Unstructured
 from sparbor.topology.rewire import magnitude_mask
+from sparbor.topology.units import select, slot_counts, units_of
 
 torch.set_num_threads(1)
 
@@ -69,7 +70,7 @@ def test_slots_keep_what_the_mask_maker_in_plain_python_keeps(
     case: tuple[torch.Tensor, int, int], pattern: Slots
 ) -> None:
     score, groups, budget = case
-    (mask,) = select([pattern.units(score.float(), groups=groups)], budget)
+    (mask,) = select([units_of(pattern, score.float(), groups=groups)], budget)
     expected = brute_force(slots_by_hand(score.tolist(), pattern, groups), budget)
     assert torch.equal(mask, as_mask(expected, mask.shape))
 
@@ -78,7 +79,7 @@ def test_slots_keep_what_the_mask_maker_in_plain_python_keeps(
 @given(scored())
 def test_unstructured_keeps_the_best_weights(case: tuple[torch.Tensor, int, int]) -> None:
     score, _, budget = case
-    (mask,) = select([Unstructured().units(score.float())], budget)
+    (mask,) = select([units_of(Unstructured(), score.float())], budget)
     assert mask.sum() == budget
     if 0 < budget < mask.numel():
         assert score[mask].min() >= score[~mask].max()
@@ -91,7 +92,7 @@ def test_layers_that_share_a_budget_are_chosen_from_together(
 ) -> None:
     pattern = Slots(4, 8)
     budget = round(share * sum(score.numel() for score, _, _ in cases))
-    masks = select([pattern.units(score.float(), groups=groups) for score, groups, _ in cases], budget)
+    masks = select([units_of(pattern, score.float(), groups=groups) for score, groups, _ in cases], budget)
     units = [
         (worth, [(layer, *place) for place in places])
         for layer, (score, groups, _) in enumerate(cases)
@@ -124,7 +125,7 @@ def test_neurons_of_a_group_have_equally_many_synapses_on_a_branch(
     case: tuple[torch.Tensor, int, int], pattern: Slots
 ) -> None:
     score, groups, budget = case
-    (mask,) = select([pattern.units(score.float(), groups=groups)], budget)
+    (mask,) = select([units_of(pattern, score.float(), groups=groups)], budget)
     counts = slot_counts(mask, pattern, groups)
     neurons = len(mask) // groups
     row = 0
@@ -210,7 +211,7 @@ def test_nm_is_no_stricter_than_the_density_asked_for() -> None:
 def test_a_group_never_spans_two_convolution_groups() -> None:
     score = torch.zeros(48, 32)
     score[:24, :3] = 1  # three synapses for each neuron of the first convolution group, none for the second
-    (mask,) = select([Slots().units(score, groups=2)], 3 * 24)
+    (mask,) = select([units_of(Slots(), score, groups=2)], 3 * 24)
     assert torch.equal(mask, score.bool())
 
 

@@ -5,6 +5,7 @@ import io
 import logging
 from typing import Any
 
+import api_reference
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,8 +15,9 @@ from torch.optim import Optimizer
 import sparbor
 from sparbor import NM, Perforator, Recipe, Schedule, Slots, Unstructured
 from sparbor.errors import ArgumentError, StateError
-from sparbor.modules.neuron import PAINeuronModule
-from sparbor.topology.pattern import Pattern, slot_counts
+from sparbor.nn.neuron import PAINeuronModule
+from sparbor.recipe.pattern import Pattern
+from sparbor.topology.units import slot_counts
 from tests.loops import train
 
 torch.set_num_threads(1)
@@ -76,6 +78,11 @@ def assert_pattern(module: PAINeuronModule) -> None:
         neurons = mask.shape[0] // module.groups
         sizes = torch.tensor([len(part) for part in torch.arange(neurons).split(16)] * module.groups)
         assert (counts * sizes[:, None]).sum() == mask.sum(), "all neurons of a group have equally many on a branch"
+
+
+def test_the_perforator_has_what_the_reference_shows_and_nothing_that_layers_call() -> None:
+    public = {name for name in vars(Perforator) if not name.startswith("_")}
+    assert public == {*api_reference.MEMBERS["Perforator"], "steps"}  # which is among the attributes
 
 
 @pytest.mark.parametrize("method", ["rigl", "set", "magnitude", "static"])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sparbor.errors import ArgumentError, StateError
 from sparbor.recipe.growth import Growth
-from sparbor.training.plateau import Plateau, checked_score, noise
+from sparbor.train.plateau import Plateau, checked_score, noise
 
 
 @pytest.mark.parametrize("score", [1, 0.5, -3.25, np.float32(0.5), np.int64(3), np.float64(1e300)])

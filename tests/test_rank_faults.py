@@ -18,7 +18,7 @@ import sparbor
 from bench.job.checkpoint import Checkpoint
 from sparbor import Budget, Growth, Recipe
 from sparbor.errors import SparborError
-from sparbor.training.perforator import Perforator
+from sparbor.train.perforator import Perforator
 from tests.rank_processes import on_ranks, results, stop_for_good
 from tests.scaled_training import RECIPE, STEPS, Residual, adamw, convolutional, network, sgd, shard, train, whole_state
 from tests.states import assert_same

@@ -1,6 +1,7 @@
 """Recipes: frozen, checked, and the same after a trip through JSON."""
 
 import dataclasses
+import inspect
 import json
 from typing import Any
 
@@ -50,9 +51,24 @@ def test_the_json_of_version_1() -> None:
         "distribution": "uniform", "schedule": {"warmup": 0.1, "ramp_end": 0.5, "rewire_end": 0.9, "interval": 5,
         "drop_fraction": 0.2}, "exclude": ["head.*"], "seed": 3}"""
     recipe = Recipe(0.75, "set", NM(1, 4), "uniform", Schedule(0.1, 0.5, 0.9, 5, 0.2), exclude=("head.*",), seed=3)
-    recipe = dataclasses.replace(recipe, step_exponent=0.0)
+    recipe = dataclasses.replace(recipe, lr_density_exponent=0.0)
     assert Recipe.from_json(text) == recipe
-    assert recipe.to_dict() == {**json.loads(text), "step_exponent": 0.0}
+    assert recipe.to_dict() == {**json.loads(text), "lr_density_exponent": 0.0}
+
+
+def test_a_field_that_was_called_otherwise_is_read_and_its_old_name_refused_where_it_is_written() -> None:
+    recipe = Recipe(lr_density_exponent=0.25)
+    older = recipe.to_dict()
+    older["step_exponent"] = older.pop("lr_density_exponent")
+    assert Recipe.from_json(json.dumps(older)) == recipe
+    with pytest.raises(StateError, match="it has a field twice, by its old name and its new one"):
+        Recipe.from_dict({**older, "lr_density_exponent": 0.5})
+    message = r"step_exponent=0.5: it is called lr_density_exponent now; pass lr_density_exponent=0.5"
+    with pytest.raises(ArgumentError, match=message):
+        Recipe(step_exponent=0.5)  # type: ignore[call-arg]
+    with pytest.raises(ArgumentError, match=message):
+        dataclasses.replace(recipe, step_exponent=0.5)  # type: ignore[call-arg]
+    assert list(inspect.signature(Recipe).parameters)[:2] == ["sparsity", "method"]
 
 
 def test_it_is_frozen() -> None:

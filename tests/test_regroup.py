@@ -10,11 +10,12 @@ from torch import Tensor, nn
 import sparbor
 from bench.job.models import TASKS
 from sparbor.errors import ArgumentError
-from sparbor.modules.neuron import PAINeuronModule
+from sparbor.neuron_order.chains import chains
+from sparbor.neuron_order.regroup import arranged, regroup
+from sparbor.nn.neuron import PAINeuronModule
+from sparbor.recipe.pattern import Slots
 from sparbor.recipe.recipe import Recipe
-from sparbor.topology.pattern import Slots, slot_counts
-from sparbor.training.chains import chains
-from sparbor.training.regroup import arranged, regroup
+from sparbor.topology.units import slot_counts
 from tests.networks import VGG
 
 torch.set_num_threads(1)

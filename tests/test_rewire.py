@@ -5,9 +5,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparbor.topology.pattern import NM, Pattern, Slots, Unstructured
-from sparbor.topology.rewire import Topology, magnitude_mask, rewire
-from sparbor.training.optimizer_state import reset_state
+from sparbor.recipe.pattern import NM, Pattern, Slots, Unstructured
+from sparbor.topology.rewire import RewireInput, magnitude_mask, rewire
+from sparbor.train.optimizer_state import reset_state
 
 torch.set_num_threads(1)
 
@@ -22,7 +22,7 @@ def sparse_layer(seed: int, outputs: int, fan_in: int, pattern: Pattern, density
 
 def test_unstructured_drops_the_smallest_and_grows_the_largest_gradients() -> None:
     weight, mask, gradient = sparse_layer(0, 20, 50, Unstructured(), 0.2)
-    (new,) = rewire([Topology(weight, mask, gradient)], Unstructured(), 200, drop=0.3)
+    (new,) = rewire([RewireInput(weight, mask, gradient)], Unstructured(), 200, drop=0.3)
     dropped, grown = mask & ~new, new & ~mask
     assert dropped.sum() == grown.sum() == 60
     assert weight[dropped].abs().max() <= weight[new & mask].abs().min()
@@ -43,7 +43,7 @@ def test_budget_is_kept_and_what_was_dropped_does_not_grow_at_once(
 ) -> None:
     weight, mask, gradient = sparse_layer(seed, outputs, fan_in, pattern, density)
     budget = round(density * mask.numel())
-    (new,) = rewire([Topology(weight, mask, gradient)], pattern, budget, drop)
+    (new,) = rewire([RewireInput(weight, mask, gradient)], pattern, budget, drop)
     assert abs(int(new.sum()) - budget) < 16
     to_grow = min(round(drop * budget), int((~mask).sum()))
     assert (new & ~mask).sum() <= to_grow + 16
@@ -62,7 +62,7 @@ def test_slots_drop_the_lowest_ranked_and_grow_by_summed_gradient() -> None:
     gradient = torch.rand(16, 128)
     gradient[:, 96:] += 5
     gradient[:, 32:40] += 100  # active already, or just dropped: not to be grown
-    (new,) = rewire([Topology(weight * mask, mask, gradient)], pattern, 32 * 16, drop=0.25)
+    (new,) = rewire([RewireInput(weight * mask, mask, gradient)], pattern, 32 * 16, drop=0.25)
     assert (mask & ~new)[:, 32:40].all()
     assert (mask & ~new).sum() == 8 * 16
     grown = new & ~mask
@@ -76,24 +76,24 @@ def test_a_falling_budget_without_growth_only_drops() -> None:
     """Also where groups of 16 and of 3 neurons leave a few weights of the budget unspent."""
     for seed in range(40):
         weight, mask, _ = sparse_layer(seed, 19, 70, Slots(), 0.5)
-        (new,) = rewire([Topology(weight, mask)], Slots(), round(0.3 * mask.numel()) + seed)
+        (new,) = rewire([RewireInput(weight, mask)], Slots(), round(0.3 * mask.numel()) + seed)
         assert not (new & ~mask).any()
 
 
 def test_a_budget_rounded_up_does_not_make_anything_grow() -> None:
     """The first layer's slots have three weights, so one would fit exactly; but growth was not asked for."""
-    small = Topology(torch.zeros(3, 64), torch.zeros(3, 64, dtype=torch.bool))
+    small = RewireInput(torch.zeros(3, 64), torch.zeros(3, 64, dtype=torch.bool))
     weight, mask, _ = sparse_layer(5, 16, 64, Slots(), 0.25)
-    first, second = rewire([small, Topology(weight, mask)], Slots(), 256 + 3)
+    first, second = rewire([small, RewireInput(weight, mask)], Slots(), 256 + 3)
     assert not first.any()
     assert torch.equal(second, mask)
 
 
 def test_nothing_can_grow_without_growth_scores() -> None:
     weight, mask, gradient = sparse_layer(1, 32, 64, Slots(), 0.25)
-    (same,) = rewire([Topology(weight, mask)], Slots(), 512, drop=0.5)
+    (same,) = rewire([RewireInput(weight, mask)], Slots(), 512, drop=0.5)
     assert torch.equal(same, mask)
-    still, other = (Topology(weight, mask), Topology(weight, mask, gradient))
+    still, other = (RewireInput(weight, mask), RewireInput(weight, mask, gradient))
     first, second = rewire([still, other], Slots(), 1024, drop=0.25)
     assert not (first & ~mask).any()
     assert (second & ~mask).any()
@@ -101,7 +101,7 @@ def test_nothing_can_grow_without_growth_scores() -> None:
 
 def test_growth_fills_what_the_budget_allows_when_little_is_left() -> None:
     weight, mask, gradient = sparse_layer(2, 16, 32, Slots(), 31 / 32)
-    (new,) = rewire([Topology(weight, mask, gradient)], Slots(), 31 * 16, drop=0.5)
+    (new,) = rewire([RewireInput(weight, mask, gradient)], Slots(), 31 * 16, drop=0.5)
     assert new.sum() == 31 * 16
     assert (~mask & new).sum() == 16  # the one slot that could grow did
 
@@ -114,7 +114,7 @@ def test_nm_obeys_its_quota_at_every_event(steps: list[float]) -> None:
         mask = torch.ones_like(weight, dtype=torch.bool)
         for density in steps:
             budget = round(density * mask.numel())
-            (mask,) = rewire([Topology(weight * mask, mask, torch.randn_like(weight))], NM(2, 4), budget, drop=0.3)
+            (mask,) = rewire([RewireInput(weight * mask, mask, torch.randn_like(weight))], NM(2, 4), budget, drop=0.3)
             assert abs(int(mask.sum()) - budget) < 1
         for window in mask.split(4, dim=1):
             assert (window.sum(1) <= 2).all()
@@ -125,14 +125,14 @@ def test_non_finite_weights_and_gradients() -> None:
     weight[mask] = torch.where(torch.rand(int(mask.sum())) < 0.3, torch.nan, weight[mask])
     gradient[:, ::2] = torch.nan
     gradient[0, 1] = torch.inf
-    (new,) = rewire([Topology(weight, mask, gradient)], Slots(), 256, drop=0.3)
+    (new,) = rewire([RewireInput(weight, mask, gradient)], Slots(), 256, drop=0.3)
     assert abs(int(new.sum()) - 256) < 16
 
 
 def test_it_is_deterministic_and_leaves_its_arguments_alone() -> None:
     weight, mask, gradient = sparse_layer(4, 30, 50, Slots(), 0.3)
     before = [tensor.clone() for tensor in (weight, mask, gradient)]
-    news = [rewire([Topology(weight, mask, gradient)], Slots(), 450, 0.3)[0] for _ in range(2)]
+    news = [rewire([RewireInput(weight, mask, gradient)], Slots(), 450, 0.3)[0] for _ in range(2)]
     assert torch.equal(*news)
     assert all(torch.equal(a, b) for a, b in zip(before, (weight, mask, gradient), strict=True))
 

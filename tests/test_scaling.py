@@ -114,7 +114,7 @@ def choosing_for_itself(rank: int) -> Any:
     sparbor.perforate(model, optimizer, RECIPE, total_steps=STEPS)
     if rank:  # as on a machine that breaks ties otherwise
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("sparbor.training.perforator.rewire", lambda layers, *_: [~layer.mask for layer in layers])
+            patch.setattr("sparbor.train.rewiring.rewire", lambda layers, *_: [~layer.mask for layer in layers])
             train(model, optimizer, rank, 2)
     else:
         train(model, optimizer, rank, 2)

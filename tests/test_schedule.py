@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparbor.errors import ArgumentError
-from sparbor.topology.schedule import Schedule
+from sparbor.recipe.schedule import Schedule
 
 
 @st.composite

@@ -8,10 +8,10 @@ from torch import nn
 
 import sparbor
 from sparbor.errors import ArgumentError
-from sparbor.modules.neuron import PAINeuronModule
+from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.recipe import Recipe
-from sparbor.topology.schedule import Schedule
-from sparbor.training.sparse_lr import SparseLR
+from sparbor.recipe.schedule import Schedule
+from sparbor.train.sparse_lr import SparseLR
 
 torch.set_num_threads(1)
 
@@ -77,7 +77,7 @@ def after_lbfgs(exponent: float) -> torch.Tensor:
     model = nn.Sequential(nn.Linear(64, 16))
     x, y = torch.randn(32, 64), torch.randn(32, 16)
     optimizer = torch.optim.LBFGS(model.parameters(), line_search_fn="strong_wolfe")
-    recipe = Recipe(0.75, "static", schedule=Schedule(warmup=0), step_exponent=exponent)
+    recipe = Recipe(0.75, "static", schedule=Schedule(warmup=0), lr_density_exponent=exponent)
     sparbor.perforate(model, optimizer, recipe, total_steps=3)
 
     def closure() -> torch.Tensor:
@@ -118,5 +118,5 @@ def test_training_takes_longer_steps_from_the_switch_on() -> None:
 
 @pytest.mark.parametrize("exponent", [-0.1, 1.1, "0.5", None])
 def test_other_exponents_are_refused(exponent: float) -> None:
-    with pytest.raises(ArgumentError, match=r"step_exponent=.*: must lie between 0 and 1"):
-        Recipe(step_exponent=exponent)
+    with pytest.raises(ArgumentError, match=r"lr_density_exponent=.*: must lie between 0 and 1"):
+        Recipe(lr_density_exponent=exponent)

@@ -15,10 +15,10 @@ from torch.optim import Optimizer
 import sparbor
 from sparbor import Perforator, Recipe, Schedule, native
 from sparbor.errors import ArgumentError, StateError
-from sparbor.modules.neuron import PAINeuronModule
-from sparbor.modules.storage import Storage
+from sparbor.nn.masked_layer import Storage
+from sparbor.nn.neuron import PAINeuronModule
 from sparbor.synapses import dispatch
-from sparbor.training import compaction
+from sparbor.train import compaction
 from tests.rank_processes import on_ranks
 from tests.states import assert_same
 
@@ -231,6 +231,14 @@ def test_a_mask_that_is_changed_in_place(storage: Storage) -> None:
     else:
         with pytest.raises(StateError, match=r"the mask of layer '2' was changed in place"):
             run.model(x)
+
+
+def test_kernels_do_not_go_by_a_mask_that_no_longer_fits_what_is_stored(by_synapses: bool) -> None:
+    run = Run("compact").go_to(STEPS)
+    layer = run.perforator.modules["0"]
+    layer.mask.view(-1)[layer.active_positions()[0]] = False
+    with pytest.raises(StateError, match=r"the mask of layer '0' was changed in place"):
+        run.model(torch.randn(16, 70))
 
 
 def test_copies_are_not_compact_so_that_averages_are_of_all_weights() -> None:

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 import sparbor
+from sparbor.allocation.survey import LayerEligibility, survey
 from sparbor.errors import ArgumentError
-from sparbor.modules.neuron import PAINeuronModule
+from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.recipe import Recipe
-from sparbor.recipe.survey import LayerEligibility, survey
 
 torch.set_num_threads(1)
 

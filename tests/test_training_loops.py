@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import sparbor
 from sparbor import Perforator, Recipe, Schedule, Unstructured
-from sparbor.modules.neuron import PAINeuronModule
+from sparbor.nn.neuron import PAINeuronModule
 
 torch.set_num_threads(1)
 
@@ -162,7 +162,7 @@ def _dendritic(model: nn.Module) -> Iterator[PAINeuronModule]:
 @pytest.mark.parametrize("name", ["sgd nesterov weight decay", "adamw", "lion"])
 def test_sparse_training_is_the_training_of_the_dense_masked_model(name: str, only_dense_kernels: None) -> None:
     """With fixed masks, step by step: a plain model multiplied by the masks, whose optimizer has never seen more."""
-    recipe = Recipe(sparsity=0.8, method="static", schedule=Schedule(warmup=0), step_exponent=0)
+    recipe = Recipe(sparsity=0.8, method="static", schedule=Schedule(warmup=0), lr_density_exponent=0)
     model, plain = mlp(), mlp()
     optimizer, other = OPTIMIZERS[name](model.parameters()), OPTIMIZERS[name](plain.parameters())
     perforator = sparbor.perforate(model, optimizer, recipe, total_steps=STEPS)

@@ -3,8 +3,9 @@
 import pytest
 from torch import nn
 
-from sparbor.modules.neuron import PAINeuronModule
-from sparbor.modules.wrapping import places, plain_layer, wrappers
+from sparbor.nn.named_layers import named_layers
+from sparbor.nn.neuron import PAINeuronModule
+from sparbor.nn.wrapping import plain_layer, wrappers
 
 
 def wrapped_attention() -> tuple[nn.MultiheadAttention, PAINeuronModule]:
@@ -32,7 +33,7 @@ def test_plain_paths_are_those_of_the_plain_model() -> None:
     own = nn.Module()
     own.main_module = nn.Linear(4, 4)  # a model may use the name itself
     model = nn.ModuleDict({"a": outer, "b": own})
-    found = [(path, plain) for path, plain, _ in places(model)]
+    found = [(path, plain) for path, plain, _ in named_layers(model)]
     assert found == [
         ("", ""),
         ("a", "a"),
@@ -43,5 +44,5 @@ def test_plain_paths_are_those_of_the_plain_model() -> None:
         ("b", "b"),
         ("b.main_module", "b.main_module"),
     ]
-    assert all(model.get_submodule(path) is module for path, _, module in places(model))
-    assert [plain for _, plain, _ in places(outer)] == ["", "", "", "out_proj", "out_proj"]
+    assert all(model.get_submodule(path) is module for path, _, module in named_layers(model))
+    assert [plain for _, plain, _ in named_layers(outer)] == ["", "", "", "out_proj", "out_proj"]

@@ -107,6 +107,8 @@ def _entry(thing: griffe.Object, name: str) -> Iterator[str]:
 
 
 def _member(member: griffe.Object | griffe.Alias) -> Iterator[str]:
+    if isinstance(member, griffe.Alias):  # what a class inherits
+        member = member.final_target
     if isinstance(member, griffe.Function):
         yield f"#### {member.name}\n"
         yield _signature(member, member.name)

@@ -30,8 +30,8 @@ from sparbor.packing.filters import pack_by_groups, pack_filters
 from sparbor.packing.slots import Precision, SparseLayer, pack
 from sparbor.program.program import Operation, Program, Weights
 from sparbor.program.windows import Shape, Window
+from sparbor.recipe.pattern import Slots
 from sparbor.timing import Sampler, sample
-from sparbor.topology.pattern import Slots
 from sparbor.topology.rewire import magnitude_mask
 
 DENSITIES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)

@@ -13,8 +13,9 @@ from bench.inference.masks import equal_mask, uneven
 from bench.inference.mlps import mlp
 from bench.job.models import cifar10_cnn
 from sparbor import PAINeuronModule, Slots, unwrap
-from sparbor.modules.layers import why_not_wrappable
-from sparbor.topology.distribution import Distribution, pools
+from sparbor.allocation.shares import shares
+from sparbor.nn.layers import why_not_wrappable
+from sparbor.recipe.recipe import Distribution
 from sparbor.topology.rewire import magnitude_mask
 
 
@@ -65,13 +66,13 @@ def dendritic(model: str, sparsity: float, masks: str) -> nn.Module:
     network = dense(model)
     wrapped = _wrap(network)
     shapes = [layer.outputs_first for layer in wrapped]
-    for layer, pool in zip(wrapped, pools(MODELS[model].distribution, shapes, 1 - sparsity), strict=True):
+    for layer, share in zip(wrapped, shares(MODELS[model].distribution, shapes, 1 - sparsity), strict=True):
         weight = uneven(*layer.weight_matrix().shape)
         equal = masks == "equal"
         mask = (
-            equal_mask(weight, 1 - pool.density)
+            equal_mask(weight, 1 - share.density)
             if equal
-            else magnitude_mask(weight, Slots(), pool.density, layer.groups)
+            else magnitude_mask(weight, Slots(), share.density, layer.groups)
         )
         # The kept weights alone carry the signal: scaled so that activations neither fade nor explode.
         scale = (2 / (weight.square() * mask).sum(dim=1).mean()).sqrt()

@@ -15,12 +15,12 @@ from bench import data
 from bench.job import freed_memory, multiply_adds, rapl
 from bench.job.effort import NOTHING, Effort, Meter
 from bench.job.job import Job
-from bench.job.measure import dendritic_layers
 from bench.job.models import Task
 from sparbor.calibration.calibration import calibrated
 from sparbor.errors import ArgumentError, DataError, TrainingError
+from sparbor.nn.dendrites import dendritic_layers
 from sparbor.recipe.recipe import Recipe
-from sparbor.training.perforator import Perforator, perforate
+from sparbor.train.perforator import Perforator, perforate
 
 BATCH = 128
 EVALUATION_BATCH = 1000

@@ -13,7 +13,7 @@ from sparbor.errors import ArgumentError
 from sparbor.recipe.budget import Budget
 from sparbor.recipe.growth import Growth
 from sparbor.recipe.recipe import LARGEST_SEED, Recipe
-from sparbor.topology.schedule import Schedule
+from sparbor.recipe.schedule import Schedule
 
 WARMUP_EPOCHS = 2
 LearningRateSchedule = Literal["constant", "cosine"]

@@ -13,8 +13,7 @@ from torch import nn
 
 from bench import CHECKOUT
 from sparbor.errors import SparborError
-from sparbor.modules.dendrites import parts_of_dendrites, ungrown_parameters
-from sparbor.modules.neuron import PAINeuronModule
+from sparbor.nn.dendrites import dendritic_layers, parts_of_dendrites, ungrown_parameters
 from sparbor.termination import run_child
 from sparbor.timing import Latency, sample, take_turns
 
@@ -62,12 +61,6 @@ def memory_of(module: str, *arguments: str) -> Memory | None:
         last_line = (result.stderr.strip().splitlines() or ["no message"])[-1]
         raise SparborError(f"memory could not be measured: {' '.join(command)} ended with {last_line}")
     return Memory(**json.loads(result.stdout))
-
-
-def dendritic_layers(model: nn.Module) -> list[PAINeuronModule]:
-    """The dendritic layers in their order, those of grown dendrites among them."""
-    ungrown = ungrown_parameters(model)
-    return [m for m in model.modules() if isinstance(m, PAINeuronModule) and id(m.parameter) not in ungrown]
 
 
 def parameter_counts(model: nn.Module) -> dict[str, Any]:

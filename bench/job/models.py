@@ -119,7 +119,7 @@ TASKS = {
         deviation=(0.2470, 0.2435, 0.2616),
         # Chosen on validation images: the dense model overfits within the six epochs, and longer steps would bring
         # that on sooner.
-        recipe=partial(Recipe, step_exponent=0.0),
+        recipe=partial(Recipe, lr_density_exponent=0.0),
     ),
     "mnist-vit": replace(MNIST, build=PatchTransformer, on_engine=False, recipe=Recipe),
 }

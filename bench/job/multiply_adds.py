@@ -5,9 +5,9 @@ from torch import Tensor, nn
 
 from sparbor.calibration.positions import positions
 from sparbor.lowering.deploy import evaluating
-from sparbor.modules.layers import ONE_WEIGHT
-from sparbor.modules.neuron import PAINeuronModule
-from sparbor.modules.wrapping import plain_layer
+from sparbor.nn.layers import ONE_WEIGHT
+from sparbor.nn.neuron import PAINeuronModule
+from sparbor.nn.wrapping import plain_layer
 
 Uses = list[tuple[nn.Module, int]]
 

@@ -41,7 +41,7 @@ class Contestant:
 
 def _plain(model: "nn.Module") -> "nn.Module":
     """What a user of another runtime has: the weights with their zeros, and no masks."""
-    from sparbor.modules.unwrapping import unwrap
+    from sparbor.nn.unwrapping import unwrap
 
     return unwrap(copy.deepcopy(model))
 
@@ -58,7 +58,7 @@ def _import_torch() -> Prepare:
     from safetensors.torch import load_model
 
     from bench.job.models import TASKS
-    from sparbor.modules.dendrites import regrow
+    from sparbor.nn.dendrites import regrow
 
     torch.set_num_threads(1)
 

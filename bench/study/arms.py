@@ -18,10 +18,10 @@ from bench.job.arms import Arm
 from bench.job.job import Job
 from bench.study import perforatedai_arm
 from bench.study.small_dense import network_widths, small_dense
+from sparbor.neuron_order.chains import Chains
+from sparbor.recipe.pattern import NM, Unstructured
 from sparbor.recipe.recipe import Recipe
-from sparbor.topology.pattern import NM, Unstructured
 from sparbor.topology.rewire import magnitude_mask
-from sparbor.training.chains import Chains
 
 # To be raised when training computes something else by the same settings, be it by a rounding: training_fingerprints.py
 # and a test notice. Sparse layers are computed by their synapses alone since revision 2.
@@ -84,12 +84,12 @@ def unstructured(job: Job) -> Recipe:
 def published_rigl(job: Job) -> Recipe:
     """Evci et al. 2020: ERK, at first three tenths exchanged, steps as the optimizer takes them."""
     schedule = replace(job.recipe().schedule, drop_fraction=0.3)
-    return Recipe(job.sparsity, "rigl", Unstructured(), "erk", schedule, step_exponent=0)
+    return Recipe(job.sparsity, "rigl", Unstructured(), "erk", schedule, lr_density_exponent=0)
 
 
 def gradual_magnitude(job: Job) -> Recipe:
     """Zhu & Gupta 2017: weights are only dropped, each by itself, equally many in every layer."""
-    return Recipe(job.sparsity, "magnitude", Unstructured(), "uniform", job.recipe().schedule, step_exponent=0)
+    return Recipe(job.sparsity, "magnitude", Unstructured(), "uniform", job.recipe().schedule, lr_density_exponent=0)
 
 
 def rigid_nm(job: Job) -> Recipe:
@@ -121,17 +121,17 @@ def rewired_slots(job: Job) -> Recipe:
 
 def slots_with_plain_steps(job: Job) -> Recipe:
     """Steps as the optimizer takes them."""
-    return replace(job.recipe(), step_exponent=0.0)
+    return replace(job.recipe(), lr_density_exponent=0.0)
 
 
 def slots_with_longer_steps(job: Job) -> Recipe:
     """Steps longer by the root of the density."""
-    return replace(job.recipe(), step_exponent=0.5)
+    return replace(job.recipe(), lr_density_exponent=0.5)
 
 
 def slots_with_full_steps(job: Job) -> Recipe:
     """Steps as long as maximal update parameterization has them."""
-    return replace(job.recipe(), step_exponent=1.0)
+    return replace(job.recipe(), lr_density_exponent=1.0)
 
 
 def grown_slots(job: Job) -> Recipe:

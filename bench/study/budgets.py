@@ -29,14 +29,14 @@ from bench.job.job import WARMUP_EPOCHS, Job
 from bench.job.measure import latencies, parameter_counts
 from bench.job.models import TASKS
 from bench.results_file import ResultsFile
+from sparbor.allocation.cost_budget import CostBudget
+from sparbor.allocation.shares import erk_densities
 from sparbor.calibration.calibration import calibrated
-from sparbor.modules.layers import weight_names
-from sparbor.modules.wrapping import plain_layer
+from sparbor.nn.layers import weight_names
+from sparbor.nn.wrapping import plain_layer
 from sparbor.recipe.budget import UNITS, Costs
-from sparbor.recipe.cost_budget import CostBudget
 from sparbor.recipe.recipe import Recipe
-from sparbor.topology.distribution import erk_densities
-from sparbor.topology.rewire import Topology, capacity
+from sparbor.topology.rewire import RewireInput, capacity
 
 SPARSITY = 0.9
 HALVINGS = 30
@@ -62,14 +62,16 @@ def spending(tables: Tables, unit: str, limit: float) -> CostBudget:
     return CostBudget(budget_of(unit, limit, tables[unit]), sparbor.Slots(), sizes, [])
 
 
-def layers_of(model: nn.Module, unit: str) -> list[Topology]:
+def layers_of(model: nn.Module, unit: str) -> list[RewireInput]:
     """The network's layers as rewiring sees them, with the masks that they have."""
     in_slots = unit != "multiply_adds"
     layers: list[Any] = [layer for layer in model.children() if weight_names(plain_layer(layer))]
     return [
-        Topology(layer.weight_matrix(), layer.to_matrix(layer.mask), None, 1, in_slots)
+        RewireInput(layer.weight_matrix(), layer.to_matrix(layer.mask), None, 1, in_slots)
         if isinstance(layer, sparbor.PAINeuronModule)
-        else Topology(layer.weight.detach().flatten(1), torch.ones_like(layer.weight.flatten(1)) > 0, None, 1, in_slots)
+        else RewireInput(
+            layer.weight.detach().flatten(1), torch.ones_like(layer.weight.flatten(1)) > 0, None, 1, in_slots
+        )
         for layer in layers
     ]
 
@@ -79,7 +81,7 @@ def cost(tables: Tables, unit: str, model: nn.Module) -> float:
     return spending(tables, unit, float("1e18")).cost(layers_of(model, unit))
 
 
-def latency_of(tables: Tables, layers: Sequence[Topology], densities: Sequence[float]) -> float:
+def latency_of(tables: Tables, layers: Sequence[RewireInput], densities: Sequence[float]) -> float:
     """What layers of these densities would take."""
     table, full = tables["latency_us"], [capacity(layer, sparbor.Slots()) for layer in layers]
     return table.rest + sum(
@@ -94,7 +96,7 @@ def equal_multiply_adds(tables: Tables, model: nn.Module, latency_us: float) -> 
     low, high = 0.0, sum(layer.dense for layer in tables["multiply_adds"].layers)
     for _ in range(HALVINGS):
         middle = (low + high) / 2
-        densities = [pool.density for pool in spending(tables, "multiply_adds", middle).pools(layers)]
+        densities = [share.density for share in spending(tables, "multiply_adds", middle).shares(layers)]
         if latency_of(tables, in_slots, densities) > latency_us:
             high = middle
         else:

@@ -32,7 +32,7 @@ from bench.job.checkpoint import Checkpoint
 from bench.job.job import Job
 from sparbor import Recipe, Slots, Unstructured, perforate
 from sparbor.errors import TrainingError
-from sparbor.topology.schedule import Schedule
+from sparbor.recipe.schedule import Schedule
 
 EPOCHS = 250
 LEARNING_RATE, LEARNING_RATE_FACTOR, EPOCHS_A_RATE = 0.1, 0.2, 77
@@ -60,7 +60,11 @@ class Run:
         if self.arm == "dense":
             return None
         return Recipe(
-            self.job.sparsity, pattern=PATTERNS[self.arm], distribution="erk", schedule=SCHEDULE, step_exponent=0.0
+            self.job.sparsity,
+            pattern=PATTERNS[self.arm],
+            distribution="erk",
+            schedule=SCHEDULE,
+            lr_density_exponent=0.0,
         )
 
     def identity(self) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from bench.job.models import TASKS
 from bench.results_file import command_line
 from bench.study.arms import ARMS, FIELDS_ADDED_TO_RECIPES, FIELDS_TAKEN_FROM_RECIPES
 from sparbor.files import write_file
+from sparbor.recipe.recipe import RENAMED
 
 Row = dict[str, Any]
 
@@ -90,7 +91,7 @@ def model_file(scratch: Path, row: Row) -> Path:
 def _same_recipe(stored: str | None, today: str | None) -> bool:
     if stored is None or today is None:
         return stored == today
-    then = _flat(json.loads(stored)).items()
+    then = [(RENAMED.get(name, name), value) for name, value in _flat(json.loads(stored)).items()]
     kept = {name: value for name, value in then if (name, value) not in FIELDS_TAKEN_FROM_RECIPES.items()}
     return {**FIELDS_ADDED_TO_RECIPES, **kept} == _flat(json.loads(today))
 

@@ -12,7 +12,7 @@ from bench.job.job import Job
 from bench.job.measure import parameter_counts
 from bench.job.models import TASKS
 from sparbor.recipe.recipe import Recipe
-from sparbor.training.perforator import perforate
+from sparbor.train.perforator import perforate
 
 STEPS = 1024  # the factor is searched in so many steps from 0 to 1
 Layer = nn.Linear | nn.Conv2d

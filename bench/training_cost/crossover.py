@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from sparbor.modules.storage import positions_of
 from sparbor.native import choose_kernel_set
-from sparbor.synapses.dispatch import compute, window_of
+from sparbor.nn.active_weights import positions_of
+from sparbor.synapses.dispatch import compute, conv_params
 from sparbor.synapses.lists import Synapses
 
 BATCH = 128
@@ -43,14 +43,14 @@ class Contest:
         x = torch.randn(batch, *shape)
         self.x = (x.to(memory_format=torch.channels_last) if channels_last else x).requires_grad_()
         self.dy = torch.randn_like(layer(self.x))
-        window = window_of(layer)
-        assert window is not None  # all of LAYERS can be run by synapses
+        params = conv_params(layer)
+        assert params is not None  # all of LAYERS can be run by synapses
         assert isinstance(layer.weight, Tensor)
         self.calls: dict[float, Callable[[], Tensor]] = {1.0: lambda: layer(self.x)}
         for density in DENSITIES:
             mask = torch.rand(layer.weight.shape) < density
             weights = nn.Parameter(layer.weight.detach()[mask])
-            synapses = Synapses(positions_of(mask), mask.shape, window)
+            synapses = Synapses(positions_of(mask), mask.shape, params)
             self.calls[density] = lambda w=weights, s=synapses: compute(layer, w, s, self.x)  # type: ignore[misc]
 
     def seconds(self, rounds: int) -> dict[float, float]:

@@ -22,11 +22,11 @@ from bench.inference.models import MODELS
 from bench.job.arms import load_split, make_arms, train
 from bench.job.job import Job
 from bench.results_file import ResultsFile
-from sparbor.modules.neuron import PAINeuronModule
-from sparbor.modules.storage import STORAGES, Storage
+from sparbor.nn.masked_layer import STORAGES, Storage
+from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.recipe import Recipe
-from sparbor.topology.schedule import Schedule
-from sparbor.training.perforator import perforate
+from sparbor.recipe.schedule import Schedule
+from sparbor.train.perforator import perforate
 
 BATCH = 128
 SPARSE_FROM_THE_START = Schedule(warmup=0, ramp_end=0)

@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from sparbor.engine.runtime import load as load
     from sparbor.errors import SparborError as SparborError
     from sparbor.lowering.deploy import deploy as deploy
-    from sparbor.modules.neuron import PAINeuronModule as PAINeuronModule
-    from sparbor.modules.unwrapping import unwrap as unwrap
+    from sparbor.nn.neuron import PAINeuronModule as PAINeuronModule
+    from sparbor.nn.unwrapping import unwrap as unwrap
     from sparbor.program.byte_input import ByteInput as ByteInput
     from sparbor.recipe.budget import Budget as Budget
     from sparbor.recipe.growth import Growth as Growth
+    from sparbor.recipe.pattern import NM as NM
+    from sparbor.recipe.pattern import Slots as Slots
+    from sparbor.recipe.pattern import Unstructured as Unstructured
     from sparbor.recipe.recipe import Recipe as Recipe
-    from sparbor.topology.pattern import NM as NM
-    from sparbor.topology.pattern import Slots as Slots
-    from sparbor.topology.pattern import Unstructured as Unstructured
-    from sparbor.topology.schedule import Schedule as Schedule
-    from sparbor.training.perforator import Perforator as Perforator
-    from sparbor.training.perforator import perforate as perforate
+    from sparbor.recipe.schedule import Schedule as Schedule
+    from sparbor.train.perforator import Perforator as Perforator
+    from sparbor.train.perforator import perforate as perforate
 
 __version__ = "0.1.0"
 
@@ -33,20 +33,20 @@ _HOME = {
     "Budget": "recipe.budget",
     "ByteInput": "program.byte_input",
     "Growth": "recipe.growth",
-    "NM": "topology.pattern",
-    "PAINeuronModule": "modules.neuron",
-    "Perforator": "training.perforator",
+    "NM": "recipe.pattern",
+    "PAINeuronModule": "nn.neuron",
+    "Perforator": "train.perforator",
     "Recipe": "recipe.recipe",
     "Runtime": "engine.runtime",
-    "Schedule": "topology.schedule",
-    "Slots": "topology.pattern",
+    "Schedule": "recipe.schedule",
+    "Slots": "recipe.pattern",
     "SparborError": "errors",
-    "Unstructured": "topology.pattern",
+    "Unstructured": "recipe.pattern",
     "calibrated": "calibration.calibration",
     "deploy": "lowering.deploy",
     "load": "engine.runtime",
-    "perforate": "training.perforator",
-    "unwrap": "modules.unwrapping",
+    "perforate": "train.perforator",
+    "unwrap": "nn.unwrapping",
 }
 
 __all__ = [

@@ -17,13 +17,12 @@ from sparbor.engine.runtime import Runtime
 from sparbor.errors import ArgumentError
 from sparbor.lowering.deploy import evaluating, lower
 from sparbor.lowering.unpacked_program import UnpackedProgram
-from sparbor.modules.layers import weight_names
-from sparbor.modules.wrapping import places
+from sparbor.nn.layers import weight_names
+from sparbor.nn.named_layers import named_layers, plain_name
 from sparbor.packing.slots import BRANCH, GROUP, Precision, SparseLayer
 from sparbor.program.program import Weights, stored_bytes
 from sparbor.recipe.budget import Costs, LayerCost
 from sparbor.recipe.recipe import Recipe
-from sparbor.recipe.survey import plain_name
 
 SLOT_KILOBYTES = GROUP * 2 / 1000
 SHARES = (0.1, 0.3, 0.6, 1.0)  # of the slots with which a layer still runs sparse: those that are timed
@@ -99,7 +98,7 @@ def _layers(model: nn.Module) -> dict[str, nn.Module]:
     """Those that can be sparse, by the path that `perforate` calls them, also where they are wrapped already."""
     return {
         plain_name(place.plain_path): place.module
-        for place in places(model)
+        for place in named_layers(model)
         if weight_names(place.module) == ("weight",)
     }
 

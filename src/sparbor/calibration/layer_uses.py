@@ -18,7 +18,7 @@ from sparbor.packing.filters import pack_by_groups, pack_filters
 from sparbor.packing.slots import BRANCH, GROUP, Floats, Precision, SparseLayer
 from sparbor.program.program import Affine, Operation, Program, Weights
 from sparbor.program.windows import Window, planes_of
-from sparbor.topology.pattern import Slots
+from sparbor.recipe.pattern import Slots
 from sparbor.topology.rewire import magnitude_mask
 
 # Of the logarithm of an input's and of a tile's importance: slots per branch then vary as in a trained layer.

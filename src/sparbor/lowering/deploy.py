@@ -20,11 +20,11 @@ from sparbor.lowering.parity import Answers
 from sparbor.lowering.tracing import trace
 from sparbor.lowering.unfinished import warn_if_unfinished
 from sparbor.lowering.unpacked_program import UnpackedProgram
-from sparbor.modules.neuron import PAINeuronModule
 from sparbor.native import choose_kernel_set
+from sparbor.neuron_order.regroup import arranged
+from sparbor.nn.neuron import PAINeuronModule
 from sparbor.packing.slots import Precision
 from sparbor.program.byte_input import ByteInput
-from sparbor.training.regroup import arranged
 
 
 def deploy(

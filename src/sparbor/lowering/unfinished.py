@@ -4,7 +4,8 @@ import warnings
 
 from torch import nn
 
-from sparbor.modules.aims import dendritic_layers, standing
+from sparbor.allocation.aims import standing
+from sparbor.nn.dendrites import dendritic_layers
 
 
 def warn_if_unfinished(model: nn.Module) -> None:

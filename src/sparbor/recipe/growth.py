@@ -25,7 +25,7 @@ class Growth:
         minimum_gain: what counts as a gain, in the score's own unit.
         trial: validations after a growth at which the latest it is decided whether it stays: if their best score is
             above the best one before by more than ``minimum_gain`` and more than the noise of the scores (see
-            :func:`sparbor.training.plateau.noise`). Else it is rolled back, and nothing more is grown. A growth at a
+            :func:`sparbor.train.plateau.noise`). Else it is rolled back, and nothing more is grown. A growth at a
             fixed time is on trial only if a score that counts was known before it.
         layers: names of layers that may grow; ``*`` and ``?`` match as in file names.
 

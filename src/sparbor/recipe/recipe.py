@@ -1,20 +1,22 @@
 """What to train: a frozen description of a sparse training run that writes itself to JSON."""
 
 import dataclasses
+import functools
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from sparbor.errors import ArgumentError, StateError
-from sparbor.modules.neuron import check_sparsity
 from sparbor.recipe.budget import Budget
 from sparbor.recipe.growth import Growth
-from sparbor.topology.distribution import DISTRIBUTIONS, Distribution
-from sparbor.topology.pattern import NM, Pattern, Slots, Unstructured
-from sparbor.topology.schedule import Schedule, Timeline
+from sparbor.recipe.pattern import NM, Pattern, Slots, Unstructured
+from sparbor.recipe.schedule import Schedule, Timeline
+from sparbor.recipe.sparsity import check_sparsity
 
 Method = Literal["rigl", "set", "magnitude", "static"]
 METHODS: tuple[Method, ...] = ("rigl", "set", "magnitude", "static")
+Distribution = Literal["uniform", "erk", "global"]
+DISTRIBUTIONS: tuple[Distribution, ...] = ("uniform", "erk", "global")
 PATTERNS: dict[str, type[Slots] | type[NM] | type[Unstructured]] = {
     "slots": Slots,
     "nm": NM,
@@ -24,8 +26,27 @@ VERSION = 1
 DEFAULT_SPARSITY = 0.9
 THIN_SPARSITY = 0.75  # from here on small layers would become too thin at the sparsity of the model
 LARGEST_SEED = 2**63
+RENAMED = {"step_exponent": "lr_density_exponent"}  # fields that older releases called otherwise
+
+_Class = TypeVar("_Class", bound=type)
 
 
+def _refusing_old_names(cls: _Class) -> _Class:
+    """The class, whose constructor says what an argument is called now."""
+    construct = cls.__init__  # type: ignore[misc]
+
+    @functools.wraps(construct)
+    def _init(self: Any, *args: Any, **fields: Any) -> None:
+        for old, new in RENAMED.items():
+            if old in fields:
+                raise ArgumentError(f"{old}={fields[old]!r}: it is called {new} now; pass {new}={fields[old]!r}")
+        construct(self, *args, **fields)
+
+    cls.__init__ = _init  # type: ignore[misc]
+    return cls
+
+
+@_refusing_old_names
 @dataclass(frozen=True)
 class Recipe:
     """How a model becomes sparse.
@@ -43,8 +64,8 @@ class Recipe:
         schedule: when; see :class:`Schedule`.
         exclude: names of layers to leave dense; ``*`` and ``?`` match as in file names.
         seed: of the random growth of ``"set"``, and of new dendrites.
-        step_exponent: where a layer has the density d, each optimizer step moves its weights ``d ** -step_exponent``
-            times as far; 0 leaves steps as they are. See :mod:`sparbor.training.sparse_lr`.
+        lr_density_exponent: where a layer has the density d, each optimizer step moves its weights
+            ``d ** -lr_density_exponent`` times as far; 0 leaves steps as they are. See :mod:`sparbor.train.sparse_lr`.
         budget: in place of ``sparsity`` and ``distribution``, what the model may cost in the end; see :class:`Budget`
             and :func:`sparbor.calibrated`.
         growth: when dendrites are grown, and which; ``None``: none are. See :class:`Growth`.
@@ -61,7 +82,7 @@ class Recipe:
     schedule: Schedule = field(default_factory=Schedule)
     exclude: tuple[str, ...] = ()
     seed: int = 0
-    step_exponent: float = 0.5
+    lr_density_exponent: float = 0.5
     budget: Budget | None = None
     growth: Growth | None = None
 
@@ -91,8 +112,8 @@ class Recipe:
             raise ArgumentError(f"seed={self.seed!r}: must be a whole number from 0 to {LARGEST_SEED - 1}")
         if self.growth is not None and not isinstance(self.growth, Growth):
             raise ArgumentError(f"growth={self.growth!r}: must be a Growth(...), or None")
-        if not isinstance(self.step_exponent, (int, float)) or not 0 <= self.step_exponent <= 1:
-            raise ArgumentError(f"step_exponent={self.step_exponent!r}: must lie between 0 and 1")
+        if not isinstance(self.lr_density_exponent, (int, float)) or not 0 <= self.lr_density_exponent <= 1:
+            raise ArgumentError(f"lr_density_exponent={self.lr_density_exponent!r}: must lie between 0 and 1")
         if isinstance(self.pattern, NM):
             self._check_quota(self.pattern)
 
@@ -149,15 +170,19 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Recipe":
-        """The recipe that :meth:`to_dict` described; unknown versions and fields are refused."""
+        """The recipe that :meth:`to_dict` described, in an older release too; unknown fields are refused."""
         version = data.get("version")
         if version != VERSION:
             raise StateError(
                 f"recipe version {version!r}: this release of Sparbor reads version {VERSION};"
                 " use the release that wrote it"
             )
-        absent = {"budget": None, "growth": None, "step_exponent": 0.0}  # what older releases did is what they meant
-        fields = {**absent, **{name: value for name, value in data.items() if name != "version"}}
+        # What older releases did is what they meant.
+        absent = {"budget": None, "growth": None, "lr_density_exponent": 0.0}
+        given = {RENAMED.get(name, name): value for name, value in data.items() if name != "version"}
+        if len(given) < len(data) - 1:
+            raise StateError(_not_a_recipe("it has a field twice, by its old name and its new one"))
+        fields = {**absent, **given}
         unlike = {part.name for part in dataclasses.fields(cls)} ^ set(fields)
         if unlike:
             raise StateError(_not_a_recipe(f"missing or unknown are {', '.join(sorted(unlike))}"))

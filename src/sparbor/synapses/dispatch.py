@@ -10,7 +10,7 @@ from torch.autograd import forward_ad
 
 from sparbor import native
 from sparbor.synapses import ops
-from sparbor.synapses.lists import Synapses, Window
+from sparbor.synapses.lists import ConvParams, Synapses
 
 FEW_ITEMS = 16  # a kernel has so many lanes for the items of a batch
 
@@ -21,25 +21,25 @@ _EVEN_FOR_CONVOLUTIONS = {"avx512": 0.35, "avx2": 0.4, "neon": 0.4, "portable": 
 CALLS_MULTIPLY_ADDS = 2 << 20  # what a dense layer does in the time that calling the operation takes
 
 
-def window_of(layer: nn.Module) -> Window | None:
+def conv_params(layer: nn.Module) -> ConvParams | None:
     """How the layer's kernel moves, if the kernels can run it: a subclass may compute something else."""
     if type(layer) is nn.Linear:
-        return Window()
+        return ConvParams()
     if type(layer) not in (nn.Conv1d, nn.Conv2d):
         return None
     layer = cast(nn.Conv2d, layer)
     if layer.padding_mode != "zeros" or any(stride != 1 for stride in layer.stride) or isinstance(layer.padding, str):
         return None
-    window = Window(_pair(layer.kernel_size, 1), _pair(layer.padding, 0), _pair(layer.dilation, 1), layer.groups)
-    return window if all(pad <= reach for pad, reach in zip(window.padding, window.reach, strict=True)) else None
+    params = ConvParams(_pair(layer.kernel_size, 1), _pair(layer.padding, 0), _pair(layer.dilation, 1), layer.groups)
+    return params if all(pad <= reach for pad, reach in zip(params.padding, params.reach, strict=True)) else None
 
 
-def pays(layer: nn.Module, window: Window, weights: int, density: float, x: Tensor) -> bool:
+def pays(layer: nn.Module, params: ConvParams, weights: int, density: float, x: Tensor) -> bool:
     """Whether the synapses alone are faster than the dense layer for a batch ``x``, and the kernels take both.
 
-    ``window`` is the layer's, by :func:`window_of`, ``weights`` how many it has when it is dense.
+    ``params`` is the layer's, by :func:`conv_params`, ``weights`` how many it has when it is dense.
     """
-    return native.built and _is_faster(layer, weights, density, x) and _can_take(layer, window, x)
+    return native.built and _is_faster(layer, weights, density, x) and _can_take(layer, params, x)
 
 
 def _is_faster(layer: nn.Module, weights: int, density: float, x: Tensor) -> bool:
@@ -50,7 +50,7 @@ def _is_faster(layer: nn.Module, weights: int, density: float, x: Tensor) -> boo
     return uses * weights * (1 - density / even) >= CALLS_MULTIPLY_ADDS
 
 
-def _can_take(layer: nn.Module, window: Window, x: Tensor) -> bool:
+def _can_take(layer: nn.Module, params: ConvParams, x: Tensor) -> bool:
     if _is_special(x) or _is_watched(layer):
         return False
     own = [cast(nn.Linear, layer).weight, cast("Tensor | None", layer.bias)]
@@ -58,7 +58,7 @@ def _can_take(layer: nn.Module, window: Window, x: Tensor) -> bool:
         return False
     features = 1 if isinstance(layer, nn.Linear) else 1 + len(cast(nn.Conv2d, layer).kernel_size)
     batched = x.dim() > 1 if features == 1 else x.dim() == features + 1
-    if not batched or x.numel() == 0 or x.shape[-features] != _channels(layer) or not _fits(window, x.shape[2:]):
+    if not batched or x.numel() == 0 or x.shape[-features] != _channels(layer) or not _fits(params, x.shape[2:]):
         return False
     return x.shape[:-features].numel() >= FEW_ITEMS
 
@@ -83,9 +83,9 @@ def _is_watched(layer: nn.Module) -> bool:
     return any(hooks) or "forward" in vars(layer)
 
 
-def _fits(window: Window, sizes: tuple[int, ...]) -> bool:
+def _fits(params: ConvParams, sizes: tuple[int, ...]) -> bool:
     """Whether the kernel fits at least once into an input whose last axes, if it has any, are of these sizes."""
-    known = zip(reversed(sizes), reversed(window.padding), reversed(window.reach), strict=False)
+    known = zip(reversed(sizes), reversed(params.padding), reversed(params.reach), strict=False)
     return all(size + 2 * pad > reach for size, pad, reach in known)
 
 

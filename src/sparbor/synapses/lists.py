@@ -12,14 +12,14 @@ from torch import Tensor
 
 from sparbor import native
 from sparbor.errors import ArgumentError
-from sparbor.synapses.lanes import MOST_OF_PLANE, pitch
+from sparbor.synapses.batch_layout import MOST_OF_PLANE, pitch
 
 FIRST_CACHE_BYTES = 40 << 10
 BLOCK_PIXELS = 16  # of a chunk of planes, that a kernel sums at once
 
 
 @dataclass(frozen=True)
-class Window:
+class ConvParams:
     """How a kernel moves over planes, by one pixel at a time: its size, its zero padding, the gaps between its taps."""
 
     kernel: tuple[int, int] = (1, 1)
@@ -44,7 +44,7 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Lists:
+class SynapseLists:
     """For planes of one size, the synapses of each output, and those of each input channel.
 
     Those of output o lie in parts, part p from ``bounds[p, o]`` to ``bounds[p + 1, o]``, and ``inputs`` are the pixels
@@ -63,13 +63,13 @@ class Lists:
 class Synapses:
     """The synapses at these ``positions`` in a weight of the shape ``(outputs, channels / groups, *kernel)``."""
 
-    def __init__(self, positions: Tensor, shape: Sequence[int], window: Window) -> None:
-        self.window = window
+    def __init__(self, positions: Tensor, shape: Sequence[int], params: ConvParams) -> None:
+        self.params = params
         self.outputs, self.fan_in = shape[0], shape[1]
         self._positions = positions
-        self._lists: dict[Size, Lists] = {}
+        self._lists: dict[Size, SynapseLists] = {}
 
-    def lists(self, size: Size) -> Lists:
+    def lists(self, size: Size) -> SynapseLists:
         """The lists for planes of this size; made once for each."""
         if size not in self._lists:
             with torch.inference_mode(False):  # evaluation may be the first to ask, and training goes on with them
@@ -80,13 +80,13 @@ class Synapses:
         """All that has been made of the mask."""
         return [tensor for lists in self._lists.values() for tensor in vars(lists).values()]
 
-    def _make_lists(self, size: Size) -> Lists:
-        window, outputs, channels = self.window, self.outputs, self.fan_in * self.window.groups
-        (pad_h, pad_w), (reach_h, reach_w) = window.padding, window.reach
+    def _make_lists(self, size: Size) -> SynapseLists:
+        params, outputs, channels = self.params, self.outputs, self.fan_in * self.params.groups
+        (pad_h, pad_w), (reach_h, reach_w) = params.padding, params.reach
         padded = Size(size.height + 2 * pad_h, size.width + 2 * pad_w, size.channels_last)
         slopes = Size(size.height + reach_h, size.width + reach_w, size.channels_last)
         parts, back_parts, count = self._parts(self.fan_in, size), self._parts(outputs, size), len(self._positions)
-        lists = Lists(
+        lists = SynapseLists(
             bounds=torch.empty(parts + 1, outputs, dtype=torch.int32),
             inputs=torch.empty(count, dtype=torch.int32),
             back_bounds=torch.empty(back_parts + 1, channels, dtype=torch.int32),
@@ -95,9 +95,9 @@ class Synapses:
         )
         native.list_synapses(
             self._positions.numpy(),
-            (outputs, self.fan_in, *window.kernel),
-            window.dilation,
-            window.groups,
+            (outputs, self.fan_in, *params.kernel),
+            params.dilation,
+            params.groups,
             _spacing(padded, channels),
             _spacing(slopes, outputs),
             *(tensor.numpy() for tensor in vars(lists).values()),
@@ -108,7 +108,7 @@ class Synapses:
         """How many for kernels over so many channels; a linear layer's few synapses are not worth more than one."""
         if size.height == size.width == 1:
             return 1
-        kernel_h, kernel_w = self.window.kernel
+        kernel_h, kernel_w = self.params.kernel
         read = channels * kernel_h * (kernel_w + BLOCK_PIXELS - 1) * MOST_OF_PLANE * 4
         return min(channels, -(-read // FIRST_CACHE_BYTES))
 
@@ -127,7 +127,7 @@ def _spacing(size: Size, channels: int) -> tuple[int, int, int]:
 
 
 def places_of(size: Size, channels: int, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The channel, row and column of pixels that are numbered as in :class:`Lists`."""
+    """The channel, row and column of pixels that are numbered as in :class:`SynapseLists`."""
     if size.channels_last:
         place, channel = pixels // pitch(channels), pixels % pitch(channels)
         return channel, place // size.width, place % size.width

@@ -1,7 +1,7 @@
 """PyTorch operations that do the multiplications of a layer's synapses and no others, and their gradients.
 
 ``sparbor::sparse_conv2d`` is a convolution of stride 1 (a linear layer is one over planes of one pixel) whose weights
-are a vector, those of its synapses, and whose topology is :class:`sparbor.synapses.lists.Lists`:
+are a vector, those of its synapses; :class:`sparbor.synapses.lists.SynapseLists` say which those are:
 
     y[n, o, p] = bias[o] + sum over the synapses k of output o of weights[k] * x_padded[n, pixel(k) + p]
 
@@ -16,30 +16,28 @@ import torch
 from torch import Tensor
 
 from sparbor import native
-from sparbor.synapses.lanes import chunk_size, in_format, is_channels_last, new_batch, planes_for
+from sparbor.synapses.batch_layout import chunk_size, in_format, is_channels_last, new_batch, planes_for
 from sparbor.synapses.lists import Size, Synapses, places_of
 from sparbor.workers import workers
 
-_TOPOLOGY = "Tensor bounds, Tensor inputs, Tensor back_bounds, Tensor back_inputs, Tensor positions"
-_WINDOW = "int[] padding, int[] reach, bool channels_last"
+_LISTS = "Tensor bounds, Tensor inputs, Tensor back_bounds, Tensor back_inputs, Tensor positions"
+_PARAMS = "int[] padding, int[] reach, bool channels_last"
 
 torch.library.define(
-    "sparbor::sparse_conv2d", f"(Tensor x, Tensor weights, Tensor? bias, {_TOPOLOGY}, {_WINDOW}) -> Tensor"
+    "sparbor::sparse_conv2d", f"(Tensor x, Tensor weights, Tensor? bias, {_LISTS}, {_PARAMS}) -> Tensor"
 )
 torch.library.define(
     "sparbor::sparse_conv2d_backward",
-    f"(Tensor dy, Tensor x, Tensor weights, {_TOPOLOGY}, {_WINDOW}, bool with_dx) -> (Tensor, Tensor)",
+    f"(Tensor dy, Tensor x, Tensor weights, {_LISTS}, {_PARAMS}, bool with_dx) -> (Tensor, Tensor)",
 )
 
 
 def sparse_conv2d(x: Tensor, weights: Tensor, bias: Tensor | None, synapses: Synapses) -> Tensor:
     """``(batch, channels, height, width)`` to ``(batch, outputs, ...)``, in float32 or float64, on the CPU."""
-    channels_last, window = is_channels_last(x), synapses.window
+    channels_last, params = is_channels_last(x), synapses.params
     lists = synapses.lists(Size(x.shape[2], x.shape[3], channels_last))
-    topology = lists.bounds, lists.inputs, lists.back_bounds, lists.back_inputs, lists.positions
-    y: Tensor = torch.ops.sparbor.sparse_conv2d(
-        x, weights, bias, *topology, window.padding, window.reach, channels_last
-    )
+    tensors = lists.bounds, lists.inputs, lists.back_bounds, lists.back_inputs, lists.positions
+    y: Tensor = torch.ops.sparbor.sparse_conv2d(x, weights, bias, *tensors, params.padding, params.reach, channels_last)
     return y
 
 
@@ -59,7 +57,7 @@ def _forward(
     height, width = (size + 2 * pad - away for size, pad, away in zip(x.shape[2:], padding, reach, strict=True))
     y = new_batch(x, (len(x), bounds.shape[1], height, width), channels_last)
     for some_x, some_y in _chunks(in_format(x, channels_last), y, padding=padding, reach=reach):
-        planes = _in_lanes("inputs", some_x, padding, channels_last)
+        planes = _transposed("inputs", some_x, padding, channels_last)
         _sum((bounds, inputs, None), weights, bias, planes, some_y, channels_last)
     return y
 
@@ -83,8 +81,8 @@ def _backward(
     dx = new_batch(x, x.shape, channels_last) if with_dx else None
     x, dy = in_format(x, channels_last), in_format(dy, channels_last)
     for some_x, some_dy, some_dx in _chunks(x, dy, dx, padding=padding, reach=reach):
-        planes = _in_lanes("inputs", some_x, padding, channels_last)
-        slopes = _in_lanes("slopes", some_dy, margin, channels_last)
+        planes = _transposed("inputs", some_x, padding, channels_last)
+        slopes = _transposed("slopes", some_dy, margin, channels_last)
         arrays = bounds.numpy(), inputs.numpy(), planes.numpy(), slopes.numpy()
         native.add_synapse_gradients(workers(), *arrays, margin, gradients.numpy(), channels_last)
         if some_dx is not None:
@@ -102,23 +100,23 @@ def _chunks(x: Tensor, *others: Tensor | None, padding: list[int], reach: list[i
     return zip(*parts, strict=False)
 
 
-def _in_lanes(purpose: str, x: Tensor, margin: Sequence[int], channels_last: bool) -> Tensor:
-    """A chunk turned; what was turned for this purpose before is overwritten."""
+def _transposed(purpose: str, x: Tensor, margin: Sequence[int], channels_last: bool) -> Tensor:
+    """A chunk with its items innermost; what was transposed for this purpose before is overwritten."""
     planes = planes_for(purpose, x, margin, channels_last)
     native.turn_into_lanes(workers(), x.numpy(), (margin[0], margin[1]), planes.numpy(), channels_last)
     return planes
 
 
 def _sum(
-    topology: tuple[Tensor, Tensor, Tensor | None],
+    lists: tuple[Tensor, Tensor, Tensor | None],
     weights: Tensor,
     bias: Tensor | None,
     planes: Tensor,
     y: Tensor,
     channels_last: bool,
 ) -> None:
-    """The sums of the synapses of each row of the topology, into the chunk ``y``."""
-    bounds, inputs, positions = topology
+    """The sums of the synapses of each row of the lists, into the chunk ``y``."""
+    bounds, inputs, positions = lists
     native.sum_synapses(
         workers(),
         bounds.numpy(),
@@ -156,9 +154,9 @@ class _SparseConv2d(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weights: Tensor, bias: Tensor | None, *others: Any) -> Tensor:
         """The output of tensors of PyTorch's own; others go on to whoever handles them."""
-        *topology, padding, reach, channels_last = others
-        ctx.save_for_backward(x, weights, *topology)
-        ctx.window = padding, reach, channels_last
+        *lists, padding, reach, channels_last = others
+        ctx.save_for_backward(x, weights, *lists)
+        ctx.params = padding, reach, channels_last
         if type(x) is Tensor or type(x) is torch.nn.Parameter:
             return _forward(x, weights, bias, *others)
         with torch._C._AutoDispatchBelowAutograd():
@@ -167,13 +165,13 @@ class _SparseConv2d(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        """Of the input, the weights and the bias, and nothing for the topology."""
+        """Of the input, the weights and the bias, and nothing for the lists."""
         with_dx, with_weights, with_bias, *others = ctx.needs_input_grad
         if torch.is_grad_enabled():  # the gradients themselves are to be differentiated
-            dx, gradients = _differentiable(dy, *ctx.saved_tensors[:4], *ctx.window)
+            dx, gradients = _differentiable(dy, *ctx.saved_tensors[:4], *ctx.params)
         else:
             compute: Any = _backward if type(dy) is Tensor else torch.ops.sparbor.sparse_conv2d_backward
-            dx, gradients = compute(dy, *ctx.saved_tensors, *ctx.window, with_dx)
+            dx, gradients = compute(dy, *ctx.saved_tensors, *ctx.params, with_dx)
         return (
             dx if with_dx else None,
             gradients if with_weights else None,

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sparbor.topology.pattern import Slots
+from sparbor.recipe.pattern import Slots
 
 ROUNDS = 10
 LEAST_GAIN = 1e-4

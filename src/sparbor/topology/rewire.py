@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from sparbor.topology.pattern import Pattern, Slots, Units, select, slot_counts
+from sparbor.recipe.pattern import Pattern, Slots
+from sparbor.topology.units import Units, select, slot_counts, units_of
 
 LARGEST = 1e30  # what counts as infinite: the mean of as many as a group has is finite
 KEPT = 1e35  # above every score
@@ -14,7 +15,7 @@ LAST_RESORT = -1.0  # below every score, which is a magnitude
 
 
 @dataclass(frozen=True)
-class Topology:
+class RewireInput:
     """One layer as rewiring sees it: matrices ``(outputs, fan_in)`` of weights and mask, and what growth goes by.
 
     ``growth`` scores inactive weights (RigL: the magnitude of their gradient, SET: a random number); ``None`` means
@@ -29,7 +30,7 @@ class Topology:
 
 
 @torch.no_grad()
-def rewire(layers: Sequence[Topology], pattern: Pattern, budget: int, drop: float = 0.0) -> list[Tensor]:
+def rewire(layers: Sequence[RewireInput], pattern: Pattern, budget: int, drop: float = 0.0) -> list[Tensor]:
     """New masks for layers that share a ``budget`` of active weights or slots (Evci et al. 2020, for any pattern).
 
     Of the budget, the share ``drop`` is given to growth where growth is possible; the rest goes to the active weights
@@ -54,35 +55,35 @@ def rewire(layers: Sequence[Topology], pattern: Pattern, budget: int, drop: floa
     )
 
 
-def amount(layer: Topology, pattern: Pattern) -> int:
+def amount(layer: RewireInput, pattern: Pattern) -> int:
     """What the layer's mask takes of a budget: its active weights, or its slots."""
     if layer.in_slots and isinstance(pattern, Slots):
         return int(slot_counts(layer.mask, pattern, layer.groups).sum())
     return int(layer.mask.count_nonzero())
 
 
-def capacity(layer: Topology, pattern: Pattern) -> int:
+def capacity(layer: RewireInput, pattern: Pattern) -> int:
     """What it takes with every weight active."""
     return amount(replace(layer, mask=torch.ones_like(layer.mask)), pattern) if layer.in_slots else layer.mask.numel()
 
 
-def _units(layer: Topology, score: Tensor, pattern: Pattern, density: float) -> Units:
-    units = pattern.units(score, density, layer.groups)
+def _units(layer: RewireInput, score: Tensor, pattern: Pattern, density: float) -> Units:
+    units = units_of(pattern, score, density, layer.groups)
     return units._replace(size=(units.size > 0).long()) if layer.in_slots else units
 
 
 def magnitude_mask(weight: Tensor, pattern: Pattern, density: float, groups: int = 1) -> Tensor:
     """The mask that keeps the ``density`` share of a matrix's weights with the largest magnitudes."""
     everything = torch.ones_like(weight, dtype=torch.bool)
-    return rewire([Topology(weight, everything, groups=groups)], pattern, round(density * weight.numel()))[0]
+    return rewire([RewireInput(weight, everything, groups=groups)], pattern, round(density * weight.numel()))[0]
 
 
-def active_magnitude(layer: Topology) -> Tensor:
+def active_magnitude(layer: RewireInput) -> Tensor:
     """The magnitudes of the active weights, and of others a number below."""
     return _where(layer.mask, _finite(layer.weight.abs()), LAST_RESORT)
 
 
-def _growth_score(layer: Topology, kept: Tensor) -> Tensor:
+def _growth_score(layer: RewireInput, kept: Tensor) -> Tensor:
     if layer.growth is None:
         score = torch.full_like(layer.weight, LAST_RESORT, dtype=torch.float32)
     else:

@@ -1,0 +1,91 @@
+"""Before anything is grown: on which layers dendrites may grow, and whether the budget has room for them.
+
+What has grown shares one budget with the layers that it grew on: a share of these layers' weights, whatever has grown.
+"""
+
+import math
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from sparbor.allocation.shares import Shape, divide_weights
+from sparbor.allocation.survey import LayerEligibility
+from sparbor.errors import ArgumentError
+from sparbor.nn.dendrites import earlier_shape, why_not_growable
+from sparbor.nn.layers import is_transposed, row_blocks
+from sparbor.nn.named_layers import plain_name
+from sparbor.nn.wrapping import plain_layer
+from sparbor.recipe.growth import Growth
+from sparbor.recipe.pattern import Pattern, Slots
+from sparbor.recipe.recipe import Recipe
+from sparbor.topology.matrix import outputs_first
+
+
+def plan_growth(
+    model: nn.Module, optimizer: Optimizer, recipe: Recipe, growth: Growth, taken: Sequence[LayerEligibility]
+) -> list[LayerEligibility]:
+    """For each of the layers ``taken`` whether dendrites may grow on it; raises if they cannot grow as planned."""
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise ArgumentError("growth with LBFGS: its history is of all parameters at once; use another optimizer")
+    _refuse_unmatched(growth, [each.name for each in taken])
+    layers = [plain_layer(model.get_submodule(each.path)) for each in taken]
+    shapes = {each.name: _shape(layer, each.weight_name) for each, layer in zip(taken, layers, strict=True)}
+    findings = []
+    for (name, shape), layer in zip(shapes.items(), layers, strict=True):
+        reason = why_not_growable(layer)
+        if not any(fnmatchcase(plain_name(name), pattern) for pattern in growth.layers):
+            reason = "left out by the recipe's growth"
+        findings.append(
+            LayerEligibility(f"{name}.dendrites", "Dendrites", 0 if reason else _parameters(growth, shape), reason)
+        )
+    if not any(finding.taken for finding in findings):
+        reasons = "; ".join(f"{finding.name}: {finding.reason}" for finding in findings)
+        raise ArgumentError(f"growth: no layer can grow dendrites ({reasons}): change Growth(layers=...)")
+    growing = {name: shape for (name, shape), found in zip(shapes.items(), findings, strict=True) if found.taken}
+    _check_room(recipe, growth, list(shapes.values()), growing)
+    return findings
+
+
+def _shape(layer: nn.Module, weight: str) -> Shape:
+    return outputs_first(layer.get_parameter(weight).shape, row_blocks(layer, weight), is_transposed(layer))
+
+
+def _parameters(growth: Growth, shape: Shape) -> int:
+    """Of all generations: weights, those that read earlier generations, offsets and strengths."""
+    earlier = sum(math.prod(earlier_shape(shape, generation)) for generation in range(growth.generations))
+    return growth.generations * (math.prod(shape) + 2 * shape[0]) + earlier
+
+
+def _refuse_unmatched(growth: Growth, names: list[str]) -> None:
+    plain = [plain_name(name) for name in names]
+    for pattern in growth.layers:
+        if not any(fnmatchcase(name, pattern) for name in plain):
+            raise ArgumentError(
+                f"Growth(layers=...): {pattern!r} matches no dendritic layer; the model has {', '.join(plain)}"
+            )
+
+
+def _check_room(recipe: Recipe, growth: Growth, wrapped: Sequence[Shape], growing: dict[str, Shape]) -> None:
+    """Refuse growth that leaves a dendrite less than one slot when all generations have grown."""
+    grown = [
+        shape
+        for generation in range(growth.generations)
+        for main in growing.values()
+        for shape in (main, *([earlier_shape(main, generation)] if generation else []))
+    ]
+    densities = {index: share.density for share in divide_weights(recipe, wrapped, grown) for index in share.layers}
+    for index, (name, shape) in enumerate(growing.items(), start=len(wrapped)):
+        budget, slot = densities[index] * math.prod(shape), _slot(recipe.pattern, shape[0])
+        if 2 * budget < slot:
+            raise ArgumentError(
+                f"growth: each dendrite of layer {plain_name(name)!r} would have {budget:.1f} active weights, less than"
+                f" one slot of {slot}: lower the sparsity, grow fewer generations, or name other Growth(layers=...)"
+            )
+
+
+def _slot(pattern: Pattern, outputs: int) -> int:
+    """How many weights are kept together at most."""
+    return min(pattern.group, outputs) if isinstance(pattern, Slots) else 1

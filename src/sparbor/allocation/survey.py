@@ -1,0 +1,176 @@
+"""Which layers of a model become dendritic, which do not, and why: decided before anything is touched."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from torch import nn
+from torch.optim import Optimizer
+
+from sparbor.errors import ArgumentError
+from sparbor.nn.layers import name_of_weight, parameters_with, weight_names, why_not_wrappable
+from sparbor.nn.named_layers import holders_of_parameters, named_layers, own_parameters, plain_name
+from sparbor.nn.neuron import PAINeuronModule
+from sparbor.nn.wrapping import plain_layer, wrappers
+from sparbor.recipe.recipe import Recipe
+
+MOST_NAMES = 3  # of layers of which the same is said: of more, only how many they are
+
+
+@dataclass(frozen=True)
+class LayerEligibility:
+    """One layer with parameters of its own: whether it is taken, and if not, ``reason`` says why.
+
+    Attention's projections are listed by themselves, as ``"self_attn.in_proj_weight"``. A parameter that several layers
+    have counts among the ``weights`` of the first.
+    """
+
+    name: str
+    kind: str
+    weights: int
+    reason: str | None = None
+    weight_name: str = "weight"
+
+    @property
+    def taken(self) -> bool:
+        """Whether the layer becomes dendritic."""
+        return self.reason is None
+
+    @property
+    def path(self) -> str:
+        """Where the layer stands in the model."""
+        return self.name if self.weight_name == "weight" else self.name.rpartition(".")[0]
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A layer and one of its weights, or a layer that has none to mask."""
+
+    path: str
+    layer: nn.Module
+    weight: str | None
+
+    @property
+    def name(self) -> str:
+        """What reports call it."""
+        return name_of_weight(self.path, self.weight or "weight")
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """Those that count with the weight; those of a lazy layer are not known yet and do not count."""
+        counted = parameters_with(self.layer, self.weight, recurse=False)
+        return [parameter for parameter in counted if not isinstance(parameter, nn.UninitializedParameter)]
+
+
+def survey(model: nn.Module, optimizer: Optimizer, recipe: Recipe) -> list[LayerEligibility]:
+    """Look at every layer that holds parameters; raises if the model cannot be perforated at all."""
+    _refuse_perforated(model)
+    _refuse_unmatched(model, recipe.exclude)
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    holders = holders_of_parameters(model)
+    findings, counted = [], set[int]()
+    for candidate in _candidates(model):
+        new = [parameter for parameter in candidate.parameters if id(parameter) not in counted]
+        counted |= set(map(id, new))
+        findings.append(
+            LayerEligibility(
+                candidate.name,
+                type(candidate.layer).__name__,
+                sum(parameter.numel() for parameter in new),
+                _reason_against(candidate, recipe, holders, held, counted_before=not new),
+                candidate.weight or "weight",
+            )
+        )
+    _refuse_nothing_to_do(model, findings)
+    return findings
+
+
+def folded(sentence: str, reasons: Mapping[str, str]) -> list[str]:
+    """The ``sentence``, which says ``{layers}`` and ``{why}``, once for each reason that the layers named have."""
+    names: dict[str, list[str]] = {}
+    for name, why in reasons.items():
+        names.setdefault(why, []).append(name)
+    return [sentence.format(layers=_enumerated(layers), why=why) for why, layers in names.items()]
+
+
+def _enumerated(names: Sequence[str]) -> str:
+    """The names, of which each by itself has the reason that follows: it is worded for one."""
+    if len(names) > MOST_NAMES:
+        return f"each of {len(names)} layers"
+    return names[0] if len(names) == 1 else f"each of {', '.join(names[:-1])} and {names[-1]}"
+
+
+def _candidates(model: nn.Module) -> Iterator[_Candidate]:
+    """Every module that owns parameters or computes its weights from others', and every wrapped layer once."""
+    seen: set[int] = set()
+    for _, path, module in named_layers(model):
+        if id(module) in seen:
+            continue
+        layer = plain_layer(module)
+        seen |= {id(layer), *map(id, wrappers(module))}
+        names = weight_names(layer)
+        if not names and next(own_parameters(layer), None) is None:
+            continue
+        yield from (_Candidate(path, layer, name) for name in names or [None])
+
+
+def _reason_against(
+    candidate: _Candidate, recipe: Recipe, holders: Mapping[int, list[str]], held: set[int], *, counted_before: bool
+) -> str | None:
+    if any(fnmatchcase(plain_name(candidate.name), pattern) for pattern in recipe.exclude):
+        return "excluded by the recipe"
+    if counted_before and candidate.parameters:
+        return _tied(candidate, candidate.parameters[0], holders)
+    refusal = why_not_wrappable(candidate.layer, recipe.pattern, candidate.weight)
+    if refusal:
+        return refusal
+    weight = candidate.layer.get_parameter(candidate.weight or "weight")
+    if len(holders[id(weight)]) > 1:
+        return _tied(candidate, weight, holders)
+    if not weight.requires_grad:
+        return "frozen: its weight needs no gradient"
+    if id(weight) not in held:
+        return "the optimizer does not hold its weight"
+    return None
+
+
+def _tied(candidate: _Candidate, weight: nn.Parameter, holders: Mapping[int, list[str]]) -> str:
+    others = [name for name in holders[id(weight)] if name != candidate.path]
+    return f"its weight is tied: {' and '.join(map(repr, others))} use{'s' if len(others) == 1 else ''} it too"
+
+
+def _refuse_perforated(model: nn.Module) -> None:
+    for name, module in model.named_modules():
+        if isinstance(module, PAINeuronModule) and (
+            module.mode == "d" or module.controller is not None or module.dendrites is not None
+        ):
+            raise ArgumentError(
+                f"the model is already perforated (layer {name!r}): a model is perforated once;"
+                " sparbor.unwrap(model) first, to start anew"
+            )
+
+
+def _refuse_unmatched(model: nn.Module, exclude: Sequence[str]) -> None:
+    names = [plain_name(candidate.name) for candidate in _candidates(model)]
+    for pattern in exclude:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ArgumentError(f"exclude={pattern!r}: matches no layer; the model has {', '.join(names) or 'none'}")
+
+
+def _refuse_nothing_to_do(model: nn.Module, findings: Sequence[LayerEligibility]) -> None:
+    taken = [finding for finding in findings if finding.taken]
+    if taken and taken[0].path == "":
+        raise ArgumentError(
+            f"the model is itself a {taken[0].kind} layer, which cannot be replaced in place:"
+            " pass torch.nn.Sequential(layer)"
+        )
+    if taken:
+        return
+    if any(finding.reason == "the optimizer does not hold its weight" for finding in findings):
+        raise ArgumentError(
+            "the optimizer holds none of the weights of the model's layers:"
+            " make it with torch.optim.<Optimizer>(model.parameters(), ...) of this very model"
+        )
+    reasons = {f"{f.name or type(model).__name__} ({f.kind})": str(f.reason) for f in findings}
+    why = "; ".join(folded("{layers}: {why}", reasons)) or "it has no parameters"
+    raise ArgumentError(f"{type(model).__name__} has no layer that can become dendritic: {why}")

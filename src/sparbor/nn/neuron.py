@@ -1,0 +1,225 @@
+"""The dendritic layer: an ordinary layer and the mask of its active synapses."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from sparbor.distributed.shards import all_true, whole
+from sparbor.errors import ArgumentError
+from sparbor.nn.gradient_hook import GradientHook
+from sparbor.nn.layers import is_transposed, parameters_with, weight_names, why_not_wrappable
+from sparbor.nn.mask_facts import MaskFacts
+from sparbor.nn.masked_layer import MaskController, MaskedLayer, Mode
+from sparbor.nn.state_dicts import mask_loaded, refuse_other_state, save_dense, take_dense
+from sparbor.nn.storage import MASKED, SynapseKernels, positions_to_store, store
+from sparbor.nn.wrapping import plain_layer, wrappers
+from sparbor.recipe.pattern import Pattern, Slots
+from sparbor.recipe.sparsity import check_sparsity
+from sparbor.synapses import dispatch
+from sparbor.topology.matrix import to_matrix
+from sparbor.topology.rewire import magnitude_mask
+
+
+class PAINeuronModule(MaskedLayer):
+    """A layer that is dense in neuron mode ``'n'`` and keeps only its active synapses in dendrite mode ``'d'``.
+
+    ``y = main_module(x)`` with the weight ``W * mask``. The mask is a buffer of the weight's shape, all true in neuron
+    mode; the state dict carries it with the mode, and with the order in which the pattern sees neurons and inputs.
+    Attributes of ``main_module`` (``weight``, ``in_features``, ...) can be read from here.
+
+    Attention keeps its query, key and value projections in one weight, or in three; then a module around a module
+    masks each of them. Its output projection is a layer of its own, which is wrapped within it.
+
+    By itself the module multiplies by the mask in every forward pass, so it is right under any optimizer and as a
+    copy. :func:`sparbor.perforate` makes that cheap: dropped weights are then really zero and nothing is multiplied.
+    The gradient of dropped weights is zero in any case.
+
+    Args:
+        main_module: a Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d or MultiheadAttention layer; it is not copied.
+            If a ``PAINeuronModule`` masks another weight of that layer, pass this module.
+        name: what reports and errors call this layer.
+        sparsity: the share of weights that ``set_mode('d')`` drops when called by hand, in [0, 1).
+        pattern: which weights are kept together.
+        weight_name: which of the layer's weights is masked, its first if ``None``: ``"weight"``, for attention
+            ``"in_proj_weight"``, or ``"q_proj_weight"``, ``"k_proj_weight"`` and ``"v_proj_weight"``.
+
+    Raises:
+        ArgumentError: the layer is of another kind, the pattern does not fit it, or it has no such weight to mask.
+
+    >>> import torch
+    >>> layer = PAINeuronModule(torch.nn.Linear(64, 32), "hidden", sparsity=0.75)
+    >>> layer.set_mode("d")
+    >>> layer.get_sparsity(), layer.active_parameters()
+    (0.75, 544)
+    """
+
+    planned = False  # whether a recipe has fixed the sparsity that masks are to come to
+
+    def __init__(
+        self,
+        main_module: nn.Module,
+        name: str = "",
+        *,
+        sparsity: float = 0.9,
+        pattern: Pattern | None = None,
+        weight_name: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.sparsity = check_sparsity(sparsity)
+        self.pattern: Pattern = Slots() if pattern is None else pattern
+        layer = plain_layer(main_module)
+        refusal = why_not_wrappable(layer, self.pattern, weight_name)
+        if refusal is None and any(weight_name in (None, inner.weight_name) for inner in wrappers(main_module)):
+            refusal = "it already is; name another of its weights, if it has one, as weight_name"
+        if refusal:
+            raise ArgumentError(f"layer {name!r} ({type(layer).__name__}) cannot become dendritic: {refusal}")
+        self.weight_name = weight_name or weight_names(layer)[0]
+        weight = getattr(main_module, self.weight_name)
+        self.register_buffer("mask", all_true(weight))
+        self.register_buffer("dendrite_mode", torch.zeros((), dtype=torch.bool, device=weight.device))
+        self.dendrites = None  # until a perforator lets some grow here
+        outputs, fan_in = to_matrix(self.mask, getattr(layer, "groups", 1), is_transposed(layer)).shape
+        self.register_buffer("neuron_order", torch.arange(outputs, device=weight.device))
+        self.register_buffer("input_order", torch.arange(fan_in, device=weight.device))
+        self.main_module = main_module  # not before the buffers: its own of these names would count as theirs
+        self.storage = "masked"
+        self._weight_storage = MASKED
+        self._kernels: SynapseKernels | None = None
+        self._forward_hook: RemovableHandle | None = None
+        self._hook_gradient()
+        self._hook_forward()
+        self.register_state_dict_post_hook(save_dense)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(refuse_other_state)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(take_dense)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(mask_loaded)  # type: ignore[no-untyped-call]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles have no controller: they mask their weights themselves."""
+        made_anew = {"_controller": None, "_kernels": None, "_facts": MaskFacts(), "_gradient_hook": GradientHook()}
+        return {**self.__dict__, **made_anew}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Hooks on tensors are not copied with them, and no copy is stored compactly."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self.expand()  # an average over copies is one over all weights
+        self._hook_gradient()
+        self._hook_forward()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The layer's output, from its active weights alone, and what its grown dendrites add."""
+        y = None if self._kernels is None else self._kernels.run(self, self._weight_storage, args, kwargs)
+        if y is None:
+            y = self._weight_storage.run(self, args, kwargs)
+        return y if self.dendrites is None else self.dendrites(y, *args, **kwargs)
+
+    def keep(self, controller: MaskController, *, dense: bool = False) -> None:
+        """From now on ``controller`` sees to it that dropped weights are zero in every forward pass.
+
+        ``dense``: the layer is computed with its whole weight, even where its synapses alone would be faster.
+        """
+        self._controller = controller
+        params = None if dense else dispatch.conv_params(plain_layer(self))
+        self._kernels = None if params is None else SynapseKernels(params)
+        self._hook_gradient()
+        if self._forward_hook is not None:
+            self._forward_hook.remove()
+            self._forward_hook = None
+
+    def release(self) -> None:
+        """End :meth:`keep`, and tell the controller, who then lets all of its layers go."""
+        self.expand()
+        controller, self._controller = self._controller, None
+        self._kernels = None
+        self._hook_forward()
+        if controller is not None:
+            controller.detach()
+
+    def unwrap(self) -> nn.Module:
+        """The layer as it was, with zeros for its dropped weights, or with its dendrites, if some have grown.
+
+        Layers within it stay as they are.
+        """
+        self.release()
+        self._gradient_hook.take_off()
+        with torch.no_grad():
+            self.drop(~self.mask)
+        inner = self.main_module
+        layer = inner.unwrap() if isinstance(inner, PAINeuronModule) else inner
+        return layer if self.dendrites is None else self.dendrites.unwrap(layer)
+
+    def set_mode(self, mode: Mode) -> None:
+        """Switch by hand; to stay in the mode the layer is in changes nothing.
+
+        ``'d'`` keeps the weights of the largest magnitude at the layer's ``sparsity``; ``'n'`` makes every weight
+        active, those that were dropped from zero on.
+        """
+        if mode not in ("n", "d"):
+            raise ArgumentError(f"mode={mode!r}: must be 'n' (neuron mode, dense) or 'd' (dendrite mode, sparse)")
+        if mode == self.mode:
+            return
+        if mode == "n":
+            self.set_mask(torch.ones_like(self.mask), "n")
+        else:
+            matrix = magnitude_mask(self.weight_matrix(), self.pattern, 1 - self.sparsity, self.groups)
+            self.set_mask(self.from_matrix(matrix), "d")
+
+    @torch.no_grad()
+    def set_mask(self, mask: Tensor, mode: Mode = "d") -> None:
+        """Make exactly the weights under ``mask`` (bool, the weight's shape) active; the others become zero."""
+        if mask.dtype != torch.bool or mask.shape != self.mask.shape:
+            raise ArgumentError(
+                f"mask of layer {self.name!r} is {mask.dtype} {tuple(mask.shape)}:"
+                f" must be torch.bool {tuple(self.mask.shape)}"
+            )
+        mask = mask.to(self.mask.device)
+        changed = mask != self.mask
+        positions = positions_to_store(self, mask, mode == "d")
+        if positions is not None or self.compact:
+            store(self, positions)
+        if positions is None:
+            # Before the mask is overwritten: weights that nobody kept at zero must not come back with what they
+            # gathered.
+            self.drop(~(self.mask & mask))
+        self.overwrite_mask(mask, positions)
+        self.dendrite_mode.fill_(mode == "d")
+        if self._controller is not None and positions is None:
+            self._controller.mask_changed(self, changed)
+
+    def expand(self) -> None:
+        """End compact storage: the parameter is the dense weight again."""
+        if self.compact:
+            store(self, None)
+
+    def _hook_forward(self) -> None:
+        # A Transformer's encoder layer that evaluates reads the weights of its layers and calls none of them, but not
+        # if one has a hook: then this module's forward is called, where weights that nobody keeps at zero are masked.
+        if self._forward_hook is None and self._controller is None:
+            self._forward_hook = self.register_forward_pre_hook(_do_nothing)
+
+    def active_parameters(self) -> int:
+        """Active weights and all other parameters of the layer (its bias); those count with its first weight."""
+        dropped = 0 if self.compact else self.mask.numel() - self.active_weights()
+        return sum(p.numel() for p in parameters_with(plain_layer(self), self.weight_name)) - dropped
+
+    def topology_bytes(self) -> int:
+        """Memory that the mask takes, and what has been made of it."""
+        return sum(each.numel() * each.element_size() for each in (self.mask, *self.facts.tensors()))
+
+    def active_zeros(self) -> int:
+        """Active weights that happen to be zero."""
+        return int((self.mask & (whole(self.weight.detach()) == 0)).sum())
+
+    def get_sparsity(self) -> float:
+        """The share of weights that are dropped."""
+        return 1 - self.active_weights() / self.mask.numel()
+
+    def extra_repr(self) -> str:
+        """What ``print(model)`` says about this layer."""
+        return f"{self.name!r}, mode={self.mode!r}, sparsity={self.get_sparsity():.4f}"
+
+
+def _do_nothing(*_: object) -> None:
+    """A hook that only has to be there."""

@@ -1,0 +1,130 @@
+"""How a layer's weight is stored and used: dense under its mask, as its active weights alone, or by synapses alone.
+
+In *masked* storage the layer's parameter is its dense weight. In *compact* storage it is the vector of its active
+weights, in the order of its mask, as long as no more than half of the weights are active. So the optimizer works on
+those alone, and weights, gradients and its state take memory by the density. Of either sort training's kernels can
+compute the layer by its synapses alone.
+"""
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from sparbor.errors import ArgumentError
+from sparbor.nn.active_weights import Mover, gather, pays_alone, positions_of, scatter
+from sparbor.nn.masked_layer import MaskedLayer, WeightStorage
+from sparbor.synapses import dispatch
+from sparbor.synapses.lists import ConvParams
+
+
+class Masked:
+    """The parameter is the dense weight. Whoever controls the layer keeps dropped weights at zero, else it masks them.
+
+    It is a copy's storage too, and that of layers which are wrapped by hand.
+    """
+
+    compact = False
+
+    def dense(self, layer: MaskedLayer) -> Tensor:
+        """The parameter itself."""
+        return layer.parameter
+
+    def active(self, layer: MaskedLayer) -> Tensor:
+        """Those of the parameter that the mask keeps."""
+        return gather(layer.parameter, layer.active_positions())
+
+    def run(self, layer: MaskedLayer, args: Any, kwargs: Any) -> Any:
+        """The layer itself where its dropped weights are zero, else the layer with weights that are masked here."""
+        if layer.controller is not None:
+            return layer.main_module(*args, **kwargs)
+        return functional_call(layer.main_module, _masked_weights(layer), args, kwargs)
+
+
+class Compact:
+    """The parameter is the vector of the active weights, in the order of the mask."""
+
+    compact = True
+
+    def dense(self, layer: MaskedLayer) -> Tensor:
+        """Made anew; its gradient goes to the parameter, and to the controller, where that needs all of it."""
+        weight = scatter(layer.parameter, layer.active_positions(), layer.mask.shape)
+        if weight.requires_grad and layer.controller is not None and layer.controller.needs_gradient(layer):
+            weight.register_hook(partial(layer.controller.gradient_came, layer))  # type: ignore[no-untyped-call]
+        return weight
+
+    def active(self, layer: MaskedLayer) -> Tensor:
+        """The parameter itself, if it is still that of this mask."""
+        layer.active_positions()  # which refuses a mask that was changed in place: kernels would go by it
+        return layer.parameter
+
+    def run(self, layer: MaskedLayer, args: Any, kwargs: Any) -> Any:
+        """The layer with the dense weight in its parameter's place."""
+        if torch.compiler.is_compiling():
+            _refuse_compiling()
+        return functional_call(layer.main_module, {layer.weight_name: layer.weight}, args, kwargs)
+
+
+MASKED: WeightStorage = Masked()
+COMPACT: WeightStorage = Compact()
+
+
+class SynapseKernels:
+    """The layer is computed by its synapses alone, where that is faster and the gradient of nothing else is wanted."""
+
+    def __init__(self, params: ConvParams) -> None:
+        self.params = params
+
+    def run(self, layer: MaskedLayer, storage: WeightStorage, args: Any, kwargs: Any) -> Tensor | None:
+        """The output, or ``None`` if the layer has to be computed in another way."""
+        controller = layer.controller
+        if controller is None or torch.compiler.is_compiling() or kwargs or len(args) != 1:
+            return None
+        mask = layer.mask
+        if mask.device.type != "cpu" or not layer.dendrite_mode:
+            return None
+        (x,), within, count = args, layer.main_module, mask.numel()
+        density = layer.active_weights() / count
+        if not dispatch.pays(within, self.params, count, density, x) or controller.needs_gradient(layer):
+            return None
+        return dispatch.compute(within, storage.active(layer), layer.facts.synapses(mask, self.params), x)
+
+
+def positions_to_store(layer: MaskedLayer, mask: Tensor, sparse: bool) -> Tensor | None:
+    """Where the weights lie that the layer is to store alone under this mask; ``None`` if it is to store all."""
+    compact = sparse and layer.storage == "compact" and pays_alone(mask)
+    return positions_of(mask) if compact else None
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def store(layer: MaskedLayer, positions: Tensor | None) -> None:
+    """Exchange the layer's parameter for one of the weights at these positions, or of all weights."""
+    old = layer.parameter
+    move = Mover(layer.active_positions() if layer.compact else None, positions, layer.mask.shape)
+    if not layer.compact:
+        layer.drop(~layer.mask)
+    new = nn.Parameter(move(old.detach(), 0.0), requires_grad=old.requires_grad)
+    vars(new).update(vars(old))
+    if layer.controller is not None:
+        layer.controller.parameter_replaced(old, new, move)  # which may refuse it
+    layer.hold(new, MASKED if positions is None else COMPACT)
+
+
+def _masked_weights(layer: MaskedLayer) -> dict[str, Tensor]:
+    """By their names in ``main_module``; attention reads the weight of the projection within it itself."""
+    masked = {layer.weight_path: layer.weight * layer.mask}
+    for path, module in layer.main_module.named_modules(prefix="main_module"):
+        if isinstance(module, MaskedLayer):
+            masked[f"{path}.{module.weight_path}"] = module.weight * module.mask
+    return {path.removeprefix("main_module."): weight for path, weight in masked.items()}
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # so that it is called, and not traced
+def _refuse_compiling() -> None:
+    raise ArgumentError(
+        "storage='compact' exchanges parameters while the model trains, and torch.compile holds on to those that it"
+        " finds; compile a model with storage='masked', or call sparbor.unwrap(model) first"
+    )

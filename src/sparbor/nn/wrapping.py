@@ -1,0 +1,53 @@
+"""A module around a layer, and what it hands on."""
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+from torch import nn
+
+
+class Around(nn.Module):
+    """A module around the layer ``main_module``, whose attributes can be read from here."""
+
+    main_module: nn.Module
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "main_module":
+                raise
+            return getattr(self.main_module, name)
+
+
+class Wrapper(Around):
+    """A module around a layer for its ``weight_name``.
+
+    For each masked weight of one layer there is one: ``main_module`` may be a wrapper for another weight.
+    """
+
+    weight_name: str
+
+    @property
+    def parameter(self) -> nn.Parameter:
+        """What the optimizer changes: the weight, or where that is stored compactly, its active weights alone."""
+        return cast(nn.Parameter, getattr(self.main_module, self.weight_name))
+
+    @property
+    def weight_path(self) -> str:
+        """The weight's name among the parameters of this module."""
+        return "main_module." * len(list(wrappers(self))) + self.weight_name
+
+
+def wrappers(module: nn.Module) -> Iterator[Wrapper]:
+    """``module``, if it is a wrapper, and those directly within it: one for each masked weight of one layer."""
+    while isinstance(module, Wrapper):
+        yield module
+        module = module.main_module
+
+
+def plain_layer(module: nn.Module) -> nn.Module:
+    """The layer without what is wrapped around it."""
+    for wrapper in wrappers(module):
+        module = wrapper.main_module
+    return module

@@ -1,0 +1,96 @@
+"""Which weights are kept together: the patterns that masks can have, as plain data.
+
+:mod:`sparbor.topology.units` makes masks of them.
+"""
+
+from dataclasses import dataclass
+
+from sparbor.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Sparbor's own pattern: a slot is one weight for each of ``group`` neurons, all on one branch of inputs.
+
+    A layer's weight is seen as a matrix (outputs, fan-in); a convolution's fan-in is its input channels times the size
+    of its kernel. On each branch (``branch`` consecutive inputs) every neuron sorts its weights by score; the j-th slot
+    of a (group, branch) pair holds each neuron's j-th best weight there and is worth their mean. Worth falls with j, so
+    slots are taken in order, and all neurons of a group have equally many weights on a branch. Groups and branches at
+    the edge of the matrix may be partly filled: only their real weights count.
+
+    Args:
+        group: how many consecutive neurons share a slot. The engine's kernels are made for 16.
+        branch: how many consecutive inputs the weights of a slot lie within. The engine's kernels are made for 32.
+
+    Raises:
+        ArgumentError: one of them is no whole number from 1 on.
+
+    >>> Slots()
+    Slots(group=16, branch=32)
+    """
+
+    group: int = 16
+    branch: int = 32
+
+    def __post_init__(self) -> None:
+        _require_positive("Slots", group=self.group, branch=self.branch)
+
+    def refuses(self, outputs: int, groups: int) -> str | None:
+        """Why a layer with ``outputs`` neurons in ``groups`` convolution groups cannot have this pattern, if so."""
+        if groups > 1 and outputs // groups < self.group:
+            return f"{outputs // groups} outputs in each convolution group, a slot needs {self.group}"
+        return None
+
+
+@dataclass(frozen=True)
+class NM:
+    """N:M sparsity: at most ``n`` of every ``m`` consecutive inputs of a neuron (Mishra et al. 2021, for any n, m).
+
+    While a schedule is still denser than ``n/m`` the quota is the smallest one that can hold its density.
+
+    Args:
+        n: how many weights of a window are kept, at most.
+        m: how many consecutive inputs make a window.
+
+    Raises:
+        ArgumentError: one of them is no whole number from 1 on, or ``n`` is larger than ``m``.
+
+    >>> NM(2, 4)
+    NM(n=2, m=4)
+    """
+
+    n: int
+    m: int
+
+    def __post_init__(self) -> None:
+        _require_positive("NM", n=self.n, m=self.m)
+        if self.n > self.m:
+            raise ArgumentError(f"NM(n={self.n}, m={self.m}): n must be at most m; swap them or lower n")
+
+    def refuses(self, outputs: int, groups: int) -> str | None:
+        """Every layer can have this pattern."""
+        return None
+
+
+@dataclass(frozen=True)
+class Unstructured:
+    """No pattern: every weight stands for itself, and is kept or dropped by its own score.
+
+    The engine runs such a model too, in more time and room than one of slots, since slots have to be padded.
+
+    >>> Unstructured()
+    Unstructured()
+    """
+
+    def refuses(self, outputs: int, groups: int) -> str | None:
+        """Every layer can have this pattern."""
+        return None
+
+
+Pattern = Slots | NM | Unstructured
+
+
+def _require_positive(owner: str, **values: int) -> None:
+    for name, value in values.items():
+        if not isinstance(value, int) or value < 1:
+            raise ArgumentError(f"{owner}({name}={value!r}): {name} must be a whole number of at least 1")

@@ -1,0 +1,138 @@
+"""From what each weight is worth to which weights stay: masks by a pattern.
+
+A pattern divides a weight matrix ``(outputs, fan_in)`` into *units*, the smallest sets of weights that are kept or
+dropped together. :func:`select` keeps the best units until a budget of weights is spent. :mod:`sparbor.topology.matrix`
+says which matrix the weight of a convolution is.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sparbor.recipe.pattern import NM, Pattern, Slots, Unstructured
+from sparbor.topology.ranking import rank_slots
+
+
+class Units(NamedTuple):
+    """A matrix divided into units.
+
+    ``worth`` and ``size`` have one entry a unit: the mean score of its weights (``-inf``: it cannot be kept) and how
+    many weights it has (or what it costs, see :func:`priced`). ``to_mask`` makes the matrix's mask of one bool a unit,
+    which of them are kept: any that :func:`best` may choose.
+    """
+
+    worth: Tensor
+    size: Tensor
+    to_mask: Callable[[Tensor], Tensor]
+
+
+def units_of(pattern: Pattern, score: Tensor, density: float = 1.0, groups: int = 1) -> Units:
+    """What a ``pattern`` makes of a matrix of scores, on the way to this ``density``.
+
+    ``groups`` are blocks of neurons that no unit spans, those of a grouped convolution.
+    """
+    match pattern:
+        case Slots():
+            return _slot_units(pattern, score, groups)
+        case NM():
+            return _units_in_quotas(pattern, score, density)
+        case Unstructured():
+            return _single_weights(score)
+
+
+def _slot_units(pattern: Slots, score: Tensor, groups: int) -> Units:
+    """Rank each neuron's weights on each branch; the j-th ranks of a group's neurons form a unit."""
+    outputs, fan_in = score.shape
+    neurons = outputs // groups
+    rank, worth = rank_slots(score, pattern.group, pattern.branch, groups)
+    tiles = groups, len(worth) // groups, worth.shape[1], pattern.branch
+
+    # Of a partly filled group or branch, the real neurons and the places that have an input.
+    real = torch.full(tiles[:2], pattern.group, device=score.device)
+    real[:, -1] -= -neurons % pattern.group
+    exists = torch.arange(worth.shape[1] * pattern.branch, device=score.device) < fan_in
+    size = real[:, :, None] * exists
+
+    def to_mask(kept: Tensor) -> Tensor:
+        """Worth falls with the rank, so what is kept of a (group, branch) are its first ranks."""
+        counts = kept.view(tiles).sum(-1).to(rank.dtype).repeat_interleave(pattern.branch, -1)[..., :fan_in]
+        counts = counts.repeat_interleave(pattern.group, 1)[:, :neurons]
+        return rank < counts.reshape(outputs, fan_in)
+
+    return Units(worth.flatten(), size.flatten(), to_mask)
+
+
+def _units_in_quotas(pattern: NM, score: Tensor, density: float) -> Units:
+    """Each weight is a unit; it cannot be kept if a quota of better ones stands in its window."""
+    outputs, fan_in = score.shape
+    quota = max(pattern.n, math.ceil(density * pattern.m - 1e-9))
+    windows = F.pad(score, (0, -fan_in % pattern.m), value=-math.inf).view(outputs, -1, pattern.m)
+    order = windows.argsort(dim=-1, descending=True, stable=True)
+    beyond_quota = torch.zeros_like(windows, dtype=torch.bool).scatter_(-1, order[..., quota:], True)
+    worth = windows.masked_fill(beyond_quota, -math.inf).view(outputs, -1)[:, :fan_in]
+    return _single_weights(worth)
+
+
+def _single_weights(score: Tensor) -> Units:
+    """Each weight is a unit."""
+    worth = score.flatten()
+    return Units(worth, torch.ones_like(worth, dtype=torch.int64), lambda kept: kept.view(score.shape))
+
+
+def select(layers: Sequence[Units], budget: float) -> list[Tensor]:
+    """Keep the best units of all ``layers`` until ``budget`` weights are kept; one bool mask a layer.
+
+    The number of weights kept is as near to the budget as whole units allow, so it differs by less than a unit.
+    Equal worths are taken in the order of the units, which makes the choice deterministic.
+    """
+    return [units.to_mask(kept) for kept, units in zip(best(layers, budget), layers, strict=True)]
+
+
+def best(layers: Sequence[Units], budget: float) -> list[Tensor]:
+    """Which units :func:`select` keeps, one bool a unit."""
+    worth = torch.cat([units.worth for units in layers])
+    size = torch.cat([units.size for units in layers])
+    order = _best_first(worth, _most(size, budget))
+    spent = size[order].cumsum(0)
+    nearer_with_it = 2 * spent - size[order] <= 2 * budget
+    keep = torch.zeros_like(worth, dtype=torch.bool)
+    keep[order] = nearer_with_it & (worth[order] > -math.inf)
+    return list(torch.split(keep, [len(units.worth) for units in layers]))
+
+
+def _most(size: Tensor, budget: float) -> int:
+    """A bound for how many units of these sizes a budget can keep."""
+    real = size[size > 0]
+    return min(len(size), int(budget / float(real.min())) + 2) if len(real) else 0
+
+
+def _best_first(worth: Tensor, count: int) -> Tensor:
+    """The numbers of the ``count`` best units in order; to sort the others too would take many times as long."""
+    if count == 0:
+        return worth.new_empty(0, dtype=torch.int64)
+    last = worth.kthvalue(len(worth) - count + 1).values
+    better = (worth > last).nonzero().squeeze(1)
+    equal = (worth == last).nonzero().squeeze(1)[: count - len(better)]
+    return torch.cat([better[worth[better].argsort(descending=True, stable=True)], equal])
+
+
+def priced(units: Units, price: Tensor) -> Units:
+    """The same units with the ``price`` of each, above 0, as their size, and worth what they hold for what it costs."""
+    exists = units.size > 0
+    price = torch.where(exists, price.double(), 0)
+    worth = torch.where(exists, units.worth.double() * units.size / price, -math.inf)
+    return units._replace(worth=worth, size=price)
+
+
+def slot_counts(mask: Tensor, pattern: Slots, groups: int = 1) -> Tensor:
+    """How many slots each (group, branch) of a slot-shaped ``mask`` has: ``(all groups, branches)``."""
+    outputs, fan_in = mask.shape
+    neurons = outputs // groups
+    padding = (0, -fan_in % pattern.branch, 0, -neurons % pattern.group)
+    padded = F.pad(mask.reshape(groups, neurons, fan_in), padding)
+    tiles = padded.reshape(-1, pattern.group, padded.shape[-1] // pattern.branch, pattern.branch)
+    return tiles.sum(dim=-1).amax(dim=1)

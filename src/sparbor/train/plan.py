@@ -1,0 +1,101 @@
+"""What is going to happen to a model: decided, and agreed on by all ranks, before anything of it is touched."""
+
+from dataclasses import dataclass
+
+from torch import nn
+from torch.optim import Optimizer
+
+from sparbor.allocation.allocator import Allocator
+from sparbor.allocation.growth_plan import plan_growth
+from sparbor.allocation.survey import LayerEligibility, survey
+from sparbor.distributed.ranks import together
+from sparbor.errors import ArgumentError
+from sparbor.nn.masked_layer import MaskController, Storage
+from sparbor.nn.named_layers import replace_part
+from sparbor.nn.neuron import PAINeuronModule
+from sparbor.nn.wrapping import wrappers
+from sparbor.recipe.recipe import Recipe
+from sparbor.recipe.schedule import Timeline
+from sparbor.train.compaction import check_storage, why_not_compact
+from sparbor.train.scaling import check_runnable, facts_of, module_within
+from sparbor.train.unwrap_optimizer import unwrap_optimizer
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A recipe and the model that it is for.
+
+    ``sharded``: each rank holds a part of every weight. ``found``: every layer with parameters, whether it becomes
+    dendritic, and if not, why. ``growing``: the same of the dendrites of each layer that does, if any are to grow.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    recipe: Recipe
+    total_steps: int
+    storage: Storage
+    sharded: bool
+    timeline: Timeline
+    allocator: Allocator
+    found: list[LayerEligibility]
+    growing: list[LayerEligibility]
+
+    @property
+    def taken(self) -> list[LayerEligibility]:
+        """The layers that become dendritic."""
+        return [finding for finding in self.found if finding.taken]
+
+    @property
+    def settled(self) -> int:
+        """The step from which on the schedule changes the density no more."""
+        return _settled(self.recipe, self.timeline)
+
+    @property
+    def finished(self) -> int:
+        """The step from which on nothing is changed any more: whoever fine-tunes after that is free to do so."""
+        if self.recipe.growth:
+            return self.total_steps
+        return 0 if self.recipe.sparsity == 0 else self.timeline.rewire_end
+
+    def wrap(self, finding: LayerEligibility, controller: MaskController) -> PAINeuronModule:
+        """Put the layer of the ``finding`` into a dendritic one that ``controller`` keeps, if it is in none yet."""
+        layer = self.model.get_submodule(finding.path)
+        by_hand = (each for each in wrappers(layer) if each.weight_name == finding.weight_name)
+        module = next(by_hand, None)
+        if not isinstance(module, PAINeuronModule):
+            module = PAINeuronModule(layer, finding.name, weight_name=finding.weight_name)
+            module.training = layer.training
+            replace_part(self.model, finding.path, module)
+        module.pattern = self.recipe.pattern
+        module.storage = "masked" if why_not_compact(module) else self.storage
+        module.keep(controller, dense=self.sharded)  # each rank has a part of the weight, and gathers it as a whole
+        return module
+
+
+def make_plan(model: nn.Module, optimizer: Optimizer, recipe: Recipe, total_steps: int, storage: Storage) -> Plan:
+    """Refuse what cannot be done, on all ranks if on one; the model is left as it is."""
+    with together(ArgumentError, "let every rank train the same model with the same recipe") as facts:
+        _check_types(model, recipe)
+        optimizer = unwrap_optimizer(optimizer)
+        check_storage(storage, model, optimizer, grows=recipe.growth is not None)
+        sharded = check_runnable(model, recipe)
+        model = module_within(model)
+        timeline = recipe.timeline(total_steps)
+        found, growing = survey(model, optimizer, recipe), list[LayerEligibility]()
+        allocator = Allocator(model, recipe, found)
+        if recipe.growth is not None:
+            growing = plan_growth(model, optimizer, recipe, recipe.growth, [each for each in found if each.taken])
+            recipe.growth.check_fits(total_steps, _settled(recipe, timeline))
+        facts |= facts_of(recipe, total_steps, optimizer, found + growing)
+    return Plan(model, optimizer, recipe, total_steps, storage, sharded, timeline, allocator, found, growing)
+
+
+def _settled(recipe: Recipe, timeline: Timeline) -> int:
+    return timeline.ramp_end if recipe.sparsity else 0
+
+
+def _check_types(model: object, recipe: object) -> None:
+    if not isinstance(model, nn.Module):
+        raise ArgumentError(f"model is a {type(model).__name__}: must be a torch.nn.Module")
+    if not isinstance(recipe, Recipe):
+        raise ArgumentError(f"recipe is a {type(recipe).__name__}: must be a sparbor.Recipe, or None for the defaults")
