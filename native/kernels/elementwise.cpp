@@ -128,9 +128,12 @@ void softplus(float* x, size_t n, float beta, float threshold) {
     }
 }
 
-void add(const float* left, const float* right, float* sum, size_t n, float floor) {
-    for (size_t i = 0; i < n; i++) sum[i] = at_least(left[i] + right[i], floor);
+template <class Operator>
+void pair(const float* left, const float* right, float* y, size_t n, float clamp_min) {
+    for (size_t i = 0; i < n; i++) y[i] = at_least(Operator::of(left[i], right[i]), clamp_min);
 }
+
+struct Add { static float of(float left, float right) { return left + right; } };
 
 void scale_shift(const float* x, const float* scale, const float* shift, float* y, size_t n) {
     for (size_t i = 0; i < n; i++) y[i] = x[i] * scale[i] + shift[i];
@@ -202,8 +205,13 @@ const NamedMap maps[] = {
     {nullptr, 0, nullptr},
 };
 
+const NamedPair pairs[] = {
+    {"add", pair<Add>},
+    {nullptr, nullptr},
+};
+
 }  // namespace
 
-const Elementwise elementwise{maps, add, scale_shift, scale_shift_all, from_bytes, softmax, layer_norm};
+const Elementwise elementwise{maps, pairs, scale_shift, scale_shift_all, from_bytes, softmax, layer_norm};
 
 }  // namespace sparbor::SPARBOR_KERNELS

@@ -93,10 +93,17 @@ struct NamedMap {
     MapKernel map;
 };
 
+// Of two rows of numbers a third, not less than `clamp_min`.
+using PairKernel = void (*)(const float* left, const float* right, float* y, size_t count, float clamp_min);
+
+struct NamedPair {
+    const char* name;
+    PairKernel pair;
+};
+
 struct Elementwise {
-    const NamedMap* maps;  // the activations, up to one without a name
-    // The sum, not less than `floor`.
-    void (*add)(const float* left, const float* right, float* sum, size_t count, float floor);
+    const NamedMap* maps;    // the activations, up to one without a name
+    const NamedPair* pairs;  // the operators of two values, likewise
     void (*scale_shift)(const float* x, const float* scale, const float* shift, float* y, size_t count);
     void (*scale_shift_all)(const float* x, float scale, float shift, float* y, size_t count);
     void (*from_bytes)(const uint8_t* x, float scale, float shift, float* y, size_t count);

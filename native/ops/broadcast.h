@@ -1,6 +1,7 @@
 // Two values to one, number by number. A dimension of 1 is as if repeated, as NumPy and PyTorch have it.
 #pragma once
 
+#include <limits>
 #include <vector>
 
 #include "ops/outputs.h"
@@ -26,13 +27,13 @@ struct Runs {
 
 Runs runs_of(const Node& node, const Placement& at);
 
-// `kernel` computes runs of equal length: kernel(left, right, y, count). `with_one` computes those of an operand that has
-// one number for the run: with_one(x, number, y, count), so the operator has to be commutative.
-template <class Kernel, class WithOne>
+// `kernel` computes runs in which both operands have as many numbers; with_one(kernels, x, number, y, count) those in which
+// one of them has a single one, so the operator has to be commutative.
+template <class WithOne>
 class BroadcastStep final : public Step {
 public:
-    BroadcastStep(Value y, Runs runs, Ending ending, Activation clamp, Kernel kernel, WithOne with_one)
-        : y_(y), runs_(std::move(runs)), ending_(ending), clamp_(clamp), kernel_(kernel), with_one_(with_one) {}
+    BroadcastStep(Value y, Runs runs, PairKernel kernel, WithOne with_one, Ending ending, Activation relu)
+        : y_(y), runs_(std::move(runs)), kernel_(kernel), with_one_(with_one), ending_(ending), relu_(relu) {}
 
     void run(const Call& call) const override {
         const size_t stride = row_stride(y_.features);
@@ -42,6 +43,8 @@ public:
     }
 
 private:
+    static constexpr float unbounded = -std::numeric_limits<float>::infinity();
+
     const float* row_of(const Call& call, const Operand& operand, size_t row) const {
         const size_t item = row / y_.rows, within = operand.rows == 1 ? 0 : row % y_.rows;
         return call.data(operand.value, item) + within * row_stride(operand.value.features);
@@ -50,30 +53,23 @@ private:
     void run_row(const Call& call, size_t row, float* y) const {
         const float *left = row_of(call, runs_.left, row), *right = row_of(call, runs_.right, row);
         const Elementwise& kernels = *call.kernels.elementwise;
-        for (size_t i = 0; i < runs_.left.offsets.size(); i++, y += runs_.length) {
+        for (size_t i = 0; i < runs_.left.offsets.size(); i++) {
             const float *a = left + runs_.left.offsets[i], *b = right + runs_.right.offsets[i];
-            if (runs_.right.one) with_one_(kernels, a, *b, y, runs_.length);
-            else if (runs_.left.one) with_one_(kernels, b, *a, y, runs_.length);
-            else kernel_(kernels, a, b, y, runs_.length);
+            float* const run = y + i * runs_.length;
+            if (runs_.right.one) with_one_(kernels, a, *b, run, runs_.length);
+            else if (runs_.left.one) with_one_(kernels, b, *a, run, runs_.length);
+            else kernel_(a, b, run, runs_.length, unbounded);
         }
-        y -= y_.features;
-        if (ending_.clamp_min == 0) clamp_.map(y, y_.features, clamp_.a, clamp_.b);
+        if (ending_.clamp_min > unbounded) relu_.map(y, y_.features, relu_.a, relu_.b);
         if (ending_.activation) ending_.activation->map(y, y_.features, ending_.activation->a, ending_.activation->b);
     }
 
     Value y_;
     Runs runs_;
-    Ending ending_;
-    Activation clamp_;  // a ReLU
-    Kernel kernel_;
+    PairKernel kernel_;
     WithOne with_one_;
+    Ending ending_;
+    Activation relu_;
 };
-
-// The step of a commutative operator of two values.
-template <class Kernel, class WithOne>
-std::unique_ptr<Step> make_broadcast(const Node& node, const Placement& at, Kernel kernel, WithOne with_one) {
-    return std::make_unique<BroadcastStep<Kernel, WithOne>>(at.y, runs_of(node, at), ending_of(node, at.kernels),
-                                                            relu_of(at.kernels), kernel, with_one);
-}
 
 }  // namespace sparbor

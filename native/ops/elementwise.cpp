@@ -1,6 +1,5 @@
 // What is computed number by number: activations, and sums of two values.
 #include <cstring>
-#include <limits>
 
 #include "ops/broadcast.h"
 #include "ops/families.h"
@@ -28,24 +27,25 @@ private:
     Activation activation_;
 };
 
-// The sum of two values of one shape, whose rows lie alike: all of their numbers at once, and a ReLU with them.
-class Add final : public Step {
+// Two values of one shape, whose rows lie alike: all of their numbers at once, and a ReLU with them.
+class PairStep final : public Step {
 public:
-    Add(Value left, Value right, Value sum, const Ending& ending)
-        : left_(left), right_(right), sum_(sum), ending_(ending) {}
+    PairStep(Value left, Value right, Value y, PairKernel kernel, const Ending& ending)
+        : left_(left), right_(right), y_(y), kernel_(kernel), ending_(ending) {}
 
     void run(const Call& call) const override {
-        const size_t stride = row_stride(sum_.features);
-        split_rows(call, sum_, [&](size_t first, size_t last, size_t) {
-            float* const sum = call.data(sum_) + first * stride;
-            call.kernels.elementwise->add(call.data(left_) + first * stride, call.data(right_) + first * stride, sum,
-                                          (last - first) * stride, ending_.clamp_min);
-            if (ending_.activation) apply(*ending_.activation, sum, stride, last - first, sum_.features);
+        const size_t stride = row_stride(y_.features);
+        split_rows(call, y_, [&](size_t first, size_t last, size_t) {
+            const size_t begin = first * stride, count = (last - first) * stride;
+            float* const y = call.data(y_) + begin;
+            kernel_(call.data(left_) + begin, call.data(right_) + begin, y, count, ending_.clamp_min);
+            if (ending_.activation) apply(*ending_.activation, y, stride, last - first, y_.features);
         });
     }
 
 private:
-    Value left_, right_, sum_;
+    Value left_, right_, y_;
+    PairKernel kernel_;
     Ending ending_;
 };
 
@@ -55,16 +55,21 @@ std::unique_ptr<Step> make_activation(const Node& node, const Placement& at) {
     return std::make_unique<Apply>(at.x[0], at.y, activation_of(node, at.kernels));
 }
 
+// The step of a commutative operator of two values; with_one(kernels, x, number, y, count) is the same of one number and
+// many.
+template <class WithOne>
+std::unique_ptr<Step> make_pair(const char* name, const Node& node, const Placement& at, WithOne with_one) {
+    const PairKernel kernel = find_pair(at.kernels, name);
+    const Ending ending = ending_of(node, at.kernels);
+    if (node.x(0) == node.x(1)) return std::make_unique<PairStep>(at.x[0], at.x[1], at.y, kernel, ending);
+    return std::make_unique<BroadcastStep<WithOne>>(at.y, runs_of(node, at), kernel, with_one, ending,
+                                                    relu_of(at.kernels));
+}
+
 std::unique_ptr<Step> make_add(const Node& node, const Placement& at) {
-    if (node.x(0) == node.x(1)) return std::make_unique<Add>(at.x[0], at.x[1], at.y, ending_of(node, at.kernels));
-    return make_broadcast(
-        node, at,
-        [](const Elementwise& kernels, const float* left, const float* right, float* y, size_t count) {
-            kernels.add(left, right, y, count, -std::numeric_limits<float>::infinity());
-        },
-        [](const Elementwise& kernels, const float* x, float number, float* y, size_t count) {
-            kernels.scale_shift_all(x, 1, number, y, count);
-        });
+    return make_pair("add", node, at, [](const Elementwise& kernels, const float* x, float number, float* y, size_t n) {
+        kernels.scale_shift_all(x, 1, number, y, n);
+    });
 }
 
 }  // namespace

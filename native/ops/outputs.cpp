@@ -18,6 +18,12 @@ bool is_relu(const Node& node) { return node.activation() && node.activation()->
 
 }  // namespace
 
+PairKernel find_pair(const KernelSet& kernels, const std::string& name) {
+    for (const NamedPair* each = kernels.elementwise->pairs; each->name; each++)
+        if (name == each->name) return each->pair;
+    throw std::logic_error("no operator of two values named " + name);
+}
+
 Activation relu_of(const KernelSet& kernels) { return {find_map(kernels, "clamp"), 0, infinity}; }
 
 Activation activation_of(const Node& node, const KernelSet& kernels) {

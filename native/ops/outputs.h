@@ -21,6 +21,9 @@ struct Ending {
 };
 
 Ending ending_of(const Node& node, const KernelSet& kernels);
+// The kernel of this name for two rows of numbers.
+PairKernel find_pair(const KernelSet& kernels, const std::string& name);
+
 // A ReLU by itself, where it cannot be part of a sum.
 Activation relu_of(const KernelSet& kernels);
 // The activation that an operation is: a ReLU too, which has nothing to be part of.
