@@ -18,10 +18,10 @@ from torch import nn
 
 from sparbor.benchmark.arms import Arm
 from sparbor.benchmark.job import Job
+from sparbor.lowering.chains import Chains
 from sparbor.recipe.recipe import Recipe
 from sparbor.topology.pattern import NM, Unstructured
 from sparbor.topology.rewire import magnitude_mask
-from sparbor.training.chains import Chains
 
 # To be raised when training computes something else by the same settings, be it by a rounding: training_fingerprints.py
 # and a test notice. Sparse layers are computed by their synapses alone since revision 2.

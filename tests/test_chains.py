@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sparbor.benchmark.models import TASKS
+from sparbor.lowering.chains import chains
 from sparbor.modules.neuron import PAINeuronModule
-from sparbor.training.chains import chains
 from tests.networks import DenseNet
 
 

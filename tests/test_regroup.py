@@ -10,11 +10,12 @@ from torch import Tensor, nn
 import sparbor
 from sparbor.benchmark.models import TASKS
 from sparbor.errors import ArgumentError
+from sparbor.lowering.chains import chains
+from sparbor.lowering.permuted_copy import arranged
 from sparbor.modules.neuron import PAINeuronModule
 from sparbor.recipe.recipe import Recipe
 from sparbor.topology.pattern import Slots, slot_counts
-from sparbor.training.chains import chains
-from sparbor.training.regroup import arranged, regroup
+from sparbor.training.regroup import regroup
 from tests.networks import VGG
 
 torch.set_num_threads(1)

@@ -17,6 +17,7 @@ from sparbor.errors import ArgumentError
 from sparbor.lowering.graph import Graph
 from sparbor.lowering.operators import OPERATORS
 from sparbor.lowering.parity import Answers
+from sparbor.lowering.permuted_copy import arranged
 from sparbor.lowering.tracing import trace
 from sparbor.lowering.unfinished import warn_if_unfinished
 from sparbor.lowering.unpacked_program import UnpackedProgram
@@ -24,7 +25,6 @@ from sparbor.modules.neuron import PAINeuronModule
 from sparbor.native import choose_kernel_set
 from sparbor.packing.slots import Precision
 from sparbor.program.byte_input import ByteInput
-from sparbor.training.regroup import arranged
 
 
 def deploy(

@@ -19,6 +19,7 @@ from sparbor.distributed.ranks import (
 )
 from sparbor.distributed.shards import is_sharded, whole
 from sparbor.errors import ArgumentError, StateError, TrainingError
+from sparbor.lowering.chains import Chains, chains
 from sparbor.modules.aims import standing
 from sparbor.modules.dendrites import Dendrites
 from sparbor.modules.layers import name_of_weight
@@ -32,7 +33,6 @@ from sparbor.recipe.recipe import Recipe
 from sparbor.recipe.survey import LayerEligibility, folded, plain_name, survey
 from sparbor.topology.pattern import Slots
 from sparbor.topology.rewire import Topology, rewire
-from sparbor.training.chains import Chains, chains
 from sparbor.training.compaction import check_storage, compact_states, expand_states, why_not_compact
 from sparbor.training.grower import Grower, GrowthEvent
 from sparbor.training.optimizer_state import holds, replace_parameter, reset_state

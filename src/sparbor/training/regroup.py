@@ -1,27 +1,17 @@
-"""Neurons in an order in which those of a group agree: chosen while a model trains, made real where it is deployed.
+"""Neurons in an order in which those of a group agree, chosen at the switch to dendrite mode.
 
 In training nothing moves: a layer only remembers in which order its pattern sees its neurons and its inputs, so
 optimizers, averaged copies and whoever holds a parameter notice nothing. A deployed copy has its weights in that order,
-where :mod:`sparbor.training.chains` finds that the order is free to choose.
+see :mod:`sparbor.lowering.permuted_copy`.
 """
 
-import copy
-import logging
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor, nn
-
-from sparbor.modules.dendrites import Dendrite, Dendrites
-from sparbor.modules.layers import is_transposed
+from sparbor.lowering.chains import Chain
+from sparbor.lowering.permuted_copy import input_order
 from sparbor.modules.neuron import PAINeuronModule
-from sparbor.modules.wrapping import plain_layer
 from sparbor.topology.grouping import best_order
-from sparbor.topology.matrix import from_matrix, to_matrix
 from sparbor.topology.pattern import Slots
-from sparbor.training.chains import Chain, chains
-
-logger = logging.getLogger("sparbor")
 
 
 def regroup(found: Sequence[Chain]) -> None:
@@ -37,84 +27,3 @@ def regroup(found: Sequence[Chain]) -> None:
             for reader in chain.readers:
                 if isinstance(reader, PAINeuronModule):
                     reader.arrange(inputs=input_order(reader, layer.neuron_order))
-
-
-def input_order(reader: nn.Module, neurons: Tensor) -> Tensor:
-    """The order of a reader's columns, its matrix' inputs, when the neurons that it reads are in this one."""
-    columns = _matrix(plain_layer(reader), plain_layer(reader).get_parameter("weight")).shape[1]
-    of_neuron = torch.arange(columns, device=neurons.device).view(len(neurons), -1)
-    return of_neuron[neurons].flatten()
-
-
-@torch.no_grad()
-def arranged(model: nn.Module, example: Tensor) -> nn.Module:
-    """A copy of ``model`` that computes the same, its neurons where possible in the order that its layers remember.
-
-    A layer whose order has to stay keeps it; whoever packs it then fills slots up with zeros. So do all if tracing
-    was wrong about the order of one (a hook may scale channels, say), which outputs for ``example`` and for noise of
-    its shape tell.
-    """
-    layers = [module for module in model.modules() if isinstance(module, PAINeuronModule)]
-    if not any(layer.is_arranged() for layer in layers) or any(_computes_with_dropped(layer) for layer in layers):
-        return model
-    noise = torch.randn(example.shape, generator=torch.Generator().manual_seed(0))
-    try:
-        moved = copy.deepcopy(model)
-        for chain in chains(moved).found:
-            _move(chain, chain.layer.neuron_order)
-        agree = all(torch.allclose(moved(x), model(x), 1e-2, 1e-3, equal_nan=True) for x in (example, noise))
-        reason = "in another one the model answers otherwise, as where a hook treats neurons one by one"
-    except Exception as error:  # of code that is not ours, or that neurons in another order have broken
-        agree, reason = False, (str(error).splitlines() or [type(error).__name__])[0]
-    if agree:
-        return moved
-    logger.warning("neurons are deployed in their own order, which takes more slots: %s", reason)
-    return model
-
-
-def _computes_with_dropped(layer: PAINeuronModule) -> bool:
-    """Whether dropped weights are not zero where only a perforator would see to that, as in a weight put in anew.
-
-    A copy would mask them, and compute something else.
-    """
-    return layer.controller is not None and not layer.compact and bool(layer.parameter.masked_fill(layer.mask, 0).any())
-
-
-@torch.no_grad()
-def _move(chain: Chain, order: Tensor) -> None:
-    _move_weights(chain.layer, rows=order)
-    for dendrite in _dendrites(chain.layer):
-        _move_weights(dendrite.inputs, rows=order)
-        dendrite.strength.copy_(dendrite.strength[order])
-        if dendrite.earlier is not None:
-            _move_weights(dendrite.earlier, rows=order, columns=dendrite.order_of_earlier(order))
-    for norm in chain.norms:
-        for values in (*norm.parameters(), *norm.buffers()):
-            if values.shape == order.shape:
-                values.copy_(values[order])
-    for reader in chain.readers:
-        for part in (reader, *(dendrite.inputs for dendrite in _dendrites(reader))):
-            _move_weights(part, columns=input_order(reader, order))
-
-
-def _dendrites(module: nn.Module) -> list[Dendrite]:
-    """Those that a layer may have, grown or not."""
-    dendrites = module.dendrites if isinstance(module, PAINeuronModule) else None
-    return dendrites.generations() if isinstance(dendrites, Dendrites) else []
-
-
-def _move_weights(module: nn.Module, rows: Tensor | None = None, columns: Tensor | None = None) -> None:
-    layer = plain_layer(module)
-    masks = [module.mask] if isinstance(module, PAINeuronModule) else []
-    for values in (layer.get_parameter("weight"), *masks):
-        matrix = _matrix(layer, values)
-        matrix = matrix if rows is None else matrix[rows]
-        matrix = matrix if columns is None else matrix[:, columns]
-        values.copy_(from_matrix(matrix, values.shape, getattr(layer, "groups", 1), is_transposed(layer)))
-    if rows is not None and layer.bias is not None:
-        bias = layer.get_parameter("bias")
-        bias.copy_(bias[rows])
-
-
-def _matrix(layer: nn.Module, values: Tensor) -> Tensor:
-    return to_matrix(values, getattr(layer, "groups", 1), is_transposed(layer))
