@@ -142,7 +142,7 @@ def grown_slots(job: Job) -> Recipe:
 def keep_order(arm: Arm, job: Job) -> None:
     """Leave neurons in the groups that they happen to be in."""
     assert arm.perforator is not None
-    arm.perforator.orders = Chains()
+    arm.perforator.orders.settle(Chains())
 
 
 @torch.no_grad()

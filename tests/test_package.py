@@ -43,7 +43,8 @@ ORDER = listed()
 TRAINING = [name for name in ORDER[: ORDER.index("training.perforator")] if path_of(name).exists()]
 DEPLOYING = ("packing", "program", "engine", "lowering")  # of which training uses parts
 TRAINING = [name for name in TRAINING if name.partition(".")[0] not in ("errors", "files", *DEPLOYING)]
-TRAINING += ["lowering.chains", "lowering.permuted_copy", "training.perforator"]
+TRAINING += [f"lowering.{name}" for name in ("neurons", "restored", "chains", "permuted_copy", "sparse_limit")]
+TRAINING += ["training.perforator"]
 
 
 def test_the_public_names_are_those_that_can_be_imported() -> None:

@@ -1,226 +1,151 @@
 """Which layers' neurons may stand in another order: those that only layers of the model read, found by tracing it.
 
 The order of a layer's neurons can be changed without changing what the model computes if whatever reads them knows:
-the layers that read them through activations, pools, batch norms and flattening alone. Where anything else does (a sum
+the layers that read them through operators that work on each neuron by itself. Where anything else does (a sum
 with a skip connection, a concatenation, attention, the model's caller), the order has to stay.
 """
 
-import copy
-import logging
+from __future__ import annotations
+
 import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
-from torch import fx, nn
+import torch
+from torch import nn
+from torch._ops import OpOverload
+from torch.export import ExportedProgram
+from torch.fx import Node
 
+from sparbor.lowering.neurons import (
+    NeuronRule,
+    NeuronWalk,
+    OrderMattersError,
+    TracedLayers,
+    number_by_number,
+    reads,
+    shape_of,
+)
+from sparbor.lowering.operators import NEURONS
+from sparbor.lowering.restored import restored
+from sparbor.lowering.tracing import in_short, operator_name, trace_call
 from sparbor.modules.dendrites import parts_of_dendrites
-from sparbor.modules.layers import ONE_WEIGHT, weight_names
 from sparbor.modules.neuron import PAINeuronModule
-from sparbor.modules.wrapping import places, plain_layer
-from sparbor.recipe.survey import holders_of_parameters
-
-logger = logging.getLogger("sparbor")
-
-_ACTIVATIONS = (
-    *(nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish),
-    *(nn.Sigmoid, nn.LogSigmoid, nn.Tanh, nn.Tanhshrink, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid),
-    *(nn.Softplus, nn.Softsign, nn.Softshrink, nn.Hardshrink, nn.Threshold, nn.Dropout, nn.AlphaDropout),
-)
-_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-_POOLS = (
-    *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
-    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
-    *(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
-    *(nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d),
-)
-_ACTIVATION_FUNCTIONS = {
-    *("relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "sigmoid", "logsigmoid", "tanh"),
-    *("hardtanh", "hardswish", "hardsigmoid", "softplus", "softsign", "dropout", "contiguous", "relu_", "tanh_"),
-}
-_POOL_FUNCTIONS = {
-    f"{kind}_pool{dimensions}d" for kind in ("max", "avg", "adaptive_avg", "adaptive_max") for dimensions in (1, 2, 3)
-}
+from sparbor.modules.wrapping import Wrapper, places, plain_layer
 
 
 @dataclass(frozen=True)
 class Chain:
-    """A layer whose neurons may be reordered, and what has to follow: batch norms on the way, and its readers."""
+    """A layer whose neurons may be reordered, and what has to follow.
+
+    ``along`` are modules on the way that hold numbers for each neuron and work on each by itself: batch norms and
+    depthwise convolutions. ``readers`` are the layers whose inputs the neurons are.
+    """
 
     layer: PAINeuronModule
-    norms: tuple[nn.Module, ...]
+    along: tuple[nn.Module, ...]
     readers: tuple[nn.Module, ...]
 
 
 @dataclass
 class Chains:
-    """The chains in the order of the model's graph, and for each other dendritic layer why its order has to stay."""
+    """The chains in the order of the model's graph, and for each other dendritic layer why its order has to stay.
+
+    ``shapes`` are those of what each dendritic layer reads and computes, as far as its call was found.
+    """
 
     found: list[Chain] = field(default_factory=list)
     reasons: dict[str, str] = field(default_factory=dict)
+    shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
 
 
-def chains(model: nn.Module) -> Chains:
-    """Trace ``model`` and follow what each dendritic layer computes to the layers that read it.
+def chains(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None) -> Chains:
+    """Trace a call of ``model`` and follow what each dendritic layer computes to the layers that read it.
 
-    A copy is traced: a forward that keeps something on the model must not keep what stands for values in tracing.
+    Of the arguments only types and shapes matter. Dendrites that have grown on a layer stand in its order, so that the
+    layer alone is followed.
     """
     model = getattr(model, "_orig_mod", model)
-    grown = parts_of_dendrites(model)  # which stand in the order of the layers that they grow on
-    layers = [p for p in places(model) if isinstance(p.module, PAINeuronModule) and id(p.module) not in grown]
     try:
-        graph = _Tracer().trace(copy.deepcopy(model))
-    except Exception as error:  # user code that cannot be copied or traced raises whatever it likes
-        logger.debug("torch.fx cannot trace %s: %s", type(model).__name__, error)
-        why = "torch.fx cannot trace the model's code, so which layers read these neurons is not known"
-        return Chains(reasons={place.plain_path: why for place in layers})
-    walk = _Walk(model, graph)
-    result = Chains()
-    for place in sorted(layers, key=lambda place: walk.position(place.path)):
+        exported = _traced(model, args, kwargs or {})
+    except Exception as error:  # user code that cannot be traced raises whatever it likes
+        why = (
+            f"torch.export cannot trace the model's code ({in_short(error)}), so what reads these neurons is not known"
+        )
+        return all_stay(model, why)
+    layers = TracedLayers(model, exported)
+    position = {node: index for index, node in enumerate(layers.nodes)}
+    result, found = Chains(), list[tuple[int, Chain]]()
+    for path in dendritic(model):
         try:
-            result.found.append(walk.chain(place.path, cast(PAINeuronModule, place.module)))
-        except _OrderMattersError as reason:
-            result.reasons[place.plain_path] = str(reason)
+            start = layers.start(path, NEURONS)
+            result.shapes[path] = shape_of(cast(Node, start.args[0])), shape_of(start)
+            found.append((position[start], _chain(layers, path, start, position)))
+        except OrderMattersError as reason:
+            result.reasons[path] = str(reason)
+    result.found = [chain for _, chain in sorted(found, key=lambda each: each[0])]
     return result
 
 
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """A dendritic layer is one node, whatever is within it."""
-        return isinstance(m, PAINeuronModule) or super().is_leaf_module(m, module_qualified_name)
+def all_stay(model: nn.Module, why: str) -> Chains:
+    """No layer's neurons may be reordered, for one reason."""
+    return Chains(reasons=dict.fromkeys(dendritic(model), why))
 
 
-class _OrderMattersError(Exception):
-    """Why the neurons of a layer cannot be reordered."""
+def dendritic(model: nn.Module) -> dict[str, PAINeuronModule]:
+    """The dendritic layers by the paths of the plain model, without those of dendrites, which stand in their order."""
+    grown = parts_of_dendrites(model)
+    found: dict[str, PAINeuronModule] = {}
+    for place in places(model):
+        if isinstance(place.module, PAINeuronModule) and id(place.module) not in grown:
+            found.setdefault(place.plain_path, place.module)
+    return found
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where neurons stand in a value: on the last axis, on the second (``"channels"``), or ``"flat"``, all positions
-    of one after those of another."""
-
-    axis: str
-    neurons: int
-
-
-class _Walk:
-    def __init__(self, model: nn.Module, graph: fx.Graph) -> None:
-        self.model = model
-        self.holders = holders_of_parameters(model)
-        self.nodes: list[fx.Node] = list(graph.nodes)
-
-    def position(self, name: str) -> int:
-        """Where in the graph the module ``name`` is called first; its end, if it is not."""
-        calls = (index for index, node in enumerate(self.nodes) if node.op == "call_module" and node.target == name)
-        return next(calls, len(self.nodes))
-
-    def chain(self, name: str, layer: PAINeuronModule) -> Chain:
-        """The chain that begins with the ``layer`` called ``name``; raises if its order has to stay."""
-        node = self._only_call(name)
-        if layer.groups > 1:
-            raise _OrderMattersError("a grouped convolution")
-        self._check_own(plain_layer(layer), "it")
-        place = _Place("last" if isinstance(layer.main_module, nn.Linear) else "channels", layer.outputs_first[0])
-        norms: list[nn.Module] = []
-        readers: list[nn.Module] = []
-        self._follow(node, place, norms, readers)
-        return Chain(layer, tuple(norms), tuple(readers))
-
-    def _only_call(self, name: str) -> fx.Node:
-        """The node that calls the module ``name``, if nothing else calls it or reads what is inside."""
-        calls = [node for node in self.nodes if node.op == "call_module" and node.target == name]
-        if len(calls) != 1:
-            raise _OrderMattersError("it is called more than once" if calls else "another module calls it")
-        if any(node.op == "get_attr" and str(node.target).startswith(f"{name}.") for node in self.nodes):
-            raise _OrderMattersError("the model reads its parameters itself")
-        return calls[0]
-
-    def _check_own(self, layer: nn.Module, name: str) -> None:
-        """A subclass may do more with its neurons than is known, and a weight may be computed, or another layer's."""
-        if type(layer) not in ONE_WEIGHT:
-            raise _OrderMattersError(f"{name} is a {type(layer).__name__}")
-        if layer._parameters.get("weight") is None:
-            raise _OrderMattersError(f"the weight of {name} is computed from other parameters")
-        if any(len(self.holders[id(parameter)]) > 1 for parameter in layer.parameters(recurse=False)):
-            raise _OrderMattersError(f"{name} shares a parameter with another layer")
-
-    def _follow(self, value: fx.Node, place: _Place, norms: list[nn.Module], readers: list[nn.Module]) -> None:
-        if not value.users:
-            raise _OrderMattersError("nothing reads it")
-        for node in value.users:
-            if _asks_for_shape(node):
-                continue
-            if node.op == "output":
-                raise _OrderMattersError("it is the model's output")
-            module = self.model.get_submodule(str(node.target)) if node.op == "call_module" else None
-            if node.all_input_nodes != [value] and not _is_flattening_view(node, value):
-                raise _OrderMattersError(f"{node.name} reads it together with other values")
-            if module is not None and weight_names(plain_layer(module)) == ("weight",):
-                self._only_call(str(node.target))
-                self._check_own(plain_layer(module), node.name)
-                _check_reader(node.name, plain_layer(module), place)
-                readers.append(module)
-                continue
-            if isinstance(module, _NORMS) and type(module) in _NORMS:
-                self._only_call(str(node.target))
-                if place.axis == "flat" or module.num_features != place.neurons:
-                    raise _OrderMattersError(f"{node.name} norms other features than its neurons")
-                norms.append(module)
-            self._follow(node, _through(node, value, module, place), norms, readers)
+def _traced(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ExportedProgram:
+    """The graph of the model with plain layers in the place of dendritic ones: it has neither masks nor dendrites."""
+    with restored(model):
+        for module in list(model.modules()):
+            for name, child in module._modules.items():
+                if isinstance(child, Wrapper):
+                    module._modules[name] = plain_layer(child)
+        model.eval()
+        return trace_call(plain_layer(model), args, kwargs)
 
 
-def _through(node: fx.Node, value: fx.Node, module: nn.Module | None, place: _Place) -> _Place:
-    """Where the neurons stand after ``node``, if it works on each by itself."""
-    called = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    called = called.removeprefix("_") if module is None else ""
-    if type(module) in (*_ACTIVATIONS, *_NORMS) or called in _ACTIVATION_FUNCTIONS:
-        return place
-    if place.axis == "channels" and (type(module) in _POOLS or called in _POOL_FUNCTIONS):
-        return place
-    if _flattens(node, module, called) or _is_flattening_view(node, value):
-        return place if place.axis == "last" else _Place("flat", place.neurons)
-    raise _OrderMattersError(f"{node.name} reads it")
+def _chain(layers: TracedLayers, path: str, start: Node, position: Mapping[Node, int]) -> Chain:
+    """The chain of the layer at ``path``, which ``start`` computes; raises if its order has to stay."""
+    layer = layers.modules[path]
+    assert isinstance(layer, PAINeuronModule)
+    if layer.groups > 1:
+        raise OrderMattersError("a grouped convolution")
+    walk = NeuronWalk(layers, start, layer.outputs_first[0])
+    pending = set(start.users)
+    while pending:
+        node = min(pending, key=position.__getitem__)  # what it reads has been met before
+        pending.remove(node)
+        if node.op == "output":
+            raise OrderMattersError("it is the model's output")
+        if not node.users:
+            continue  # it computes nothing, but makes sure of something
+        stand = _rule(node)(walk, node)
+        if stand is not None:
+            walk.stands[node] = stand
+            pending.update(node.users)
+    if not walk.readers:
+        raise OrderMattersError("nothing reads it")
+    along, readers = (tuple(layers.modules[each] for each in paths) for paths in (walk.along, walk.readers))
+    return Chain(layer, along, readers)
 
 
-def _flattens(node: fx.Node, module: nn.Module | None, called: str) -> bool:
-    """Whether ``node`` makes one axis of all but the first."""
-    if type(module) is nn.Flatten:
-        return bool(module.start_dim == 1 and module.end_dim == -1)
-    given = {**dict(zip(("start_dim", "end_dim"), node.args[1:], strict=False)), **node.kwargs}
-    return called == "flatten" and given in ({"start_dim": 1}, {"start_dim": 1, "end_dim": -1})
-
-
-def _is_flattening_view(node: fx.Node, value: fx.Node) -> bool:
-    """Whether ``node`` is ``value.view(value.shape[0], -1)``, or as people else write that."""
-    if node.target not in ("view", "reshape") or len(node.args) != 3 or node.args[0] is not value:
-        return False
-    batch, rest = node.args[1:]
-    return bool(rest == -1) and isinstance(batch, fx.Node) and _is_batch_size(batch)
-
-
-def _asks_for_shape(node: fx.Node) -> bool:
-    if node.op == "call_method":
-        return node.target in ("size", "dim")
-    return bool(node.target is getattr and node.args[1] in ("shape", "device", "dtype"))
-
-
-def _is_batch_size(node: fx.Node) -> bool:
-    if node.op == "call_method" and node.target == "size":
-        return bool(node.args[1:] == (0,))
-    if node.target is not operator.getitem:
-        return False
-    shape, index = node.args
-    return bool(index == 0) and isinstance(shape, fx.Node) and _asks_for_shape(shape)
-
-
-def _check_reader(name: str, reader: nn.Module, place: _Place) -> None:
-    linear = isinstance(reader, nn.Linear)
-    inputs = int(reader.in_features if linear else reader.in_channels)  # type: ignore[arg-type]
-    fits = {
-        "last": linear and inputs == place.neurons,
-        "channels": not linear and inputs == place.neurons,
-        "flat": linear and inputs % place.neurons == 0,
-    }
-    if getattr(reader, "groups", 1) > 1:
-        raise _OrderMattersError(f"{name}, a grouped convolution, reads it")
-    if not fits[place.axis]:
-        raise _OrderMattersError(f"{name} does not read one neuron after the other")
+def _rule(node: Node) -> NeuronRule:
+    """What becomes of neurons in this node: the operator's own rule, or what PyTorch says of it."""
+    if node.target is operator.getitem:
+        return lambda walk, node: walk.only_input(node)[1]  # of the results of an operator, which has a rule
+    rule = NEURONS.get(operator_name(node))
+    if rule is not None:
+        return rule
+    if isinstance(node.target, OpOverload) and torch.Tag.pointwise in node.target.tags:
+        return number_by_number
+    raise reads(node)

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from sparbor.lowering.chains import Chain, chains
+from sparbor.lowering.tracing import items_like
 from sparbor.modules.dendrites import Dendrite, Dendrites
-from sparbor.modules.layers import is_transposed
+from sparbor.modules.layers import ONE_WEIGHT, is_transposed
 from sparbor.modules.neuron import PAINeuronModule
 from sparbor.modules.wrapping import plain_layer
 from sparbor.topology.matrix import from_matrix, to_matrix
@@ -41,7 +42,7 @@ def arranged(model: nn.Module, example: Tensor) -> nn.Module:
     noise = torch.randn(example.shape, generator=torch.Generator().manual_seed(0))
     try:
         moved = copy.deepcopy(model)
-        for chain in chains(moved).found:
+        for chain in chains(moved, (items_like(example),)).found:
             _move(chain, chain.layer.neuron_order)
         agree = all(torch.allclose(moved(x), model(x), 1e-2, 1e-3, equal_nan=True) for x in (example, noise))
         reason = "in another one the model answers otherwise, as where a hook treats neurons one by one"
@@ -69,10 +70,13 @@ def _move(chain: Chain, order: Tensor) -> None:
         dendrite.strength.copy_(dendrite.strength[order])
         if dendrite.earlier is not None:
             _move_weights(dendrite.earlier, rows=order, columns=dendrite.order_of_earlier(order))
-    for norm in chain.norms:
-        for values in (*norm.parameters(), *norm.buffers()):
-            if values.shape == order.shape:
-                values.copy_(values[order])
+    for part in chain.along:
+        if isinstance(plain_layer(part), ONE_WEIGHT):
+            _move_weights(part, rows=order)
+        else:
+            for values in (*part.parameters(recurse=False), *part.buffers(recurse=False)):
+                if values.shape == order.shape:
+                    values.copy_(values[order])
     for reader in chain.readers:
         for part in (reader, *(dendrite.inputs for dendrite in _dendrites(reader))):
             _move_weights(part, columns=input_order(reader, order))

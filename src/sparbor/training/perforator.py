@@ -19,7 +19,6 @@ from sparbor.distributed.ranks import (
 )
 from sparbor.distributed.shards import is_sharded, whole
 from sparbor.errors import ArgumentError, StateError, TrainingError
-from sparbor.lowering.chains import Chains, chains
 from sparbor.modules.aims import standing
 from sparbor.modules.dendrites import Dendrites
 from sparbor.modules.layers import name_of_weight
@@ -31,18 +30,17 @@ from sparbor.recipe.allocation import plan_growth
 from sparbor.recipe.allocator import Allocator
 from sparbor.recipe.recipe import Recipe
 from sparbor.recipe.survey import LayerEligibility, folded, plain_name, survey
-from sparbor.topology.pattern import Slots
 from sparbor.topology.rewire import Topology, rewire
 from sparbor.training.compaction import check_storage, compact_states, expand_states, why_not_compact
 from sparbor.training.grower import Grower, GrowthEvent
+from sparbor.training.neuron_orders import orders_for
 from sparbor.training.optimizer_state import holds, replace_parameter, reset_state
 from sparbor.training.other_optimizers import OtherOptimizers
 from sparbor.training.plateau import checked_score
-from sparbor.training.regroup import regroup
 from sparbor.training.resuming import STATE_VERSION, check_same_run
 from sparbor.training.scaling import check_runnable, facts_of, module_within
 from sparbor.training.sparse_lr import SparseLR
-from sparbor.training.summary import table
+from sparbor.training.summary import dense_at_last, table
 from sparbor.training.unwrap_optimizer import unwrap_optimizer
 
 logger = logging.getLogger("sparbor")
@@ -60,7 +58,8 @@ def perforate(
 
     Every eligible layer is wrapped in :class:`PAINeuronModule`, and hooks on the weights and on ``optimizer`` mask
     gradients, keep dropped weights at zero, and change the topology as the recipe's schedule says. Parameters keep
-    their identity. ``print(perforator)`` shows what was wrapped, what was not, and why.
+    their identity. ``print(perforator)`` shows what was wrapped, what was not, and why; which layers ``deploy`` will
+    store dense; and, from the first batch on, whose neurons stay in order.
 
     Args:
         model: any module with Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d or MultiheadAttention layers; in
@@ -103,7 +102,8 @@ class Perforator:
         findings: every layer with parameters: taken or not, and why.
         modules: the wrapped layers by name.
         orders: which layers' neurons are put in another order at the switch to dendrite mode, so that those of a group
-            agree, and why those of others are not.
+            agree (``orders.found``), and why those of others are not (``orders.reasons``). Known from the first batch
+            on, for which the model is traced.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class Perforator:
         self._wrapped = [TrainedLayer(finding.name, self._wrap(finding)) for finding in taken]
         self._grower = self._make_grower(growing)
         self._allocator.divide(self._layers)
-        self.orders = chains(model) if isinstance(recipe.pattern, Slots) else Chains()
+        self.orders = orders_for(model, recipe, self.timeline, sharded=self._sharded)
         # LBFGS has searched for the length of its steps.
         self._sparse_lr = SparseLR(0 if isinstance(optimizer, LBFGS) else recipe.step_exponent)
         until = 0 if recipe.sparsity == 0 else self.timeline.rewire_end
@@ -143,6 +143,7 @@ class Perforator:
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(lambda *_: self._after_step()),
+            self.orders.batch.hook,
         ]
         self._loaded_states = False
         if storage == "compact":
@@ -159,7 +160,8 @@ class Perforator:
 
     def __str__(self) -> str:
         lines = [table(self.findings, self.recipe, self.modules)]
-        lines += folded("the neurons of {layers} stay in order: {why}", self.orders.reasons)
+        lines += dense_at_last(self.model, self.findings, self.recipe, self.modules, self.orders.shapes)
+        lines += self.orders.lines()
         if self.storage == "compact":
             reasons = {module.name: why for module in self.modules.values() if (why := why_not_compact(module))}
             lines += folded("the weights of {layers} stay masked: {why}", reasons)
@@ -365,6 +367,7 @@ class Perforator:
 
     def _before_step(self, *_: Any) -> None:
         self._stepping = True
+        self.orders.stop_listening()
         self._other_optimizers.stepped()
         if self._loaded_states:
             compact_states(self.optimizer, self.modules.values())
@@ -390,7 +393,8 @@ class Perforator:
         if self.steps == self.timeline.switch:
             # Anew, from the weights that there are now: the run may have been resumed.
             self._allocator.divide(self._layers)
-            regroup(self.orders.found)
+        if self.steps == self.timeline.reorders:
+            self.orders.choose()
         if self._grower and self._grower.follow(self.steps):
             self._grow(self._grower)
         if self.timeline.rewires(self.steps):
