@@ -87,6 +87,19 @@ def test_tracing_changes_neither_the_model_nor_the_random_numbers() -> None:
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
+def test_hooks_are_not_shown_what_stands_for_numbers_in_tracing() -> None:
+    model = network()
+    optimizer, perforator = started(model)
+    seen: list[float] = []
+    handle = model[1].register_forward_hook(lambda module, inputs, output: seen.append(output.sum().item()))
+    train(model, optimizer)
+    assert moved(perforator) == ["0", "2"]
+    assert len(seen) == 12
+    handle.remove()
+    train(model, optimizer, 1)
+    assert len(seen) == 12
+
+
 def test_a_model_whose_parts_are_called_one_by_one_keeps_its_order() -> None:
     model = network()
     optimizer, perforator = started(model)

@@ -195,11 +195,7 @@ def test_the_order_travels_with_the_state_dict() -> None:
 def test_where_tracing_cannot_see_what_a_hook_does_neurons_stay(caplog: pytest.LogCaptureFixture) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 16))
-
-    def scale(module: nn.Module, inputs: object, output: Tensor) -> Tensor:
-        return output if torch.compiler.is_compiling() else output * torch.arange(32)
-
-    model[1].register_forward_hook(scale)
+    model[1].register_forward_hook(lambda module, inputs, output: output * torch.arange(32))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     sparbor.perforate(model, optimizer, Recipe(sparsity=0.8), total_steps=12)
     x = torch.randn(8, 64)

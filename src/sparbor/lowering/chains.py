@@ -8,6 +8,7 @@ with a skip connection, a concatenation, attention, the model's caller), the ord
 from __future__ import annotations
 
 import operator
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -104,14 +105,21 @@ def dendritic(model: nn.Module) -> dict[str, PAINeuronModule]:
 
 
 def _traced(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ExportedProgram:
-    """The graph of the model with plain layers in the place of dendritic ones: it has neither masks nor dendrites."""
+    """The graph of the model with plain layers in the place of dendritic ones: it has neither masks nor dendrites.
+
+    Nor has it hooks: they may keep what they are given, which in tracing are no numbers.
+    """
     with restored(model):
         for module in list(model.modules()):
+            vars(module).update({name: OrderedDict() for name in _HOOKS})
             for name, child in module._modules.items():
                 if isinstance(child, Wrapper):
                     module._modules[name] = plain_layer(child)
         model.eval()
         return trace_call(plain_layer(model), args, kwargs)
+
+
+_HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
 def _chain(layers: TracedLayers, path: str, start: Node, position: Mapping[Node, int]) -> Chain:
