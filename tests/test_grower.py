@@ -18,7 +18,7 @@ import sparbor
 from bench.job.measure import parameter_counts
 from sparbor import NM, Growth, PAINeuronModule, Perforator, Recipe, Schedule, Slots, Unstructured
 from sparbor.errors import ArgumentError, StateError
-from sparbor.neuron_order import regroup
+from sparbor.lowering import permuted_copy
 from sparbor.nn.dendrites import Dendrites
 from sparbor.topology.units import slot_counts
 from sparbor.train.grower import GrowthEvent
@@ -475,7 +475,7 @@ def test_dendrites_stand_in_the_order_of_their_neurons() -> None:
         sizes = torch.tensor([len(part) for part in torch.arange(neurons).split(16)] * module.groups)
         assert (counts * sizes[:, None]).sum() == module.mask.sum(), "whole slots, in that order"
     x = torch.randn(4, 3, 8, 8)
-    moved = regroup.arranged(model.eval(), x)
+    moved = permuted_copy.arranged(model.eval(), x)
     assert moved is not model
     torch.testing.assert_close(moved(x), model(x))
     order = perforator.modules["6"].neuron_order

@@ -13,8 +13,8 @@ PACKAGE = Path(sparbor.__file__).parent
 # From what knows nothing of the others to what knows them all. A name is a package of sparbor, or a module beside them.
 LAYERS = (
     *("errors", "extras", "files", "termination", "native", "workers"),
-    *("recipe", "distributed", "topology", "synapses", "nn", "allocation", "neuron_order", "train"),
-    *("packing", "program", "engine", "lowering", "calibration", "export"),
+    *("recipe", "distributed", "topology", "synapses", "nn", "allocation"),
+    *("packing", "program", "engine", "lowering", "train", "calibration", "export"),
     *("timing", "report"),
     *("any_encoding", "cli", "__main__"),
 )
@@ -24,7 +24,7 @@ EXCEPTIONS: set[tuple[str, str]] = set()
 
 # What runs without torch imports nothing that trains. Recipes are plain data, models run with NumPy alone.
 WITHOUT_TRAINING = ("recipe", "packing", "program", "engine", "export")
-TRAINING = ("distributed", "topology", "synapses", "nn", "allocation", "neuron_order", "train")
+TRAINING = ("distributed", "topology", "synapses", "nn", "allocation", "train")
 
 
 def layer_of(path: Path) -> str:

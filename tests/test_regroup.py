@@ -10,13 +10,16 @@ from torch import Tensor, nn
 import sparbor
 from bench.job.models import TASKS
 from sparbor.errors import ArgumentError
-from sparbor.neuron_order.chains import chains
-from sparbor.neuron_order.regroup import arranged, regroup
+from sparbor.lowering.chains import chains
+from sparbor.lowering.permuted_copy import arranged
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.pattern import Slots
 from sparbor.recipe.recipe import Recipe
 from sparbor.topology.units import slot_counts
-from tests.networks import VGG
+from sparbor.train.neuron_orders import NOT_YET
+from sparbor.train.regroup import regroup
+from tests.networks import NETWORKS, VGG
+from tests.test_chains import Activated
 
 torch.set_num_threads(1)
 
@@ -37,11 +40,27 @@ def transposed() -> nn.Sequential:
     )
 
 
+def activated() -> nn.Sequential:
+    """A batch norm with an activation within, and a depthwise convolution."""
+    norm = Activated(32)
+    norm.act = nn.LeakyReLU()
+    depthwise = nn.ConvTranspose2d(32, 32, 3, groups=32)
+    return nn.Sequential(nn.Conv2d(4, 32, 1), norm, depthwise, nn.BatchNorm2d(32), nn.Conv2d(32, 16, 1))
+
+
 MODELS = {
     "mlp": (lambda: TASKS["mnist"].build(), (3, 28, 28)),
     "cnn": (lambda: TASKS["cifar10"].build(), (3, 3, 32, 32)),
     "vgg": (lambda: VGG([32, "M", 48], batch_norm=True), (3, 3, 32, 32)),
     "transposed": (transposed, (2, 4, 5, 5)),
+    "mobilenetv2": (NETWORKS["mobilenetv2"][0], (2, *NETWORKS["mobilenetv2"][1])),
+    "activated": (activated, (2, 4, 6, 6)),
+    "attention": (
+        lambda: nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(32, 4, 64, 0.0, "gelu"), 2, enable_nested_tensor=False
+        ),
+        (2, 5, 32),
+    ),
 }
 
 
@@ -54,7 +73,9 @@ def test_the_arranged_copy_computes_the_same_with_the_same_masks(name: str) -> N
         if isinstance(module, nn.BatchNorm2d):
             for values in (*module.parameters(), module.running_mean, module.running_var):
                 values.data.uniform_(0.5, 2)
-    regroup(chains(model).found)
+    found = chains(model, (x,)).found
+    assert found
+    regroup(found)
     for layer in model.modules():
         if isinstance(layer, PAINeuronModule):
             layer.set_mode("d")
@@ -151,6 +172,10 @@ def test_a_layer_that_a_sum_reads_stays_in_order_and_the_table_says_so(caplog: p
     model = Residual()
     with caplog.at_level(logging.INFO, "sparbor"):
         perforator = sparbor.perforate(model, torch.optim.SGD(model.parameters(), lr=0.1), total_steps=30)
+        assert str(perforator).splitlines()[-1] == NOT_YET
+        assert (perforator.orders.found, perforator.orders.reasons) == ([], {})
+        model(torch.zeros(2, 32))
+        str(perforator)
     line = "the neurons of outer stay in order: add reads it together with other values"
     assert line in str(perforator).splitlines()
     assert line in caplog.text
@@ -159,7 +184,7 @@ def test_a_layer_that_a_sum_reads_stays_in_order_and_the_table_says_so(caplog: p
 
 def test_the_order_travels_with_the_state_dict() -> None:
     model = wrapped(TASKS["mnist"].build())
-    regroup(chains(model).found)
+    regroup(chains(model, (torch.zeros(3, 1, 28, 28),)).found)
     other = wrapped(TASKS["mnist"].build())
     other.load_state_dict(model.state_dict())
     for here, there in zip(layers_of(model), layers_of(other), strict=True):

@@ -18,7 +18,7 @@ from bench.job.arms import Arm
 from bench.job.job import Job
 from bench.study import perforatedai_arm
 from bench.study.small_dense import network_widths, small_dense
-from sparbor.neuron_order.chains import Chains
+from sparbor.lowering.chains import Chains
 from sparbor.recipe.pattern import NM, Unstructured
 from sparbor.recipe.recipe import Recipe
 from sparbor.topology.rewire import magnitude_mask
@@ -142,7 +142,7 @@ def grown_slots(job: Job) -> Recipe:
 def keep_order(arm: Arm, job: Job) -> None:
     """Leave neurons in the groups that they happen to be in."""
     assert arm.perforator is not None
-    arm.perforator.orders = Chains()
+    arm.perforator.orders.settle(Chains())
 
 
 @torch.no_grad()

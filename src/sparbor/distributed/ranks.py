@@ -6,13 +6,15 @@ They are those of the default process group. Where there is none, or one rank al
 import contextlib
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from sparbor.errors import SparborError, TrainingError
+
+_T = TypeVar("_T")
 
 
 def world_size() -> int:
@@ -50,7 +52,7 @@ def together(kind: type[SparborError], remedy: str) -> Iterator[dict[str, Any]]:
                 raise kind(f"{name} differs, it is {other!r} on rank {rank} and {one!r} on rank 0: {remedy}")
 
 
-def values_of_all(value: float) -> list[float]:
+def values_of_all(value: _T) -> list[_T]:
     """The ``value`` that each rank has, in the order of the ranks."""
     return _from_all(value)
 

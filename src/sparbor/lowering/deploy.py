@@ -17,11 +17,11 @@ from sparbor.errors import ArgumentError
 from sparbor.lowering.graph import Graph
 from sparbor.lowering.operators import OPERATORS
 from sparbor.lowering.parity import Answers
+from sparbor.lowering.permuted_copy import arranged
 from sparbor.lowering.tracing import trace
 from sparbor.lowering.unfinished import warn_if_unfinished
 from sparbor.lowering.unpacked_program import UnpackedProgram
 from sparbor.native import choose_kernel_set
-from sparbor.neuron_order.regroup import arranged
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.packing.slots import Precision
 from sparbor.program.byte_input import ByteInput

@@ -16,7 +16,7 @@ from torch.fx import Node
 
 from sparbor.errors import ArgumentError
 from sparbor.lowering.folding import folded, renumbered
-from sparbor.lowering.tracing import module_path, where
+from sparbor.lowering.tracing import module_path, operator_name, where
 from sparbor.lowering.unpacked_program import UnpackedProgram
 from sparbor.lowering.weights import LayerWeights
 from sparbor.program.program import Activation, Affine, Operation, Settings
@@ -214,12 +214,12 @@ class Graph:
             return BatchSize()
         args = [self._resolve(argument) for argument in node.args]
         kwargs = {name: self._resolve(argument) for name, argument in node.kwargs.items()}
-        name = str(node.target).removeprefix("aten.")
+        name = operator_name(node)
         if node.target is operator.getitem and isinstance(args[0], tuple):
             return self._item(node, args[0], args[1])
-        if name in _PASS_THROUGH:
+        if name in PASS_THROUGH:
             return args[0]
-        if name in _RESHAPES and isinstance(args[0], Value):
+        if name in RESHAPES and isinstance(args[0], Value):
             return self.reshaped(args[0], self.result_shape(node))
         leaves = list(_leaves([args, kwargs]))
         of_batch_size = any(isinstance(each, BatchSize) for each in leaves)
@@ -293,7 +293,8 @@ def _tensors(arguments: Any) -> Any:
 # Attributes that hold the module a user named.
 _WRAPPERS = {"", "main_module", "_orig_mod"}
 
-_PASS_THROUGH = {
+# Operators that change no number.
+PASS_THROUGH = {
     "clone.default",  # also a dropout that evaluates
     "alias.default",
     "detach.default",
@@ -301,7 +302,7 @@ _PASS_THROUGH = {
     "_assert_tensor_metadata.default",
 }
 
-_RESHAPES = {
+RESHAPES = {
     "view.default",
     "reshape.default",
     "_unsafe_view.default",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,8 @@ _BATCH = 3  # of the traced input; neither 0 nor 1, which tracing takes for spec
 
 def trace(model: nn.Module, example: Tensor) -> ExportedProgram:
     """The model's graph for inputs like `example`, of any batch size."""
-    items = example.detach()[:1].expand(_BATCH, *example.shape[1:]).contiguous()
     with quiet():
-        exported = _export(model, items)
+        exported = _export(model, items_like(example))
         for node in exported.graph.nodes:
             _refuse_training_mode(node)
             _drop_dropout(node)
@@ -38,6 +38,63 @@ def trace(model: nn.Module, example: Tensor) -> ExportedProgram:
         names = ", ".join(changed.values())
         raise ArgumentError(f"the model changes its buffers as it runs ({names}): a deployed model keeps no state")
     return functional
+
+
+def items_like(example: Tensor) -> Tensor:
+    """A batch of items like the first of ``example``, of a size that tracing takes for any other."""
+    return example.detach()[:1].expand(_BATCH, *example.shape[1:]).contiguous()
+
+
+def trace_call(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ExportedProgram:
+    """The graph of one call; behind :data:`TRACED` parameters are called as in the model.
+
+    It is for looking at, not for running: sizes are those of the call, and a model that draws random numbers or changes
+    its buffers is traced too. The graph's output are all tensors in what the model returns.
+    """
+    device = next(model.parameters()).device.type
+    # With gradients, or attention would take its fast path, which hides its layers; nothing is compiled.
+    eager = torch.compiler.set_stance("force_eager")
+    with quiet(), eager, torch.enable_grad(), torch.autocast(device, enabled=False), torch.random.fork_rng(devices=[]):
+        exported = torch.export.export(_TensorsOf(model), tuple(args), dict(kwargs), strict=False)
+        for node in exported.graph.nodes:
+            _drop_dropout(node)
+        functional: ExportedProgram = exported.run_decompositions({})
+    return functional
+
+
+TRACED = "model."  # what the names of parameters in a traced call begin with
+
+
+class _TensorsOf(nn.Module):
+    """A model that returns a list of the tensors in what it returns: torch.export does not know every class."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *args: Any, **kwargs: Any) -> list[Tensor]:
+        return list(_tensors_in(self.model(*args, **kwargs), set()))
+
+
+def _tensors_in(value: Any, seen: set[int]) -> Iterator[Tensor]:
+    if id(value) in seen or isinstance(value, nn.Module):
+        return
+    seen.add(id(value))
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _tensors_in(each, seen)
+    elif isinstance(value, (list, tuple, set)):
+        for each in value:
+            yield from _tensors_in(each, seen)
+    elif hasattr(value, "__dict__"):
+        yield from _tensors_in(vars(value), seen)
+
+
+def operator_name(node: Node) -> str:
+    """The operator that the node calls, as the tables of operators name it."""
+    return str(node.target).removeprefix("aten.")
 
 
 def where(node: Node) -> str:
@@ -66,12 +123,12 @@ def _export(model: nn.Module, items: Tensor) -> ExportedProgram:
             "and the first dimension, as in x.flatten(1) or x.view(x.shape[0], -1)"
         ) from reason
     raise ArgumentError(
-        f"torch.export could not trace the model for items of shape {tuple(items.shape[1:])}: {_in_short(reason)}. Its "
+        f"torch.export could not trace the model for items of shape {tuple(items.shape[1:])}: {in_short(reason)}. Its "
         "forward must take one tensor, the batch first, without control flow that depends on values"
     ) from reason
 
 
-def _in_short(reason: Exception) -> str:
+def in_short(reason: Exception) -> str:
     """The first line of what PyTorch says; where values decide, that names but symbols, and the place comes later."""
     text = str(reason).strip()
     if "data-dependent" in text:

@@ -109,3 +109,13 @@ class Timeline:
         if step == self.ramp_end:
             return True
         return self.switch <= step < self.rewire_end and (step - self.switch) % self.interval == 0
+
+    @property
+    def reorders(self) -> int | None:
+        """The step after which neurons are put in order: the first change of topology that has a batch before it.
+
+        Where all synapses are chosen before the first batch it is none: for those there are, the order is a good one.
+        """
+        if self.ramp_end == 0:
+            return None
+        return next((step for step in range(max(1, self.switch), self.rewire_end + 1) if self.rewires(step)), None)

@@ -15,7 +15,7 @@ from sparbor.train.copies import copy_masks
 from sparbor.train.grower import GrowthEvent
 from sparbor.train.plan import make_plan
 from sparbor.train.run import SparseRun
-from sparbor.train.summary import table
+from sparbor.train.summary import dense_at_last, table
 
 logger = logging.getLogger("sparbor")
 
@@ -32,7 +32,8 @@ def perforate(
 
     Every eligible layer is wrapped in :class:`PAINeuronModule`, and hooks on the weights and on ``optimizer`` mask
     gradients, keep dropped weights at zero, and change the topology as the recipe's schedule says. Parameters keep
-    their identity. ``print(perforator)`` shows what was wrapped, what was not, and why.
+    their identity. ``print(perforator)`` shows what was wrapped, what was not, and why; which layers ``deploy`` will
+    store dense; and, from the first batch on, whose neurons stay in order.
 
     Args:
         model: any module with Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d or MultiheadAttention layers; in
@@ -75,7 +76,8 @@ class Perforator:
         findings: every layer with parameters: taken or not, and why.
         modules: the wrapped layers by name.
         orders: which layers' neurons are put in another order at the switch to dendrite mode, so that those of a group
-            agree, and why those of others are not.
+            agree (``orders.found``), and why those of others are not (``orders.reasons``). Known from the first batch
+            on, for which the model is traced.
     """
 
     def __init__(
@@ -97,7 +99,8 @@ class Perforator:
 
     def __str__(self) -> str:
         lines = [table(self.findings, self.recipe, self.modules)]
-        lines += folded("the neurons of {layers} stay in order: {why}", self.orders.reasons)
+        lines += dense_at_last(self.model, self.findings, self.recipe, self.modules, self.orders.shapes)
+        lines += self.orders.lines()
         if self.storage == "compact":
             reasons = {module.name: why for module in self.modules.values() if (why := why_not_compact(module))}
             lines += folded("the weights of {layers} stay masked: {why}", reasons)

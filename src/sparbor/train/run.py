@@ -11,17 +11,15 @@ from torch.utils.hooks import RemovableHandle
 
 from sparbor.distributed.ranks import fingerprint, is_distributed, together, values_of_all, world_size
 from sparbor.errors import ArgumentError, StateError, TrainingError
-from sparbor.neuron_order.chains import Chains, chains
-from sparbor.neuron_order.regroup import regroup
 from sparbor.nn.named_layers import plain_name
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.nn.state_dicts import refuse_other_state
 from sparbor.nn.trained_layer import TrainedLayer, average_gradients
-from sparbor.recipe.pattern import Slots
 from sparbor.train.compaction import CompactStates
 from sparbor.train.controller import Controller
 from sparbor.train.copies import named_dendritic
 from sparbor.train.grower import Grower
+from sparbor.train.neuron_orders import orders_for
 from sparbor.train.plan import Plan
 from sparbor.train.plateau import checked_score
 from sparbor.train.resuming import STATE_VERSION, check_same_run
@@ -46,7 +44,7 @@ class SparseRun:
         self.wrapped = [TrainedLayer(finding.name, plan.wrap(finding, self.controller)) for finding in plan.taken]
         self.grower = self._make_grower()
         plan.allocator.divide(self.layers)
-        self.orders = chains(plan.model) if isinstance(plan.recipe.pattern, Slots) else Chains()
+        self.orders = orders_for(plan.model, plan.recipe, plan.timeline, sharded=plan.sharded)
         # LBFGS has searched for the length of its steps.
         self._sparse_lr = SparseLR(0 if isinstance(plan.optimizer, LBFGS) else plan.recipe.lr_density_exponent)
         self._compact_states = CompactStates(self.modules) if plan.storage == "compact" else None
@@ -84,6 +82,7 @@ class SparseRun:
         hooks = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(lambda *_: self._after_step()),
+            self.orders.batch.hook,
         ]
         if self._compact_states is not None:
             hooks += self._compact_states.hook_up(optimizer)
@@ -109,6 +108,7 @@ class SparseRun:
 
     def _before_step(self, *_: Any) -> None:
         self.stepping = True
+        self.orders.stop_listening()
         self.controller.step_begins()
         if self._compact_states is not None:
             self._compact_states.before_step(self.plan.optimizer)
@@ -143,7 +143,8 @@ class SparseRun:
         if self.steps == timeline.switch:
             # Anew, from the weights that there are now: the run may have been resumed.
             self.plan.allocator.divide(self.layers)
-            regroup(self.orders.found)
+        if self.steps == timeline.reorders:
+            self.orders.choose()
         if self.grower and self.grower.follow(self.steps):
             self._grow(self.grower)
         if timeline.rewires(self.steps):

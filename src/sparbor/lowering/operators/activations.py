@@ -10,6 +10,7 @@ from torch.fx import Node
 
 from sparbor.errors import ArgumentError
 from sparbor.lowering.graph import WAY_OUT, Argument, Graph, Operator, Value
+from sparbor.lowering.neurons import NeuronRule, number_by_number
 from sparbor.lowering.tracing import where
 from sparbor.program.program import Activation
 
@@ -55,3 +56,8 @@ OPERATORS: Mapping[str, Operator] = {
     **{name: partial(activation, kind=kind, defaults=defaults) for name, (kind, defaults) in _ACTIVATIONS.items()},
     "gelu.default": gelu,
 }
+
+# Other operators are tagged by PyTorch as computed number by number; these are not, and the engine has none of them.
+_UNTAGGED = ("log_sigmoid.default", "where.ScalarSelf", "_to_copy.default", "to.dtype")
+
+NEURONS: Mapping[str, NeuronRule] = dict.fromkeys((*OPERATORS, *_UNTAGGED), number_by_number)

@@ -13,6 +13,7 @@ from torch.fx import Node
 
 from sparbor.errors import ArgumentError
 from sparbor.lowering.graph import WAY_OUT, Argument, Constant, Graph, Operator, Padded, Value
+from sparbor.lowering.neurons import NeuronRule, number_by_number
 from sparbor.lowering.tracing import module_path, where
 from sparbor.lowering.weights import as_numpy
 from sparbor.packing.slots import not_finite
@@ -131,3 +132,5 @@ OPERATORS: Mapping[str, Operator] = {
     "div.Scalar": divide,
     "neg.default": negate,
 }
+
+NEURONS: Mapping[str, NeuronRule] = dict.fromkeys(OPERATORS, number_by_number)

@@ -13,6 +13,7 @@ from torch.fx import Node
 
 from sparbor.errors import ArgumentError
 from sparbor.lowering.graph import WAY_OUT, Argument, Constant, Graph, Operator, Padded, Value
+from sparbor.lowering.neurons import NeuronRule, layer_rule, padded
 from sparbor.lowering.operators.pairs import pair
 from sparbor.lowering.tracing import where
 from sparbor.program.windows import Pair, Window
@@ -64,6 +65,17 @@ def _append(
     name = graph.layer_name(node, weight)
     graph.layer_weights(name, weight, partial(to_matrix, groups=window.groups, transposed=transposed), bias)
     return graph.append("convolution", (x,), shape, layer=name, settings=window)
+
+
+def window_of(layer: Any) -> Window:
+    """The window of a convolution layer of one or two dimensions, by its settings."""
+    dimensions = layer.weight.dim() - 2
+    kernel, stride, dilation = (pair(each, dimensions) for each in (layer.kernel_size, layer.stride, layer.dilation))
+    if layer.transposed:
+        cropped, added = (pair(each, dimensions, 0) for each in (layer.padding, layer.output_padding))
+        return _transposed(kernel, stride, cropped, dilation, added, layer.groups)
+    padding = layer.padding if isinstance(layer.padding, str) else pair(layer.padding, dimensions, 0)
+    return _straight(kernel, stride, padding, dilation, layer.groups, (0,) * 4)
 
 
 def _straight(
@@ -139,7 +151,7 @@ def pad(
     return Padded(inner, (*sides, 0, 0)[:4] if len(sides) < 4 else tuple(sides))
 
 
-OPERATORS: Mapping[str, Operator] = {
+_CONVOLUTIONS: Mapping[str, Operator] = {
     "conv1d.default": conv,
     "conv1d.padding": conv,
     "conv2d.default": conv,
@@ -150,6 +162,12 @@ OPERATORS: Mapping[str, Operator] = {
     "conv_transpose1d.default": conv_transpose,
     "conv_transpose2d.input": conv_transpose,
     "conv_transpose3d.input": conv_transpose,
+}
+_PADS: Mapping[str, Operator] = {
     "pad.default": pad,
     "constant_pad_nd.default": lambda graph, node, x, sides, value=0: pad(graph, node, x, sides, "constant", value),
 }
+
+OPERATORS: Mapping[str, Operator] = {**_CONVOLUTIONS, **_PADS}
+
+NEURONS: Mapping[str, NeuronRule] = {**dict.fromkeys(_CONVOLUTIONS, layer_rule), **dict.fromkeys(_PADS, padded)}

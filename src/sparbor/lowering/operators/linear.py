@@ -8,6 +8,7 @@ from torch.fx import Node
 
 from sparbor.errors import ArgumentError
 from sparbor.lowering.graph import WAY_OUT, Argument, Constant, Graph, Operator, Value
+from sparbor.lowering.neurons import NeuronRule, layer_rule
 from sparbor.lowering.tracing import where
 
 
@@ -24,3 +25,5 @@ def linear(graph: Graph, node: Node, x: Argument, weight: Argument, bias: Argume
 
 
 OPERATORS: Mapping[str, Operator] = {"linear.default": linear}
+
+NEURONS: Mapping[str, NeuronRule] = dict.fromkeys(OPERATORS, layer_rule)

@@ -11,6 +11,7 @@ from torch.fx import Node
 
 from sparbor.errors import ArgumentError
 from sparbor.lowering.graph import Argument, Constant, Graph, Operator, Value
+from sparbor.lowering.neurons import NeuronRule, channel_by_channel
 from sparbor.lowering.tracing import where
 from sparbor.lowering.weights import as_numpy
 from sparbor.packing.slots import not_finite
@@ -86,4 +87,10 @@ OPERATORS: Mapping[str, Operator] = {
     "native_layer_norm.default": lambda *args: (layer_norm(*args), None, None),
     "softmax.int": softmax,
     "_softmax.default": softmax,
+}
+
+# With its own statistics, or with those of the batch, which the engine has not.
+NEURONS: Mapping[str, NeuronRule] = {
+    "_native_batch_norm_legit_no_training.default": channel_by_channel,
+    "_native_batch_norm_legit.no_stats": channel_by_channel,
 }

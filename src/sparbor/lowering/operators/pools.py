@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -11,6 +12,7 @@ from torch.fx import Node
 
 from sparbor.errors import ArgumentError
 from sparbor.lowering.graph import WAY_OUT, Argument, Graph, Operator, Value
+from sparbor.lowering.neurons import NeuronRule, over_dimensions, plane_by_plane
 from sparbor.lowering.operators.pairs import pair
 from sparbor.lowering.tracing import where
 from sparbor.program.windows import AverageWindow, Window
@@ -134,3 +136,17 @@ OPERATORS: Mapping[str, Operator] = {
     "mean.dim": partial(over_planes, kind="adaptive_average_pool"),
     "amax.default": partial(over_planes, kind="adaptive_max_pool"),
 }
+
+
+def _rule(name: str) -> NeuronRule:
+    dimensions = re.search(r"pool(\d)d", name)
+    return partial(plane_by_plane, dimensions=int(dimensions[1])) if dimensions else over_dimensions
+
+
+# Those over volumes the engine has not.
+_OF_VOLUMES = (
+    *("max_pool3d.default", "max_pool3d_with_indices.default", "avg_pool3d.default"),
+    *("adaptive_avg_pool3d.default", "_adaptive_avg_pool3d.default", "adaptive_max_pool3d.default"),
+)
+
+NEURONS: Mapping[str, NeuronRule] = {name: _rule(name) for name in (*OPERATORS, *_OF_VOLUMES)}

@@ -1,4 +1,4 @@
-"""Concatenation; reshapes change no number and belong to the graph itself."""
+"""Concatenation; reshapes change no number and belong to the graph itself, but for what they do to neurons."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from torch.fx import Node
 
 from sparbor.errors import ArgumentError
-from sparbor.lowering.graph import WAY_OUT, Argument, Graph, Operator, Value
+from sparbor.lowering.graph import PASS_THROUGH, RESHAPES, WAY_OUT, Argument, Graph, Operator, Value
+from sparbor.lowering.neurons import NeuronRule, number_by_number, reshaped
 from sparbor.lowering.tracing import where
 
 
@@ -23,3 +24,8 @@ def concatenate(graph: Graph, node: Node, inputs: Sequence[Argument], dim: int =
 
 
 OPERATORS: Mapping[str, Operator] = {"cat.default": concatenate}
+
+NEURONS: Mapping[str, NeuronRule] = {
+    **dict.fromkeys(PASS_THROUGH, number_by_number),
+    **dict.fromkeys(RESHAPES, reshaped),
+}

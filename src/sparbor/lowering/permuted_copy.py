@@ -1,42 +1,24 @@
-"""Neurons in an order in which those of a group agree: chosen while a model trains, made real where it is deployed.
+"""A copy of a model with its neurons in the order that its layers remember, for deploying.
 
-In training nothing moves: a layer only remembers in which order its pattern sees its neurons and its inputs, so
-optimizers, averaged copies and whoever holds a parameter notice nothing. A deployed copy has its weights in that order,
-where :mod:`sparbor.neuron_order.chains` finds that the order is free to choose.
+In training nothing moves: a layer only remembers in which order its pattern sees its neurons and its inputs. A deployed
+copy has its weights in that order, where :mod:`sparbor.lowering.chains` finds that the order is free to choose.
 """
 
 import copy
 import logging
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from sparbor.neuron_order.chains import Chain, chains
+from sparbor.lowering.chains import Chain, chains
+from sparbor.lowering.tracing import items_like
 from sparbor.nn.dendrites import Dendrite, Dendrites
-from sparbor.nn.layers import is_transposed
+from sparbor.nn.layers import ONE_WEIGHT, is_transposed
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.nn.wrapping import plain_layer
-from sparbor.recipe.pattern import Slots
-from sparbor.topology.grouping import best_order
 from sparbor.topology.matrix import from_matrix, to_matrix
 
 logger = logging.getLogger("sparbor")
-
-
-def regroup(found: Sequence[Chain]) -> None:
-    """Choose the order of neurons in each chain's layer by the magnitude of its weights, and let its readers follow.
-
-    The chains are in the order of the model's graph: a layer's inputs are in order before its neurons are.
-    """
-    for chain in found:
-        layer = chain.layer
-        if isinstance(layer.pattern, Slots) and layer.sparsity > 0:
-            order = best_order(layer.weight_matrix().abs(), layer.pattern, 1 - layer.sparsity)
-            layer.arrange(neurons=layer.neuron_order[order])
-            for reader in chain.readers:
-                if isinstance(reader, PAINeuronModule):
-                    reader.arrange(inputs=input_order(reader, layer.neuron_order))
 
 
 def input_order(reader: nn.Module, neurons: Tensor) -> Tensor:
@@ -60,7 +42,7 @@ def arranged(model: nn.Module, example: Tensor) -> nn.Module:
     noise = torch.randn(example.shape, generator=torch.Generator().manual_seed(0))
     try:
         moved = copy.deepcopy(model)
-        for chain in chains(moved).found:
+        for chain in chains(moved, (items_like(example),)).found:
             _move(chain, chain.layer.neuron_order)
         agree = all(torch.allclose(moved(x), model(x), 1e-2, 1e-3, equal_nan=True) for x in (example, noise))
         reason = "in another one the model answers otherwise, as where a hook treats neurons one by one"
@@ -88,10 +70,13 @@ def _move(chain: Chain, order: Tensor) -> None:
         dendrite.strength.copy_(dendrite.strength[order])
         if dendrite.earlier is not None:
             _move_weights(dendrite.earlier, rows=order, columns=dendrite.order_of_earlier(order))
-    for norm in chain.norms:
-        for values in (*norm.parameters(), *norm.buffers()):
-            if values.shape == order.shape:
-                values.copy_(values[order])
+    for part in chain.along:
+        if isinstance(plain_layer(part), ONE_WEIGHT):
+            _move_weights(part, rows=order)
+        else:
+            for values in (*part.parameters(recurse=False), *part.buffers(recurse=False)):
+                if values.shape == order.shape:
+                    values.copy_(values[order])
     for reader in chain.readers:
         for part in (reader, *(dendrite.inputs for dendrite in _dendrites(reader))):
             _move_weights(part, columns=input_order(reader, order))
