@@ -18,10 +18,11 @@ from bench.job.arms import Arm
 from bench.job.job import Job
 from bench.study import perforatedai_arm
 from bench.study.small_dense import network_widths, small_dense
-from sparbor.lowering.chains import Chains
+from sparbor.lowering.chains import Chains, chains
 from sparbor.recipe.pattern import NM, Unstructured
 from sparbor.recipe.recipe import Recipe
 from sparbor.topology.rewire import magnitude_mask
+from sparbor.train.regroup import regroup
 
 # To be raised when training computes something else by the same settings, be it by a rounding: training_fingerprints.py
 # and a test notice. Sparse layers are computed by their synapses alone since revision 2.
@@ -151,13 +152,15 @@ def random_masks(arm: Arm, job: Job) -> None:
     assert arm.perforator is not None
     torch.manual_seed(job.seed)
     initial = dict(job.task.build().named_modules())  # the lots come after it: with its numbers they would go by weight
+    densities = {name: m.active_weights() / m.mask.numel() for name, m in arm.perforator.modules.items()}
     for name, module in arm.perforator.modules.items():
-        lots = torch.rand(module.weight_matrix().shape)
-        density = module.active_weights() / module.mask.numel()
-        mask = module.from_matrix(magnitude_mask(lots, module.pattern, density, module.groups))
         module.set_mode("n")
         module.parameter.copy_(initial[name].weight)
-        module.set_mask(mask)
+    # Its synapses are chosen before a batch has shown whose neurons may be put in order: an image does.
+    regroup(chains(arm.model, (torch.zeros(2, *job.task.image_shape),)).found)
+    for name, module in arm.perforator.modules.items():
+        lots = torch.rand(module.weight_matrix().shape)
+        module.set_mask(module.from_matrix(magnitude_mask(lots, module.pattern, densities[name], module.groups)))
 
 
 ARMS = {
