@@ -42,8 +42,8 @@ Argument: TypeAlias = Any
 
 WAY_OUT = (
     "Keep that part in PyTorch and deploy the rest, or replace it by what the engine has: linear and convolutional "
-    "layers of one and two dimensions, pools, the common activations, flatten and reshape, addition, concatenation of "
-    "channels, arithmetic with constants, batch norm, layer norm, softmax and dropout"
+    "layers of one and two dimensions, pools, the common activations, flatten and reshape, arithmetic with constants "
+    "and of two values, concatenation of channels, batch norm, layer norm, softmax and dropout"
 )
 
 
