@@ -69,6 +69,14 @@ void plus(const Elementwise& kernels, const float* x, float number, float* y, si
 
 std::unique_ptr<Step> make_add(const Node& node, const Placement& at) { return make_pair("add", node, at, plus); }
 
+void times(const Elementwise& kernels, const float* x, float number, float* y, size_t count) {
+    kernels.scale_shift_all(x, number, 0, y, count);
+}
+
+std::unique_ptr<Step> make_multiply(const Node& node, const Placement& at) {
+    return make_pair("multiply", node, at, times);
+}
+
 }  // namespace
 
 const std::vector<OperatorType>& elementwise_operators() {
@@ -76,6 +84,7 @@ const std::vector<OperatorType>& elementwise_operators() {
     static const std::vector<OperatorType> types = {
         {"activation", 1, Has::no, Has::yes, {}, in_place, check_same, work_of_reading, no_layout, make_activation},
         {"add", 2, Has::no, Has::maybe, {}, in_place, check_broadcast, work_of_reading, no_layout, make_add},
+        {"multiply", 2, Has::no, Has::maybe, {}, in_place, check_broadcast, work_of_reading, no_layout, make_multiply},
     };
     return types;
 }

@@ -44,9 +44,9 @@ def subtract_from(graph: Graph, node: Node, left: Argument, right: Argument, alp
 
 
 def multiply(graph: Graph, node: Node, left: Argument, right: Argument) -> Value:
-    """By a constant."""
+    """By a constant or another value."""
     if is_value(left) and is_value(right):
-        refuse(node, "multiplies two computed values")
+        return _of_two(graph, node, "multiply", left, right)
     return _affine(graph, node, left, right, 0) if is_value(left) else _affine(graph, node, right, left, 0)
 
 
@@ -139,7 +139,7 @@ def _operator(kind: str, node: str, symbol: str) -> Operator:
     )
 
 
-OPERATORS = (_operator("add", "Add", "+"),)
+OPERATORS = (_operator("add", "Add", "+"), _operator("multiply", "Mul", "*"))
 
 LOWERINGS: Mapping[str, Lowering] = {
     "add.Tensor": add,
