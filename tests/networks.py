@@ -121,6 +121,39 @@ class Normalising(nn.Module):
         return self.head(x.mean(dim=[2, 3]))
 
 
+class Broadcasting(nn.Module):
+    """Sums in which one of two values is repeated: a number a channel, a pixel, a feature."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.channels, self.pixels = nn.Conv2d(3, 8, 3, padding=1), nn.Linear(8, 8), nn.Conv2d(8, 1, 1)
+        self.out, self.one = nn.Linear(8, 10), nn.Linear(8, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores."""
+        x = self.conv(x).relu()
+        x = x + self.channels(x.mean((2, 3)))[..., None, None]
+        x = torch.relu(x + self.pixels(x))
+        x = x.mean((2, 3))
+        return self.out(x) + self.one(x)
+
+
+class SqueezeExcitation(nn.Module):
+    """A block whose channels are weighed by a gate each, and a gated head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.squeeze, self.excite = nn.Conv2d(3, 16, 3, padding=1), nn.Linear(16, 8), nn.Linear(8, 16)
+        self.out, self.gate = nn.Linear(16, 10), nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores."""
+        x = self.conv(x).relu()
+        gate = self.excite(self.squeeze(x.mean((2, 3))).relu()).sigmoid()
+        x = (x * gate[..., None, None] + x).mean((2, 3))
+        return self.out(x) * self.gate(x).sigmoid()
+
+
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "cifar10-cnn": (cifar10_cnn, (3, 32, 32)),
     "resnet18": (lambda: ResNet18(10, small_images=False, width=16), (3, 64, 64)),
@@ -133,6 +166,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "autoencoder": (autoencoder, (1, 28, 28)),
     "sequences": (sequences, (6, 50)),
     "normalising": (Normalising, (3, 17, 19)),
+    "broadcasting": (Broadcasting, (3, 9, 11)),
+    "squeeze-excitation": (SqueezeExcitation, (3, 12, 12)),
 }
 EXPORTED = [name for name in NETWORKS if name != "resnet50"]  # which has the operators of the others, and takes long
 

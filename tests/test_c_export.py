@@ -17,8 +17,10 @@ from sparbor.export.c.constants import literal
 from sparbor.export.c.memory import plan_memory
 from sparbor.export.c.spans import spans
 from sparbor.export.c.target import export_c
+from sparbor.ops.activations import ACTIVATIONS
+from sparbor.ops.table import OPERATORS
 from sparbor.packing.slots import Precision, pack
-from sparbor.program.program import ACTIVATIONS, KINDS, Activation, Operation, Program
+from sparbor.program.program import Activation, Operation, Program
 from sparbor.program.windows import Planes, Window
 from sparbor.train.perforator import perforate
 from tests.c_programs import MACHINES, STRICT, Compiled, build, needs, scores
@@ -76,13 +78,13 @@ def test_every_kind_of_operation_and_layer(program: Program, tmp_path: Path) -> 
 
 def test_those_programs_have_every_kind() -> None:
     operations = (*rows_program().operations, *planes_program().operations)
-    assert {operation.kind for operation in operations} == set(KINDS)
+    assert {operation.kind for operation in operations} == set(OPERATORS)
 
 
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 def test_an_activation(name: str, tmp_path: Path) -> None:
     parameters = {"low": -0.5, "high": float("inf"), "slope": 0.1, "alpha": 1.5, "scale": 0.7, "beta": 2.0}
-    values = tuple(parameters.get(parameter, 3.0) for parameter in ACTIVATIONS[name])
+    values = tuple(parameters.get(parameter, 3.0) for parameter in ACTIVATIONS[name].parameters)
     operations = (Operation("activation", (0,), 1, None, Activation(name, values)),)
     compiled = Compiled(Program(((200,), (200,)), 0, 1, operations), tmp_path)
     x = np.concatenate([np.linspace(-9, 9, 196), [100, -100, 0, -0.0]]).astype(np.float32)[None]

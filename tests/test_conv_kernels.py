@@ -467,7 +467,7 @@ BROADCAST = [
     ((50,), (1,)),
     ((4, 1, 1), (4, 1, 1)),
 ]
-PAIRS = {"add": np.add}  # operators of two values
+PAIRS = {"add": np.add, "multiply": np.multiply}  # operators of two values
 
 
 @pytest.mark.parametrize("kind", PAIRS)

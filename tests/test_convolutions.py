@@ -313,7 +313,6 @@ class Remembers(nn.Module):
         (Function(lambda x: torch.cat([x, torch.ones(len(x), 1, 9, 11)], 1)), "with the size of the batch"),
         (Function(lambda x: x.mean(1)), r"mean is over the dimensions \[1\].*x.mean\(\(2, 3\)\)"),
         (Function(lambda x: x.softmax(1)), "softmax over dimension 1"),
-        (Function(lambda x: x * x), "multiplies two computed values"),
         (Function(lambda x: x / x), "divides by a computed value"),
         (Function(lambda x: 1 / x), "reciprocal is an operation the engine does not know"),
         (Function(lambda x: x / 0), "constant that is 0, NaN or infinite"),

@@ -92,6 +92,15 @@ def test_every_page_can_be_reached_from_the_first_one() -> None:
     assert reached >= set(PAGES) - {REPOSITORY / "README.md"}
 
 
+def test_what_the_page_on_adding_an_operator_shows_stands_in_the_sources() -> None:
+    shown = re.findall(
+        r"^```\w+ (\S+)\n(.*?)^```", (REPOSITORY / "docs/adding-an-operator.md").read_text(), re.M | re.S
+    )
+    assert len(shown) >= 6
+    for file, code in shown:
+        assert code in (REPOSITORY / file).read_text(), f"{file} has not what is shown of it:\n{code}"
+
+
 def test_make_targets_exist() -> None:
     targets = set(re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE))
     named = {target for page in PAGES for target in re.findall(r"\bmake ([a-z][\w-]*)", "\n".join(shell(page)))}

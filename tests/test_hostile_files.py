@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 
 from sparbor.engine.runtime import Runtime, load
 from sparbor.errors import ModelFileError
+from sparbor.ops.activations import ACTIVATIONS
+from sparbor.ops.table import OPERATORS
 from sparbor.packing.filters import pack_filters
 from sparbor.program.model_file import checksummed, save
-from sparbor.program.program import ACTIVATIONS, KINDS, Operation, Program
+from sparbor.program.program import Operation, Program
 from sparbor.program.windows import Window
 from tests import test_program
 
@@ -32,7 +34,9 @@ numbers = st.one_of(
     st.sampled_from([255, 256, 4096, 65535, 65536, 2**26, 2**31, 2**32, 2**53, 2**63, 2**64, 10**400, -(2**63)]),
     st.floats(),
 )
-words = st.sampled_from([*KINDS, *ACTIVATIONS, "sparse", "dense", "filters", "f16", "f32", "F32", "U16", "U8", "x", ""])
+words = st.sampled_from(
+    [*OPERATORS, *ACTIVATIONS, "sparse", "dense", "filters", "f16", "f32", "F32", "U16", "U8", "x", ""]
+)
 leaves = st.one_of(numbers, words, st.booleans(), st.none(), st.text(max_size=3))
 anything = st.recursive(
     leaves, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=3), max_leaves=6

@@ -14,7 +14,7 @@ PACKAGE = Path(sparbor.__file__).parent
 LAYERS = (
     *("errors", "extras", "files", "termination", "native", "workers"),
     *("recipe", "distributed", "topology", "synapses", "nn", "allocation"),
-    *("packing", "program", "engine", "lowering", "train", "calibration", "export"),
+    *("packing", "program", "ops", "engine", "lowering", "train", "calibration", "export"),
     *("timing", "report"),
     *("any_encoding", "cli", "__main__"),
 )

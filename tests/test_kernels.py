@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from sparbor.engine.runtime import Runtime, kernel_sets
+from sparbor.ops.activations import ACTIVATIONS
 from sparbor.packing.dense_weights import DenseLayer, pack_dense
 from sparbor.packing.slots import Precision, SparseLayer, pack
-from sparbor.program.program import ACTIVATIONS, Activation, Affine, Operation, Program
+from sparbor.program.program import Activation, Affine, Operation, Program
 from tests.layers import random_mask, random_weight, relative_error, slot_mask
 
 SHAPES = [(16, 32), (1, 1), (10, 256), (33, 31), (64, 784), (47, 65), (256, 96)]

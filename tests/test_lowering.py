@@ -346,7 +346,7 @@ def test_layers_without_synapses():
             nn.Sequential(nn.Linear(8, 8), nn.PReLU()),
             r"1 \(prelu\).*prelu.default.*Keep that part",
         ),
-        (Function(lambda x, a: a(x) + x, nn.Linear(8, 1)), r"adds shapes \(1,\) and \(8,\)"),
+        (Function(lambda x, a: a(x) + x.unsqueeze(1), nn.Linear(8, 8)), r"takes shapes \(8,\) and \(1, 8\)"),
         (
             Function(lambda x, a: a(x) + a(x)[:, :1], nn.Linear(8, 8)),
             "slice_1 is an operation the engine does not know",

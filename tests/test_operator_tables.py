@@ -2,8 +2,13 @@
 
 import dataclasses
 
+import pytest
+
 from sparbor import native
-from sparbor.program.program import ACTIVATIONS, KINDS, Kind
+from sparbor.lowering.neurons import rule_of
+from sparbor.ops.activations import ACTIVATIONS
+from sparbor.ops.operator import Operator
+from sparbor.ops.table import FAMILIES, LOWERINGS, NEURONS, OPERATORS
 
 TYPES = {
     "int": "a whole number",
@@ -14,17 +19,26 @@ TYPES = {
 }
 
 
-def in_the_engine(kind: Kind) -> tuple[int, str, str, dict[str, str]]:
-    """What the engine says of a kind that Python describes so."""
-    layer = "maybe" if kind.may_lack_layer else "yes" if kind.has_layer else "no"
-    activation = "yes" if kind is KINDS["activation"] else "maybe" if kind.takes_activation else "no"
-    fields = () if kind.settings is None else dataclasses.fields(kind.settings)
-    return kind.inputs or 0, layer, activation, {field.name: TYPES[str(field.type)] for field in fields}
+def in_the_engine(operator: Operator) -> tuple[int, str, str, dict[str, str]]:
+    """What the engine says of an operator that Python describes so."""
+    fields = () if operator.settings is None else dataclasses.fields(operator.settings)
+    settings = {field.name: TYPES[str(field.type)] for field in fields}
+    return operator.inputs or 0, operator.layer, operator.activation, settings
 
 
 def test_operators_with_their_inputs_layers_activations_and_settings() -> None:
-    assert native.operators() == {name: in_the_engine(kind) for name, kind in KINDS.items()}
+    assert native.operators() == {kind: in_the_engine(operator) for kind, operator in OPERATORS.items()}
 
 
 def test_activations_and_their_parameters() -> None:
-    assert native.activations() == {name: len(parameters) for name, parameters in ACTIVATIONS.items()}
+    assert native.activations() == {name: len(each.parameters) for name, each in ACTIVATIONS.items()}
+
+
+@pytest.mark.parametrize("name", NEURONS)
+def test_the_rule_of_each_operator_is_there(name: str) -> None:
+    assert rule_of(name) is not None
+
+
+def test_no_two_families_say_something_of_one_operator() -> None:
+    for name, table in {"OPERATORS": OPERATORS, "LOWERINGS": LOWERINGS, "NEURONS": NEURONS}.items():
+        assert sum(len(getattr(family, name)) for family in FAMILIES) == len(table)

@@ -48,7 +48,7 @@ Json some_number(const Json& old, std::minstd_rand& random) {
 
 Json some_word(std::minstd_rand& random) {
     static const char* const words[] = {
-        "linear", "convolution", "affine", "channel_affine", "layer_norm", "activation", "softmax", "reshape", "add",
+        "linear", "convolution", "affine", "channel_affine", "layer_norm", "activation", "softmax", "reshape", "add", "multiply",
         "concat", "max_pool", "average_pool", "adaptive_max_pool", "adaptive_average_pool", "relu", "clamp",
         "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh", "hardswish", "hardsigmoid", "softplus",
         "sparse", "dense", "filters", "f16", "f32", "layer", "settings", "kernel", "epsilon"};

@@ -134,6 +134,7 @@ void pair(const float* left, const float* right, float* y, size_t n, float clamp
 }
 
 struct Add { static float of(float left, float right) { return left + right; } };
+struct Multiply { static float of(float left, float right) { return left * right; } };
 
 void scale_shift(const float* x, const float* scale, const float* shift, float* y, size_t n) {
     for (size_t i = 0; i < n; i++) y[i] = x[i] * scale[i] + shift[i];
@@ -207,6 +208,7 @@ const NamedMap maps[] = {
 
 const NamedPair pairs[] = {
     {"add", pair<Add>},
+    {"multiply", pair<Multiply>},
     {nullptr, nullptr},
 };
 

@@ -27,9 +27,11 @@ struct Runs {
 
 Runs runs_of(const Node& node, const Placement& at);
 
-// `kernel` computes runs in which both operands have as many numbers; with_one(kernels, x, number, y, count) those in which
-// one of them has a single one, so the operator has to be commutative.
-template <class WithOne>
+// Many numbers and one: with_one(kernels, x, number, y, count).
+using WithOne = void (*)(const Elementwise&, const float* x, float number, float* y, size_t count);
+
+// `kernel` computes runs in which both operands have as many numbers; `with_one` those in which one of them
+// has a single one, so the operator has to be commutative.
 class BroadcastStep final : public Step {
 public:
     BroadcastStep(Value y, Runs runs, PairKernel kernel, WithOne with_one, Ending ending, Activation relu)

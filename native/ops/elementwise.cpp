@@ -1,4 +1,4 @@
-// What is computed number by number: activations, and sums of two values.
+// What is computed number by number: activations, and operators of two values.
 #include <cstring>
 
 #include "ops/broadcast.h"
@@ -55,21 +55,26 @@ std::unique_ptr<Step> make_activation(const Node& node, const Placement& at) {
     return std::make_unique<Apply>(at.x[0], at.y, activation_of(node, at.kernels));
 }
 
-// The step of a commutative operator of two values; with_one(kernels, x, number, y, count) is the same of one number and
-// many.
-template <class WithOne>
+// The step of a commutative operator of two values; `with_one` computes the same of many numbers and one.
 std::unique_ptr<Step> make_pair(const char* name, const Node& node, const Placement& at, WithOne with_one) {
     const PairKernel kernel = find_pair(at.kernels, name);
     const Ending ending = ending_of(node, at.kernels);
     if (node.x(0) == node.x(1)) return std::make_unique<PairStep>(at.x[0], at.x[1], at.y, kernel, ending);
-    return std::make_unique<BroadcastStep<WithOne>>(at.y, runs_of(node, at), kernel, with_one, ending,
-                                                    relu_of(at.kernels));
+    return std::make_unique<BroadcastStep>(at.y, runs_of(node, at), kernel, with_one, ending, relu_of(at.kernels));
 }
 
-std::unique_ptr<Step> make_add(const Node& node, const Placement& at) {
-    return make_pair("add", node, at, [](const Elementwise& kernels, const float* x, float number, float* y, size_t n) {
-        kernels.scale_shift_all(x, 1, number, y, n);
-    });
+void plus(const Elementwise& kernels, const float* x, float number, float* y, size_t count) {
+    kernels.scale_shift_all(x, 1, number, y, count);
+}
+
+std::unique_ptr<Step> make_add(const Node& node, const Placement& at) { return make_pair("add", node, at, plus); }
+
+void times(const Elementwise& kernels, const float* x, float number, float* y, size_t count) {
+    kernels.scale_shift_all(x, number, 0, y, count);
+}
+
+std::unique_ptr<Step> make_multiply(const Node& node, const Placement& at) {
+    return make_pair("multiply", node, at, times);
 }
 
 }  // namespace
@@ -79,6 +84,7 @@ const std::vector<OperatorType>& elementwise_operators() {
     static const std::vector<OperatorType> types = {
         {"activation", 1, Has::no, Has::yes, {}, in_place, check_same, work_of_reading, no_layout, make_activation},
         {"add", 2, Has::no, Has::maybe, {}, in_place, check_broadcast, work_of_reading, no_layout, make_add},
+        {"multiply", 2, Has::no, Has::maybe, {}, in_place, check_broadcast, work_of_reading, no_layout, make_multiply},
     };
     return types;
 }

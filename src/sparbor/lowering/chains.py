@@ -26,15 +26,16 @@ from sparbor.lowering.neurons import (
     TracedLayers,
     number_by_number,
     reads,
+    rule_of,
     shape_of,
 )
-from sparbor.lowering.operators import NEURONS
 from sparbor.lowering.restored import restored
-from sparbor.lowering.tracing import in_short, operator_name, trace_call
+from sparbor.lowering.tracing import in_short, trace_call
 from sparbor.nn.dendrites import parts_of_dendrites
 from sparbor.nn.named_layers import named_layers
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.nn.wrapping import Wrapper, plain_layer
+from sparbor.ops.arguments import operator_name
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def chains(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any] | No
     result, found = Chains(), list[tuple[int, Chain]]()
     for path in dendritic(model):
         try:
-            start = layers.start(path, NEURONS)
+            start = layers.start(path)
             result.shapes[path] = shape_of(cast(Node, start.args[0])), shape_of(start)
             found.append((position[start], _chain(layers, path, start, position)))
         except OrderMattersError as reason:
@@ -152,7 +153,7 @@ def _rule(node: Node) -> NeuronRule:
     """What becomes of neurons in this node: the operator's own rule, or what PyTorch says of it."""
     if node.target is operator.getitem:
         return lambda walk, node: walk.only_input(node)[1]  # of the results of an operator, which has a rule
-    rule = NEURONS.get(operator_name(node))
+    rule = rule_of(operator_name(node))
     if rule is not None:
         return rule
     if isinstance(node.target, OpOverload) and torch.Tag.pointwise in node.target.tags:

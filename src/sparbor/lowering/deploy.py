@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from sparbor.engine.runtime import Runtime
 from sparbor.errors import ArgumentError
 from sparbor.lowering.graph import Graph
-from sparbor.lowering.operators import OPERATORS
 from sparbor.lowering.parity import Answers
 from sparbor.lowering.permuted_copy import arranged
 from sparbor.lowering.tracing import trace
@@ -98,7 +97,7 @@ def lower(model: nn.Module, example: Tensor) -> UnpackedProgram:
     model = _expanded(_checked_model(model))
     with evaluating(model):
         moved = arranged(model, example)
-        return Graph(trace(moved, example), _kept_masks(moved), OPERATORS).lower()
+        return Graph(trace(moved, example), _kept_masks(moved)).lower()
 
 
 def _expanded(model: nn.Module) -> nn.Module:

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from sparbor.lowering.unpacked_program import UnpackedProgram
 from sparbor.lowering.weights import LayerWeights
-from sparbor.program.program import KINDS, Affine, Operation
+from sparbor.ops.table import OPERATORS
+from sparbor.program.program import Affine, Operation
 from sparbor.program.windows import Shape
 
 
@@ -74,7 +75,7 @@ class _Folding:
         before = self._before(operation)
         if before is None or before.activation is not None:
             return False
-        if operation.kind == "activation" and KINDS[before.kind].takes_activation:
+        if operation.kind == "activation" and OPERATORS[before.kind].activation == "maybe":
             self.made[before.output] = replace(before, activation=operation.activation)
         elif operation.kind in _SCALES.get(before.kind, ()) and before.output == operation.inputs[0]:
             self._scale(str(before.layer), str(operation.layer))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,63 +16,38 @@ from torch.fx import Node
 
 from sparbor.errors import ArgumentError
 from sparbor.lowering.folding import folded, renumbered
-from sparbor.lowering.tracing import module_path, operator_name, where
 from sparbor.lowering.unpacked_program import UnpackedProgram
 from sparbor.lowering.weights import LayerWeights
+from sparbor.ops.arguments import (
+    WAY_OUT,
+    Argument,
+    BatchSize,
+    Constant,
+    Padded,
+    Value,
+    is_value,
+    module_path,
+    operator_name,
+    refuse,
+    where,
+)
+from sparbor.ops.shapes import PASS_THROUGH, RESHAPES
+from sparbor.ops.table import LOWERINGS
 from sparbor.program.program import Activation, Affine, Operation, Settings
 from sparbor.program.windows import Shape
-
-
-class Value(int):
-    """The number of a value of the program, to tell it from an integer argument."""
-
-
-@dataclass(frozen=True)
-class Constant:
-    """A tensor that does not depend on the input: what it is called, and the mask that it was multiplied by."""
-
-    tensor: Tensor
-    name: str
-    mask: Tensor | None = None
-
-
-class BatchSize:
-    """A number, or a tensor, that depends on the size of the batch."""
-
-
-@dataclass(frozen=True)
-class Padded:
-    """A value with zeros around it, in PyTorch's order: before and after along the last dimension, then the others."""
-
-    value: Value
-    sides: tuple[int, ...]
-
-
-# What each argument of an operation is: one of the above, or a plain Python object.
-Argument: TypeAlias = Any
-Operator: TypeAlias = Callable[..., Argument]
-
-WAY_OUT = (
-    "Keep that part in PyTorch and deploy the rest, or replace it by what the engine has: linear and convolutional "
-    "layers of one and two dimensions, pools, the common activations, flatten and reshape, addition, concatenation of "
-    "channels, arithmetic with constants, batch norm, layer norm, softmax and dropout"
-)
+from sparbor.topology.matrix import to_matrix
 
 
 class Graph:
     """Walks a functional graph once, constants folded, operations appended in order.
 
     `masks` are those of weights that are zero wherever their mask is, by the weight's name; a mask that the graph
-    multiplies by is found there. `operators` are what appends the operations, by the names of PyTorch's: each takes
-    the graph, the node and the node's arguments, and returns what the node stands for.
+    multiplies by is found there. What is appended for each of PyTorch's operators, :mod:`sparbor.ops` says.
     """
 
-    def __init__(
-        self, exported: ExportedProgram, masks: Mapping[str, Tensor], operators: Mapping[str, Operator]
-    ) -> None:
+    def __init__(self, exported: ExportedProgram, masks: Mapping[str, Tensor]) -> None:
         self.exported = exported
         self.masks = masks
-        self.operators = operators
         self.batch = ""  # how the graph calls the first dimension of the input
         self.shapes: list[Shape] = []
         self.operations: list[Operation] = []
@@ -170,6 +145,15 @@ class Graph:
             matrix(weight.tensor), None if bias is None else bias.tensor, None if mask is None else matrix(mask)
         )
 
+    def convolution_weights(self, name: str, weight: Constant, bias: Argument, groups: int, transposed: bool) -> None:
+        """The same of a convolution's, whose kernels become rows."""
+        self.layer_weights(name, weight, partial(to_matrix, groups=groups, transposed=transposed), bias)
+
+    def tensor(self, argument: Argument) -> Tensor:
+        """A constant, or a number, in double precision."""
+        given = argument.tensor if isinstance(argument, Constant) else argument
+        return torch.as_tensor(given, dtype=torch.float64)
+
     def layer_name(self, node: Node, weight: Argument = None) -> str:
         """The module's path, or that of the weight if the module has none of its own; each name is used once."""
         path = module_path(node)
@@ -219,15 +203,15 @@ class Graph:
             return self._item(node, args[0], args[1])
         if name in PASS_THROUGH:
             return args[0]
-        if name in RESHAPES and isinstance(args[0], Value):
-            return self.reshaped(args[0], self.result_shape(node))
+        if name in RESHAPES and is_value(args[0]):
+            args = args[:1]  # the others are the new shape, which the result has too, and may have the batch's size
         leaves = list(_leaves([args, kwargs]))
         of_batch_size = any(isinstance(each, BatchSize) for each in leaves)
-        if not any(isinstance(each, (Value, Padded)) for each in leaves):
+        if not any(map(is_value, leaves)):
             return BatchSize() if of_batch_size else self._constant(node, name, args, kwargs)
-        lowering = self.operators.get(name)
+        lowering = LOWERINGS.get(name)
         if lowering is None:
-            raise ArgumentError(f"{where(node)} is an operation the engine does not know: {name}. {WAY_OUT}")
+            refuse(node, f"is an operation the engine does not know: {name}")
         if of_batch_size:
             raise ArgumentError(f"{where(node)}: {name} computes with the size of the batch. {WAY_OUT}")
         return lowering(self, node, *args, **kwargs)
@@ -292,22 +276,3 @@ def _tensors(arguments: Any) -> Any:
 
 # Attributes that hold the module a user named.
 _WRAPPERS = {"", "main_module", "_orig_mod"}
-
-# Operators that change no number.
-PASS_THROUGH = {
-    "clone.default",  # also a dropout that evaluates
-    "alias.default",
-    "detach.default",
-    "lift_fresh_copy.default",
-    "_assert_tensor_metadata.default",
-}
-
-RESHAPES = {
-    "view.default",
-    "reshape.default",
-    "_unsafe_view.default",
-    "squeeze.default",
-    "squeeze.dim",
-    "squeeze.dims",
-    "unsqueeze.default",
-}

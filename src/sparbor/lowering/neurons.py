@@ -1,7 +1,7 @@
 """Where a layer's neurons stand in what is computed from them, as far as operators work on each neuron by itself.
 
 A layer's neurons may stand in another order if whatever reads them knows. Each family of operators says here what
-becomes of that order: :data:`sparbor.lowering.operators.NEURONS` has a rule for each operator that keeps neurons apart.
+becomes of that order: :data:`sparbor.ops.table.NEURONS` has a rule for each operator that keeps neurons apart.
 """
 
 from __future__ import annotations
@@ -9,16 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from sparbor.lowering.tracing import TRACED, module_path, operator_name
+from sparbor.lowering.tracing import TRACED
 from sparbor.nn.layers import ONE_WEIGHT
 from sparbor.nn.named_layers import holders_of_parameters, named_layers
 from sparbor.nn.wrapping import plain_layer
+from sparbor.ops.arguments import module_path, operator_name
+from sparbor.ops.table import NEURONS
 
 
 class OrderMattersError(Exception):
@@ -74,7 +77,7 @@ class TracedLayers:
         self.names = {node: held[node.name].removeprefix(TRACED) for node in self.nodes if node.name in held}
         self.held_by = {name: node for node, name in self.names.items()}
 
-    def start(self, path: str, rules: Mapping[str, NeuronRule]) -> Node:
+    def start(self, path: str) -> Node:
         """The node that computes the layer at ``path``; raises if its neurons cannot be moved by moving its weight."""
         layer = plain_layer(self.modules[path])
         if not isinstance(layer, ONE_WEIGHT):
@@ -84,7 +87,7 @@ class TracedLayers:
         users = [] if weight is None else list(weight.users)
         if not users:
             raise OrderMattersError("nothing reads it")
-        if any(rules.get(operator_name(user)) is not layer_rule for user in users):
+        if any(rule_of(operator_name(user)) is not layer_rule for user in users):
             raise OrderMattersError("the model reads its parameters itself")
         self.check_uses(path, users[0], "it")
         return users[0]
@@ -228,3 +231,21 @@ def layer_rule(walk: NeuronWalk, node: Node) -> Stand | None:
         raise OrderMattersError(f"{path}, a grouped convolution, reads it")
     walk.along.append(path)
     return stand
+
+
+_RULES: Mapping[str, Callable[..., Stand | None]] = {
+    rule.__name__: rule
+    for rule in (
+        *(number_by_number, plane_by_plane, over_dimensions, reshaped, padded),
+        *(channel_by_channel, layer_rule),
+    )
+}
+
+
+def rule_of(operator: str) -> NeuronRule | None:
+    """The rule for PyTorch's operator of this name, if it keeps neurons apart."""
+    found = NEURONS.get(operator)
+    if found is None:
+        return None
+    rule = _RULES[found.name]
+    return rule if found.dimensions is None else partial(rule, dimensions=found.dimensions)

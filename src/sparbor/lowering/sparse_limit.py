@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from torch import nn
 
 from sparbor.lowering.dispatch import convolution_share, linear_share
-from sparbor.lowering.operators.convolutions import window_of
 from sparbor.native import built
+from sparbor.ops.convolutions import window_of
 from sparbor.program.windows import planes_of
 
 

@@ -16,6 +16,7 @@ from torch.fx import Node
 
 from sparbor.errors import ArgumentError
 from sparbor.lowering.quiet import quiet
+from sparbor.ops.arguments import where
 
 _BATCH = 3  # of the traced input; neither 0 nor 1, which tracing takes for special cases
 
@@ -90,24 +91,6 @@ def _tensors_in(value: Any, seen: set[int]) -> Iterator[Tensor]:
             yield from _tensors_in(each, seen)
     elif hasattr(value, "__dict__"):
         yield from _tensors_in(vars(value), seen)
-
-
-def operator_name(node: Node) -> str:
-    """The operator that the node calls, as the tables of operators name it."""
-    return str(node.target).removeprefix("aten.")
-
-
-def where(node: Node) -> str:
-    """The node, behind the path of the module that it comes from."""
-    path = module_path(node)
-    return f"{path} ({node.name})" if path else node.name
-
-
-def module_path(node: Node) -> str:
-    """The innermost module that the node comes from; empty for the model itself."""
-    stack = node.meta.get("nn_module_stack") or {}
-    paths = [path for path, _ in stack.values()]
-    return str(paths[-1]) if paths else ""
 
 
 def _export(model: nn.Module, items: Tensor) -> ExportedProgram:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sparbor.program.byte_input import ByteInput
-from sparbor.program.program import KINDS, Activation, Operation, Program, Settings, Weights
+from sparbor.program.program import Activation, Normalisation, Operation, Program, Settings, Weights
+from sparbor.program.windows import AverageWindow, Window
 
 
 def graph_to_json(program: Program) -> dict[str, Any]:
@@ -47,19 +48,23 @@ def graph_from_json(graph: Mapping[str, Any], layers: Mapping[str, Weights]) -> 
 
 
 def _operation(entry: Mapping[str, Any]) -> Operation:
-    kind, activation, settings = entry["kind"], entry.get("activation"), entry.get("settings")
+    activation, settings = entry.get("activation"), entry.get("settings")
     return Operation(
-        kind,
+        entry["kind"],
         tuple(entry["inputs"]),
         entry["output"],
         entry.get("layer"),
         None if activation is None else Activation(activation[0], tuple(map(float, activation[1:]))),
-        None if settings is None else _settings(kind, settings),
+        None if settings is None else _settings(settings),
     )
 
 
-def _settings(kind: str, entry: Mapping[str, Any]) -> Settings:
-    wanted: Callable[..., Settings] | None = KINDS[kind].settings
-    if wanted is None:
-        raise ValueError(f"operation {kind!r} has settings")
-    return wanted(**{name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()})
+_SETTINGS: Mapping[frozenset[str], Callable[..., Settings]] = {
+    frozenset(field.name for field in dataclasses.fields(kind)): kind for kind in (Window, AverageWindow, Normalisation)
+}
+
+
+def _settings(entry: Mapping[str, Any]) -> Settings:
+    """Those that have these fields."""
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}
+    return _SETTINGS[frozenset(values)](**values)

@@ -18,26 +18,10 @@ from sparbor.program.windows import AverageWindow, Shape, Window
 
 Array: TypeAlias = npt.NDArray[np.generic]
 
-# The activations, and the names of their parameters. A kernel takes at most two.
-ACTIVATIONS: Mapping[str, tuple[str, ...]] = {
-    "relu": (),
-    "clamp": ("low", "high"),
-    "leaky_relu": ("slope",),
-    "elu": ("alpha", "scale"),
-    "gelu": (),
-    "gelu_tanh": (),
-    "silu": (),
-    "sigmoid": (),
-    "tanh": (),
-    "hardswish": (),
-    "hardsigmoid": (),
-    "softplus": ("beta", "threshold"),
-}
-
 
 @dataclass(frozen=True)
 class Activation:
-    """One of ACTIVATIONS, with its parameters in their order there."""
+    """One of :data:`sparbor.ops.activations.ACTIVATIONS`, with its parameters in their order there."""
 
     name: str
     parameters: tuple[float, ...] = ()
@@ -72,7 +56,10 @@ def stored_bytes(layer: Weights) -> int:
 
 @dataclass(frozen=True)
 class Operation:
-    """One of KINDS; `layer` names its weights, `activation` follows it or, for kind "activation", is it."""
+    """Of one of the kinds in :data:`sparbor.ops.table.OPERATORS`.
+
+    `layer` names its weights; `activation` follows it or, for kind "activation", is it.
+    """
 
     kind: str
     inputs: tuple[int, ...]
@@ -80,35 +67,6 @@ class Operation:
     layer: str | None = None
     activation: Activation | None = None
     settings: Settings | None = None
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What an operation of a kind has; `inputs` is None where any number from 1 will do."""
-
-    inputs: int | None = 1
-    has_layer: bool = False
-    may_lack_layer: bool = False
-    takes_activation: bool = False
-    settings: type[Settings] | None = None
-
-
-KINDS: Mapping[str, Kind] = {
-    "linear": Kind(has_layer=True, takes_activation=True),
-    "convolution": Kind(has_layer=True, takes_activation=True, settings=Window),
-    "affine": Kind(has_layer=True),
-    "channel_affine": Kind(has_layer=True),
-    "layer_norm": Kind(has_layer=True, may_lack_layer=True, settings=Normalisation),
-    "activation": Kind(takes_activation=True),
-    "softmax": Kind(),
-    "reshape": Kind(),
-    "add": Kind(inputs=2, takes_activation=True),
-    "concat": Kind(inputs=None),
-    "max_pool": Kind(settings=Window),
-    "average_pool": Kind(settings=AverageWindow),
-    "adaptive_max_pool": Kind(),
-    "adaptive_average_pool": Kind(),
-}
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sparbor.program.program import Program
-
-# Operations whose C code may write where it reads: it computes each number, or each row, from that place alone.
-_IN_PLACE = ("affine", "channel_affine", "layer_norm", "activation", "softmax", "add")
+from sparbor.ops.table import OPERATORS
+from sparbor.program.program import Operation, Program
 
 
 def plan_buffers(program: Program) -> Sequence[int]:
@@ -17,14 +15,23 @@ def plan_buffers(program: Program) -> Sequence[int]:
     buffers, count = {program.input: 0}, 1
     free: list[int] = []
     for step, operation in enumerate(program.operations):
-        ended = sorted({buffers[value] for value in operation.inputs if last_use[value] == step})
-        if ended and operation.kind in _IN_PLACE:
-            buffers[operation.output] = ended.pop(0)
+        last_read = {value for value in operation.inputs if last_use[value] == step}
+        ended = {buffers[value] for value in last_read}
+        alike = {buffers[value] for value in last_read if _may_take_over(program, operation, value)}
+        if alike:
+            buffers[operation.output] = min(alike)
+            ended.discard(min(alike))
         elif free:
             buffers[operation.output] = free.pop()
         else:
             buffers[operation.output], count = count, count + 1
-        free += ended
+        free += sorted(ended)
         if operation.output not in last_use:
             free.append(buffers[operation.output])
     return [buffers[value] for value in range(len(program.shapes))]
+
+
+def _may_take_over(program: Program, operation: Operation, value: int) -> bool:
+    """Whether the result may lie where this input does: a value that is repeated has other places."""
+    same = program.shapes[value] == program.shapes[operation.output]
+    return same and OPERATORS[operation.kind].in_place_in_c

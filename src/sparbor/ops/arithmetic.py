@@ -1,39 +1,36 @@
-"""Sums of two values, and arithmetic with constants: a scale and a shift for each feature or channel."""
+"""Operators of two values, and arithmetic with constants: a scale and a shift for each feature or channel."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.fx import Node
 
 from sparbor.errors import ArgumentError
-from sparbor.lowering.graph import WAY_OUT, Argument, Constant, Graph, Operator, Padded, Value
-from sparbor.lowering.neurons import NeuronRule, number_by_number
-from sparbor.lowering.tracing import module_path, where
-from sparbor.lowering.weights import as_numpy
+from sparbor.ops.arguments import Argument, Value, is_value, module_path, refuse, where
+from sparbor.ops.operator import Lowering, NeuronRule, Operator
+from sparbor.ops.targets import Graph, OnnxGraph, Writer
 from sparbor.packing.slots import not_finite
-from sparbor.program.program import Affine
+from sparbor.program.program import Affine, Operation
 from sparbor.program.windows import Shape
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.fx import Node
 
 
 def add(graph: Graph, node: Node, left: Argument, right: Argument, *, alpha: float = 1) -> Value:
     """left + alpha · right."""
-    if not _is_value(left):
+    if not is_value(left):
         return _affine(graph, node, right, alpha, left)
-    if not _is_value(right):
+    if not is_value(right):
         return _affine(graph, node, left, 1, right, alpha)
-    left, right = graph.value(node, left), graph.value(node, right)
-    if graph.shapes[left] != graph.shapes[right]:
-        shapes = f"{graph.shapes[left]} and {graph.shapes[right]}"
-        raise ArgumentError(f"{where(node)} adds shapes {shapes}: the engine adds equal ones. {WAY_OUT}")
     if alpha != 1:
         right = _affine(graph, node, right, alpha, 0)
-    return graph.append("add", (left, right), graph.result_shape(node))
+    return _of_two(graph, node, "add", left, right)
 
 
 def subtract(graph: Graph, node: Node, left: Argument, right: Argument, *, alpha: float = 1) -> Value:
@@ -47,17 +44,17 @@ def subtract_from(graph: Graph, node: Node, left: Argument, right: Argument, alp
 
 
 def multiply(graph: Graph, node: Node, left: Argument, right: Argument) -> Value:
-    """By a constant."""
-    if _is_value(left) and _is_value(right):
-        raise ArgumentError(f"{where(node)} multiplies two computed values. {WAY_OUT}")
-    return _affine(graph, node, left, right, 0) if _is_value(left) else _affine(graph, node, right, left, 0)
+    """By a constant or another value."""
+    if is_value(left) and is_value(right):
+        return _of_two(graph, node, "multiply", left, right)
+    return _affine(graph, node, left, right, 0) if is_value(left) else _affine(graph, node, right, left, 0)
 
 
 def divide(graph: Graph, node: Node, left: Argument, right: Argument) -> Value:
     """By a constant."""
-    if _is_value(right):
-        raise ArgumentError(f"{where(node)} divides by a computed value. {WAY_OUT}")
-    return _affine(graph, node, left, 1 / _tensor(right), 0)
+    if is_value(right):
+        refuse(node, "divides by a computed value")
+    return _affine(graph, node, left, 1 / graph.tensor(right), 0)
 
 
 def negate(graph: Graph, node: Node, x: Argument) -> Value:
@@ -65,21 +62,21 @@ def negate(graph: Graph, node: Node, x: Argument) -> Value:
     return _affine(graph, node, x, -1, 0)
 
 
-def _is_value(argument: Argument) -> bool:
-    return isinstance(argument, (Value, Padded))
-
-
-def _tensor(argument: Argument) -> Tensor:
-    given = argument.tensor if isinstance(argument, Constant) else argument
-    return torch.as_tensor(given, dtype=torch.float64)
+def _of_two(graph: Graph, node: Node, kind: str, left: Argument, right: Argument) -> Value:
+    """An operator of two values, of which a dimension of 1 is as if repeated."""
+    values = graph.value(node, left), graph.value(node, right)
+    shapes = [graph.shapes[value] for value in values]
+    if len(shapes[0]) != len(shapes[1]):
+        refuse(node, f"takes shapes {shapes[0]} and {shapes[1]}: the engine takes values of as many dimensions")
+    return graph.append(kind, values, graph.result_shape(node))
 
 
 def _affine(graph: Graph, node: Node, x: Argument, scale: Any, shift: Any, of_shift: float = 1) -> Value:
     """x · scale + of_shift · shift, over the dimension along which they vary."""
     value, shape = graph.value(node, x), graph.result_shape(node)
     if graph.shapes[value] != shape:
-        raise ArgumentError(f"{where(node)} makes items of shape {shape} of {graph.shapes[value]}. {WAY_OUT}")
-    factors = _for_an_item(node, _tensor(scale), shape), _for_an_item(node, of_shift * _tensor(shift), shape)
+        refuse(node, f"makes items of shape {shape} of {graph.shapes[value]}")
+    factors = _for_an_item(node, graph.tensor(scale), shape), _for_an_item(node, of_shift * graph.tensor(shift), shape)
     along = {dim for factor in factors for dim, size in enumerate(factor.shape) if size > 1}
     kind, rows = _place(graph, value, along)
     features = rows[-1] if kind == "affine" else rows[0]
@@ -97,7 +94,7 @@ def _for_an_item(node: Node, factor: Tensor, shape: Shape) -> Tensor:
     if factor.dim() == len(shape) + 1 and factor.shape[0] == 1:
         return factor[0]
     if factor.dim() > len(shape):
-        raise ArgumentError(f"{where(node)} computes with a constant of shape {tuple(factor.shape)}. {WAY_OUT}")
+        refuse(node, f"computes with a constant of shape {tuple(factor.shape)}")
     return factor.reshape((1,) * (len(shape) - factor.dim()) + factor.shape)
 
 
@@ -116,10 +113,35 @@ def _vector(factor: Tensor, shape: Shape, features: int, kind: str) -> Any:
     if factor.numel() == 1:
         return np.full(features, float(factor), np.float32)
     whole = factor.reshape(-1) if factor.numel() == features else factor.expand(shape).reshape(-1)
-    return as_numpy(whole)
+    return np.ascontiguousarray(whole.detach().cpu().float().numpy())
 
 
-OPERATORS: Mapping[str, Operator] = {
+def _to_onnx(graph: OnnxGraph, operation: Operation, y: str, *, node: str) -> None:
+    graph.node(node, [graph.name_of(value) for value in operation.inputs], y)
+
+
+def _to_c(writer: Writer, _: int, operation: Operation, *, operator: str) -> None:
+    """A loop over the numbers, or one in another for each dimension, if some are repeated."""
+    shapes = [writer.program.shapes[value] for value in operation.inputs]
+    left, right = map(writer.place, operation.inputs)
+    writer.pairs(shapes[0], shapes[1], left, operator, right, writer.place(operation.output))
+
+
+def _operator(kind: str, node: str, symbol: str) -> Operator:
+    """An operator of two values: its name to the engine, to ONNX and in C."""
+    return Operator(
+        kind,
+        partial(_to_onnx, node=node),
+        partial(_to_c, operator=symbol),
+        inputs=2,
+        activation="maybe",
+        in_place_in_c=True,
+    )
+
+
+OPERATORS = (_operator("add", "Add", "+"), _operator("multiply", "Mul", "*"))
+
+LOWERINGS: Mapping[str, Lowering] = {
     "add.Tensor": add,
     "add.Scalar": add,
     "sub.Tensor": subtract,
@@ -133,4 +155,4 @@ OPERATORS: Mapping[str, Operator] = {
     "neg.default": negate,
 }
 
-NEURONS: Mapping[str, NeuronRule] = dict.fromkeys(OPERATORS, number_by_number)
+NEURONS: Mapping[str, NeuronRule] = dict.fromkeys(LOWERINGS, NeuronRule("number_by_number"))

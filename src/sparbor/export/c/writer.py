@@ -1,0 +1,184 @@
+"""A program's operations as calls of C functions, and their layers as constants."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from sparbor.errors import ArgumentError
+from sparbor.export.c.code import Code
+from sparbor.export.c.constants import literal
+from sparbor.export.c.identifiers import for_comment
+from sparbor.export.c.memory import Memory
+from sparbor.export.c.spans import counted_places, spans
+from sparbor.ops.activations import ACTIVATIONS, activation_to_c
+from sparbor.ops.table import OPERATORS
+from sparbor.packing.dense_weights import DenseWeights
+from sparbor.packing.slots import SparseLayer
+from sparbor.program.program import Affine, Operation, Program
+from sparbor.program.windows import AverageWindow, Shape, Window, planes_of
+
+
+def check_operations(program: Program) -> None:
+    """Refuse, by name, what there is no C code for."""
+    there = {kind: operator for kind, operator in OPERATORS.items() if operator.to_c is not None}
+    for operation in program.operations:
+        if operation.kind not in there:
+            raise ArgumentError(
+                f"the program has the operation {operation.kind!r}, which the target c lacks; "
+                f"it has: {', '.join(sorted(there))}"
+            )
+        activation = operation.activation
+        if activation is not None and activation.name not in ACTIVATIONS:
+            raise ArgumentError(
+                f"the program has the activation {activation.name!r}, which the target c lacks; "
+                f"it has: {', '.join(sorted(ACTIVATIONS))}"
+            )
+
+
+class Writer:
+    """Appends operations to the code; a layer's constants are written once, however often it is used."""
+
+    def __init__(self, program: Program, memory: Memory) -> None:
+        self.program, self.memory, self.code = program, memory, Code()
+        self._layers: dict[str, str] = {}
+
+    def write(self, number: int, operation: Operation) -> None:
+        """The call of an operation, and of the activation that follows it."""
+        layer = f" {for_comment(operation.layer)}" if operation.layer else ""
+        self.code.calls.append(f"/* {operation.kind}{layer}, to {' x '.join(map(str, self.y_shape(operation)))} */")
+        operator = OPERATORS[operation.kind]
+        assert operator.to_c is not None  # check_operations has looked
+        operator.to_c(self, number, operation)
+        if operation.activation is not None and operator.activation == "maybe":
+            y = self.place(operation.output)
+            activation_to_c(self, operation.activation, y, math.prod(self.y_shape(operation)), y)
+
+    def call(self, function: str, *arguments: str | int) -> None:
+        """Call a function of `parts/`."""
+        self.code.call(function, *arguments)
+
+    def copy(self, source: str, target: str, count: int) -> None:
+        """Copy so many numbers."""
+        self.code.calls.append(f"memcpy({target}, {source}, {count} * sizeof(float));")
+
+    def place(self, value: int) -> str:
+        """The C expression of where a value lies."""
+        return self.memory.places[value]
+
+    def x_shape(self, operation: Operation) -> Shape:
+        """Of the operation's first input."""
+        return self.program.shapes[operation.inputs[0]]
+
+    def y_shape(self, operation: Operation) -> Shape:
+        """Of its output."""
+        return self.program.shapes[operation.output]
+
+    def x_and_y(self, operation: Operation) -> tuple[str, str]:
+        """Where its first input and its output lie."""
+        return self.place(operation.inputs[0]), self.place(operation.output)
+
+    def number(self, value: float) -> str:
+        """A number as C writes it."""
+        return literal(value)
+
+    def pairs(self, left_shape: Shape, right_shape: Shape, left: str, operator: str, right: str, y: str) -> None:
+        """``y = left operator right``, number by number; a dimension of 1 is as if repeated."""
+        loops = _loops(left_shape, right_shape)
+        self.code.calls.append(f"{{ const float *a = {left}, *b = {right}; float *c = {y};")
+        for depth, loop in enumerate(loops):
+            i = f"i{depth}"
+            self.code.calls.append("    " * (depth + 1) + f"for (size_t {i} = 0; {i} < {loop.count}; {i}++)")
+        a, b, c = (_place([loop.steps[which] for loop in loops]) for which in range(3))
+        self.code.calls.append("    " * (len(loops) + 1) + f"c[{c}] = a[{a}] {operator} b[{b}]; }}")
+
+    def planes(self, number: int, operation: Operation) -> str:
+        """A pointer to the sizes of an operation's planes."""
+        x, y = planes_of(self.x_shape(operation)), planes_of(self.y_shape(operation))
+        self.code.require("planes")
+        sizes = (x.channels, x.height, x.width, y.height, y.width)
+        return self.code.constants.structure("planes", f"planes{number}", sizes)
+
+    def counted_places(self, number: int, operation: Operation, window: AverageWindow) -> list[str]:
+        """Pointers to which places under an average pool's window count, down and across."""
+        x, (top, left, bottom, right) = planes_of(self.x_shape(operation)), window.padding
+        axes = (("down", 0, (top, bottom), x.height), ("across", 1, (left, right), x.width))
+        self.code.require("average_pool")
+        return [
+            self.code.constants.structure(
+                "counted",
+                f"counted_{name}{number}",
+                counted_places(window.kernel[axis], window.stride[axis], padding, size, window.include_padding),
+            )
+            for name, axis, padding, size in axes
+        ]
+
+    def weights(self, name: str) -> tuple[str, str]:
+        """The kind of a layer's weights, such as `sparse_words`, and a pointer to them."""
+        layer = self.program.layers[name]
+        if isinstance(layer, SparseLayer):
+            kind = "sparse_exact" if layer.words is None else "sparse_words"
+        else:
+            assert isinstance(layer, DenseWeights)
+            kind = "dense_exact" if layer.scale is None else "dense_halves"
+        if name not in self._layers:
+            constant = f"layer{len(self._layers)}"
+            self.code.constants.definitions.append(f"/* {for_comment(name)}: {layer.outputs} x {layer.fan_in} */\n")
+            fields: list[str | int] = [layer.outputs]
+            parts = layer.arrays()
+            fields += [self.code.constants.array(f"{constant}_{part}", parts[part]) for part in parts if part != "bias"]
+            fields.append(self.code.constants.optional_array(f"{constant}_bias", layer.bias))
+            self._layers[name] = self.code.constants.structure(kind, constant, fields)
+        return kind, self._layers[name]
+
+    def affine(self, name: str) -> tuple[str, str]:
+        """The names of a layer's scale and shift."""
+        layer = self.program.layers[name]
+        assert isinstance(layer, Affine)
+        if name not in self._layers:
+            constant = self._layers[name] = f"layer{len(self._layers)}"
+            self.code.constants.definitions.append(f"/* {for_comment(name)} */\n")
+            for part, values in layer.arrays().items():
+                self.code.constants.array(f"{constant}_{part}", values)
+        return f"{self._layers[name]}_scale", f"{self._layers[name]}_shift"
+
+    def window(self, number: int, operation: Operation, window: Window) -> str:
+        """A pointer to the constants of a convolution or a pool."""
+        x, y = planes_of(self.x_shape(operation)), planes_of(self.y_shape(operation))
+        constants = self.code.constants
+        down, across = spans(window, x, y)
+        self.code.require("window")
+        sizes = (x.channels, x.height, x.width, y.channels, y.height, y.width, window.groups, *window.kernel)
+        pointers = constants.spans(f"down{number}", down), constants.spans(f"across{number}", across)
+        return constants.structure("window", f"window{number}", [*sizes, *pointers])
+
+
+@dataclass(frozen=True)
+class _Loop:
+    """Over one or several dimensions: how often, and how far each of two values and their result go on each time."""
+
+    count: int
+    steps: tuple[int, int, int]
+
+
+def _place(steps: list[int]) -> str:
+    """A C expression: where loops that go on by these steps have come to."""
+    return " + ".join(f"i{depth} * {step}" for depth, step in enumerate(steps) if step) or "0"
+
+
+def _loops(left: Shape, right: Shape) -> list[_Loop]:
+    """Nested loops over two values' numbers, the outermost first; dimensions that go on alike share one."""
+    loops: list[_Loop] = []
+    ends = [1, 1, 1]  # numbers of each that the dimensions seen so far have
+    for a, b in zip(reversed(left), reversed(right), strict=True):
+        count = max(a, b)
+        if count == 1:
+            continue
+        steps = (0 if a == 1 else ends[0], 0 if b == 1 else ends[1], ends[2])
+        inner = loops[-1] if loops else None
+        if inner and all(step == inner.count * before for step, before in zip(steps, inner.steps, strict=True)):
+            loops[-1] = _Loop(inner.count * count, inner.steps)
+        else:
+            loops.append(_Loop(count, steps))
+        ends = [ends[0] * a, ends[1] * b, ends[2] * count]
+    return loops[::-1]

@@ -1,0 +1,75 @@
+"""What the arguments of a node of PyTorch's graph are to the operators that are made of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+from sparbor.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.fx import Node
+
+
+class Value(int):
+    """The number of a value of the program, to tell it from an integer argument."""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A tensor that does not depend on the input: what it is called, and the mask that it was multiplied by."""
+
+    tensor: Tensor
+    name: str
+    mask: Tensor | None = None
+
+
+class BatchSize:
+    """A number, or a tensor, that depends on the size of the batch."""
+
+
+@dataclass(frozen=True)
+class Padded:
+    """A value with zeros around it, in PyTorch's order: before and after along the last dimension, then the others."""
+
+    value: Value
+    sides: tuple[int, ...]
+
+
+# What each argument of an operation is: one of the above, or a plain Python object.
+Argument: TypeAlias = Any
+
+WAY_OUT = (
+    "Keep that part in PyTorch and deploy the rest, or replace it by what the engine has: linear and convolutional "
+    "layers of one and two dimensions, pools, the common activations, flatten and reshape, arithmetic with constants "
+    "and of two values, concatenation of channels, batch norm, layer norm, softmax and dropout"
+)
+
+
+def is_value(argument: Argument) -> bool:
+    """Whether it depends on the input."""
+    return isinstance(argument, (Value, Padded))
+
+
+def refuse(node: Node, fault: str) -> NoReturn:
+    """Raise that the engine does not run the node for this fault, and what can be done."""
+    raise ArgumentError(f"{where(node)} {fault}. {WAY_OUT}")
+
+
+def operator_name(node: Node) -> str:
+    """The operator that the node calls, as the tables of operators name it."""
+    return str(node.target).removeprefix("aten.")
+
+
+def where(node: Node) -> str:
+    """The node, behind the path of the module that it comes from."""
+    path = module_path(node)
+    return f"{path} ({node.name})" if path else node.name
+
+
+def module_path(node: Node) -> str:
+    """The innermost module that the node comes from; empty for the model itself."""
+    stack = node.meta.get("nn_module_stack") or {}
+    paths = [path for path, _ in stack.values()]
+    return str(paths[-1]) if paths else ""

@@ -1,0 +1,279 @@
+"""Convolutions of one and two dimensions, transposed ones, and the zeros that are put around an image before one.
+
+A transposed convolution is one of stride 1 over its upsampled input, with each kernel turned around.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparbor.errors import ArgumentError
+from sparbor.ops.arguments import Argument, Constant, Padded, Value, refuse, where
+from sparbor.ops.operator import Lowering, NeuronRule, Operator
+from sparbor.ops.pairs import check_is_flat, last, pair, sides
+from sparbor.ops.targets import Graph, OnnxGraph, Writer
+from sparbor.packing.filters import Filters, real_rows
+from sparbor.packing.slots import Floats, SparseLayer
+from sparbor.program.program import Operation
+from sparbor.program.windows import Pair, Window
+
+if TYPE_CHECKING:
+    from torch.fx import Node
+
+
+# From PyTorch.
+
+
+def convolution(
+    graph: Graph,
+    node: Node,
+    x: Argument,
+    weight: Argument,
+    bias: Argument,
+    stride: Sequence[int],
+    padding: Sequence[int] | str,
+    dilation: Sequence[int],
+    transposed: bool,
+    output_padding: Sequence[int],
+    groups: int,
+) -> Value:
+    """A convolution of as many dimensions as its weight says."""
+    if not isinstance(weight, Constant) or not (bias is None or isinstance(bias, Constant)):
+        refuse(node, "is a convolution with a computed weight or bias")
+    dimensions = weight.tensor.dim() - 2
+    if dimensions not in (1, 2):
+        refuse(node, f"is a convolution over {dimensions} dimensions")
+    around = (0,) * 4
+    if isinstance(x, Padded):
+        if transposed:
+            raise ArgumentError(f"{where(node)} is a transposed convolution of a padded value: crop its output instead")
+        x, around = x.value, tuple(x.sides)
+    kernel, stride, dilation = (pair(setting, dimensions) for setting in (weight.tensor.shape[2:], stride, dilation))
+    padding = padding if isinstance(padding, str) else pair(padding, dimensions, 0)
+    if transposed:
+        assert not isinstance(padding, str)
+        window = _transposed(kernel, stride, padding, dilation, pair(output_padding, dimensions, 0), groups)
+    else:
+        window = _straight(kernel, stride, padding, dilation, groups, around)
+    return _append(graph, node, graph.value(node, x), weight, bias, window, transposed)
+
+
+def _append(
+    graph: Graph, node: Node, x: Value, weight: Constant, bias: Argument, window: Window, transposed: bool
+) -> Value:
+    shape = graph.result_shape(node)
+    if not len(graph.shapes[x]) == len(shape) == weight.tensor.dim() - 1:
+        raise ArgumentError(
+            f"{where(node)} takes items of shape {graph.shapes[x]}: pass a batch of images or of sequences"
+        )
+    name = graph.layer_name(node, weight)
+    graph.convolution_weights(name, weight, bias, window.groups, transposed)
+    return graph.append("convolution", (x,), shape, layer=name, settings=window)
+
+
+def window_of(layer: Any) -> Window:
+    """The window of a convolution layer of one or two dimensions, by its settings."""
+    dimensions = layer.weight.dim() - 2
+    kernel, stride, dilation = (pair(each, dimensions) for each in (layer.kernel_size, layer.stride, layer.dilation))
+    if layer.transposed:
+        cropped, added = (pair(each, dimensions, 0) for each in (layer.padding, layer.output_padding))
+        return _transposed(kernel, stride, cropped, dilation, added, layer.groups)
+    padding = layer.padding if isinstance(layer.padding, str) else pair(layer.padding, dimensions, 0)
+    return _straight(kernel, stride, padding, dilation, layer.groups, (0,) * 4)
+
+
+def _straight(
+    kernel: Pair, stride: Pair, padding: Pair | str, dilation: Pair, groups: int, around: Sequence[int]
+) -> Window:
+    if isinstance(padding, str):
+        down, across = _reach(kernel, dilation) if padding == "same" else (0, 0)
+        before = down // 2, across // 2
+        after = down - down // 2, across - across // 2  # what is odd goes to the bottom and to the right
+    else:
+        before = after = padding
+    left, right, top, bottom = around
+    sides = (before[0] + top, before[1] + left, after[0] + bottom, after[1] + right)
+    return Window(kernel, stride, sides, dilation, groups=groups)
+
+
+def _transposed(kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, output_padding: Pair, groups: int) -> Window:
+    down, across = _reach(kernel, dilation)
+    top, left = down - padding[0], across - padding[1]
+    sides = (top, left, top + output_padding[0], left + output_padding[1])
+    return Window(kernel, (1, 1), sides, dilation, upsample=stride, groups=groups)
+
+
+def _reach(kernel: Pair, dilation: Pair) -> Pair:
+    """How far a kernel's last place lies from its first."""
+    return dilation[0] * (kernel[0] - 1), dilation[1] * (kernel[1] - 1)
+
+
+def conv(
+    graph: Graph,
+    node: Node,
+    x: Argument,
+    weight: Argument,
+    bias: Argument = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Value:
+    """`conv1d` and `conv2d`; `padding` may be "same" or "valid"."""
+    return convolution(graph, node, x, weight, bias, stride, padding, dilation, False, [0], groups)
+
+
+def conv_transpose(
+    graph: Graph,
+    node: Node,
+    x: Argument,
+    weight: Argument,
+    bias: Argument = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Value:
+    """`conv_transpose1d` and `conv_transpose2d`."""
+    return convolution(graph, node, x, weight, bias, stride, padding, dilation, True, output_padding, groups)
+
+
+def pad(
+    graph: Graph, node: Node, x: Argument, sides: Sequence[int], mode: str = "constant", value: float | None = None
+) -> Argument:
+    """Zeros around the last two dimensions, which the convolution that follows takes in."""
+    if mode != "constant" or value:
+        what = f"mode {mode!r}" if mode != "constant" else f"{value}"
+        remedy = "train and deploy with padding_mode='zeros'"
+        refuse(node, f"pads with {what}: the engine pads with zeros; {remedy}")
+    inner = graph.value(node, x)
+    if not any(sides):
+        return inner
+    if len(sides) > 2 * (len(graph.shapes[inner]) - 1) or len(sides) > 4:
+        refuse(node, "pads more than the planes of an image: the engine pads those")
+    return Padded(inner, (*sides, 0, 0)[:4] if len(sides) < 4 else tuple(sides))
+
+
+# To ONNX: Conv, and ConvTranspose where zeros lie between the input's pixels.
+
+
+def _to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
+    """Append the convolution, without its activation."""
+    window, shapes = operation.settings, graph.program.shapes
+    assert isinstance(window, Window)
+    x, inputs = graph.name_of(operation.inputs[0]), shapes[operation.inputs[0]][0]
+    rank = len(shapes[operation.output]) - 1
+    check_is_flat(operation, window, rank)
+    weight, bias = _matrix(graph, operation, window, shapes[operation.output][0])
+    weight = weight.reshape(len(weight), inputs // window.groups, *last(window.kernel, rank))
+    steps: dict[str, Any] = {"dilations": last(window.dilation, rank), "group": window.groups}
+    if max(window.upsample) == 1:
+        x, steps["pads"] = _cropped(graph, x, y, *sides(window, rank))
+        kind, part, steps["strides"] = "Conv", "weight", last(window.stride, rank)
+    else:
+        x, steps["pads"] = _spread(graph, x, y, window, rank)
+        weight = _turned(weight, window.groups)
+        kind, part, steps["strides"] = "ConvTranspose", "weight_transposed", last(window.upsample, rank)
+    names = [x, graph.constant(f"{operation.layer}/{part}", weight)]
+    if bias is not None:
+        names.append(graph.constant(f"{operation.layer}/bias", bias))
+    graph.node(kind, names, y, kernel_shape=last(window.kernel, rank), **steps)
+
+
+def _matrix(graph: OnnxGraph, operation: Operation, window: Window, outputs: int) -> tuple[Floats, Floats | None]:
+    """The dense weights, and the bias, without the rows that only fill a group of neurons."""
+    layer = graph.program.layers[str(operation.layer)]
+    assert isinstance(layer, SparseLayer | Filters)
+    weight, bias = layer.unpack()[0], layer.bias
+    if isinstance(layer, SparseLayer):
+        real = real_rows(outputs, window.groups)
+        weight, bias = weight[real], bias if bias is None else bias[real]
+    return weight, bias
+
+
+def _cropped(graph: OnnxGraph, x: str, y: str, before: list[int], after: list[int]) -> tuple[str, list[int]]:
+    """The input of a Conv, and its pads. ONNX knows no negative ones: then the input is padded and cropped before."""
+    if min(*before, *after) >= 0:
+        return x, [*before, *after]
+    zeros = [max(0, side) for side in (*before, *after)]
+    x = _padded(graph, x, y, zeros)
+    starts = [max(0, -side) for side in before]
+    ends = [min(0, side) or np.iinfo(np.int64).max for side in after]
+    places = {"starts": starts, "ends": ends, "axes": range(2, 2 + len(starts))}
+    x = graph.node("Slice", [x, *(graph.integers(f"{y}/{name}", numbers) for name, numbers in places.items())])
+    return x, [0] * len(zeros)
+
+
+def _padded(graph: OnnxGraph, x: str, y: str, sides: list[int]) -> str:
+    """Zeros before and after each dimension of the planes, if there are to be any."""
+    if not any(sides):
+        return x
+    rank = len(sides) // 2
+    return graph.node("Pad", [x, graph.integers(f"{y}/padding", [0, 0, *sides[:rank], 0, 0, *sides[rank:]])])
+
+
+def _spread(graph: OnnxGraph, x: str, y: str, window: Window, rank: int) -> tuple[str, list[int]]:
+    """The input of a ConvTranspose, and its pads: what it takes away from all that the kernel reaches.
+
+    Padding beyond that reach is made by whole pixels of zeros around the input.
+    """
+    if max(window.stride) > 1:
+        raise ArgumentError(
+            f"operation 'convolution', which computes {y}, upsamples by {window.upsample} and has a stride of "
+            f"{window.stride}: ONNX has no convolution that does both; split it in two"
+        )
+    reach = [d * (k - 1) for d, k in zip(last(window.dilation, rank), last(window.kernel, rank), strict=True)]
+    up, (before, after) = last(window.upsample, rank), sides(window, rank)
+    beyond = [side - far for side, far in zip((*before, *after), (*reach, *reach), strict=True)]
+    pixels = [max(0, -(-far // step)) for far, step in zip(beyond, (*up, *up), strict=True)]
+    pads = [pixel * step - far for pixel, step, far in zip(pixels, (*up, *up), beyond, strict=True)]
+    return _padded(graph, x, y, pixels), pads
+
+
+def _turned(weight: Floats, groups: int) -> Floats:
+    """A kernel as a ConvTranspose has it: (inputs, outputs / groups, ...), and turned around."""
+    outputs, inputs, *kernel = weight.shape
+    grouped = weight.reshape(groups, outputs // groups, inputs, *kernel).swapaxes(1, 2)
+    turned = np.flip(grouped, tuple(range(3, grouped.ndim)))
+    return np.ascontiguousarray(turned.reshape(groups * inputs, outputs // groups, *kernel))
+
+
+# To C.
+
+
+def _to_c(writer: Writer, number: int, operation: Operation) -> None:
+    assert isinstance(operation.settings, Window)
+    kind, layer = writer.weights(str(operation.layer))
+    window = writer.window(number, operation, operation.settings)
+    writer.call(f"convolution_{kind}", layer, window, *writer.x_and_y(operation))
+
+
+OPERATORS = (Operator("convolution", _to_onnx, _to_c, layer="yes", activation="maybe", settings=Window),)
+
+_CONVOLUTIONS: Mapping[str, Lowering] = {
+    "conv1d.default": conv,
+    "conv1d.padding": conv,
+    "conv2d.default": conv,
+    "conv2d.padding": conv,
+    "conv3d.default": conv,
+    "conv3d.padding": conv,
+    "convolution.default": convolution,
+    "conv_transpose1d.default": conv_transpose,
+    "conv_transpose2d.input": conv_transpose,
+    "conv_transpose3d.input": conv_transpose,
+}
+_PADS: Mapping[str, Lowering] = {
+    "pad.default": pad,
+    "constant_pad_nd.default": lambda graph, node, x, sides, value=0: pad(graph, node, x, sides, "constant", value),
+}
+
+LOWERINGS: Mapping[str, Lowering] = {**_CONVOLUTIONS, **_PADS}
+
+NEURONS: Mapping[str, NeuronRule] = {
+    **dict.fromkeys(_CONVOLUTIONS, NeuronRule("layer_rule")),
+    **dict.fromkeys(_PADS, NeuronRule("padded")),
+}

@@ -1,0 +1,177 @@
+"""Scales and shifts by feature or by channel, which batch norms become; layer norms, and softmax."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparbor.errors import ArgumentError
+from sparbor.ops.arguments import Argument, Constant, Value, where
+from sparbor.ops.operator import Lowering, NeuronRule, Operator
+from sparbor.ops.targets import Graph, OnnxGraph, Writer
+from sparbor.packing.slots import Floats, not_finite
+from sparbor.program.program import Affine, Normalisation, Operation
+from sparbor.program.windows import Shape
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.fx import Node
+
+
+# From PyTorch.
+
+
+def batch_norm(
+    graph: Graph,
+    node: Node,
+    x: Argument,
+    weight: Constant | None,
+    bias: Constant | None,
+    mean: Constant,
+    variance: Constant,
+    momentum: float,
+    epsilon: float,
+) -> tuple[Value, None, None]:
+    """With the statistics of the training: a scale and a shift for each channel."""
+    value = graph.value(node, x)
+    name = graph.layer_name(node, variance)
+    scale = (variance.tensor.double() + epsilon).rsqrt()
+    if weight is not None:
+        scale *= weight.tensor
+    shift = -mean.tensor.double() * scale
+    if bias is not None:
+        shift += bias.tensor
+    affine = Affine(_numbers(scale), _numbers(shift))
+    if not_finite(affine.arrays()):
+        raise ArgumentError(f"layer {name!r} is a batch norm that divides by 0 or holds NaN or infinity: mend it")
+    graph.weights[name] = affine
+    shape = graph.shapes[value]
+    kind = "affine" if len(shape) == 1 else "channel_affine"
+    return graph.append(kind, (value,), shape, layer=name), None, None
+
+
+def layer_norm(
+    graph: Graph,
+    node: Node,
+    x: Argument,
+    normalized: Sequence[int],
+    weight: Constant | None = None,
+    bias: Constant | None = None,
+    epsilon: float = 1e-5,
+    *_: Any,
+) -> Value:
+    """Over the last dimensions, as many as `normalized` has."""
+    rows = graph.in_rows(graph.value(node, x), len(normalized))
+    name = None
+    if weight is not None or bias is not None:
+        name = graph.layer_name(node, weight or bias)
+        features = graph.shapes[rows][-1]
+        scale = np.ones(features, np.float32) if weight is None else _numbers(weight.tensor.reshape(-1))
+        shift = np.zeros(features, np.float32) if bias is None else _numbers(bias.tensor.reshape(-1))
+        graph.weights[name] = Affine(scale, shift)
+    settings = Normalisation(float(epsilon))
+    normal = graph.append("layer_norm", (rows,), graph.shapes[rows], layer=name, settings=settings)
+    return graph.reshaped(normal, graph.result_shape(node))
+
+
+def softmax(graph: Graph, node: Node, x: Argument, dim: int, *_: Any, **__: Any) -> Value:
+    """Over the last dimension."""
+    value = graph.value(node, x)
+    shape = graph.shapes[value]
+    if not shape or dim not in (-1, len(shape)):
+        raise ArgumentError(f"{where(node)} is a softmax over dimension {dim}: the engine has it over the last")
+    rows = graph.in_rows(value)
+    return graph.reshaped(graph.append("softmax", (rows,), graph.shapes[rows]), graph.result_shape(node))
+
+
+def _numbers(tensor: Tensor) -> Floats:
+    return np.ascontiguousarray(tensor.detach().cpu().float().numpy())
+
+
+# To ONNX.
+
+
+def _affine_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
+    """Along the last dimension, or along the channels, the first."""
+    layer = _affine_layer(graph, operation)
+    ones = 0 if operation.kind == "affine" else len(graph.program.shapes[operation.output]) - 1
+    shape = (-1, *[1] * ones)
+    scale = graph.constant(f"{operation.layer}/scale", layer.scale.reshape(shape))
+    scaled = graph.node("Mul", [graph.name_of(operation.inputs[0]), scale])
+    graph.node("Add", [scaled, graph.constant(f"{operation.layer}/shift", layer.shift.reshape(shape))], y)
+
+
+def _layer_norm_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
+    assert isinstance(operation.settings, Normalisation)
+    if operation.layer is None:
+        names = [graph.constant(f"{y}/ones", np.ones(graph.program.shapes[operation.output][-1], np.float32))]
+    else:
+        layer = _affine_layer(graph, operation)
+        parts = {"scale": layer.scale, "shift": layer.shift}
+        names = [graph.constant(f"{operation.layer}/{part}", array) for part, array in parts.items()]
+    x = graph.name_of(operation.inputs[0])
+    graph.node("LayerNormalization", [x, *names], y, axis=-1, epsilon=operation.settings.epsilon)
+
+
+def _affine_layer(graph: OnnxGraph, operation: Operation) -> Affine:
+    layer = graph.program.layers[str(operation.layer)]
+    assert isinstance(layer, Affine)
+    return layer
+
+
+def _softmax_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
+    graph.node("Softmax", [graph.name_of(operation.inputs[0])], y, axis=-1)
+
+
+# To C.
+
+
+def _affine_to_c(writer: Writer, _: int, operation: Operation) -> None:
+    x, y = writer.x_and_y(operation)
+    shape = writer.y_shape(operation)
+    pair = (shape[0], math.prod(shape[1:])) if operation.kind == "channel_affine" else _features_and_rows(shape)
+    writer.call(operation.kind, x, *writer.affine(str(operation.layer)), *pair, y)
+
+
+def _layer_norm_to_c(writer: Writer, _: int, operation: Operation) -> None:
+    assert isinstance(operation.settings, Normalisation)
+    x, y = writer.x_and_y(operation)
+    affine = ("NULL", "NULL") if operation.layer is None else writer.affine(operation.layer)
+    sizes = _features_and_rows(writer.y_shape(operation))
+    writer.call("layer_norm", x, *affine, writer.number(operation.settings.epsilon), *sizes, y)
+
+
+def _softmax_to_c(writer: Writer, _: int, operation: Operation) -> None:
+    x, y = writer.x_and_y(operation)
+    writer.call("softmax", x, *_features_and_rows(writer.y_shape(operation)), y)
+
+
+def _features_and_rows(shape: Shape) -> tuple[int, int]:
+    return shape[-1], math.prod(shape[:-1])
+
+
+OPERATORS = (
+    Operator("affine", _affine_to_onnx, _affine_to_c, layer="yes", in_place_in_c=True),
+    Operator("channel_affine", _affine_to_onnx, _affine_to_c, layer="yes", in_place_in_c=True),
+    Operator(
+        "layer_norm", _layer_norm_to_onnx, _layer_norm_to_c, layer="maybe", settings=Normalisation, in_place_in_c=True
+    ),
+    Operator("softmax", _softmax_to_onnx, _softmax_to_c, in_place_in_c=True),
+)
+
+LOWERINGS: Mapping[str, Lowering] = {
+    "_native_batch_norm_legit_no_training.default": batch_norm,
+    "layer_norm.default": layer_norm,
+    "native_layer_norm.default": lambda *args: (layer_norm(*args), None, None),
+    "softmax.int": softmax,
+    "_softmax.default": softmax,
+}
+
+# With its own statistics, or with those of the batch, which the engine has not.
+NEURONS: Mapping[str, NeuronRule] = {
+    "_native_batch_norm_legit_no_training.default": NeuronRule("channel_by_channel"),
+    "_native_batch_norm_legit.no_stats": NeuronRule("channel_by_channel"),
+}

@@ -1,0 +1,17 @@
+"""All operators that there are: the engine's by their kind, and PyTorch's by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sparbor.ops import activations, arithmetic, convolutions, linear, norms, pools, shapes
+from sparbor.ops.operator import Lowering, NeuronRule, Operator
+
+FAMILIES = (linear, convolutions, norms, activations, arithmetic, shapes, pools)
+
+# By kind of operation, in the order of the engine's table.
+OPERATORS: Mapping[str, Operator] = {each.kind: each for family in FAMILIES for each in family.OPERATORS}
+
+# By PyTorch's names: what is appended for them, and what becomes of neurons in them.
+LOWERINGS: Mapping[str, Lowering] = {name: each for family in FAMILIES for name, each in family.LOWERINGS.items()}
+NEURONS: Mapping[str, NeuronRule] = {name: each for family in FAMILIES for name, each in family.NEURONS.items()}
