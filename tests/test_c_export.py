@@ -70,14 +70,27 @@ def test_a_network_answers_as_on_the_engine(name: str, precision: str, tmp_path:
     assert_like_engine(compiled, random_batch(program, 2))
 
 
-@pytest.mark.parametrize("program", [rows_program(), planes_program()], ids=["rows", "planes"])
+def gates_program() -> Program:
+    """Each channel times its own mean, and plus it."""
+    operations = (
+        Operation("adaptive_average_pool", (0,), 1),
+        Operation("multiply", (0, 1), 2),
+        Operation("add", (1, 2), 3),
+    )
+    return Program(((5, 6, 7), (5, 1, 1), (5, 6, 7), (5, 6, 7)), 0, 3, operations)
+
+
+PROGRAMS = {"rows": rows_program(), "planes": planes_program(), "gates": gates_program()}
+
+
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 def test_every_kind_of_operation_and_layer(program: Program, tmp_path: Path) -> None:
     compiled = Compiled(program, tmp_path)
     assert_like_engine(compiled, random_batch(program))
 
 
 def test_those_programs_have_every_kind() -> None:
-    operations = (*rows_program().operations, *planes_program().operations)
+    operations = [operation for program in PROGRAMS.values() for operation in program.operations]
     assert {operation.kind for operation in operations} == set(OPERATORS)
 
 
@@ -167,7 +180,20 @@ def test_classify_on_other_machines(machine: str, mnist: Program, tmp_path: Path
 
 
 @pytest.mark.parametrize("machine", sorted(MACHINES))
-@pytest.mark.parametrize("program", [rows_program(), planes_program()], ids=["rows", "planes"])
+def gates_program() -> Program:
+    """Each channel times its own mean, and plus it."""
+    operations = (
+        Operation("adaptive_average_pool", (0,), 1),
+        Operation("multiply", (0, 1), 2),
+        Operation("add", (1, 2), 3),
+    )
+    return Program(((5, 6, 7), (5, 1, 1), (5, 6, 7), (5, 6, 7)), 0, 3, operations)
+
+
+PROGRAMS = {"rows": rows_program(), "planes": planes_program(), "gates": gates_program()}
+
+
+@pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 def test_every_operation_on_other_machines(machine: str, program: Program, tmp_path: Path) -> None:
     export_c(program, tmp_path)
     command = build(tmp_path, machine)

@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
+    EfficientNetConfig,
+    EfficientNetForImageClassification,
     GPTNeoXConfig,
     GPTNeoXForCausalLM,
     T5Config,
@@ -20,11 +22,13 @@ from transformers import (
     ViTConfig,
     ViTForImageClassification,
 )
+from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
 
 import sparbor
 from sparbor import Growth, Perforator, Recipe, Schedule
 from sparbor.lowering.permuted_copy import arranged
 from sparbor.train.neuron_orders import NOT_YET
+from tests.networks import settled
 from tests.trainers import (
     ACCUMULATED,
     CLIPPED_AT,
@@ -52,6 +56,34 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 # Models
+
+
+def test_an_efficientnet_with_its_gates_deploys() -> None:
+    """Squeeze-and-excitation: the product of planes and a number for each; sparse, and exact in float32."""
+    torch.manual_seed(0)
+    sizes = {"width_coefficient": 0.25, "depth_coefficient": 0.25, "hidden_dim": 320, "num_labels": 10}
+    network = EfficientNetForImageClassification(EfficientNetConfig(image_size=64, **sizes))
+    model = nn.Sequential(network, Logits())
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight)  # with weights as the class draws them, answers vanish
+    images = torch.randn(2, 3, 64, 64)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    sparbor.perforate(model, optimizer, Recipe(sparsity=0.8), total_steps=1)
+    model(images).sum().backward()
+    optimizer.step()
+    wanted = settled(model)(images).detach()
+    for precision, limit in (("f32", 1e-5), ("f16", 1.6e-2)):
+        runtime = sparbor.deploy(model, images, precision=precision)
+        assert "multiply" in {operation.kind for operation in runtime.program.operations}
+        assert (runtime(images) - wanted).abs().max() <= limit * wanted.abs().max()
+
+
+class Logits(nn.Module):
+    """What a Hugging Face model's answer holds."""
+
+    def forward(self, answer: ImageClassifierOutputWithNoAttention) -> Tensor:
+        return answer.logits
 
 
 def test_what_is_said_of_a_transformer_is_said_once_and_its_shared_embedding_counts_once() -> None:
