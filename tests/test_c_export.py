@@ -180,19 +180,6 @@ def test_classify_on_other_machines(machine: str, mnist: Program, tmp_path: Path
 
 
 @pytest.mark.parametrize("machine", sorted(MACHINES))
-def gates_program() -> Program:
-    """Each channel times its own mean, and plus it."""
-    operations = (
-        Operation("adaptive_average_pool", (0,), 1),
-        Operation("multiply", (0, 1), 2),
-        Operation("add", (1, 2), 3),
-    )
-    return Program(((5, 6, 7), (5, 1, 1), (5, 6, 7), (5, 6, 7)), 0, 3, operations)
-
-
-PROGRAMS = {"rows": rows_program(), "planes": planes_program(), "gates": gates_program()}
-
-
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
 def test_every_operation_on_other_machines(machine: str, program: Program, tmp_path: Path) -> None:
     export_c(program, tmp_path)
