@@ -154,6 +154,11 @@ def pools(kernel: int, count: int) -> Callable[[dict], None]:
     return change
 
 
+def many_channels(graph: dict) -> None:
+    """Not one of which may be looked at with all the others."""
+    graph["byte_input"] = {"mean": [0.5] * 100_000, "std": [0.5] * 100_000}
+
+
 def saved(program: Program) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         save(program, f"{folder}/model.safetensors")
@@ -218,6 +223,7 @@ def wide_kernel(size: int) -> Callable[[dict], None]:
         (again_and_again, r"what its layers are laid out in needs [\d,]+ bytes of workspace"),
         (pools(1001, 1), r"one item needs 1.6e\+13 multiply-adds, and weights of [\d,]+ bytes allow for 2.8e\+11"),
         (pools(101, 20), "multiply-adds"),
+        (many_channels, "byte_input has 100000 channels, the input shape"),
         (wide_kernel(2**15), "cannot take shape"),
         (lambda graph: graph["byte_input"]["mean"].__setitem__(0, True), "byte_input is"),
         (lambda graph: graph["byte_input"]["std"].__setitem__(0, "1"), "byte_input is"),

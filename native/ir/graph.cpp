@@ -1,4 +1,5 @@
 // A program's graph, from JSON.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -101,15 +102,13 @@ void check_order(const Program& program) {
 }
 
 std::vector<double> read_channels(const Json& byte_input, const char* name) {
-    std::vector<double> numbers;
     const Json* entry = member(byte_input, name);
-    require(entry && entry->is_array() && !entry->empty(), "byte_input is " + shown(byte_input));
-    for (const Json& each : *entry) {
-        require(each.is_number(), "byte_input is " + shown(byte_input));
-        require(std::abs(each.get<double>()) < 1e30, "byte_input cannot be: its " + std::string(name) + " is " +
-                                                         shown(*entry) + ", and must be finite numbers");
-        numbers.push_back(each.get<double>());
-    }
+    require(entry && entry->is_array() && !entry->empty() &&
+                std::all_of(entry->begin(), entry->end(), [](const Json& each) { return each.is_number(); }),
+            "byte_input is " + shown(byte_input));
+    std::vector<double> numbers = entry->get<std::vector<double>>();
+    require(std::all_of(numbers.begin(), numbers.end(), [](double each) { return std::abs(each) < 1e30; }),
+            "byte_input cannot be: its " + std::string(name) + " is " + shown(*entry) + ", and must be finite numbers");
     return numbers;
 }
 

@@ -122,8 +122,9 @@ void check_uses(const Program& program) {
     const uint64_t most = program.allowed_bytes();
     for (const Operation& operation : program.operations) {
         if (operation.layer) bytes += operation.layer->bytes();
-        require(bytes <= most, "its operations use layers of " + with_commas(bytes) + " bytes, more than weights of " +
-                                   with_commas(program.weight_bytes()) + " bytes allow for");
+        if (bytes > most)  // the text is made for this one alone: it looks at all layers
+            throw Refused("its operations use layers of " + with_commas(bytes) + " bytes, more than weights of " +
+                          with_commas(program.weight_bytes()) + " bytes allow for");
     }
 }
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sparbor.lowering.dispatch import convolution_is_faster_dense, dense_is_faster
+from sparbor.ops.arguments import as_numpy
 from sparbor.packing.dense_weights import DenseLayer, pack_dense
 from sparbor.packing.filters import Filters, pack_by_groups, pack_filters, real_rows
 from sparbor.packing.slots import Floats, Precision, SparseLayer, pack
@@ -56,8 +57,3 @@ class LayerWeights:
 
     def _arrays(self) -> tuple[Floats, np.ndarray[Any, np.dtype[np.bool_]], Floats | None]:
         return as_numpy(self.matrix), self.mask.numpy(), None if self.bias is None else as_numpy(self.bias)
-
-
-def as_numpy(tensor: Tensor) -> Floats:
-    """The tensor's numbers as float32."""
-    return np.ascontiguousarray(tensor.detach().cpu().to(torch.float32).numpy())

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
+import numpy as np
+
 from sparbor.errors import ArgumentError
+from sparbor.packing.slots import Floats
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,6 +53,11 @@ WAY_OUT = (
 def is_value(argument: Argument) -> bool:
     """Whether it depends on the input."""
     return isinstance(argument, (Value, Padded))
+
+
+def as_numpy(tensor: Tensor) -> Floats:
+    """The tensor's numbers as float32."""
+    return np.ascontiguousarray(tensor.detach().cpu().float().numpy())
 
 
 def refuse(node: Node, fault: str) -> NoReturn:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparbor.errors import ArgumentError
-from sparbor.ops.arguments import Argument, Value, is_value, module_path, refuse, where
+from sparbor.ops.arguments import Argument, Value, as_numpy, is_value, module_path, refuse, where
 from sparbor.ops.operator import Lowering, NeuronRule, Operator
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
 from sparbor.packing.slots import not_finite
@@ -113,7 +113,7 @@ def _vector(factor: Tensor, shape: Shape, features: int, kind: str) -> Any:
     if factor.numel() == 1:
         return np.full(features, float(factor), np.float32)
     whole = factor.reshape(-1) if factor.numel() == features else factor.expand(shape).reshape(-1)
-    return np.ascontiguousarray(whole.detach().cpu().float().numpy())
+    return as_numpy(whole)
 
 
 def _to_onnx(graph: OnnxGraph, operation: Operation, y: str, *, node: str) -> None:

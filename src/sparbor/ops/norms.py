@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparbor.errors import ArgumentError
-from sparbor.ops.arguments import Argument, Constant, Value, where
+from sparbor.ops.arguments import Argument, Constant, Value, as_numpy, where
 from sparbor.ops.operator import Lowering, NeuronRule, Operator
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
-from sparbor.packing.slots import Floats, not_finite
+from sparbor.packing.slots import not_finite
 from sparbor.program.program import Affine, Normalisation, Operation
 from sparbor.program.windows import Shape
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from torch.fx import Node
 
 
@@ -44,7 +43,7 @@ def batch_norm(
     shift = -mean.tensor.double() * scale
     if bias is not None:
         shift += bias.tensor
-    affine = Affine(_numbers(scale), _numbers(shift))
+    affine = Affine(as_numpy(scale), as_numpy(shift))
     if not_finite(affine.arrays()):
         raise ArgumentError(f"layer {name!r} is a batch norm that divides by 0 or holds NaN or infinity: mend it")
     graph.weights[name] = affine
@@ -69,8 +68,8 @@ def layer_norm(
     if weight is not None or bias is not None:
         name = graph.layer_name(node, weight or bias)
         features = graph.shapes[rows][-1]
-        scale = np.ones(features, np.float32) if weight is None else _numbers(weight.tensor.reshape(-1))
-        shift = np.zeros(features, np.float32) if bias is None else _numbers(bias.tensor.reshape(-1))
+        scale = np.ones(features, np.float32) if weight is None else as_numpy(weight.tensor.reshape(-1))
+        shift = np.zeros(features, np.float32) if bias is None else as_numpy(bias.tensor.reshape(-1))
         graph.weights[name] = Affine(scale, shift)
     settings = Normalisation(float(epsilon))
     normal = graph.append("layer_norm", (rows,), graph.shapes[rows], layer=name, settings=settings)
@@ -85,10 +84,6 @@ def softmax(graph: Graph, node: Node, x: Argument, dim: int, *_: Any, **__: Any)
         raise ArgumentError(f"{where(node)} is a softmax over dimension {dim}: the engine has it over the last")
     rows = graph.in_rows(value)
     return graph.reshaped(graph.append("softmax", (rows,), graph.shapes[rows]), graph.result_shape(node))
-
-
-def _numbers(tensor: Tensor) -> Floats:
-    return np.ascontiguousarray(tensor.detach().cpu().float().numpy())
 
 
 # To ONNX.
