@@ -44,7 +44,7 @@ class Compiled:
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """What the C functions give for a batch, item by item."""
         function = self.library.model_run_u8 if x.dtype == np.uint8 else self.library.model_run
-        y = np.empty((len(x), *self.program.shapes[self.program.output]), np.float32)
+        y = np.empty((len(x), *self.program.items[self.program.output]), np.float32)
         for item, result in zip(x, y, strict=True):
             assert function(pointer(np.ascontiguousarray(item)), pointer(result)) == 0
         return y

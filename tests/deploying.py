@@ -23,7 +23,7 @@ def relative_error(result: torch.Tensor, expected: torch.Tensor) -> float:
 
 def assert_deploys(model: nn.Module, x: torch.Tensor, limit: float = 1e-5) -> sparbor.Runtime:
     """With exact weights the engine answers as the model does, to all of x and to its first item; the model stays."""
-    runtime = sparbor.deploy(model, x, precision="f32")
+    runtime = sparbor.deploy(model, x, weights="exact")
     was_training = model.training
     model.eval()
     with torch.no_grad():

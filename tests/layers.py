@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sparbor.packing.dense_weights import pack_dense
-from sparbor.packing.slots import Precision, pack
+from sparbor.packing.slots import Encoding, pack
 from sparbor.program.program import Activation, Operation, Program
 
 RELU = Activation("relu")
@@ -37,23 +37,23 @@ def random_weight(rng: np.random.Generator, outputs: int, fan_in: int) -> np.nda
 def mlp(
     sizes: Sequence[int],
     density: float = 0.1,
-    precision: Precision | None = Precision.F16,
+    encoding: Encoding | None = Encoding.WORD16,
     activation: Activation | None = RELU,
     seed: int = 0,
 ) -> Program:
-    """Linear layers of these sizes, the activation between them; without a precision they are dense."""
+    """Linear layers of these sizes, the activation between them; without a encoding they are dense."""
     rng = np.random.default_rng(seed)
     layers, operations = {}, []
     for number, (fan_in, outputs) in enumerate(itertools.pairwise(sizes)):
         weight = random_weight(rng, outputs, fan_in)
         bias = rng.standard_normal(outputs).astype(np.float32) * np.float32(0.1)
-        if precision is None:
+        if encoding is None:
             layers[f"fc{number}"] = pack_dense(weight, bias)
         else:
-            layers[f"fc{number}"] = pack(weight, slot_mask(rng, outputs, fan_in, density), bias, precision)
+            layers[f"fc{number}"] = pack(weight, slot_mask(rng, outputs, fan_in, density), bias, encoding)
         last = number == len(sizes) - 2
         operations.append(Operation("linear", (number,), number + 1, f"fc{number}", None if last else activation))
-    return Program(tuple((size,) for size in sizes), 0, len(sizes) - 1, tuple(operations), layers)
+    return Program.of_items(tuple((size,) for size in sizes), 0, len(sizes) - 1, tuple(operations), layers)
 
 
 def relative_error(result: np.ndarray, expected: np.ndarray) -> float:

@@ -409,5 +409,5 @@ def test_the_vision_transformer_trains_to_its_density() -> None:
     assert perforator.density() == pytest.approx(0.1, abs=0.002)
     assert "layers.1.self_attn.in_proj_weight" in perforator.modules
     assert losses[-1] < 0.7 * losses[0]
-    with pytest.raises(ArgumentError, match="is an operation the engine does not know"):
+    with pytest.raises(ArgumentError, match="the batch must stay the first dimension"):
         sparbor.deploy(model, images)

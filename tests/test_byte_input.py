@@ -55,7 +55,7 @@ def test_bytes_are_normalised_as_for_the_model(runtime, batch):
 )
 def test_shapes_and_defaults(layer, shape, byte_input, tmp_path):
     torch.manual_seed(0)
-    runtime = sparbor.deploy(layer, torch.zeros(1, *shape), precision="f32", byte_input=byte_input)
+    runtime = sparbor.deploy(layer, torch.zeros(1, *shape), weights="exact", byte_input=byte_input)
     given = images(3, *shape)
     wanted = layer(torch.from_numpy(normalised(given, byte_input))).detach().numpy()
     np.testing.assert_allclose(runtime(given), wanted, rtol=1e-5, atol=1e-5)

@@ -9,16 +9,18 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from sparbor.engine.runtime import load
+from sparbor.engine.runtime import Runtime, load
+from sparbor.engine.session import Session
 from sparbor.errors import ModelFileError
-from sparbor.packing.slots import Precision
+from sparbor.packing.slots import Encoding
 from sparbor.program.model_file import checksummed, save
 from sparbor.program.program import Activation, Operation, Program
-from tests import test_program
+from tests import test_program, test_values
 from tests.golden.check import CASES, HERE, TOLERANCE
 from tests.layers import mlp
 from tests.test_hostile_files import GREEDY
@@ -82,21 +84,72 @@ def test_golden_models_from_several_threads(
     np.testing.assert_allclose(found, wanted, rtol=TOLERANCE, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("precision", Precision)
+@pytest.mark.parametrize("encoding", Encoding)
 def test_a_model_of_real_size_is_computed_as_in_python(
-    compiled: Compile, precision: Precision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    compiled: Compile, encoding: Encoding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Infinities stand in its graph as no JSON knows them."""
     monkeypatch.setenv("SPARBOR_ISA", "portable")  # which both builds have
-    program = mlp([784, 256, 256, 10], precision=precision)
-    end = Operation("activation", (program.output,), len(program.shapes), None, Activation("clamp", (-1.0, math.inf)))
-    shapes, operations = (*program.shapes, program.shapes[program.output]), (*program.operations, end)
-    save(Program(shapes, program.input, end.output, operations, program.layers), tmp_path / "model")
+    program = mlp([784, 256, 256, 10], encoding=encoding)
+    end = Operation("activation", (program.output,), len(program.items), None, Activation("clamp", (-1.0, math.inf)))
+    shapes, operations = (*program.items, program.items[program.output]), (*program.operations, end)
+    save(Program.of_items(shapes, program.input, end.output, operations, program.layers), tmp_path / "model")
     x = np.random.default_rng(0).standard_normal((40, 784)).astype(np.float32)
     x.tofile(tmp_path / "x")
     run(compiled("run_model"), tmp_path / "model", "floats", tmp_path / "x", tmp_path / "y")
     wanted = load(tmp_path / "model")(x)
     np.testing.assert_array_equal(np.fromfile(tmp_path / "y", np.float32).reshape(wanted.shape), wanted)
+
+
+def calls_of(program: Program, folder: Path, calls: int, session: bool) -> tuple[Path, list[Any]]:
+    """The model's file; inputs as files of the folder for so many calls, and what Python answers."""
+    save(program, folder / "model")
+    runtime = Runtime(program)
+    caller = Session(runtime) if session else runtime
+    answers = []
+    for call in range(calls):
+        shapes = [tuple(3 if isinstance(each, str) else each for each in port.shape) for port in caller.inputs]
+        x = [np.random.default_rng(call).standard_normal(shape).astype(np.float32) for shape in shapes]
+        for array, port in zip(x, caller.inputs, strict=True):
+            array.tofile(folder / f"{port.name}.{call}")
+        answer = caller(*x)
+        answers.append(answer if isinstance(answer, dict) else {caller.outputs[0].name: answer})
+    for name in answers[0] if calls else ():
+        (folder / f"{name}.0.wanted").touch()
+    return folder / "model", answers
+
+
+@pytest.mark.parametrize("session", [False, True])
+def test_models_with_several_inputs_and_outputs(
+    compiled: Compile, session: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARBOR_ISA", "portable")  # which both builds have
+    program = test_values.recurrent() if session else test_values.two_inputs()
+    model, wanted = calls_of(program, tmp_path, 3, session)
+    run(compiled("run_arrays"), model, "3", "3", str(int(session)), tmp_path)
+    for call, answers in enumerate(wanted):
+        for name, answer in answers.items():
+            found = np.fromfile(tmp_path / f"{name}.{call}.out", np.float32).reshape(answer.shape)
+            np.testing.assert_array_equal(found, answer)
+
+
+def test_calls_with_arrays_that_cannot_be(compiled: Compile, tmp_path: Path) -> None:
+    model, _ = calls_of(test_values.two_inputs(), tmp_path, 0, False)
+    said = run(compiled("run_arrays"), model, "3", "0", "0", tmp_path).splitlines()
+    patterns = [
+        "there are 2 inputs and 2 outputs; pass each input and output of the model once",
+        "'tokens' is missing; pass each",
+        "'tokens' is missing|'mask' is given twice; pass each",
+        "'tokens' is not f32; pass each",
+        "'tokens' is NULL; pass each",
+        r"'tokens' is not of shape \(batch, sequence, 8\)",
+        "'mask' has batch 3 and another input 4; sizes of one name must be equal",
+        r"'tokens' is not of shape \(batch, sequence, 8\)",
+        "'masked' has room for 4 of 288 bytes; give it more",
+    ]
+    assert len(said) == len(patterns)
+    for text, pattern in zip(said, patterns, strict=True):
+        assert re.match(pattern, text), text
 
 
 def with_header(change: Callable[[dict], None], data: bytes) -> bytes:
@@ -160,15 +213,16 @@ def test_files_that_ask_for_memory_are_refused(compiled: Compile, tmp_path: Path
 
     def wide(graph: dict) -> None:
         del graph["byte_input"]
-        graph["values"] = [[2**26, 1]] * 30
+        graph["values"] = [test_program.shaped(2**26, 1)] * 30
         graph["operations"] = [{"kind": "reshape", "inputs": [i], "output": i + 1} for i in range(29)]
-        graph["output"] = 29
+        graph["outputs"][0]["value"] = 29
 
     def again(graph: dict) -> None:
-        graph["values"] = [[3, 6, 5], [3, 6, 5]] + [[20, 6, 5]] * 40_000
+        shaped = test_program.shaped
+        graph["values"] = [shaped(3, 6, 5)] * 2 + [shaped(20, 6, 5)] * 40_000
         first, convolution = graph["operations"][:2]
         graph["operations"] = [first] + [convolution | {"output": 2 + i} for i in range(40_000)]
-        graph["output"] = 40_001
+        graph["outputs"][0]["value"] = 40_001
 
     header, tensors = test_program.split(test_program.golden_bytes())
     header["__metadata__"] = {"sparbor": checksummed("[" * 500_000)}

@@ -38,7 +38,7 @@ def test_inspect_lists_every_layer(model_file: Path, capsys: pytest.CaptureFixtu
     assert main(["inspect", str(model_file)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["layer", "fc1", "fc2", "fc3", "input"]
-    assert re.search(r"fc1 +256 +784 +sparse +\d+\.\d\d% +f16 +\d\d,\d{3}$", lines[1])
+    assert re.search(r"fc1 +256 +784 +sparse word16 +sparse +\d+\.\d\d% +\d\d,\d{3}$", lines[1])
     assert f"{model_file.stat().st_size:,} bytes stored" in lines[-1]
 
 

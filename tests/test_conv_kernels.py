@@ -11,10 +11,10 @@ from torch.nn import functional
 from sparbor import _native
 from sparbor.packing.dense_weights import pack_dense
 from sparbor.packing.filters import Filters, pack_by_groups, real_rows
-from sparbor.packing.slots import Precision, SparseLayer
+from sparbor.packing.slots import Encoding, SparseLayer
 from sparbor.program.byte_input import ByteInput
 from sparbor.program.model_file import to_bytes
-from sparbor.program.program import Activation, Affine, Normalisation, Operation, Program
+from sparbor.program.program import Activation, Axis, Normalisation, Operation, Program, ScaleShift
 from sparbor.program.windows import AverageWindow, Window
 from tests.layers import random_mask, relative_error, slot_mask
 
@@ -122,14 +122,14 @@ def random_numbers(seed: int, *shape: int) -> np.ndarray:
 
 def model(isa, item_in, item_out, *operations, layers=None, threads=1, byte_input=None, within=()) -> _native.Model:
     """Of operations from value 0 to value 1; those `within` are the shapes of values 2 and further."""
-    program = Program((item_in, item_out, *within), 0, 1, operations, layers or {}, byte_input)
-    return _native.Model(to_bytes(program), isa, threads)
+    program = Program.of_items((item_in, item_out, *within), 0, 1, operations, layers or {}, byte_input)
+    return _native.Model(to_bytes(program), isa, threads, as_stored=True)
 
 
 def run(made: _native.Model, x: np.ndarray) -> np.ndarray:
     """The second result of two, both written over NaN: the first leaves its numbers in the workspace."""
     for _ in range(2):
-        out = np.full((len(x), *made.output_shape), np.nan, np.float32)
+        out = np.full((len(x), *made.output_ports[0][2][1:]), np.nan, np.float32)
         made(x, out=out)
     return out
 
@@ -150,8 +150,8 @@ def run_sparse(isa, shape, layer, x, threads=1, activation=None) -> np.ndarray:
     return run_one(isa, "convolution", x, shape.item_out, shape.window, activation, layer, threads)
 
 
-def run_dense(isa, shape, weight, bias, x, precision=Precision.F32, threads=1, activation=None):
-    exact = precision is Precision.F32
+def run_dense(isa, shape, weight, bias, x, encoding=Encoding.EXACT, threads=1, activation=None):
+    exact = encoding is Encoding.EXACT
     stored, scale = (weight, None) if exact else (weight.astype(np.float16), np.ones(shape.outputs, np.float32))
     return run_sparse(isa, shape, Filters(shape.outputs, shape.fan_in, stored, scale, bias), x, threads, activation)
 
@@ -163,23 +163,23 @@ def problem(shape: Shape, density: float = 0.3, make_mask=slot_mask, batch: int 
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("precision", Precision)
+@pytest.mark.parametrize("encoding", Encoding)
 @pytest.mark.parametrize("make_mask", [slot_mask, random_mask])
-def test_sparse_convolutions(isa, shape, precision, make_mask):
+def test_sparse_convolutions(isa, shape, encoding, make_mask):
     weight, mask, bias, x = problem(shape, 0.3, make_mask)
-    layer = pack_by_groups(weight, mask, bias, shape.groups, precision)
+    layer = pack_by_groups(weight, mask, bias, shape.groups, encoding)
     wanted = shape.wanted(x, unpacked(layer, shape), bias)
     assert relative_error(run_sparse(isa, shape, layer, x), wanted) < 1e-6
 
 
 @pytest.mark.parametrize("shape", SHAPES + TILED, ids=str)
-@pytest.mark.parametrize("precision", Precision)
-def test_dense_convolutions(isa, shape, precision):
+@pytest.mark.parametrize("encoding", Encoding)
+def test_dense_convolutions(isa, shape, encoding):
     weight, _, bias, x = problem(shape, batch=3 if shape in TILED else 1)
-    if precision is Precision.F16:
+    if encoding is Encoding.WORD16:
         weight = weight.astype(np.float16).astype(np.float32)
     wanted = shape.wanted(x, weight, bias)
-    assert relative_error(run_dense(isa, shape, weight, bias, x, precision), wanted) < 1e-6
+    assert relative_error(run_dense(isa, shape, weight, bias, x, encoding), wanted) < 1e-6
 
 
 def test_tiles_of_badly_scaled_planes(isa):
@@ -209,12 +209,12 @@ def test_a_scale_of_each_output(isa):
 
 
 @pytest.mark.parametrize("density", [0.0, 0.01, 1.0])
-@pytest.mark.parametrize("precision", Precision)
+@pytest.mark.parametrize("encoding", Encoding)
 @pytest.mark.parametrize("make_mask", [slot_mask, random_mask])
-def test_any_density(isa, density, precision, make_mask):
+def test_any_density(isa, density, encoding, make_mask):
     shape = Shape(12, (9, 11), 40)
     weight, mask, bias, x = problem(shape, density, make_mask)
-    layer = pack_by_groups(weight, mask, bias, shape.groups, precision)
+    layer = pack_by_groups(weight, mask, bias, shape.groups, encoding)
     assert relative_error(run_sparse(isa, shape, layer, x), shape.wanted(x, unpacked(layer, shape), bias)) < 1e-6
 
 
@@ -225,7 +225,7 @@ def test_any_plane_and_outputs(isa, plane, kernel, outputs):
     pad = kernel // 2
     shape = Shape(9, plane, outputs, (kernel, kernel), padding=(pad, pad, pad, pad))
     weight, mask, bias, x = problem(shape, 0.4, random_mask, batch=3)
-    layer = pack_by_groups(weight, mask, bias, shape.groups, Precision.F32)
+    layer = pack_by_groups(weight, mask, bias, shape.groups, Encoding.EXACT)
     assert relative_error(run_sparse(isa, shape, layer, x), shape.wanted(x, unpacked(layer, shape), bias)) < 1e-6
     assert relative_error(run_dense(isa, shape, weight, bias, x), shape.wanted(x, weight, bias)) < 1e-6
 
@@ -248,7 +248,7 @@ THREADED = [
 def test_threads_and_batches_change_nothing(isa, shape, batch, relu):
     weight, mask, bias, x = problem(shape, 0.3, batch=batch)
     options = {"activation": Activation("relu" if relu else "silu")}
-    layer = pack_by_groups(weight, mask, bias, shape.groups, Precision.F16)
+    layer = pack_by_groups(weight, mask, bias, shape.groups, Encoding.WORD16)
     sparse = run_sparse(isa, shape, layer, x, **options)
     dense = run_dense(isa, shape, weight, bias, x, **options)
     function = functional.relu if relu else functional.silu
@@ -294,17 +294,17 @@ DEPTHWISE = [
 
 
 @pytest.mark.parametrize("shape", BY_OUTPUTS + DEPTHWISE, ids=str)
-@pytest.mark.parametrize(("precision", "relu"), [(Precision.F16, False), (Precision.F32, True)])
-def test_dense_kernels_of_their_own(isa, shape, precision, relu):
+@pytest.mark.parametrize(("encoding", "relu"), [(Encoding.WORD16, False), (Encoding.EXACT, True)])
+def test_dense_kernels_of_their_own(isa, shape, encoding, relu):
     weight, _, bias, x = problem(shape, batch=3)
-    if precision is Precision.F16:
+    if encoding is Encoding.WORD16:
         weight = weight.astype(np.float16).astype(np.float32)
     options = {"activation": Activation("relu" if relu else "silu")}
-    y = run_dense(isa, shape, weight, bias, x, precision, **options)
+    y = run_dense(isa, shape, weight, bias, x, encoding, **options)
     function = functional.relu if relu else functional.silu
     wanted = function(torch.from_numpy(shape.wanted(x, weight, bias))).numpy()
     np.testing.assert_allclose(y, wanted, rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(run_dense(isa, shape, weight, bias, x, precision, 2, **options), y)
+    np.testing.assert_array_equal(run_dense(isa, shape, weight, bias, x, encoding, 2, **options), y)
 
 
 @pytest.mark.parametrize("shape", [BY_OUTPUTS[0], DEPTHWISE[0], DEPTHWISE[-7]], ids=str)
@@ -324,19 +324,19 @@ def test_depthwise_halves_of_every_kind(isa):
     halves = np.array([0x0001, 0x8001, 0x03FF, 0x0400, 0x0000, 0x8000, 0x7BFF, 0xFBFF, 0x3C00], np.uint16)
     weight = np.stack([np.roll(halves, k) for k in range(4)]).view(np.float16).astype(np.float32)
     _, _, bias, x = problem(shape)
-    y = run_dense(isa, shape, weight, bias, x, Precision.F16)
+    y = run_dense(isa, shape, weight, bias, x, Encoding.WORD16)
     assert relative_error(y, shape.wanted(x, weight, bias)) < 1e-6
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-@pytest.mark.parametrize("precision", [*Precision, None])
+@pytest.mark.parametrize("encoding", [*Encoding, None])
 @pytest.mark.parametrize(
     "shape", [Shape(6, (7, 9), 20), Shape(40, (4, 5), 24, (1, 1), padding=(0,) * 4), Shape(40, (7, 9), 20)], ids=str
 )
 @pytest.mark.parametrize("make_mask", [slot_mask, random_mask])
-def test_bad_pixels_reach_only_neurons_with_that_synapse(isa, bad, precision, shape, make_mask):
+def test_bad_pixels_reach_only_neurons_with_that_synapse(isa, bad, encoding, shape, make_mask):
     weight, mask, bias, x = problem(shape, 0.1, make_mask, batch=2)
-    if precision is None:
+    if encoding is None:
         mask = np.ones_like(mask)
     weight = np.where(mask, np.abs(weight) + np.float32(0.1), np.float32(0))
     for channel, row, column in ((0, 0, 0), (3, 3, 4), (5, 3, 0)):
@@ -344,10 +344,10 @@ def test_bad_pixels_reach_only_neurons_with_that_synapse(isa, bad, precision, sh
         spoiled[0, channel, row, column] = bad
         touched = np.zeros_like(x)
         touched[0, channel, row, column] = 1
-        if precision is None:
+        if encoding is None:
             y = run_dense(isa, shape, weight, bias, spoiled)
         else:
-            y = run_sparse(isa, shape, pack_by_groups(weight, mask, bias, shape.groups, precision), spoiled)
+            y = run_sparse(isa, shape, pack_by_groups(weight, mask, bias, shape.groups, encoding), spoiled)
         hit = shape.wanted(touched, mask.astype(np.float32), np.zeros_like(bias)) > 0.5
         np.testing.assert_array_equal(~np.isfinite(y), hit)
 
@@ -419,7 +419,7 @@ def test_adaptive_pool(isa, kind, size, plane):
 def test_concatenation(isa, item):
     x = random_numbers(7, 3, *item)
     joined = np.concatenate([x, 2 * x, x], axis=1)
-    operations = Operation("add", (0, 0), 2), Operation("concat", (0, 2, 0), 1)
+    operations = Operation("add", (0, 0), 2), Operation("concat", (0, 2, 0), 1, settings=Axis(1))
     np.testing.assert_array_equal(run(model(isa, item, joined.shape[1:], *operations, within=(item,)), x), joined)
 
 
@@ -428,7 +428,7 @@ def test_concatenation(isa, item):
 def test_layer_norm(isa, features, affine):
     x = random_numbers(8, 2, 5, features) * 3 + 7
     scale, shift = (random_numbers(9, features), random_numbers(10, features)) if affine else (None, None)
-    layer = None if scale is None else Affine(scale, shift)
+    layer = None if scale is None else ScaleShift(scale, shift)
     tensors = [None if each is None else torch.from_numpy(each) for each in (scale, shift)]
     wanted = functional.layer_norm(torch.from_numpy(x), (features,), *tensors, eps=1e-5).numpy()
     y = run_one(isa, "layer_norm", x, (5, features), Normalisation(1e-5), layer=layer)
@@ -438,7 +438,7 @@ def test_layer_norm(isa, features, affine):
 def test_scale_and_shift_of_channels(isa):
     x, scale, shift = random_numbers(11, 3, 6, 5, 7), random_numbers(12, 6), random_numbers(13, 6)
     wanted = x * scale[:, None, None] + shift[:, None, None]
-    y = run_one(isa, "channel_affine", x, x.shape[1:], layer=Affine(scale, shift))
+    y = run_one(isa, "scale_shift", x, x.shape[1:], settings=Axis(1), layer=ScaleShift(scale, shift))
     np.testing.assert_allclose(y, wanted, rtol=1e-5, atol=1e-6)
 
 

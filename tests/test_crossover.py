@@ -33,7 +33,7 @@ def test_each_layer_gives_a_row(
     monkeypatch.setattr(sys, "argv", ["crossover.py", *options])
     crossover.main()
     (row,) = json.loads(file.read_text())["rows"]
-    assert {"isa": isa, "precision": "f16", **name}.items() <= row.items()
+    assert {"isa": isa, "weights": "word16", **name}.items() <= row.items()
     assert row["dense_us"] > 0
     assert row["slot_ns_at_10_percent"] > 0
     assert row["dense_wins_from_share"] is None or 0 < row["dense_wins_from_share"] <= 32 / 20  # filled groups

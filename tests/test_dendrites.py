@@ -202,19 +202,19 @@ def network(kind: str, count: int) -> tuple[nn.Module, Tensor]:
     ).eval(), torch.randn(5, 3, 12, 12)
 
 
-@pytest.mark.parametrize("precision", ["f32", "f16"])
+@pytest.mark.parametrize("weights", ["exact", "word16"])
 @pytest.mark.parametrize("kind", ["mlp", "sequence", "decoder", "cnn"])
 @pytest.mark.parametrize("count", [1, 3])
-def test_the_engine_runs_them(kind: str, count: int, precision: str) -> None:
+def test_the_engine_runs_them(kind: str, count: int, weights: str) -> None:
     torch.manual_seed(0)
     model, x = network(kind, count)
     for batch in (1, 5):
-        runtime = sparbor.deploy(model, x[:batch], precision=precision, batch=batch)
+        runtime = sparbor.deploy(model, x[:batch], weights=weights)
         for items in (x[:1], x):
             with torch.no_grad():
                 expected = model(items)
             off = (runtime(items) - expected).norm() / expected.norm()
-            assert off < (1e-5 if precision == "f32" else 0.02)
+            assert off < (1e-5 if weights == "exact" else 0.02)
     described = {layer.name: layer for layer in runtime.describe()}
     layers = [name for name, part in model.named_modules() if isinstance(part, PAINeuronModule)]
     heard = [name for name in layers if "dendrites" not in name or int(name.split(".dendrites.")[1][0]) < count]
@@ -243,12 +243,12 @@ def test_they_are_packed_sparse_and_their_arithmetic_is_fused() -> None:
         ("add", ""),  # of the first generation
         ("add", "relu"),
         ("add", "tanh"),  # of what the second reads
-        ("affine", ""),
-        ("affine", ""),
         ("linear", ""),
         ("linear", ""),
         ("linear", ""),
         ("linear", "tanh"),
+        ("scale_shift", ""),
+        ("scale_shift", ""),
     ]
 
 
@@ -267,8 +267,8 @@ def test_what_has_not_grown_leaves_no_trace_on_the_engine(tmp_path: Any) -> None
 def test_unwrapped_models_run_on_the_engine_as_they_did() -> None:
     torch.manual_seed(0)
     model, x = network("cnn", 2)
-    runtime = sparbor.deploy(model, x, precision="f32")
-    plain = sparbor.deploy(sparbor.unwrap(copy.deepcopy(model)), x, precision="f32")
+    runtime = sparbor.deploy(model, x, weights="exact")
+    plain = sparbor.deploy(sparbor.unwrap(copy.deepcopy(model)), x, weights="exact")
     assert torch.equal(runtime(x), plain(x))
     assert [layer.name for layer in plain.describe()] == [layer.name for layer in runtime.describe()]
 

@@ -435,7 +435,7 @@ def test_averaged_copies_get_the_dendrites_with_the_masks(kind: str) -> None:
     for module in (part for part in averaged.modules() if isinstance(part, PAINeuronModule)):
         assert (module.weight[~module.mask] == 0).all()
     x = torch.randn(4, 3, 8, 8)
-    runtime = sparbor.deploy(averaged.module, x, precision="f32")
+    runtime = sparbor.deploy(averaged.module, x, weights="exact")
     expected = averaged.eval()(x)
     assert (runtime(x) - expected).norm() < 1e-5 * expected.norm()
 
@@ -445,8 +445,8 @@ def test_the_whole_way_to_the_engine_and_back_to_a_plain_model() -> None:
     train(model, optimizer, TOTAL)
     x = torch.randn(4, 3, 8, 8)
     expected = model.eval()(x)
-    for precision, limit in (("f32", 1e-5), ("f16", 0.03)):
-        runtime = sparbor.deploy(model, x, precision=precision)
+    for weights, limit in (("exact", 1e-5), ("word16", 0.03)):
+        runtime = sparbor.deploy(model, x, weights=weights)
         assert (runtime(x) - expected).norm() < limit * expected.norm()
     assert "6.dendrites.1.earlier" in {layer.name for layer in runtime.describe()}
     assert torch.equal(sparbor.unwrap(model)(x), expected)

@@ -73,8 +73,8 @@ def test_an_efficientnet_with_its_gates_deploys() -> None:
     model(images).sum().backward()
     optimizer.step()
     wanted = settled(model)(images).detach()
-    for precision, limit in (("f32", 1e-5), ("f16", 1.6e-2)):
-        runtime = sparbor.deploy(model, images, precision=precision)
+    for weights, limit in (("exact", 1e-5), ("word16", 1.6e-2)):
+        runtime = sparbor.deploy(model, images, weights=weights)
         assert "multiply" in {operation.kind for operation in runtime.program.operations}
         assert (runtime(images) - wanted).abs().max() <= limit * wanted.abs().max()
 

@@ -6,8 +6,8 @@ import pytest
 from sparbor.engine.runtime import Runtime, kernel_sets
 from sparbor.ops.activations import ACTIVATIONS
 from sparbor.packing.dense_weights import DenseLayer, pack_dense
-from sparbor.packing.slots import Precision, SparseLayer, pack
-from sparbor.program.program import Activation, Affine, Operation, Program
+from sparbor.packing.slots import Encoding, SparseLayer, pack
+from sparbor.program.program import Activation, Axis, Operation, Program, ScaleShift
 from tests.layers import random_mask, random_weight, relative_error, slot_mask
 
 SHAPES = [(16, 32), (1, 1), (10, 256), (33, 31), (64, 784), (47, 65), (256, 96)]
@@ -22,13 +22,13 @@ def isa(request, monkeypatch):
 
 def one_layer(layer: SparseLayer | DenseLayer, activation: Activation | None = None) -> Program:
     operation = Operation("linear", (0,), 1, "layer", activation)
-    return Program(((layer.fan_in,), (layer.outputs,)), 0, 1, (operation,), {"layer": layer})
+    return Program.of_items(((layer.fan_in,), (layer.outputs,)), 0, 1, (operation,), {"layer": layer})
 
 
 def run(program: Program, x: np.ndarray, threads: int = 1) -> np.ndarray:
     """The result, written over NaN."""
-    out = np.full((len(x), *program.shapes[program.output]), np.nan, np.float32)
-    Runtime(program, threads)(x, out=out)
+    out = np.full((len(x), *program.items[program.output]), np.nan, np.float32)
+    Runtime(program, threads, as_stored=True)(x, out=out)
     return out
 
 
@@ -44,12 +44,12 @@ def inputs(rng: np.random.Generator, batch: int, fan_in: int) -> np.ndarray:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("density", [0.0, 0.05, 0.3, 0.7, 1.0])
-@pytest.mark.parametrize("precision", Precision)
+@pytest.mark.parametrize("encoding", Encoding)
 @pytest.mark.parametrize("make_mask", [slot_mask, random_mask])
-def test_sparse_layers(isa, shape, density, precision, make_mask):
+def test_sparse_layers(isa, shape, density, encoding, make_mask):
     rng = np.random.default_rng(1)
     bias = rng.standard_normal(shape[0]).astype(np.float32)
-    layer = pack(random_weight(rng, *shape), make_mask(rng, *shape, density), bias, precision)
+    layer = pack(random_weight(rng, *shape), make_mask(rng, *shape, density), bias, encoding)
     for batch in BATCHES:
         x = inputs(rng, batch, shape[1])
         assert relative_error(run(one_layer(layer), x), expected(layer, x)) < 1e-6
@@ -62,8 +62,8 @@ def test_every_slot_count(isa, slots):
     for row in mask:
         for branch in range(3):
             row[branch * 32 + rng.permutation(32)[:slots]] = True
-    for precision in Precision:
-        layer = pack(random_weight(rng, 32, 96), mask, None, precision)
+    for encoding in Encoding:
+        layer = pack(random_weight(rng, 32, 96), mask, None, encoding)
         x = inputs(rng, 5, 96)
         assert relative_error(run(one_layer(layer), x), expected(layer, x)) < 1e-6
 
@@ -71,19 +71,19 @@ def test_every_slot_count(isa, slots):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_dense_layers(isa, shape):
     rng = np.random.default_rng(3)
-    for precision in Precision:
+    for encoding in Encoding:
         bias = None if rng.random() < 0.5 else rng.standard_normal(shape[0]).astype(np.float32)
-        layer = pack_dense(random_weight(rng, *shape), bias, precision)
+        layer = pack_dense(random_weight(rng, *shape), bias, encoding)
         for batch in BATCHES:
             x = inputs(rng, batch, shape[1])
             assert relative_error(run(one_layer(layer), x), expected(layer, x)) < 1e-6
 
 
-@pytest.mark.parametrize("precision", [*Precision, None])
+@pytest.mark.parametrize("encoding", [*Encoding, None])
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("batch", [1, 4, 7])
-def test_nan_and_infinity_reach_only_neurons_with_that_synapse(isa, precision, relu, bad, batch):
+def test_nan_and_infinity_reach_only_neurons_with_that_synapse(isa, encoding, relu, bad, batch):
     rng = np.random.default_rng(4)
     weight = np.abs(random_weight(rng, 40, 100)) + np.float32(0.01)
     weight[5] = 0  # active weights of zero are synapses as well
@@ -93,12 +93,12 @@ def test_nan_and_infinity_reach_only_neurons_with_that_synapse(isa, precision, r
         random_mask(rng, 40, 100, 0.2),
         random_mask(rng, 40, 100, 0.02),
     ):
-        layer = pack_dense(weight) if precision is None else pack(weight, mask, None, precision)
+        layer = pack_dense(weight) if encoding is None else pack(weight, mask, None, encoding)
         for place in (0, 31, 32, 64, 99):
             x = np.abs(inputs(rng, batch, 100))
             x[0, place] = bad
             y = run(one_layer(layer, activation), x)
-            hit = np.ones(40, bool) if precision is None else mask[:, place]
+            hit = np.ones(40, bool) if encoding is None else mask[:, place]
             spoiled = ~np.isfinite(y[0]) if not relu or not bad < 0 else y[0] <= 0
             assert spoiled[hit & (np.arange(40) != 5)].all()
             assert np.isfinite(y[0, ~hit]).all()
@@ -171,7 +171,7 @@ def test_activations(isa, name):
     grid = np.concatenate([np.linspace(-20, 20, 4001), [0.0, -0.0, 1e-6, -1e-6, 100, -100, 1000, -1000]])
     x = grid.astype(np.float32)[None]
     activation = Activation(name, PARAMETERS.get(name, ()))
-    program = Program((x.shape[1:],) * 2, 0, 1, (Operation("activation", (0,), 1, None, activation),))
+    program = Program.of_items((x.shape[1:],) * 2, 0, 1, (Operation("activation", (0,), 1, None, activation),))
     wanted = reference_activation(name, x.astype(np.float64), *(*activation.parameters, 0, 0)[:2])
     close = np.abs(run(program, x) - wanted) <= 1e-6 * np.maximum(1, np.abs(x))
     assert close.all(), x[~close]
@@ -183,7 +183,7 @@ def test_activations(isa, name):
 @pytest.mark.parametrize("features", [1, 10, 16, 100])
 def test_softmax(isa, features):
     x = inputs(np.random.default_rng(6), 3, features) * 10
-    program = Program(((features,),) * 2, 0, 1, (Operation("softmax", (0,), 1),))
+    program = Program.of_items(((features,),) * 2, 0, 1, (Operation("softmax", (0,), 1),))
     exponentials = np.exp(x.astype(np.float64) - x.max(axis=1, keepdims=True))
     np.testing.assert_allclose(
         run(program, x), exponentials / exponentials.sum(axis=1, keepdims=True), rtol=1e-5, atol=1e-7
@@ -191,22 +191,22 @@ def test_softmax(isa, features):
     assert np.isnan(run(program, np.full_like(x, np.nan))).all()
 
 
-def test_add_affine_and_reshape(isa):
+def test_add_scale_shift_and_reshape(isa):
     rng = np.random.default_rng(7)
-    affine = Affine(inputs(rng, 1, 33)[0], inputs(rng, 1, 33)[0])
-    program = Program(
+    scaling = ScaleShift(inputs(rng, 1, 33)[0], inputs(rng, 1, 33)[0])
+    program = Program.of_items(
         ((4, 33), (4, 33), (4, 33), (12, 11)),
         0,
         3,
         (
-            Operation("affine", (0,), 1, "affine"),
+            Operation("scale_shift", (0,), 1, "norm", settings=Axis(2)),
             Operation("add", (0, 1), 2),
             Operation("reshape", (2,), 3),
         ),
-        {"affine": affine},
+        {"norm": scaling},
     )
     x = rng.standard_normal((5, 4, 33)).astype(np.float32)
-    wanted = (x + x * affine.scale + affine.shift).reshape(5, 12, 11)
+    wanted = (x + x * scaling.scale + scaling.shift).reshape(5, 12, 11)
     np.testing.assert_allclose(run(program, x), wanted, rtol=1e-5, atol=1e-6)
 
 

@@ -100,11 +100,11 @@ CASES = [(name, values) for name in ACTIVATIONS for values in PARAMETERS.get(nam
 @pytest.mark.parametrize(("name", "values"), CASES)
 def test_activations(name, values, run):
     operation = Operation("activation", (0,), 1, activation=Activation(name, values))
-    assert_answers_as_the_engine(Program(((400,), (400,)), 0, 1, (operation,)), run, scale=3)
+    assert_answers_as_the_engine(Program.of_items(((400,), (400,)), 0, 1, (operation,)), run, scale=3)
 
 
 def test_a_model_that_does_nothing():
-    assert_answers_as_the_engine(Program(((4,),), 0, 0, ()))
+    assert_answers_as_the_engine(Program.of_items(((4,),), 0, 0, ()))
 
 
 @st.composite
@@ -145,7 +145,7 @@ def convolutions(draw) -> Program:
         layer = pack_by_groups(weight, rng.random(weight.shape) < 0.5, bias, groups)
     else:
         layer = pack_filters(weight, bias)
-    return Program((x, y), 0, 1, (Operation("convolution", (0,), 1, "conv", None, window),), {"conv": layer})
+    return Program.of_items((x, y), 0, 1, (Operation("convolution", (0,), 1, "conv", None, window),), {"conv": layer})
 
 
 @settings(max_examples=150, deadline=None)
@@ -173,13 +173,13 @@ def pools(draw) -> Program:
     steps = draw(st.sampled_from([window.steps(height, width), window.steps_with_a_last(height, width)]))
     assume(min(steps) > 0 and min(window.steps(height, width)) > 0)
     operation = Operation("average_pool" if average else "max_pool", (0,), 1, settings=window)
-    return Program((x, (channels, *steps[2 - rank :])), 0, 1, (operation,))
+    return Program.of_items((x, (channels, *steps[2 - rank :])), 0, 1, (operation,))
 
 
 @settings(max_examples=150, deadline=None)
 @given(pools())
 def test_pools_of_any_window(program):
-    sees_something = np.isfinite(Runtime(program)(np.zeros((1, *program.shapes[0]), np.float32))).all()
+    sees_something = np.isfinite(Runtime(program)(np.zeros((1, *program.items[0]), np.float32))).all()
     assume(sees_something)  # of no pixel at all the maximum is minus infinity here, and the least float in others
     assert_answers_as_the_engine(program)
 
@@ -188,13 +188,13 @@ def test_pools_of_any_window(program):
 @given(st.data(), st.integers(1, 2), st.sampled_from(["adaptive_max_pool", "adaptive_average_pool"]))
 def test_adaptive_pools_of_any_size(data, rank, kind):
     x, y = ((2, *planes(data.draw, rank, 9)) for _ in range(2))
-    assert_answers_as_the_engine(Program((x, y), 0, 1, (Operation(kind, (0,), 1),)))
+    assert_answers_as_the_engine(Program.of_items((x, y), 0, 1, (Operation(kind, (0,), 1),)))
 
 
 def test_a_layer_that_is_used_twice_is_stored_once():
     weight = np.random.default_rng(0).standard_normal((8, 8)).astype(np.float32)
     once, again = (Operation("linear", (number,), number + 1, "fc") for number in range(2))
-    program = Program(((8,),) * 3, 0, 2, (once, again), {"fc": pack_dense(weight)})
+    program = Program.of_items(((8,),) * 3, 0, 2, (once, again), {"fc": pack_dense(weight)})
     assert [tensor.name for tensor in to_onnx(program).graph.initializer] == ["fc/weight"]
     assert_answers_as_the_engine(program)
 
@@ -233,7 +233,7 @@ def test_an_operation_without_nodes_is_named_and_nothing_written(tmp_path: Path,
 )
 def test_windows_that_onnx_has_not(window: Window, x, y, text: str, tmp_path: Path):
     layers = {"conv": pack_filters(np.ones((1, math.prod(window.kernel)), np.float32))}
-    program = Program((x, y), 0, 1, (Operation("convolution", (0,), 1, "conv", settings=window),), layers)
+    program = Program.of_items((x, y), 0, 1, (Operation("convolution", (0,), 1, "conv", settings=window),), layers)
     assert np.isfinite(Runtime(program)(np.ones((1, *x), np.float32))).all()
     refused(program, text, tmp_path)
 
@@ -244,7 +244,7 @@ def test_a_model_too_large_for_a_file_is_refused_before_it_is_decoded(tmp_path: 
     size = 40000
     topology = Topology(np.zeros(size // 16, np.uint16), *empty)
     layer = SparseLayer(size, size, topology, words, None, None, np.ones(size, np.float32), None)
-    program = Program(((size,), (size,)), 0, 1, (Operation("linear", (0,), 1, "fc"),), {"fc": layer})
+    program = Program.of_items(((size,), (size,)), 0, 1, (Operation("linear", (0,), 1, "fc"),), {"fc": layer})
     refused(program, "1,600,000,000 weights with its zeros", tmp_path)
 
 

@@ -14,6 +14,7 @@ TYPES = {
     "int": "a whole number",
     "Pair": "two whole numbers",
     "Sides": "four whole numbers",
+    "tuple[int, ...]": "up to nine whole numbers",
     "float": "a number from 0 to 1e30",
     "bool": "true or false",
 }

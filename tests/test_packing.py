@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sparbor.errors import ArgumentError
 from sparbor.packing.dense_weights import pack_dense
 from sparbor.packing.filters import pack_by_groups, pack_filters, real_rows
-from sparbor.packing.slots import BRANCH, GROUP, Precision, pack
+from sparbor.packing.slots import BRANCH, GROUP, Encoding, pack
 from sparbor.packing.words import balanced_words, nearest_words
 from tests.layers import random_mask, random_weight, slot_mask
 
@@ -23,7 +23,7 @@ def word_values(words: np.ndarray) -> np.ndarray:
 def test_exact_weights_come_back_as_they_were(shape, density, make_mask):
     rng = np.random.default_rng(1)
     weight, mask = random_weight(rng, *shape), make_mask(rng, *shape, density)
-    layer = pack(weight, mask, precision=Precision.F32)
+    layer = pack(weight, mask, encoding=Encoding.EXACT)
     unpacked, found = layer.unpack()
     np.testing.assert_array_equal(unpacked, np.where(mask, weight, 0))
     np.testing.assert_array_equal(found, mask)
@@ -172,7 +172,7 @@ def test_dense_panels_come_back():
         unpacked, mask = pack_dense(weight).unpack()
         np.testing.assert_array_equal(unpacked, weight)
         assert mask.all()
-        halves, _ = pack_dense(weight, None, Precision.F16).unpack()
+        halves, _ = pack_dense(weight, None, Encoding.WORD16).unpack()
         np.testing.assert_allclose(halves, weight, rtol=2**-11, atol=1e-9)
 
 
@@ -209,7 +209,7 @@ def test_filters_come_back():
     rng = np.random.default_rng(7)
     for outputs, fan_in in SHAPES:
         weight, bias = random_weight(rng, outputs, fan_in), np.ones(outputs, np.float32)
-        exact, halves = pack_filters(weight, bias), pack_filters(weight, bias, Precision.F16)
+        exact, halves = pack_filters(weight, bias), pack_filters(weight, bias, Encoding.WORD16)
         np.testing.assert_array_equal(exact.unpack()[0], weight)
         np.testing.assert_allclose(halves.unpack()[0], weight, rtol=2**-11, atol=1e-9)
         assert exact.unpack()[1].all()
@@ -219,18 +219,18 @@ def test_filters_come_back():
 
 
 @pytest.mark.parametrize(("outputs", "groups"), [(40, 1), (40, 2), (48, 3), (32, 2), (6, 6)])
-@pytest.mark.parametrize("precision", Precision)
-def test_neurons_of_two_convolution_groups_never_share_a_slot(outputs, groups, precision):
+@pytest.mark.parametrize("encoding", Encoding)
+def test_neurons_of_two_convolution_groups_never_share_a_slot(outputs, groups, encoding):
     rng = np.random.default_rng(8)
     weight, bias = random_weight(rng, outputs, 45), rng.standard_normal(outputs).astype(np.float32)
     mask = random_mask(rng, outputs, 45, 0.3)
-    layer, real = pack_by_groups(weight, mask, bias, groups, precision), real_rows(outputs, groups)
+    layer, real = pack_by_groups(weight, mask, bias, groups, encoding), real_rows(outputs, groups)
     assert len(real) == layer.outputs == (outputs if groups == 1 else groups * (-(-outputs // groups // GROUP) * GROUP))
     unpacked, found = layer.unpack()
     np.testing.assert_array_equal(found[real], mask)
     assert not found[~real].any()
     assert (layer.padding | layer.lanes(real)).all()
-    tolerance = 0 if precision is Precision.F32 else 1 / 64
+    tolerance = 0 if encoding is Encoding.EXACT else 1 / 64
     np.testing.assert_allclose(unpacked[real], np.where(mask, weight, 0), rtol=tolerance, atol=tolerance * 1e-4)
     np.testing.assert_array_equal(layer.bias[real], bias)
     assert np.flatnonzero(real).reshape(groups, -1)[:, 0].tolist() == [

@@ -127,7 +127,7 @@ def test_a_weight_that_is_put_in_anew_is_named_and_nothing_else_is_said(
         sparbor.deploy(model, torch.randn(1, 64))
     layer.apply_mask()
     x = torch.randn(5, 64)
-    torch.testing.assert_close(sparbor.deploy(model, x, precision="f32")(x), model(x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(sparbor.deploy(model, x, weights="exact")(x), model(x), rtol=1e-4, atol=1e-5)
     assert not caplog.records
     assert capfd.readouterr() == ("", "")
 
@@ -150,12 +150,12 @@ def test_training_regroups_at_the_switch_and_deploying_packs_full_slots() -> Non
     for layer in perforator.modules.values():
         assert slots_needed(layer.to_matrix(layer.mask)) * 16 == layer.active_weights()
     assert slots_needed(first.mask) * 16 > first.active_weights(), "in their own order neurons of a group differ"
-    runtime = sparbor.deploy(model, x[:1], precision="f32")
+    runtime = sparbor.deploy(model, x[:1], weights="exact")
     assert [layer.active for layer in runtime.describe()] == [m.active_weights() for m in perforator.modules.values()]
     natural = copy.deepcopy(model)
     for layer in layers_of(natural):
         layer.arrange(torch.arange(len(layer.neuron_order)), torch.arange(len(layer.input_order)))
-    longer = sparbor.deploy(natural, x[:1], precision="f32")
+    longer = sparbor.deploy(natural, x[:1], weights="exact")
     assert sum(layer.bytes for layer in runtime.describe()) < sum(layer.bytes for layer in longer.describe())
     torch.testing.assert_close(runtime(x), model(x), rtol=1e-4, atol=1e-5)
 
@@ -227,9 +227,9 @@ def test_a_copy_from_before_the_switch_gets_the_order_with_the_masks() -> None:
                 mean.lerp_(now, 0.5)
     perforator.mask_copy(average)
     x = torch.randn(5, 96)
-    runtime = sparbor.deploy(average, x[:1], precision="f32")
+    runtime = sparbor.deploy(average, x[:1], weights="exact")
     assert [layer.bytes for layer in runtime.describe()] == [
-        layer.bytes for layer in sparbor.deploy(model, x[:1], precision="f32").describe()
+        layer.bytes for layer in sparbor.deploy(model, x[:1], weights="exact").describe()
     ]
     torch.testing.assert_close(runtime(x), average(x), rtol=1e-4, atol=1e-5)
 

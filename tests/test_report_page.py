@@ -333,7 +333,7 @@ def test_tiles_inputs_and_neurons_of_any_layer(outputs: int, fan_in: int, seed: 
 def program_of(mask: np.ndarray[Any, Any]) -> Program:
     layer = pack(np.ones(mask.shape, np.float32), mask)
     outputs, fan_in = mask.shape
-    return Program(((fan_in,), (outputs,)), 0, 1, (Operation("linear", (0,), 1, "layer"),), {"layer": layer})
+    return Program.of_items(((fan_in,), (outputs,)), 0, 1, (Operation("linear", (0,), 1, "layer"),), {"layer": layer})
 
 
 @pytest.mark.parametrize(("shape", "tile"), [((2100, 40), (48, 32)), ((20, 5000), (16, 64))])

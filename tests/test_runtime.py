@@ -16,9 +16,9 @@ from sparbor import native
 from sparbor.engine.runtime import Runtime, kernel_sets
 from sparbor.errors import ArgumentError, ModelFileError
 from sparbor.packing.filters import pack_filters
-from sparbor.packing.slots import Precision
+from sparbor.packing.slots import Encoding
 from sparbor.program.model_file import save, to_bytes
-from sparbor.program.program import Activation, Operation, Program
+from sparbor.program.program import Activation, Axis, Operation, Program
 from sparbor.program.windows import AverageWindow, Window
 from tests.layers import mlp, relative_error
 
@@ -205,9 +205,15 @@ def test_a_pickle_is_checked_as_a_file_is(runtime):
 
 def test_wrong_signatures(runtime):
     x = batch_of(1, 70)
-    wrong = [((), {}), ((x, x, x), {}), ((x,), {"into": x}), ((x,), {"out": None, "y": 1})]
-    for arguments, keywords in wrong:
-        with pytest.raises(TypeError):
+    wrong = [
+        ((), {}, "input is missing: this model takes input"),
+        ((x, x, x), {}, "3 inputs are given without a name: this model takes input"),
+        ((x,), {"into": x}, "into is no input: this model takes input"),
+        ((x,), {"out": None, "y": 1}, "y is no input"),
+        ((x,), {"input": x}, "input is given twice, by its position and by its name: pass it once"),
+    ]
+    for arguments, keywords, text in wrong:
+        with pytest.raises(ArgumentError, match=text):
             runtime(*arguments, **keywords)
 
 
@@ -363,7 +369,7 @@ def hungry() -> Program:
     rows, relu = 2**26, Activation("relu")
     operations = [Operation("activation", (0,), value, None, relu) for value in range(1, 20)]
     operations += [Operation("add", (1 if left == 2 else left + 17, left), left + 18) for left in range(2, 20)]
-    return Program(((rows, 1),) * 38, 0, 37, tuple(operations))
+    return Program.of_items(((rows, 1),) * 38, 0, 37, tuple(operations))
 
 
 def test_a_workspace_that_the_weights_do_not_answer_for_is_refused(tmp_path):
@@ -465,18 +471,18 @@ def test_a_kernel_set_can_be_forced_and_fails_loudly(monkeypatch):
 def test_the_description_adds_up():
     runtime = Runtime(mlp([784, 256, 10]))
     first, second = runtime.describe()
-    assert (first.name, first.outputs, first.fan_in, first.kind, first.precision) == (
+    assert (first.name, first.outputs, first.fan_in, first.kind, first.weights) == (
         "fc0",
         256,
         784,
         "sparse",
-        "f16",
+        "word16",
     )
     assert first.active == runtime.program.layers["fc0"].unpack()[1].sum()
     assert first.bytes + second.bytes == runtime.program.weight_bytes
     assert 0.05 < first.density < 0.2
-    assert Runtime(mlp([8, 8], precision=Precision.F32)).describe()[0].precision == "f32"
-    assert Runtime(mlp([8, 8], precision=None)).describe()[0].kind == "dense"
+    assert Runtime(mlp([8, 8], encoding=Encoding.EXACT)).describe()[0].weights == "exact"
+    assert Runtime(mlp([8, 8], encoding=None)).describe()[0].kind == "dense"
     assert runtime.isa in repr(runtime)
 
 
@@ -493,7 +499,7 @@ def test_buffers_are_shared_by_values_that_do_not_live_together():
         Operation("activation", (1,), 2, None, relu),
         Operation("add", (0, 2), 3),
     )
-    assert Runtime(Program(((8,),) * 4, 0, 3, operations)).item_bytes == 2 * bytes_of(1, 8)
+    assert Runtime(Program.of_items(((8,),) * 4, 0, 3, operations)).item_bytes == 2 * bytes_of(1, 8)
 
 
 def test_what_reads_its_input_while_it_writes_has_a_buffer_of_its_own():
@@ -506,10 +512,10 @@ def test_what_reads_its_input_while_it_writes_has_a_buffer_of_its_own():
         Operation("max_pool", (1,), 2, settings=window),
         Operation("average_pool", (1,), 2, settings=average),
         Operation("adaptive_max_pool", (1,), 2),
-        Operation("concat", (1,), 2),
+        Operation("concat", (1,), 2, settings=Axis(1)),
     ):
         operations = (Operation("activation", (0,), 1, None, relu), operation)
-        runtime = Runtime(Program(((4, 6, 6),) * 3, 0, 2, operations, filters))
+        runtime = Runtime(Program.of_items(((4, 6, 6),) * 3, 0, 2, operations, filters))
         assert runtime.item_bytes == 2 * bytes_of(4, 36), operation.kind
 
 
@@ -522,7 +528,7 @@ def test_a_sum_may_lie_where_either_of_its_terms_ends(left, right):
         Operation("add", (left, right), 3),
         Operation("add", (2, 3), 4),
     )
-    runtime = Runtime(Program(((4, 6, 6),) * 5, 0, 4, operations))
+    runtime = Runtime(Program.of_items(((4, 6, 6),) * 5, 0, 4, operations))
     assert runtime.item_bytes == 3 * bytes_of(4, 36)
     x = batch_of(3, 144).reshape(3, 4, 6, 6)
     terms = {1: x, 2: x / 2}
@@ -534,7 +540,7 @@ def test_a_reshape_that_moves_nothing_costs_nothing():
     for channels, wanted in ((1, bytes_of(1, 36)), (2, bytes_of(2, 36) + bytes_of(1, 72))):
         shapes = ((channels, 6, 6), (36 * channels,), (36 * channels,))
         operations = (Operation("reshape", (0,), 1), Operation("activation", (1,), 2, None, Activation("tanh")))
-        runtime = Runtime(Program(shapes, 0, 2, operations))
+        runtime = Runtime(Program.of_items(shapes, 0, 2, operations))
         assert runtime.item_bytes == wanted
         x = batch_of(3, 36 * channels)
         np.testing.assert_allclose(runtime(x.reshape(3, channels, 6, 6)), np.tanh(x), rtol=1e-5, atol=1e-6)
@@ -555,5 +561,5 @@ def test_models_whose_values_live_long_are_right():
                 operations.append(Operation("activation", (source,), output, None, Activation("relu")))
                 wanted.append(np.maximum(wanted[source], 0))
         last = int(rng.integers(12))
-        program = Program(((37,),) * 12, 0, last, tuple(operations))
+        program = Program.of_items(((37,),) * 12, 0, last, tuple(operations))
         np.testing.assert_array_equal(Runtime(program)(wanted[0]), wanted[last])

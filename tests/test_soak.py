@@ -28,7 +28,7 @@ PROGRAMS: dict[str, Callable[[], Program]] = {
 
 def inputs(program: Program, seed: int) -> list[np.ndarray]:
     """Batches of many sizes, so that workspaces grow while others run; bytes as well where the model takes them."""
-    rng, shape = np.random.default_rng(seed), program.shapes[program.input]
+    rng, shape = np.random.default_rng(seed), program.items[program.input]
     made: list[np.ndarray] = [rng.standard_normal((size, *shape)).astype(np.float32) for size in (1, 2, 3 + seed, 20)]
     if program.byte_input is not None:
         made.append(rng.integers(256, size=(4, *shape), dtype=np.uint8))

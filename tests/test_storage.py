@@ -289,7 +289,7 @@ def test_copies_unwrapping_switching_and_deploying() -> None:
     assert_same(twin.state_dict(), run.model.state_dict())
     close({"y": twin(x)}, {"y": right})
     if native.built:
-        runtime = sparbor.deploy(run.model, x, precision="f32")
+        runtime = sparbor.deploy(run.model, x, weights="exact")
         close({"y": torch.from_numpy(runtime(x.numpy()))}, {"y": right})
     plain = sparbor.unwrap(twin)
     assert [type(part) for part in plain] == [type(part) for part in mlp()]

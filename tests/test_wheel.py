@@ -20,6 +20,7 @@ import sparbor
 from sparbor import _native
 from sparbor.engine.runtime import kernel_sets, load
 from sparbor.program.model_file import save
+from sparbor.program.program import Port
 from tests.golden.check import CASES, HERE, TOLERANCE
 from tests.wheel_check import REFUSED, WORKING, check_commands
 
@@ -79,7 +80,7 @@ def test_every_command_of_the_readme_is_tried_with_the_wheel_alone() -> None:
 
 @pytest.mark.parametrize(("name", "value"), [("rows", 5), ("planes", 9)])
 def test_the_models_of_the_middle_are_the_golden_ones_up_to_a_value(name: str, value: int, tmp_path: Path) -> None:
-    save(replace(load(HERE / f"{name}.safetensors").program, output=value), tmp_path / "middle")
+    save(replace(load(HERE / f"{name}.safetensors").program, outputs=(Port("output", value),)), tmp_path / "middle")
     assert (tmp_path / "middle").read_bytes() == (HERE / f"{name}_middle.safetensors").read_bytes()
 
 

@@ -1,6 +1,6 @@
-"""Where the dense kernel overtakes the sparse one: the measurement behind `sparbor.lowering.dispatch`.
+"""Where the dense kernel overtakes the sparse one: the measurement behind the shares in `native/kernels`.
 
-    python bench/crossover.py --layer linear --batch 1 16 64 [--isa avx512] [--precision f16] [--json FILE]
+    python bench/crossover.py --layer linear --batch 1 16 64 [--isa avx512] [--weights word16] [--json FILE]
     python bench/crossover.py --layer convolution
 
 One layer is packed dense and packed sparse at rising densities, and these take turns; each counts with its fastest
@@ -27,7 +27,7 @@ from bench.results_file import ResultsFile
 from sparbor.engine.runtime import Runtime
 from sparbor.packing.dense_weights import pack_dense
 from sparbor.packing.filters import pack_by_groups, pack_filters
-from sparbor.packing.slots import Precision, SparseLayer, pack
+from sparbor.packing.slots import Encoding, SparseLayer, pack
 from sparbor.program.program import Operation, Program, Weights
 from sparbor.program.windows import Shape, Window
 from sparbor.recipe.pattern import Slots
@@ -49,23 +49,23 @@ Row = dict[str, Any]
 Case = tuple[Row, int, Iterator[tuple[float, Sampler]]]  # its name, multiply-adds if dense, and what takes turns
 
 
-def linear_cases(batches: Sequence[int], widths: Sequence[int], precision: Precision) -> Iterator[Case]:
+def linear_cases(batches: Sequence[int], widths: Sequence[int], encoding: Encoding) -> Iterator[Case]:
     """Square linear layers."""
     for batch in batches:
         for width in widths:
             weight = weights(width, width)
-            packed = _packed(weight, partial(pack_dense, precision=precision), partial(pack, precision=precision))
+            packed = _packed(weight, partial(pack_dense, encoding=encoding), partial(pack, encoding=encoding))
             run = partial(_run, Operation("linear", (0,), 1, "x"), (width,), (width,), batch)
             name = {"layer": "linear", "width": width, "batch": batch}
             yield name, batch * width * width, ((share, run(layer)) for share, layer in packed)
 
 
-def convolution_cases(precision: Precision) -> Iterator[Case]:
+def convolution_cases(encoding: Encoding) -> Iterator[Case]:
     """Convolutions of one image."""
     for channels, outputs, plane, kernel in CONVOLUTIONS:
         weight = weights(outputs, channels * kernel * kernel)
-        sparse = partial(pack_by_groups, groups=1, precision=precision)
-        packed = _packed(weight, partial(pack_filters, precision=precision), sparse)
+        sparse = partial(pack_by_groups, groups=1, encoding=encoding)
+        packed = _packed(weight, partial(pack_filters, encoding=encoding), sparse)
         window = Window((kernel, kernel), padding=(kernel // 2,) * 4)
         operation = Operation("convolution", (0,), 1, "x", settings=window)
         run = partial(_run, operation, (channels, plane, plane), (outputs, plane, plane), 1)
@@ -90,7 +90,7 @@ def _packed(
 
 
 def _run(operation: Operation, x_shape: Shape, y_shape: Shape, batch: int, layer: Weights) -> Sampler:
-    runtime = Runtime(Program((x_shape, y_shape), 0, 1, (operation,), {"x": layer}))
+    runtime = Runtime(Program.of_items((x_shape, y_shape), 0, 1, (operation,), {"x": layer}), as_stored=True)
     x = np.random.default_rng(0).standard_normal((batch, *x_shape)).astype(np.float32)
     y = np.empty((batch, *y_shape), np.float32)
     return partial(sample, partial(runtime, x, out=y))
@@ -138,7 +138,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--width", type=int, nargs="+", default=WIDTHS, help="of linear layers")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 4, 16, 64], help="of linear layers")
     parser.add_argument("--isa", nargs="+", help="kernel sets; by default all that this machine has")
-    parser.add_argument("--precision", choices=[each.value for each in Precision], default="f16")
+    parser.add_argument("--weights", choices=[each.value for each in Encoding], default="word16")
     parser.add_argument("--json", type=Path, help="file for the rows")
     return parser.parse_args()
 
@@ -147,12 +147,12 @@ def main() -> None:
     """Measure and print row by row."""
     options = parse()
     results = ResultsFile(options.json)
-    precision = Precision(options.precision)
+    encoding = Encoding(options.weights)
     for isa in options.isa or engine.kernel_sets():
         linear = options.layer == "linear"
-        cases = linear_cases(options.batch, options.width, precision) if linear else convolution_cases(precision)
+        cases = linear_cases(options.batch, options.width, encoding) if linear else convolution_cases(encoding)
         with engine.forced(isa):
             for case in cases:
-                row = {"isa": isa, "precision": precision.value, **measure(case)}
+                row = {"isa": isa, "weights": encoding.value, **measure(case)}
                 results.add(row)
                 print("  ".join(f"{name} {value}" for name, value in row.items()), flush=True)

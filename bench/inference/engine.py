@@ -17,7 +17,8 @@ from sparbor.timing import sample
 NAME = "sparbor"
 DENSE_NAME = "sparbor-dense"  # a model without a mask
 KIND = "sparse"
-PRECISIONS = ("f16", "f32")
+WEIGHTS = {"f16": "word16", "f32": "exact"}
+PRECISIONS = tuple(WEIGHTS)
 
 
 def kernel_sets() -> list[str]:
@@ -32,7 +33,7 @@ class Engine:
 
     def __init__(self, model: nn.Module, example: Tensor, threads: int, isa: str, precision: str) -> None:
         with forced(isa):
-            self.runtime: Any = sparbor.deploy(model, example, batch=len(example), threads=threads, precision=precision)
+            self.runtime: Any = sparbor.deploy(model, example, threads=threads, weights=WEIGHTS[precision])
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "model.safetensors"
             self.runtime.save(file)
@@ -47,8 +48,8 @@ class Engine:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """For its row. The engine chooses for each layer whether sparse or dense is faster at this batch."""
-        kinds = [layer.kind for layer in self.runtime.describe()]
+        """For its row: whether each layer runs sparse or dense, which the engine chooses for this batch."""
+        kinds = list(self.runtime.ways_at(len(self._x)).values())
         kind = "sparse" if "sparse" in kinds else "dense"
         return {"kind": kind, "dense_layers": kinds.count("dense"), "packed_bytes": self.packed_bytes}
 

@@ -38,7 +38,8 @@ SPARBOR_API sparbor_model *sparbor_load(const void *data, size_t size, unsigned 
 /* Frees a model that nobody runs any more; NULL is left alone. */
 SPARBOR_API void sparbor_free(sparbor_model *model);
 
-/* How many numbers an item of the batch has. */
+/* How many numbers an item of the batch has, of a model with one input and one output of floats whose first dimension
+ * alone is of any size; 0 for others, which sparbor_run_arrays runs. */
 SPARBOR_API size_t sparbor_input_size(const sparbor_model *model);
 SPARBOR_API size_t sparbor_output_size(const sparbor_model *model);
 
@@ -51,6 +52,51 @@ SPARBOR_API const char *sparbor_kernels(const sparbor_model *model);
 /* `batch` items of sparbor_input_size() numbers to as many of sparbor_output_size(). On failure `y` may hold anything. */
 SPARBOR_API sparbor_status sparbor_run(sparbor_model *model, const float *x, float *y, size_t batch);
 SPARBOR_API sparbor_status sparbor_run_bytes(sparbor_model *model, const uint8_t *x, float *y, size_t batch);
+
+/* Models with any inputs and outputs. */
+
+typedef enum sparbor_type {
+    SPARBOR_F32 = 0,
+    SPARBOR_U8 = 1,
+    SPARBOR_I8 = 2,
+    SPARBOR_I32 = 3,
+    SPARBOR_I64 = 4,
+    SPARBOR_BOOL = 5
+} sparbor_type;
+
+#define SPARBOR_MOST_DIMENSIONS 9
+
+/* An array without gaps, the last dimension's numbers one after another. */
+typedef struct sparbor_array {
+    const char *name;
+    sparbor_type type;
+    size_t dimensions;
+    size_t shape[SPARBOR_MOST_DIMENSIONS];
+    void *data;
+    size_t bytes; /* that `data` has room for */
+} sparbor_array;
+
+SPARBOR_API size_t sparbor_input_count(const sparbor_model *model);
+SPARBOR_API size_t sparbor_output_count(const sparbor_model *model);
+
+/* What the model takes and returns, by number: name, type and shape, in which 0 stands for a size that a call says. */
+SPARBOR_API sparbor_array sparbor_input(const sparbor_model *model, size_t number);
+SPARBOR_API sparbor_array sparbor_output(const sparbor_model *model, size_t number);
+
+/* What a model with states remembers from call to call. NULL if there is no memory for it; free it before its model. */
+typedef struct sparbor_session sparbor_session;
+SPARBOR_API sparbor_session *sparbor_session_new(sparbor_model *model);
+SPARBOR_API void sparbor_session_reset(sparbor_session *session);
+SPARBOR_API void sparbor_session_free(sparbor_session *session);
+
+/* Runs the model on arrays given by name, in any order, and writes to the outputs, also by name, their types and shapes;
+ * and their numbers too, unless some `data` is NULL: then nothing runs, and `bytes` says how many each output needs.
+ * With a session, which one thread at a time may use, its states are neither given nor returned. On failure `error`,
+ * unless it is NULL, holds the reason, as for sparbor_load. */
+SPARBOR_API sparbor_status sparbor_run_arrays(sparbor_model *model, sparbor_session *session,
+                                              const sparbor_array *inputs, size_t input_count,
+                                              sparbor_array *outputs, size_t output_count, char *error,
+                                              size_t error_size);
 
 /* What a status means, in English. */
 SPARBOR_API const char *sparbor_status_text(sparbor_status status);

@@ -24,13 +24,13 @@ uint64_t read_size(const std::string& name, const Json& entry, const char* part)
 
 Layer read_layer(const std::string& name, const Json& entry) {
     require(entry.is_object(), "layer " + in_quotes(name) + " is malformed");
-    const Json &kind = entry.at("kind"), *precision = member(entry, "precision");
+    const Json &kind = entry.at("kind"), *weights = member(entry, "weights");
     require_known(knows_kind(kind), "kind " + shown(kind) + ", which layer " + in_quotes(name) + " is of");
     Layer layer{name, nullptr, 0, 0, {}};
     for (const Encoding* each : encodings)
-        if (kind == each->kind_name && (!each->precision || (precision && *precision == each->precision)))
+        if (kind == each->kind_name && (!each->weights || (weights && *weights == each->weights)))
             layer.encoding = each;
-    require_known(layer.encoding, "precision " + shown(precision) + ", which layer " + in_quotes(name) + " is of");
+    require_known(layer.encoding, "weights of kind " + shown(weights) + ", which layer " + in_quotes(name) + " is of");
     if (is(layer, LayerKind::scale_shift)) return layer;
     layer.outputs = read_size(name, entry, "outputs");
     layer.fan_in = read_size(name, entry, "fan_in");

@@ -1,4 +1,4 @@
-// How a layer's weights are stored: for each kind of layer and precision that a file may name there is an encoding, whose
+// How a layer's weights are stored: for each kind of layer and of weights that a file may name there is an encoding, whose
 // file says which tensors it has, and checks them.
 #pragma once
 
@@ -30,7 +30,7 @@ private:
 struct Encoding {
     LayerKind kind;
     const char* kind_name;  // as files have it
-    const char* precision;  // likewise; null if there is but one
+    const char* weights;    // likewise; null if there is but one
     // Its tensors lead no kernel out of its arrays, and hold nothing that no packing writes.
     void (*check)(LayerCheck&);
     // Of sparse layers, else null: whether this place of a slot holds no synapse.

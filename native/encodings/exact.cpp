@@ -42,8 +42,8 @@ uint64_t all_places(const Layer& layer) { return layer.outputs * layer.fan_in; }
 
 }  // namespace
 
-const Encoding sparse_exact{LayerKind::sparse, "sparse", "f32", check_sparse, is_padding, stored_places};
-const Encoding dense_exact{LayerKind::dense, "dense", "f32", check_dense, nullptr, all_places};
-const Encoding filters_exact{LayerKind::filters, "filters", "f32", check_filters, nullptr, all_places};
+const Encoding sparse_exact{LayerKind::sparse, "sparse", "exact", check_sparse, is_padding, stored_places};
+const Encoding dense_exact{LayerKind::dense, "dense", "exact", check_dense, nullptr, all_places};
+const Encoding filters_exact{LayerKind::filters, "filters", "exact", check_filters, nullptr, all_places};
 
 }  // namespace sparbor

@@ -21,7 +21,7 @@ uint64_t places(const Layer& layer) { return layer.outputs * layer.fan_in; }
 
 }  // namespace
 
-const Encoding dense_halves{LayerKind::dense, "dense", "f16", check_dense, nullptr, places};
-const Encoding filters_halves{LayerKind::filters, "filters", "f16", check_filters, nullptr, places};
+const Encoding dense_halves{LayerKind::dense, "dense", "halves", check_dense, nullptr, places};
+const Encoding filters_halves{LayerKind::filters, "filters", "halves", check_filters, nullptr, places};
 
 }  // namespace sparbor

@@ -1,6 +1,8 @@
 // Sparse layers of slots: which slots there are, whatever the synapses in them are stored as.
 #pragma once
 
+#include <array>
+#include <type_traits>
 #include <vector>
 
 #include "encodings/encoding.h"
@@ -23,23 +25,59 @@ void for_each_slot(const Layer& layer, const Visit& visit) {
 // The runs of each group add up to the branches that are listed, each once; returns how many slots there are.
 uint64_t check_slots(LayerCheck& check);
 
-// Each synapse's index, `index(slot, lane)`, lies in its branch and within the fan-in, and each belongs to an output.
+// Calls visit(row, input, slot, lane) for each synapse; `index(slot, lane)` is its input's place in its branch.
+template <class Index, class Visit>
+void for_each_synapse(const Layer& layer, const Index& index, const Visit& visit) {
+    for_each_slot(layer, [&](uint64_t slot, uint64_t group, uint64_t branch) {
+        for (size_t lane = 0; lane < group_size; lane++)
+            if (!layer.encoding->is_padding(layer, slot, lane))
+                visit(group * group_size + lane, branch * branch_size + index(slot, lane), slot, lane);
+    });
+}
+
+// Each synapse's index lies in its branch and within the fan-in, and each belongs to an output, which has it once.
 template <class Index>
 void check_synapses(const LayerCheck& check, const Index& index) {
     const Layer& layer = check.layer();
-    bool inside = true, within = true, owned = true;
-    for_each_slot(layer, [&](uint64_t slot, uint64_t group, uint64_t branch) {
-        for (size_t lane = 0; lane < group_size; lane++) {
-            if (layer.encoding->is_padding(layer, slot, lane)) continue;
-            const uint64_t at = index(slot, lane);
-            inside &= at < branch_size;
-            within &= branch * branch_size + at < layer.fan_in;
-            owned &= group * group_size + lane < layer.outputs;
-        }
+    bool inside = true, within = true, owned = true, once = true;
+    uint64_t group = UINT64_MAX, branch = UINT64_MAX;
+    std::array<uint32_t, group_size> known{};  // by neuron, the inputs of the branch that it has
+    const auto checked = [&](uint64_t slot, size_t lane) {
+        const uint64_t at = index(slot, lane);
+        inside &= at < branch_size;
+        return at;
+    };
+    for_each_synapse(layer, checked, [&](uint64_t row, uint64_t input, uint64_t, size_t lane) {
+        within &= input < layer.fan_in;
+        owned &= row < layer.outputs;
+        if (row / group_size != group || input / branch_size != branch) known.fill(0);
+        group = row / group_size;
+        branch = input / branch_size;
+        once &= !(known[lane] >> input % branch_size & 1);
+        known[lane] |= uint32_t{1} << input % branch_size;
     });
     check(inside, "an index lies beyond its branch");
     check(within, "an index lies beyond the fan-in");
     check(owned, "a synapse belongs to a neuron beyond the outputs");
+    check(once, "a neuron has two synapses to one input");
+}
+
+// The stored numbers of a sparse layer, uint16_t words or floats, at all places that it could have, zeros elsewhere: a
+// word is a half, so that nothing is rounded. place(row, input) is one of `count`.
+template <class Stored, class Place>
+std::vector<Stored> spread(const Layer& layer, size_t count, const Place& place) {
+    constexpr bool words = std::is_same_v<Stored, uint16_t>;
+    const auto *stored = layer.data<Stored>(words ? "words" : "weights");
+    const auto* indices = layer.data<uint8_t>("indices");
+    const auto index = [&](uint64_t slot, size_t lane) -> uint64_t {
+        const uint64_t at = slot * group_size + lane;
+        return words ? static_cast<uint64_t>(stored[at]) % branch_size : indices[at];
+    };
+    std::vector<Stored> all(count);
+    for_each_synapse(layer, index, [&](uint64_t row, uint64_t input, uint64_t slot, size_t lane) {
+        all[place(row, input)] = stored[slot * group_size + lane];
+    });
+    return all;
 }
 
 // Which of a convolution's packed rows are its outputs, and not there to fill a group of neurons.

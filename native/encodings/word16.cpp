@@ -24,6 +24,6 @@ void check(LayerCheck& check) {
 
 }  // namespace
 
-const Encoding sparse_word16{LayerKind::sparse, "sparse", "f16", check, is_padding, places};
+const Encoding sparse_word16{LayerKind::sparse, "sparse", "word16", check, is_padding, places};
 
 }  // namespace sparbor

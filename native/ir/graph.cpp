@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "ir/numbers.h"
 #include "ir/operator.h"
@@ -9,20 +10,18 @@
 namespace sparbor {
 namespace {
 
-constexpr uint64_t largest_value = 1 << 26;  // numbers of one value of one item
-constexpr size_t most_dimensions = 8;
-
-Shape read_shape(size_t number, const Json& entry) {
-    const auto refuse = [&] {
-        throw Refused("value " + std::to_string(number) + " has the shape " + shown(entry) + ", which no model can have");
-    };
-    if (!entry.is_array() || entry.size() > most_dimensions) refuse();
-    for (const Json& each : entry)
-        if (!is_count(each)) refuse();
-    Shape shape = entry.get<Shape>();
-    const auto size = product(shape, largest_value);
-    if (!size || *size == 0) refuse();
-    return shape;
+// Of an input, which may name new sizes, or of a value that is computed.
+ValueType read_value_type(const Json& entry, bool is_input, SizeNames& names) {
+    require(entry.is_object(), "a value is " + shown(entry) + ", not a type and a shape");
+    const Json &type = entry.at("type"), &shape = entry.at("shape");
+    const auto found = find_number(type.is_string() ? type.get<std::string>() : "");
+    const Number number = found.value_or(Number::u16);  // which tensors have, and values have not
+    require_known(number != Number::u16, "value of type " + shown(type));
+    require(shape.is_array() && shape.size() <= most_dimensions,
+            "a value has the shape " + shown(shape) + ", which no model can have");
+    ValueType value{number, {}};
+    for (const Json& each : shape) value.shape.emplace_back(each, names, is_input);
+    return value;
 }
 
 float read_parameter(const Json& value, const Json& activation) {
@@ -75,18 +74,62 @@ Operation read_operation(const Json& entry) {
     return operation;
 }
 
-uint64_t read_value(const Json& value, const char* what, size_t count) {
-    require(is_count(value) && as_count(value) < count,
-            std::string("the ") + what + " is value " + shown(value) + " of " + std::to_string(count));
-    return as_count(value);
+// The inputs or the outputs, each with a name of its own.
+std::vector<Port> read_ports(const Json& entries, const char* what, size_t values) {
+    constexpr size_t longest = 100;
+    require(entries.is_array() && !entries.empty(), "the " + std::string(what) + "s are " + shown(entries) + ", not a list");
+    std::vector<Port> ports;
+    std::set<std::string> names;
+    for (const Json& entry : entries) {
+        require(entry.is_object() && entry.size() == 2, std::string("an ") + what + " is " + shown(entry));
+        const Json &name = entry.at("name"), &value = entry.at("value");
+        require(name.is_string() && !name.get_ref<const std::string&>().empty() &&
+                    name.get_ref<const std::string&>().size() <= longest,
+                std::string("an ") + what + " has the name " + shown(name));
+        ports.push_back({name.get<std::string>(), 0});
+        const std::string quoted = in_quotes(ports.back().name);
+        require(names.insert(ports.back().name).second, std::string("two ") + what + "s have the name " + quoted);
+        require(is_count(value) && as_count(value) < values, std::string("the ") + what + " " + quoted + " is value " +
+                                                                 shown(value) + " of " + std::to_string(values));
+        ports.back().value = as_count(value);
+    }
+    return ports;
 }
 
-// Every value is computed once, before it is used.
+size_t find_port(const std::vector<Port>& ports, const Json& name, const char* what) {
+    for (size_t i = 0; i < ports.size(); i++)
+        if (name == ports[i].name) return i;
+    throw Refused("a state has the " + std::string(what) + " " + shown(name) + ", which there is not");
+}
+
+// Pairs of an input and an output of one type and shape, each named once.
+void read_states(const Json& entries, Program& program) {
+    require(entries.is_array(), "the states are " + shown(entries) + ", not a list");
+    std::set<size_t> inputs, outputs;
+    for (const Json& entry : entries) {
+        require(entry.is_array() && entry.size() == 2, "a state is " + shown(entry) + ", not an input and an output");
+        const State state{find_port(program.inputs, entry[0], "input"), find_port(program.outputs, entry[1], "output")};
+        const uint64_t from = program.outputs[state.output].value, to = program.inputs[state.input].value;
+        require(inputs.insert(state.input).second && outputs.insert(state.output).second,
+                "the state " + shown(entry) + " has an input or an output of another one");
+        require(program.values[from].type == program.values[to].type && program.text_of_shape(from) == program.text_of_shape(to),
+                "the state " + shown(entry) + " goes from shape " + program.text_of_shape(from) + " to " +
+                    program.text_of_shape(to) + ", or to another type");
+        program.states.push_back(state);
+    }
+    require(program.states.size() < std::min(program.inputs.size(), program.outputs.size()),
+            "all inputs or all outputs are states: nothing is left to be given or to be returned");
+}
+
+// Every value is given or computed once, before it is used.
 void check_order(const Program& program) {
-    const size_t count = program.shapes.size();
+    const size_t count = program.values.size();
     std::vector<bool> known(count);
-    known[program.input] = true;
-    size_t computed = 1;
+    size_t computed = program.inputs.size();
+    for (const Port& input : program.inputs) {
+        require(!known[input.value], "two inputs are value " + std::to_string(input.value));
+        known[input.value] = true;
+    }
     for (const Operation& operation : program.operations) {
         const std::string what = "operation " + in_quotes(operation.type->name);
         for (const uint64_t used : operation.inputs)
@@ -96,7 +139,8 @@ void check_order(const Program& program) {
         known[made] = true;
         computed++;
     }
-    require(known[program.output], "the output, value " + std::to_string(program.output) + ", is never computed");
+    for (const Port& output : program.outputs)
+        require(known[output.value], "the output, value " + std::to_string(output.value) + ", is never computed");
     require(computed == count,
             "only " + std::to_string(computed) + " of " + std::to_string(count) + " values are computed");
 }
@@ -116,13 +160,35 @@ void read_byte_input(const Json& entry, Program& program) {
     require(entry.is_object() && entry.size() == 2, "byte_input is " + shown(entry));
     const std::vector<double> mean = read_channels(entry, "mean"), deviation = read_channels(entry, "std");
     require(mean.size() == deviation.size(), "byte_input is " + shown(entry));
-    const Shape& shape = program.shapes[program.input];
-    require(mean.size() == 1 || (shape.size() > 1 && shape[0] == mean.size()),
-            "byte_input has " + std::to_string(mean.size()) + " channels, the input shape " + to_text(shape));
+    const ValueType& input = program.values[program.inputs[0].value];
+    require(program.inputs.size() == 1 && input.type == Number::f32, "byte_input is there, and not one f32 input");
+    require(mean.size() == 1 || (input.shape.size() > 2 && input.shape[1].is_number() && input.shape[1].at({0, 0}) == mean.size()),
+            "byte_input has " + std::to_string(mean.size()) + " channels, the input shape " +
+                program.text_of_shape(program.inputs[0].value));
     for (size_t i = 0; i < mean.size(); i++) {
         require(deviation[i] > 0, "byte_input cannot be: each std must be positive");
         program.byte_scale.push_back(as_float(1 / (255 * deviation[i])));
         program.byte_shift.push_back(as_float(-mean[i] / deviation[i]));
+    }
+}
+
+// Inputs first, since they are what names sizes.
+void read_values(const Json& entries, Program& program) {
+    std::vector<std::optional<ValueType>> values(entries.size());
+    for (const Port& input : program.inputs) values[input.value] = read_value_type(entries[input.value], true, program.size_names);
+    for (size_t i = 0; i < values.size(); i++) {
+        if (!values[i]) values[i] = read_value_type(entries[i], false, program.size_names);
+        program.values.push_back(std::move(*values[i]));
+    }
+}
+
+void check_types(const Node& node, const OperatorType& type) {
+    switch (type.takes) {
+        case Takes::any: return;
+        case Takes::floats:
+            for (size_t i = 0; i < node.inputs(); i++)
+                node.require(node.x_type(i) == Number::f32, "its inputs are not all f32");
+            return node.require(node.y_type() == Number::f32, "its output is not f32");
     }
 }
 
@@ -132,13 +198,38 @@ Program program_of_graph(const Json& graph) {
     Program program;
     const Json &values = graph.at("values"), &operations = graph.at("operations");
     require(values.is_array() && operations.is_array(), "the graph is malformed: its values or operations are no list");
-    for (const Json& shape : values) program.shapes.push_back(read_shape(program.shapes.size(), shape));
-    program.input = read_value(graph.at("input"), "input", values.size());
-    program.output = read_value(graph.at("output"), "output", values.size());
+    program.inputs = read_ports(graph.at("inputs"), "input", values.size());
+    program.outputs = read_ports(graph.at("outputs"), "output", values.size());
+    read_values(values, program);
+    if (const Json* states = member(graph, "states")) read_states(*states, program);
     for (const Json& entry : operations) program.operations.push_back(read_operation(entry));
     check_order(program);
     if (const Json* byte_input = member(graph, "byte_input")) read_byte_input(*byte_input, program);
     return program;
+}
+
+std::vector<Shape> Program::shapes_at(const Sizes& sizes) const {
+    std::vector<Shape> shapes;
+    for (const ValueType& value : values) {
+        Shape& shape = shapes.emplace_back();
+        for (const Dimension& each : value.shape) shape.push_back(each.at(sizes));
+        if (!product(shape, largest_value)) throw Refused("a value has the shape " + to_text(shape) + ", which no machine can hold");
+    }
+    return shapes;
+}
+
+std::string Program::text_of_shape(uint64_t value) const {
+    std::string text = "(";
+    for (const Dimension& each : values[value].shape) text += (text.size() > 1 ? ", " : "") + each.text(size_names);
+    return text + (values[value].shape.size() == 1 ? ",)" : ")");
+}
+
+void check_operations(const Program& program, const std::vector<Shape>& shapes) {
+    for (const Operation& operation : program.operations) {
+        const Node node(operation, program, shapes);
+        check_types(node, *operation.type);
+        operation.type->check(node);
+    }
 }
 
 }  // namespace sparbor

@@ -5,20 +5,10 @@
 #include <string>
 
 #include "ir/aligned_array.h"
+#include "ir/number.h"
 #include "ir/shape.h"
 
 namespace sparbor {
-
-enum class Number { f32, u16, u8 };
-
-constexpr size_t bytes_of(Number type) {
-    switch (type) {
-        case Number::f32: return 4;
-        case Number::u16: return 2;
-        case Number::u8: return 1;
-    }
-    return 0;  // there is no other, which the compiler does not know
-}
 
 struct Tensor {
     Number type;

@@ -133,17 +133,15 @@ Program read(const uint8_t* data, size_t size, uint64_t length) {
     std::map<std::string, Tensor> tensors = read_tensors(header, 8 + length, size);
     std::string text = graph_text(header);
     Json graph = parse_object(text, "the graph");
-    const bool older = read_version(graph) == 1;
-    Program program = program_of_graph(graph);
-    if (older) {
-        graph = from_version_1(std::move(graph));
-        program = program_of_graph(graph);
+    if (read_version(graph) < newest_version) {
+        graph = from_older_version(std::move(graph));
         text = graph.dump();
     }
+    Program program = program_of_graph(graph);
     program.graph = std::move(text);
     read_layers(graph, std::move(tensors), data, program);
     check_uses(program);
-    for (const Operation& operation : program.operations) operation.type->check({operation, program.shapes});
+    check_operations(program, program.shapes_at(Sizes(program.size_names.size(), 1)));
     return program;
 }
 

@@ -8,21 +8,26 @@
 
 namespace sparbor {
 
-struct KernelSet;
 struct Step;
-struct Value;
+struct Placement;  // where an operation's values lie, and what computes it: plan/placement.h
+struct Value;      // plan/value.h
 
-// An operation with its shapes, as the functions of its kind see it.
+// An operation with the shapes that its values have for some sizes, as the functions of its kind see it.
 class Node {
 public:
-    Node(const Operation& operation, const std::vector<Shape>& shapes) : operation_(operation), shapes_(shapes) {}
+    Node(const Operation& operation, const Program& program, const std::vector<Shape>& shapes)
+        : operation_(operation), program_(program), shapes_(shapes) {}
 
     const Shape& x(size_t input = 0) const { return shapes_[operation_.inputs[input]]; }
+    Number x_type(size_t input = 0) const { return program_.values[operation_.inputs[input]].type; }
     size_t inputs() const { return operation_.inputs.size(); }
     const Shape& y() const { return shapes_[operation_.output]; }
+    Number y_type() const { return program_.values[operation_.output].type; }
     const Layer* layer() const { return operation_.layer; }  // null if it has none
     const Settings& settings() const { return operation_.settings; }
     const std::optional<NamedActivation>& activation() const { return operation_.activation; }
+    // The setting of this name as a dimension of the output.
+    size_t axis() const;
 
     // Throws that the operation cannot take its inputs' shapes to its output's, and why.
     [[noreturn]] void refuse(const std::string& why = "") const;
@@ -32,18 +37,12 @@ public:
 
 private:
     const Operation& operation_;
+    const Program& program_;
     const std::vector<Shape>& shapes_;
 };
 
-// Where an operation's values lie, and what computes it.
-struct Placement {
-    const KernelSet& kernels;
-    const std::vector<Value>& x;
-    const Value& y;
-};
-
 // What a step takes to be made of an operation, beside its layer's own bytes.
-struct Layout {
+struct LayoutCost {
     uint64_t bytes;     // that it is laid out in
     uint64_t compared;  // pairs of its kernel's taps
 };
@@ -51,9 +50,16 @@ struct Layout {
 // Whether operations of a kind have something.
 enum class Has { no, maybe, yes };
 
-// Whether an operation may write where it reads: never; because it computes each number, or each row, from that place
-// alone; or if its output lies exactly as its input does, so that there is nothing to compute.
-enum class Aliasing { none, in_place, view };
+// The types of numbers that operations of a kind take: floats alone, or any, and the output is of the first one's.
+enum class Takes { floats, any };
+
+// How the inputs must lie, and how the output does: as rows, the last dimension's numbers one after another and rows at
+// equal distances; as planes, the same of all dimensions after the channels, dimension 1; as planes if the setting `axis`
+// is that, else as rows; or as it comes, the output like the first input.
+enum class Lies { rows, planes, by_axis, as_it_comes };
+
+// Whether an operation may write where it reads: because it computes each number, or each row, from that place alone.
+enum class Aliasing { none, in_place };
 
 struct OperatorType {
     const char* name;
@@ -61,13 +67,17 @@ struct OperatorType {
     Has layer;
     Has activation;
     std::vector<SettingRule> settings;
+    Takes takes;
+    Lies lies;
     Aliasing aliasing;
     // Throws Refused unless shapes, settings and layer fit each other.
     void (*check)(const Node&);
-    // Multiply-adds of one item, or numbers read or written, whichever are more; a double, which cannot overflow.
+    // Multiply-adds, or numbers read or written, whichever are more; a double, which cannot overflow.
     double (*work)(const Node&);
-    Layout (*layout)(const Node&);
+    LayoutCost (*layout)(const Node&);
     std::unique_ptr<Step> (*make)(const Node&, const Placement&);
+    // Of kinds that move no number, else null: the output as another look at where the input lies, if it can be that.
+    std::optional<Value> (*view)(const Node&, const Value& x) = nullptr;
 };
 
 // All kinds that there are.

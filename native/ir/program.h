@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 
+#include "ir/dimension.h"
 #include "ir/layer.h"
 #include "ir/settings.h"
 
@@ -26,6 +27,22 @@ struct Operation {
     Settings settings;
 };
 
+struct ValueType {
+    Number type;
+    std::vector<Dimension> shape;
+};
+
+// A value that is given or returned, by its name.
+struct Port {
+    std::string name;
+    uint64_t value;
+};
+
+// What a session keeps between two calls: an output of the one, which is an input of the next. Places in those lists.
+struct State {
+    size_t input, output;
+};
+
 struct Program {
     Program() = default;
     Program(Program&&) = default;  // operations point to layers, which stay where they are
@@ -34,11 +51,17 @@ struct Program {
     Program& operator=(const Program&) = delete;
 
     std::string graph;  // the JSON that it was read from, as today's version writes it
-    std::vector<Shape> shapes;
-    uint64_t input, output;
+    SizeNames size_names;
+    std::vector<ValueType> values;
+    std::vector<Port> inputs, outputs;
+    std::vector<State> states;
     std::vector<Operation> operations;
     std::map<std::string, Layer> layers;
     std::vector<float> byte_scale, byte_shift;  // byte · scale + shift; empty if bytes are not taken
+
+    // The shapes of all values for these sizes. Throws Refused.
+    std::vector<Shape> shapes_at(const Sizes& sizes) const;
+    std::string text_of_shape(uint64_t value) const;  // "(batch, 3, 32, 32)"
 
     uint64_t weight_bytes() const {
         uint64_t sum = 0;
@@ -49,18 +72,21 @@ struct Program {
     uint64_t allowed_bytes() const { return (uint64_t{1} << 28) + 64 * weight_bytes(); }
 };
 
-// Reads a model file; everything it says is checked before it is believed. Throws Refused.
+// Reads a model file; everything it says is checked before it is believed, for sizes of 1. Throws Refused.
 Program read_program(const uint8_t* data, size_t size);
 
 // All of a graph but its layers, each operation's kind, settings and order checked. Throws Refused.
 Program program_of_graph(const Json& graph);
+
+// Throws Refused unless the operations' types, shapes, settings and layers fit each other at these shapes.
+void check_operations(const Program& program, const std::vector<Shape>& shapes);
 
 // What the graph says of a layer, whose tensors are still to come; and whether its tensors are those of its encoding.
 // Both throw Refused.
 Layer read_layer(const std::string& name, const Json& entry);
 void check_layer(Layer& layer);
 
-// The graph of a file of version 1 as one of version 2. It has been a program's.
-Json from_version_1(Json graph);
+// The graph of a file of an earlier version as one of today's.
+Json from_older_version(Json graph);
 
 }  // namespace sparbor

@@ -6,7 +6,7 @@
 
 namespace sparbor {
 
-constexpr unsigned newest_version = 2;  // of the format
+constexpr unsigned newest_version = 3;  // of the format
 
 // Says what is wrong and what to do about it, in one line of at most longest_fault and the remedy's bytes.
 class Refused : public std::runtime_error {

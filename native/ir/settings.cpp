@@ -23,6 +23,7 @@ bool is_of(Type type, const Json& value) {
         case Type::whole: return is_whole(value);
         case Type::pair: return are_whole(value, 2);
         case Type::sides: return are_whole(value, 4);
+        case Type::list: return value.is_array() && value.size() <= 9 && are_whole(value, value.size());
         case Type::number: return value.is_number() && value.get<double>() >= 0 && value.get<double>() <= 1e30;
         case Type::flag: return value.is_boolean();
     }
@@ -36,6 +37,7 @@ std::string to_text(Type type) {
         case Type::whole: return "a whole number";
         case Type::pair: return "two whole numbers";
         case Type::sides: return "four whole numbers";
+        case Type::list: return "up to nine whole numbers";
         case Type::number: return "a number from 0 to 1e30";
         case Type::flag: return "true or false";
     }

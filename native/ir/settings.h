@@ -11,7 +11,8 @@ namespace sparbor {
 
 // A setting that operations of a kind have: its name and what it is.
 struct SettingRule {
-    enum class Type { whole, pair, sides, number, flag };  // sides are four whole numbers, a number is from 0 to 1e30
+    // Sides are four whole numbers, a list has up to nine, a number is from 0 to 1e30.
+    enum class Type { whole, pair, sides, list, number, flag };
     const char* name;
     Type type;
 };
@@ -28,6 +29,7 @@ public:
     int64_t whole(const char* name) const { return wholes_.at(name)[0]; }
     std::array<int64_t, 2> pair(const char* name) const { return several<2>(name); }
     std::array<int64_t, 4> sides(const char* name) const { return several<4>(name); }
+    const std::vector<int64_t>& list(const char* name) const { return wholes_.at(name); }
     float number(const char* name) const { return numbers_.at(name); }
     bool flag(const char* name) const { return wholes_.at(name)[0] != 0; }
 

@@ -1,4 +1,4 @@
-// The dimensions of a value of one item of the batch.
+// The dimensions of a value, as numbers.
 #pragma once
 
 #include <cstddef>
@@ -10,6 +10,8 @@
 namespace sparbor {
 
 using Shape = std::vector<uint64_t>;
+
+constexpr size_t most_dimensions = 9;  // files of version 2 had up to eight, and the batch
 
 // The product of these numbers if it is at most `most`.
 inline std::optional<uint64_t> product(const Shape& shape, uint64_t most) {

@@ -76,7 +76,7 @@ struct Sums {
             const __m256 total = _mm256_add_ps(at[half][0], at[half][1]);
             const __m256 result =
                 _mm256_fmadd_ps(total, _mm256_loadu_ps(layer.scale + neuron), _mm256_loadu_ps(layer.bias + neuron));
-            _mm256_storeu_ps(y + neuron, _mm256_max_ps(_mm256_set1_ps(layer.floor), result));  // keeps NaN
+            _mm256_storeu_ps(y + neuron, _mm256_max_ps(_mm256_set1_ps(layer.clamp_min), result));  // keeps NaN
         }
     }
 };
@@ -115,7 +115,7 @@ void dense_tile(const Weight* panels, const DenseLayer& layer, const Rows& io, s
     for (; k + chains <= layer.fan_in; k += chains)
         UNROLL for (int chain = 0; chain < chains; chain++) add(k + chain, chain);
     for (; k < layer.fan_in; k++) add(k, 0);
-    const __m256 floor = _mm256_set1_ps(layer.floor);
+    const __m256 clamp_min = _mm256_set1_ps(layer.clamp_min);
     UNROLL for (int row = 0; row < rows; row++)
         UNROLL for (int half = 0; half < 2; half++) {
             const size_t neuron = group * group_size + 8 * half;
@@ -123,7 +123,7 @@ void dense_tile(const Weight* panels, const DenseLayer& layer, const Rows& io, s
                 sums[row][0][half] = _mm256_add_ps(sums[row][0][half], sums[row][chain][half]);
             const __m256 y = _mm256_fmadd_ps(sums[row][0][half], _mm256_loadu_ps(layer.scale + neuron),
                                              _mm256_loadu_ps(layer.bias + neuron));
-            _mm256_storeu_ps(io.y + row * io.y_stride + neuron, _mm256_max_ps(floor, y));  // keeps NaN
+            _mm256_storeu_ps(io.y + row * io.y_stride + neuron, _mm256_max_ps(clamp_min, y));  // keeps NaN
         }
 }
 
@@ -141,6 +141,7 @@ void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
 }  // namespace
 
 const KernelSet kernels{"avx2", sparse_by_rows<Inputs, Sums, Words, Exact>, 6, dense, &columns, &outputs, find_depthwise,
-                        &planes, &pools, &winograd, &elementwise, &training, &batch_turning, &ranking};
+                        &planes, &pools, &winograd, &elementwise, &training, &batch_turning, &ranking,
+                        {0.25, 0.45}, {0.33, 0.63}, {0.32, 0.28}};
 
 }  // namespace sparbor::avx2

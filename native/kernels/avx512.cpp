@@ -128,17 +128,17 @@ ALWAYS_INLINE void add_run(size_t slots, const uint16_t* branch, size_t branches
 #undef SHORT_RUN
 }
 
-// What becomes of a group's sums: scaled, with the bias, not less than the floor.
+// What becomes of a group's sums: scaled, with the bias, not less than clamp_min.
 struct Finish {
-    __m512 scale, bias, floor;
+    __m512 scale, bias, clamp_min;
 
     template <class Layer>
     ALWAYS_INLINE Finish(const Layer& layer, size_t group)
         : scale(_mm512_loadu_ps(layer.scale + group * group_size)),
-          bias(_mm512_loadu_ps(layer.bias + group * group_size)), floor(_mm512_set1_ps(layer.floor)) {}
+          bias(_mm512_loadu_ps(layer.bias + group * group_size)), clamp_min(_mm512_set1_ps(layer.clamp_min)) {}
 
     ALWAYS_INLINE void store(__m512 sums, float* y) const {
-        _mm512_storeu_ps(y, _mm512_max_ps(floor, _mm512_fmadd_ps(sums, scale, bias)));  // keeps NaN
+        _mm512_storeu_ps(y, _mm512_max_ps(clamp_min, _mm512_fmadd_ps(sums, scale, bias)));  // keeps NaN
     }
 };
 
@@ -366,6 +366,7 @@ void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
 constexpr size_t worth_columns = std::numeric_limits<size_t>::max();
 
 const KernelSet kernels{"avx512", sparse, worth_columns, dense, &columns, &outputs, find_depthwise,
-                        &planes, &pools, &winograd, &elementwise, &training, &batch_turning, &ranking};
+                        &planes, &pools, &winograd, &elementwise, &training, &batch_turning, &ranking,
+                        {0.8, 0.7}, {0.35, 0.58}, {0.34, 0.28}};
 
 }  // namespace sparbor::avx512

@@ -17,14 +17,14 @@ constexpr size_t widest_sparse = 1, sparse_sums = 2, widest_dense = 1, dense_blo
 #endif
 constexpr size_t parts = column_tile / lanes;  // vectors for sixteen columns
 
-// What becomes of an output's sums: scaled, with the bias, not less than the floor; NaN stays.
+// What becomes of an output's sums: scaled, with the bias, not less than clamp_min; NaN stays.
 template <class Layer>
 ALWAYS_INLINE void finish(const Layer& layer, size_t output, const Vector* sums, size_t count, float* y) {
     const Vector scale = everywhere(layer.scale[output]), bias = everywhere(layer.bias[output]);
-    const Vector floor = everywhere(layer.floor);
+    const Vector clamp_min = everywhere(layer.clamp_min);
     UNROLL for (size_t part = 0; part < count; part++) {
         const Vector value = sums[part] * scale + bias;
-        store(y + part * lanes, value < floor ? floor : value);
+        store(y + part * lanes, value < clamp_min ? clamp_min : value);
     }
 }
 

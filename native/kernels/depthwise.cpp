@@ -104,11 +104,11 @@ struct Work {
     float* y;
     const float* weights;
     Vector spread[kernel == 3 ? kernel * kernel : 1];  // more would not fit into the registers
-    Vector scale, bias, floor;
+    Vector scale, bias, clamp_min;
 
     ALWAYS_INLINE explicit Work(const DepthwisePlane& plane)
         : g(*plane.geometry), x(plane.x), y(plane.y), weights(plane.weights), scale(everywhere(plane.scale)),
-          bias(everywhere(plane.bias)), floor(everywhere(plane.floor)) {
+          bias(everywhere(plane.bias)), clamp_min(everywhere(plane.clamp_min)) {
         if constexpr (kernel == 3)
             UNROLL for (size_t i = 0; i < kernel * kernel; i++) spread[i] = in_register(everywhere(weights[i]));
     }
@@ -141,7 +141,7 @@ ALWAYS_INLINE void sum_tile(const Work<kernel>& work, const Row<kernel, stride>&
     float* const last = work.y + work.g.out_height * work.g.out_width - lanes;
     UNROLL for (size_t r = 0; r < rows; r++, y += work.g.out_width) {
         const Vector value = sums[r] * work.scale + work.bias;
-        store_first(y, value < work.floor ? work.floor : value, y <= last ? lanes : count);
+        store_first(y, value < work.clamp_min ? work.clamp_min : value, y <= last ? lanes : count);
     }
 }
 

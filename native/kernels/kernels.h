@@ -45,7 +45,7 @@ struct SparseLayer {
     const uint8_t* indices;   // beside `weights`; 0x80 is padding
     const float* scale;       // by neuron, padded to whole groups, like `bias`
     const float* bias;
-    float floor;              // results are not less than this: 0 for ReLU, -infinity for none
+    float clamp_min;          // results are not less than this: 0 for ReLU, -infinity for none
     bool padded;              // some neuron has padding: those synapses must not touch their input
 };
 
@@ -56,7 +56,7 @@ struct DenseLayer {
     const float* scale;
     const float* bias;
     size_t fan_in;
-    float floor;
+    float clamp_min;
 };
 
 // Rows of inputs and of outputs; strides in floats. Inputs are readable up to a whole branch, outputs writable up to
@@ -156,7 +156,7 @@ struct DenseBlocks {
     const float* bias;
     size_t block;             // Columns::block or Outputs::block, or 1
     size_t fan_in;
-    float floor;
+    float clamp_min;
 };
 
 // Layers over many columns at once; a synapse is one multiply-add of its weight and sixteen columns.
@@ -186,7 +186,7 @@ struct Outputs {
 struct DepthwisePlane {
     const Geometry* geometry;
     const float *x, *weights;
-    float scale, bias, floor;
+    float scale, bias, clamp_min;
     float* y;  // nothing is written beyond its pixels
 };
 using DepthwiseKernel = void (*)(const DepthwisePlane&);
@@ -244,8 +244,8 @@ struct Winograd {
     // Nine rows of `count` weights, whole lane groups, floats or else halves, become 16 rows.
     void (*weights)(const float* weights, const uint16_t* halves, size_t count, float* to);
     void (*input)(const Geometry&, const float* plane, TileRows, float* lines, float* to, size_t to_stride);
-    // Not less than `floor`; `y` is the whole plane.
-    void (*output)(const Geometry&, const float* products, size_t stride, TileRows, float floor, float* lines,
+    // Not less than `clamp_min`; `y` is the whole plane.
+    void (*output)(const Geometry&, const float* products, size_t stride, TileRows, float clamp_min, float* lines,
                    float* y);
 };
 
@@ -314,6 +314,11 @@ struct Ranking {
     void (*rank)(const float* scores, size_t rows, size_t count, size_t stride, uint8_t* ranks, float* sums);
 };
 
+// The share of their synapses from which layers are faster dense: over few rows or pixels, and over many.
+struct DenseShares {
+    double few, many;
+};
+
 struct KernelSet {
     const char* name;
     SparseKernel sparse;
@@ -329,6 +334,7 @@ struct KernelSet {
     const Training* training;
     const Turning* turning;
     const Ranking* ranking;
+    DenseShares linear, convolution, tiled_convolution;  // as measured: docs/kernels.md
 };
 
 #define SPARBOR_KERNEL_SET(name)              \

@@ -70,8 +70,8 @@ struct Inputs {
 };
 
 // Four neurons' results; NaN stays NaN.
-ALWAYS_INLINE void store(float32x4_t sum, const float* scale, const float* bias, float floor, float* y) {
-    vst1q_f32(y, vmaxq_f32(vdupq_n_f32(floor), vfmaq_f32(vld1q_f32(bias), sum, vld1q_f32(scale))));
+ALWAYS_INLINE void store(float32x4_t sum, const float* scale, const float* bias, float clamp_min, float* y) {
+    vst1q_f32(y, vmaxq_f32(vdupq_n_f32(clamp_min), vfmaq_f32(vld1q_f32(bias), sum, vld1q_f32(scale))));
 }
 
 // Two chains for each quarter of the group.
@@ -85,7 +85,7 @@ struct Sums {
     ALWAYS_INLINE void store(const SparseLayer& layer, size_t first_neuron, float* y) const {
         UNROLL for (int i = 0; i < quarters; i++) {
             const size_t neuron = first_neuron + 4 * i;
-            neon::store(vaddq_f32(at[i][0], at[i][1]), layer.scale + neuron, layer.bias + neuron, layer.floor,
+            neon::store(vaddq_f32(at[i][0], at[i][1]), layer.scale + neuron, layer.bias + neuron, layer.clamp_min,
                         y + neuron);
         }
     }
@@ -127,7 +127,7 @@ void dense_tile(const Weight* panels, const DenseLayer& layer, const Rows& io, s
             UNROLL for (int chain = 1; chain < chains; chain++)
                 sums[row][0][i] = vaddq_f32(sums[row][0][i], sums[row][chain][i]);
             const size_t neuron = group * group_size + 4 * i;
-            store(sums[row][0][i], layer.scale + neuron, layer.bias + neuron, layer.floor,
+            store(sums[row][0][i], layer.scale + neuron, layer.bias + neuron, layer.clamp_min,
                   io.y + row * io.y_stride + neuron);
         }
 }
@@ -144,7 +144,9 @@ void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
 
 }  // namespace
 
+// The shares were measured on no such machine yet: its vectors are as wide as those of the portable set.
 const KernelSet kernels{"neon", sparse_by_rows<Inputs, Sums, Words, Exact>, 6, dense, &columns, &outputs, find_depthwise,
-                        &planes, &pools, &winograd, &elementwise, &training, &batch_turning, &ranking};
+                        &planes, &pools, &winograd, &elementwise, &training, &batch_turning, &ranking,
+                        {0.5, 0.9}, {0.7, 0.8}, {0.43, 0.39}};
 
 }  // namespace sparbor::neon

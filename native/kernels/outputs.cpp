@@ -50,12 +50,12 @@ void sum_columns(const Work<Weight>& work, size_t first) {
             UNROLL for (size_t i = 0; i < vectors; i++) sums[column][i] += few[i] * input;
         }
     }
-    const Vector floor = everywhere(work.layer.floor);
+    const Vector clamp_min = everywhere(work.layer.clamp_min);
     UNROLL for (size_t i = 0; i < vectors; i++) {
         const Vector scale = load(work.scale + i * lanes), bias = load(work.bias + i * lanes);
         UNROLL for (size_t column = 0; column < columns; column++) {
             const Vector value = sums[column][i] * scale + bias;
-            store(work.results + (first + column) * block + i * lanes, value < floor ? floor : value);
+            store(work.results + (first + column) * block + i * lanes, value < clamp_min ? clamp_min : value);
         }
     }
 }

@@ -29,8 +29,8 @@ ALWAYS_INLINE void add_exact(const float* weights, const uint8_t* indices, const
         sums[part] += load(weights) * inputs_of<padded, uint8_t>(indices, 0x80, x, each_lane);
 }
 
-void finish(const Vector* sums, const float* scale, const float* bias, float floor, float* y) {
-    const Vector least = everywhere(floor);
+void finish(const Vector* sums, const float* scale, const float* bias, float clamp_min, float* y) {
+    const Vector least = everywhere(clamp_min);
     for (size_t part = 0; part < parts; part++) {
         const Vector value = sums[part] * load(scale + part * lanes) + load(bias + part * lanes);
         store(y + part * lanes, value < least ? least : value);  // keeps NaN
@@ -53,7 +53,7 @@ void sparse_group(const SparseLayer& layer, size_t number, const float* x, float
                     add_exact<padded>(layer.weights + slot * group_size, layer.indices + slot * group_size, inputs, sums);
             }
     const size_t neuron = number * group_size;
-    finish(sums, layer.scale + neuron, layer.bias + neuron, layer.floor, y + neuron);
+    finish(sums, layer.scale + neuron, layer.bias + neuron, layer.clamp_min, y + neuron);
 }
 
 void sparse(const SparseLayer& layer, const Rows& io, size_t first, size_t last) {
@@ -77,7 +77,7 @@ void dense_rows(const Weight* panels, const DenseLayer& layer, const Rows& io, s
                 UNROLL for (size_t part = 0; part < parts; part++)
                     sums[part] += load_weights(panel + part * lanes) * everywhere(x[k]);
             const size_t neuron = group * group_size;
-            finish(sums, layer.scale + neuron, layer.bias + neuron, layer.floor, io.y + row * io.y_stride + neuron);
+            finish(sums, layer.scale + neuron, layer.bias + neuron, layer.clamp_min, io.y + row * io.y_stride + neuron);
         }
 }
 
@@ -89,6 +89,7 @@ void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
 }  // namespace
 
 const KernelSet kernels{"portable", sparse, 6, dense, &columns, &outputs, find_depthwise,
-                        &planes, &pools, &winograd, &elementwise, &training, &batch_turning, &ranking};
+                        &planes, &pools, &winograd, &elementwise, &training, &batch_turning, &ranking,
+                        {0.5, 0.9}, {0.7, 0.8}, {0.43, 0.39}};
 
 }  // namespace sparbor::portable

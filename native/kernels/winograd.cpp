@@ -95,10 +95,10 @@ void copy_row(const float* from, int64_t width, float* to) {
     if (i < width) store_first(to + i, load(from + i), width - i);
 }
 
-void output(const Geometry& g, const float* products, size_t stride, TileRows rows, float floor, float* lines,
+void output(const Geometry& g, const float* products, size_t stride, TileRows rows, float clamp_min, float* lines,
             float* y) {
     const size_t columns = round_up(rows.count * rows.columns, column_tile);
-    const Vector least = everywhere(floor);
+    const Vector least = everywhere(clamp_min);
     float* const line_of[2] = {lines, lines + 2 * columns};
     for (size_t tile = 0; tile < columns; tile += lanes) {
         Pair of[4];  // the columns

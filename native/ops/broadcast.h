@@ -1,6 +1,7 @@
 // Two values to one, number by number. A dimension of 1 is as if repeated, as NumPy and PyTorch have it.
 #pragma once
 
+#include <array>
 #include <limits>
 #include <vector>
 
@@ -11,21 +12,31 @@ namespace sparbor {
 // Refuses a node whose inputs' shapes, which have as many dimensions as the output's, do not broadcast to that.
 void check_broadcast(const Node& node);
 
-// Where the numbers of an operand lie that a row of the output is computed with.
-struct Operand {
-    Value value;
-    size_t rows;                  // 1 if one row serves all of an item's
-    bool one;                     // each run of the output meets one number, not as many as it has
-    std::vector<size_t> offsets;  // within a row, by run of the output
-};
+// The output and its two operands as runs: stretches in which each operand has its numbers one after another, or one
+// number for all.
+class BroadcastRuns {
+public:
+    BroadcastRuns(const Value& left, const Value& right, const Value& y);
 
-// The rows of the output, each in runs of numbers that both operands give one after another or as one.
-struct Runs {
-    size_t length;
-    Operand left, right;
-};
+    struct Offsets {
+        size_t y, left, right;  // in floats
+    };
+    size_t count() const { return count_; }
+    size_t length() const { return length_; }
+    bool left_is_one() const { return length_ > 1 && !left_moves_; }
+    bool right_is_one() const { return length_ > 1 && !right_moves_; }
+    Offsets run(size_t number) const;
 
-Runs runs_of(const Node& node, const Placement& at);
+private:
+    struct Around {
+        size_t size, y, left, right;  // steps in floats
+    };
+    void add(const Around& dimension);
+
+    std::vector<Around> around_;  // from the innermost
+    size_t count_ = 1, length_ = 1;
+    bool left_moves_ = true, right_moves_ = true;
+};
 
 // Many numbers and one: with_one(kernels, x, number, y, count).
 using WithOne = void (*)(const Elementwise&, const float* x, float number, float* y, size_t count);
@@ -34,40 +45,15 @@ using WithOne = void (*)(const Elementwise&, const float* x, float number, float
 // has a single one, so the operator has to be commutative.
 class BroadcastStep final : public Step {
 public:
-    BroadcastStep(Value y, Runs runs, PairKernel kernel, WithOne with_one, Ending ending, Activation relu)
-        : y_(y), runs_(std::move(runs)), kernel_(kernel), with_one_(with_one), ending_(ending), relu_(relu) {}
-
-    void run(const Call& call) const override {
-        const size_t stride = row_stride(y_.features);
-        split_rows(call, y_, [&](size_t first, size_t last, size_t) {
-            for (size_t row = first; row < last; row++) run_row(call, row, call.data(y_) + row * stride);
-        });
-    }
+    BroadcastStep(const Value& left, const Value& right, const Value& y, PairKernel kernel, WithOne with_one, Ending ending,
+                  Activation relu);
+    void run(const Call& call) const override;
 
 private:
-    static constexpr float unbounded = -std::numeric_limits<float>::infinity();
+    void run_once(const Elementwise& kernels, const float* left, const float* right, float* y) const;
 
-    const float* row_of(const Call& call, const Operand& operand, size_t row) const {
-        const size_t item = row / y_.rows, within = operand.rows == 1 ? 0 : row % y_.rows;
-        return call.data(operand.value, item) + within * row_stride(operand.value.features);
-    }
-
-    void run_row(const Call& call, size_t row, float* y) const {
-        const float *left = row_of(call, runs_.left, row), *right = row_of(call, runs_.right, row);
-        const Elementwise& kernels = *call.kernels.elementwise;
-        for (size_t i = 0; i < runs_.left.offsets.size(); i++) {
-            const float *a = left + runs_.left.offsets[i], *b = right + runs_.right.offsets[i];
-            float* const run = y + i * runs_.length;
-            if (runs_.right.one) with_one_(kernels, a, *b, run, runs_.length);
-            else if (runs_.left.one) with_one_(kernels, b, *a, run, runs_.length);
-            else kernel_(a, b, run, runs_.length, unbounded);
-        }
-        if (ending_.clamp_min > unbounded) relu_.map(y, y_.features, relu_.a, relu_.b);
-        if (ending_.activation) ending_.activation->map(y, y_.features, ending_.activation->a, ending_.activation->b);
-    }
-
-    Value y_;
-    Runs runs_;
+    size_t left_, right_, y_;  // in floats
+    BroadcastRuns runs_;
     PairKernel kernel_;
     WithOne with_one_;
     Ending ending_;

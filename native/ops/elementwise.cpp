@@ -4,47 +4,71 @@
 #include "ops/broadcast.h"
 #include "ops/families.h"
 #include "ops/outputs.h"
+#include "plan/strided_copy.h"
 
 namespace sparbor {
 namespace {
 
+// Over what lies in whole rows, padding and all.
 class Apply final : public Step {
 public:
-    Apply(Value x, Value y, Activation activation) : x_(x), y_(y), activation_(activation) {}
+    Apply(const Matrix& x, const Matrix& y, Activation activation) : x_(x), y_(y), activation_(activation) {}
 
     void run(const Call& call) const override {
-        const size_t stride = row_stride(x_.features);
+        const size_t stride = x_.stride;
         split_rows(call, x_, [&](size_t first, size_t last, size_t) {
             const float* x = call.data(x_) + first * stride;
             float* y = call.data(y_) + first * stride;
             if (x != y) std::memcpy(y, x, (last - first) * stride * sizeof(float));
-            apply(activation_, y, stride, last - first, x_.features);
+            apply(activation_, y, stride, last - first, x_.columns);
         });
     }
 
 private:
-    Value x_, y_;
+    Matrix x_, y_;
     Activation activation_;
 };
 
-// Two values of one shape, whose rows lie alike: all of their numbers at once, and a ReLU with them.
-class PairStep final : public Step {
+// The same of what lies in another way: copied first.
+class CopyAndApply final : public Step {
 public:
-    PairStep(Value left, Value right, Value y, PairKernel kernel, const Ending& ending)
-        : left_(left), right_(right), y_(y), kernel_(kernel), ending_(ending) {}
+    CopyAndApply(const Value& x, const Value& y, Activation activation)
+        : x_(x.offset), y_(*find_laid_out(y)), copy_(x, y), activation_(activation) {}
 
     void run(const Call& call) const override {
-        const size_t stride = row_stride(y_.features);
+        copy_.run(call.memory() + x_, call.data(y_));
         split_rows(call, y_, [&](size_t first, size_t last, size_t) {
-            const size_t begin = first * stride, count = (last - first) * stride;
-            float* const y = call.data(y_) + begin;
-            kernel_(call.data(left_) + begin, call.data(right_) + begin, y, count, ending_.clamp_min);
-            if (ending_.activation) apply(*ending_.activation, y, stride, last - first, y_.features);
+            apply(activation_, call.data(y_) + first * y_.stride, y_.stride, last - first, y_.columns);
         });
     }
 
 private:
-    Value left_, right_, y_;
+    size_t x_;
+    Matrix y_;
+    StridedCopy copy_;
+    Activation activation_;
+};
+
+// Two values that lie as the third does, in whole rows: all of their numbers at once, and a ReLU with them.
+class PairStep final : public Step {
+public:
+    PairStep(size_t left, size_t right, const Matrix& y, PairKernel kernel, const Ending& ending)
+        : left_(left), right_(right), y_(y), kernel_(kernel), ending_(ending) {}
+
+    void run(const Call& call) const override {
+        const size_t stride = y_.stride;
+        const float* const memory = reinterpret_cast<const float*>(call.memory());
+        split_rows(call, y_, [&](size_t first, size_t last, size_t) {
+            const size_t begin = first * stride, count = (last - first) * stride;
+            float* const y = call.data(y_) + begin;
+            kernel_(memory + left_ + begin, memory + right_ + begin, y, count, ending_.clamp_min);
+            if (ending_.activation) apply(*ending_.activation, y, stride, last - first, y_.columns);
+        });
+    }
+
+private:
+    size_t left_, right_;  // in floats
+    Matrix y_;
     PairKernel kernel_;
     Ending ending_;
 };
@@ -52,15 +76,22 @@ private:
 void check_same(const Node& node) { node.require(node.x() == node.y()); }
 
 std::unique_ptr<Step> make_activation(const Node& node, const Placement& at) {
-    return std::make_unique<Apply>(at.x[0], at.y, activation_of(node, at.kernels));
+    const Activation activation = activation_of(node, at.kernels);
+    if (!lie_alike(at.x[0], at.y)) return std::make_unique<CopyAndApply>(at.x[0], at.y, activation);
+    Matrix x = *find_laid_out(at.y);
+    x.offset = at.x[0].offset / sizeof(float);
+    return std::make_unique<Apply>(x, *find_laid_out(at.y), activation);
 }
 
 // The step of a commutative operator of two values; `with_one` computes the same of many numbers and one.
 std::unique_ptr<Step> make_pair(const char* name, const Node& node, const Placement& at, WithOne with_one) {
     const PairKernel kernel = find_pair(at.kernels, name);
     const Ending ending = ending_of(node, at.kernels);
-    if (node.x(0) == node.x(1)) return std::make_unique<PairStep>(at.x[0], at.x[1], at.y, kernel, ending);
-    return std::make_unique<BroadcastStep>(at.y, runs_of(node, at), kernel, with_one, ending, relu_of(at.kernels));
+    const Value &left = at.x[0], &right = at.x[1];
+    if (lie_alike(left, at.y) && lie_alike(right, at.y))
+        return std::make_unique<PairStep>(left.offset / sizeof(float), right.offset / sizeof(float),
+                                          *find_laid_out(at.y), kernel, ending);
+    return std::make_unique<BroadcastStep>(left, right, at.y, kernel, with_one, ending, relu_of(at.kernels));
 }
 
 void plus(const Elementwise& kernels, const float* x, float number, float* y, size_t count) {
@@ -81,10 +112,15 @@ std::unique_ptr<Step> make_multiply(const Node& node, const Placement& at) {
 
 const std::vector<OperatorType>& elementwise_operators() {
     constexpr auto in_place = Aliasing::in_place;
+    constexpr auto floats = Takes::floats;
+    constexpr auto any = Lies::as_it_comes;
     static const std::vector<OperatorType> types = {
-        {"activation", 1, Has::no, Has::yes, {}, in_place, check_same, work_of_reading, no_layout, make_activation},
-        {"add", 2, Has::no, Has::maybe, {}, in_place, check_broadcast, work_of_reading, no_layout, make_add},
-        {"multiply", 2, Has::no, Has::maybe, {}, in_place, check_broadcast, work_of_reading, no_layout, make_multiply},
+        {"activation", 1, Has::no, Has::yes, {}, floats, any, in_place, check_same, work_of_reading, no_layout,
+         make_activation},
+        {"add", 2, Has::no, Has::maybe, {}, floats, any, in_place, check_broadcast, work_of_reading, no_layout,
+         make_add},
+        {"multiply", 2, Has::no, Has::maybe, {}, floats, any, in_place, check_broadcast, work_of_reading, no_layout,
+         make_multiply},
     };
     return types;
 }

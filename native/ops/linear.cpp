@@ -4,7 +4,9 @@
 #include "encodings/slots.h"
 #include "ops/families.h"
 #include "ops/outputs.h"
+#include "ops/dense_panels.h"
 #include "ops/sparse_matrix.h"
+#include "ops/sparse_or_dense.h"
 
 namespace sparbor {
 namespace {
@@ -15,8 +17,8 @@ size_t panel_columns(size_t rows) { return std::min(most_columns, round_up(rows,
 
 size_t groups_of(size_t neurons) { return round_up(neurons, group_size) / group_size; }
 
-Rows rows_of(const Call& call, const Value& x, const Value& y) {
-    return {call.data(x), row_stride(x.features), call.data(y), row_stride(y.features), call.rows(x)};
+Rows both(const Call& call, const Matrix& x, const Matrix& y) {
+    return {call.data(x), x.stride, call.data(y), y.stride, x.rows};
 }
 
 // Runs kernel(first group, last group, thread), split over the threads, and the activation over what was just written.
@@ -32,30 +34,32 @@ void run_groups(const Call& call, const Rows& rows, size_t groups, double work, 
 
 class SparseLinear final : public Step {
 public:
-    SparseLinear(Value x, Value y, const Layer& layer, const Ending& ending)
-        : x_(x), y_(y), matrix_(layer, std::vector<bool>(layer.outputs, true), ending.clamp_min),
-          activation_(ending.activation), work_(0.6 * static_cast<double>(matrix_.slots())) {}
+    SparseLinear(const KernelSet& kernels, const Matrix& x, const Matrix& y, std::shared_ptr<const SparseMatrix> matrix,
+                 std::optional<Activation> activation)
+        : x_(x), y_(y), matrix_(std::move(matrix)), activation_(activation),
+          by_columns_(x.rows >= kernels.worth_columns), work_(0.6 * static_cast<double>(matrix_->slots())) {}
+
+    const char* way() const override { return "sparse"; }
 
     void run(const Call& call) const override {
-        const Rows rows = rows_of(call, x_, y_);
-        if (rows.count >= call.kernels.worth_columns) return run_columns(call, rows);
+        const Rows rows = both(call, x_, y_);
+        if (by_columns_) return run_columns(call, rows);
         run_groups(
-            call, rows, matrix_.groups(), work_ * rows.count,
-            [&](size_t first, size_t last, size_t) { call.kernels.sparse(matrix_.layer(), rows, first, last); },
+            call, rows, matrix_->groups(), work_ * rows.count,
+            [&](size_t first, size_t last, size_t) { call.kernels.sparse(matrix_->layer(), rows, first, last); },
             activation_);
     }
 
     // The first thread has the panel as well.
-    size_t scratch_floats(const KernelSet& kernels, size_t batch) const override {
-        const size_t rows = batch * x_.rows, columns = panel_columns(rows);
-        if (rows < kernels.worth_columns) return 0;
-        return own_floats(columns) + (x_.features + 1) * columns;
+    size_t scratch_floats() const override {
+        const size_t columns = panel_columns(x_.rows);
+        return by_columns_ ? own_floats(columns) + (x_.columns + 1) * columns : 0;
     }
 
 private:
     // The waiting sums, decoded slots and results of some groups.
     size_t own_floats(size_t columns) const {
-        return waiting_sums + matrix_.decoded_floats() + most_groups * group_size * columns;
+        return waiting_sums + matrix_->decoded_floats() + most_groups * group_size * columns;
     }
 
     void run_columns(const Call& call, const Rows& all) const {
@@ -64,11 +68,11 @@ private:
         for (size_t done = 0; done < all.count; done += most) {
             const size_t count = std::min(all.count - done, most), width = panel_columns(count);
             const Rows rows{all.x + done * all.x_stride, all.x_stride, all.y + done * all.y_stride, all.y_stride, count};
-            call.kernels.columns->to_panel(rows, x_.features, width, data);
-            const Panel panel{data, nullptr, static_cast<uint32_t>(width), static_cast<uint32_t>(x_.features * width),
-                              width / column_tile, chunk_shift(width, x_.features), count};
+            call.kernels.columns->to_panel(rows, x_.columns, width, data);
+            const Panel panel{data, nullptr, static_cast<uint32_t>(width), static_cast<uint32_t>(x_.columns * width),
+                              width / column_tile, chunk_shift(width, x_.columns), count};
             run_groups(
-                call, rows, matrix_.groups(), work_ * width,
+                call, rows, matrix_->groups(), work_ * width,
                 [&](size_t first, size_t last, size_t thread) { run_panel(call, rows, panel, first, last, thread); },
                 activation_);
         }
@@ -80,76 +84,94 @@ private:
         const size_t width = panel.count * column_tile;
         float* const waiting = call.scratch(thread);
         auto* const decoded = reinterpret_cast<Synapses*>(waiting + waiting_sums);
-        float* const results = waiting + waiting_sums + matrix_.decoded_floats();
+        float* const results = waiting + waiting_sums + matrix_->decoded_floats();
         for (size_t group = first; group < last; group += most_groups) {
             const size_t groups = std::min(most_groups, last - group);
             const Tile tile{results, width, groups * group_size};
-            columns.sparse(matrix_.layer(), group, groups, panel, tile, waiting, decoded);
+            columns.sparse(matrix_->layer(), group, groups, panel, tile, waiting, decoded);
             for (size_t i = 0; i < groups; i++)
                 columns.to_rows(results + i * group_size * width, width, rows.y + (group + i) * group_size,
                                 rows.y_stride, rows.count);
         }
     }
 
-    Value x_, y_;
-    SparseMatrix matrix_;
+    Matrix x_, y_;
+    std::shared_ptr<const SparseMatrix> matrix_;
     std::optional<Activation> activation_;
+    bool by_columns_;
     double work_;  // nanoseconds for one row, roughly
 };
 
 class DenseLinear final : public Step {
 public:
-    DenseLinear(Value x, Value y, const Layer& layer, const Ending& ending)
-        : x_(x), y_(y), scale_(padded(layer.data<float>("scale"), y.features, group_size, 1.0f)),
-          bias_(padded(layer.data<float>("bias"), y.features, group_size, 0.0f)), activation_(ending.activation) {
-        layer_ = {layer.data<float>("panels"), layer.data<uint16_t>("halves"), scale_.data(), bias_.data(), x.features,
-                  ending.clamp_min};
-        work_ = 0.5 * static_cast<double>(groups_of(y.features) * x.features);
-    }
+    DenseLinear(const Matrix& x, const Matrix& y, std::shared_ptr<const DensePanels> panels,
+                std::optional<Activation> activation)
+        : x_(x), y_(y), panels_(std::move(panels)), activation_(activation),
+          work_(0.5 * static_cast<double>(groups_of(y.columns) * x.columns)) {}
 
     void run(const Call& call) const override {
-        const Rows rows = rows_of(call, x_, y_);
+        const Rows rows = both(call, x_, y_);
         run_groups(
-            call, rows, groups_of(y_.features), work_ * rows.count,
-            [&](size_t first, size_t last, size_t) { call.kernels.dense(layer_, rows, first, last); }, activation_);
+            call, rows, groups_of(y_.columns), work_ * static_cast<double>(rows.count),
+            [&](size_t first, size_t last, size_t) { call.kernels.dense(panels_->layer(), rows, first, last); },
+            activation_);
     }
 
 private:
-    Value x_, y_;
-    std::vector<float> scale_, bias_;
+    Matrix x_, y_;
+    std::shared_ptr<const DensePanels> panels_;
     std::optional<Activation> activation_;
-    DenseLayer layer_;
     double work_;
 };
 
 void check(const Node& node) {
     const Layer& layer = *node.layer();
     node.require(is(layer, LayerKind::sparse) || is(layer, LayerKind::dense), "its layer is not a linear one");
-    node.require(has_rows(node.x()));
+    node.require(!node.x().empty());
     Shape wanted = node.x();
     wanted.back() = layer.outputs;
     node.require(node.x().back() == layer.fan_in && node.y() == wanted);
 }
 
-double work(const Node& node) {
-    const double rows = static_cast<double>(numbers_of(node.y())) / static_cast<double>(node.y().back());
-    return rows * static_cast<double>(node.layer()->encoding->places(*node.layer()));
+double rows_of(const Node& node) {
+    return static_cast<double>(numbers_of(node.y())) / static_cast<double>(node.y().back());
 }
 
-// The outputs' scale, bias and group; a layer is laid out anew for each operation that uses it.
-Layout layout(const Node& node) { return {node.layer()->bytes() + 16 * node.layer()->outputs, 0}; }
+double work(const Node& node) {
+    return rows_of(node) * static_cast<double>(node.layer()->encoding->places(*node.layer()));
+}
+
+// The outputs' scale, bias and group, and what a sparse layer may become; it is laid out anew for each operation.
+LayoutCost layout(const Node& node) {
+    constexpr uint64_t most_sparse = 5;  // times as large as a layer is dense that is faster so, see `linear_share`
+    const Layer& layer = *node.layer();
+    const uint64_t dense =
+        is(layer, LayerKind::sparse) ? std::min(dense_bytes(layer), most_sparse * layer.bytes()) : 0;
+    return {layer.bytes() + 16 * layer.outputs + dense, 0};
+}
+
+enum Way : size_t { sparse, dense };
 
 std::unique_ptr<Step> make(const Node& node, const Placement& at) {
+    const Layer& layer = *node.layer();
     const Ending ending = ending_of(node, at.kernels);
-    if (is(*node.layer(), LayerKind::dense)) return std::make_unique<DenseLinear>(at.x[0], at.y, *node.layer(), ending);
-    return std::make_unique<SparseLinear>(at.x[0], at.y, *node.layer(), ending);
+    const Matrix x = rows_of(at.x[0]), y = rows_of(at.y);
+    if (is(layer, LayerKind::dense) || (!at.as_stored && faster_dense(layer, x.rows, at.kernels))) {
+        const auto made = at.layer.get<DensePanels>(
+            dense, [&] { return std::make_shared<const DensePanels>(layer, ending.clamp_min); });
+        return std::make_unique<DenseLinear>(x, y, made, ending.activation);
+    }
+    const auto made = at.layer.get<SparseMatrix>(sparse, [&] {
+        return std::make_shared<const SparseMatrix>(layer, std::vector<bool>(layer.outputs, true), ending.clamp_min);
+    });
+    return std::make_unique<SparseLinear>(at.kernels, x, y, made, ending.activation);
 }
 
 }  // namespace
 
 const std::vector<OperatorType>& linear_operators() {
     static const std::vector<OperatorType> types = {
-        {"linear", 1, Has::yes, Has::maybe, {}, Aliasing::none, check, work, layout, make},
+        {"linear", 1, Has::yes, Has::maybe, {}, Takes::floats, Lies::rows, Aliasing::none, check, work, layout, make},
     };
     return types;
 }

@@ -52,6 +52,6 @@ double work_of_reading(const Node& node) {
     return static_cast<double>(numbers_of(node.y())) * static_cast<double>(node.inputs());
 }
 
-Layout no_layout(const Node&) { return {0, 0}; }
+LayoutCost no_layout(const Node&) { return {0, 0}; }
 
 }  // namespace sparbor

@@ -5,8 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include "ir/operator.h"
-#include "plan/engine.h"
+#include "plan/placement.h"
 
 namespace sparbor {
 
@@ -36,16 +35,12 @@ std::vector<float> padded(const float* values, size_t count, size_t multiple, fl
 
 // Runs part(row, last row, thread) over the rows of an element-wise step.
 template <class Part>
-void split_rows(const Call& call, const Value& value, const Part& part) {
-    const size_t rows = call.rows(value);
-    call.split(rows, 0.2 * rows * value.features, part);
+void split_rows(const Call& call, const Matrix& matrix, const Part& part) {
+    call.split(matrix.rows, 0.2 * static_cast<double>(matrix.rows * matrix.columns), part);
 }
-
-// Rows of one number at least, and of no more than two dimensions.
-inline bool has_rows(const Shape& shape) { return shape.size() == 1 || shape.size() == 2; }
 
 // The functions of kinds that read and write each number once, and lay nothing out.
 double work_of_reading(const Node& node);
-Layout no_layout(const Node& node);
+LayoutCost no_layout(const Node& node);
 
 }  // namespace sparbor

@@ -10,30 +10,29 @@ namespace {
 template <class Pool>
 class PoolPlanes final : public Step {
 public:
-    PoolPlanes(Value x, Value y, Pool pool) : x_(x), y_(y), pool_(pool) {}
+    PoolPlanes(const Matrix& x, const Matrix& y, Pool pool) : x_(x), y_(y), pool_(pool) {}
 
     void run(const Call& call) const override {
-        const size_t x_stride = row_stride(x_.features), y_stride = row_stride(y_.features);
         split_rows(call, x_, [&](size_t first, size_t last, size_t) {
             for (size_t row = first; row < last; row++)
-                pool_(*call.kernels.pools, call.data(x_) + row * x_stride, call.data(y_) + row * y_stride);
+                pool_(*call.kernels.pools, call.data(x_) + row * x_.stride, call.data(y_) + row * y_.stride);
         });
     }
 
 private:
-    Value x_, y_;
+    Matrix x_, y_;
     Pool pool_;
 };
 
 template <class Pool>
 std::unique_ptr<Step> make_pool(const Placement& at, Pool pool) {
-    return std::make_unique<PoolPlanes<Pool>>(at.x[0], at.y, pool);
+    return std::make_unique<PoolPlanes<Pool>>(planes_of(at.x[0]), planes_of(at.y), pool);
 }
 
 void check_window_pool(const Node& node) {
     const Window window = window_of(node.settings());
     check_window(node, window);
-    const PlaneShape from = planes_of(node.x()), to = planes_of(node.y());
+    const PlaneShape from = plane_shape(node.x()), to = plane_shape(node.y());
     const bool by_itself = window.groups == from.channels && to.channels == from.channels;
     node.require(by_itself && window.upsample[0] == 1 && window.upsample[1] == 1,
                  "it does not pool each channel by itself");
@@ -56,7 +55,7 @@ void check_average_pool(const Node& node) {
 
 void check_adaptive(const Node& node) {
     const Shape &x = node.x(), &y = node.y();
-    node.require(has_planes(x) && x.size() == y.size() && x[0] == y[0]);
+    node.require(has_planes(x) && x.size() == y.size() && x[0] == y[0] && x[1] == y[1]);
 }
 
 double work_of_window(const Node& node) {
@@ -65,7 +64,7 @@ double work_of_window(const Node& node) {
 }
 
 double work_of_adaptive(const Node& node) {
-    const PlaneShape x = planes_of(node.x()), y = planes_of(node.y());
+    const PlaneShape x = plane_shape(node.x()), y = plane_shape(node.y());
     const int64_t under = (x.size[0] / y.size[0] + 2) * (x.size[1] / y.size[1] + 2);
     return static_cast<double>(numbers_of(node.y())) * static_cast<double>(under);
 }
@@ -109,14 +108,16 @@ std::vector<SettingRule> average_settings() {
 
 const std::vector<OperatorType>& pool_operators() {
     constexpr auto none = Aliasing::none;
+    constexpr auto floats = Takes::floats;
+    constexpr auto planes = Lies::planes;
     static const std::vector<OperatorType> types = {
-        {"max_pool", 1, Has::no, Has::no, window_settings(), none, check_window_pool, work_of_window, no_layout,
+        {"max_pool", 1, Has::no, Has::no, window_settings(), floats, planes, none, check_window_pool, work_of_window, no_layout,
          make_max},
-        {"average_pool", 1, Has::no, Has::no, average_settings(), none, check_average_pool, work_of_window, no_layout,
+        {"average_pool", 1, Has::no, Has::no, average_settings(), floats, planes, none, check_average_pool, work_of_window, no_layout,
          make_average},
-        {"adaptive_max_pool", 1, Has::no, Has::no, {}, none, check_adaptive, work_of_adaptive, no_layout,
+        {"adaptive_max_pool", 1, Has::no, Has::no, {}, floats, planes, none, check_adaptive, work_of_adaptive, no_layout,
          make_adaptive_max},
-        {"adaptive_average_pool", 1, Has::no, Has::no, {}, none, check_adaptive, work_of_adaptive, no_layout,
+        {"adaptive_average_pool", 1, Has::no, Has::no, {}, floats, planes, none, check_adaptive, work_of_adaptive, no_layout,
          make_adaptive_average},
     };
     return types;

@@ -30,6 +30,12 @@ const std::map<std::string, size_t>& activation_parameters() {
     return all;
 }
 
+size_t Node::axis() const {
+    const int64_t axis = settings().whole("axis");
+    require(axis >= 0 && axis < static_cast<int64_t>(y().size()), "its axis is none of the output's dimensions");
+    return static_cast<size_t>(axis);
+}
+
 void Node::refuse(const std::string& why) const {
     std::string taken;
     for (size_t i = 0; i < inputs(); i++) taken += (i > 0 ? ", " : "") + to_text(x(i));

@@ -43,11 +43,11 @@ Window window_of(const Settings& settings) {
             settings.pair("dilation"), settings.pair("upsample"), settings.whole("groups")};
 }
 
-bool has_planes(const Shape& shape) { return shape.size() == 2 || shape.size() == 3; }
+bool has_planes(const Shape& shape) { return shape.size() == 3 || shape.size() == 4; }
 
-PlaneShape planes_of(const Shape& shape) {
+PlaneShape plane_shape(const Shape& shape) {
     const auto at = [&](size_t i) { return static_cast<int64_t>(shape[i]); };
-    return shape.size() == 3 ? PlaneShape{at(0), {at(1), at(2)}} : PlaneShape{at(0), {1, at(1)}};
+    return shape.size() == 4 ? PlaneShape{at(1), {at(2), at(3)}} : PlaneShape{at(1), {1, at(2)}};
 }
 
 void check_window(const Node& node, const Window& window) {
@@ -56,8 +56,9 @@ void check_window(const Node& node, const Window& window) {
         node.refuse("its steps are not between 1 and " + text(largest_step) + ", or its padding is beyond that");
     if (!has_planes(node.x()) || node.y().size() != node.x().size())
         node.refuse("it goes from " + std::to_string(node.x().size()) + " to " + std::to_string(node.y().size()) +
-                    " dimensions, not from 2 or 3 to as many");
-    const PlaneShape from = planes_of(node.x()), to = planes_of(node.y());
+                    " dimensions, not from 3 or 4 to as many");
+    node.require(node.x()[0] == node.y()[0], "it changes the number of items");
+    const PlaneShape from = plane_shape(node.x()), to = plane_shape(node.y());
     if (window.groups < 1 || from.channels % window.groups != 0 || to.channels % window.groups != 0)
         node.refuse("its " + text(window.groups) + " groups do not divide " + text(from.channels) + " and " +
                     text(to.channels) + " channels");
@@ -82,7 +83,7 @@ std::string pixels_text(const Window& window, const PlaneShape& planes) {
 }
 
 Geometry geometry_of(const Node& node, const Window& w) {
-    const PlaneShape x = planes_of(node.x()), y = planes_of(node.y());
+    const PlaneShape x = plane_shape(node.x()), y = plane_shape(node.y());
     return {x.channels,    x.size[0],     x.size[1],     y.channels,    y.size[0],     y.size[1],     w.kernel[0],
             w.kernel[1],   w.stride[0],   w.stride[1],   w.padding[0],  w.padding[1],  w.padding[2],  w.padding[3],
             w.dilation[0], w.dilation[1], w.groups,      w.upsample[0], w.upsample[1]};

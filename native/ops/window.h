@@ -1,6 +1,6 @@
 // How a convolution or a pool moves over its input's planes.
 //
-// An item of shape (channels, height, width) is as many planes; one of shape (channels, length) has planes of height 1.
+// A value of shape (items, channels, height, width) has planes; one of (items, channels, length) has planes of height 1.
 #pragma once
 
 #include <array>
@@ -27,7 +27,7 @@ struct PlaneShape {
 };
 
 bool has_planes(const Shape& shape);
-PlaneShape planes_of(const Shape& shape);
+PlaneShape plane_shape(const Shape& shape);
 
 // Refuses a window that is out of bounds or does not fit its planes' channels.
 void check_window(const Node& node, const Window& window);

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "ir/operator.h"
-
 namespace sparbor {
 namespace {
 
@@ -29,21 +27,12 @@ std::string short_text(double number) {
 
 }  // namespace
 
-void check_buffers(const Program& program, const std::vector<Value>& values) {
-    std::vector<uint64_t> largest(values.size() + 1);
-    for (const Value& value : values)
-        largest[value.buffer] = std::max<uint64_t>(largest[value.buffer], value.rows * row_stride(value.features));
-    uint64_t bytes = 0;
-    for (const uint64_t floats : largest) bytes += floats * sizeof(float);
-    check_bytes(program, bytes, "one item");
-}
+void check_memory(const Program& program, uint64_t bytes) { check_bytes(program, bytes, "one item"); }
 
-void check_item(const Program& program, uint64_t bytes) { check_bytes(program, bytes, "one item"); }
-
-void check_layouts(const Program& program) {
+void check_layouts(const Program& program, const std::vector<Shape>& shapes) {
     uint64_t bytes = 0, compared = 0;
     for (const Operation& operation : program.operations) {
-        const Layout layout = operation.type->layout({operation, program.shapes});
+        const LayoutCost layout = operation.type->layout({operation, program, shapes});
         bytes += layout.bytes;
         check_bytes(program, bytes, "what its layers are laid out in");
         compared += layout.compared;
@@ -53,15 +42,15 @@ void check_layouts(const Program& program) {
     }
 }
 
-double work_of(const Program& program) {
+double work_of(const Program& program, const std::vector<Shape>& shapes) {
     double sum = 0;
-    for (const Operation& operation : program.operations) sum += operation.type->work({operation, program.shapes});
+    for (const Operation& operation : program.operations) sum += operation.type->work({operation, program, shapes});
     return sum;
 }
 
-void check_work(const Program& program) {
+void check_work(const Program& program, const std::vector<Shape>& shapes) {
     const double most = 0x1p38 + 0x1p20 * static_cast<double>(program.weight_bytes());  // minutes, for a few bytes
-    if (const double work = work_of(program); work > most)
+    if (const double work = work_of(program, shapes); work > most)
         throw Refused("one item needs " + short_text(work) + " multiply-adds, and " +
                       allowed_for(program, short_text(most)));
 }

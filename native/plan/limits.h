@@ -2,20 +2,18 @@
 // its weights.
 #pragma once
 
-#include "ir/program.h"
-#include "plan/engine.h"
+#include "ir/operator.h"
 
 namespace sparbor {
 
-// Before anything is allocated: the buffers of one item, and what the steps are laid out in, each take no more than the
-// weights allow for, and one item takes no more work. Each throws Refused.
-void check_buffers(const Program& program, const std::vector<Value>& values);
-void check_layouts(const Program& program);
-void check_work(const Program& program);
-// The same of what one item takes in the end.
-void check_item(const Program& program, uint64_t bytes);
+// For sizes of 1, before anything is laid out: what the steps are laid out in takes no more than the weights allow for,
+// and there is no more work. Each throws Refused.
+void check_layouts(const Program& program, const std::vector<Shape>& shapes);
+void check_work(const Program& program, const std::vector<Shape>& shapes);
+// The same of the memory that a call takes.
+void check_memory(const Program& program, uint64_t bytes);
 
-// Multiply-adds of one item, or numbers read or written, whichever are more.
-double work_of(const Program& program);
+// Multiply-adds, or numbers read or written, whichever are more.
+double work_of(const Program& program, const std::vector<Shape>& shapes);
 
 }  // namespace sparbor

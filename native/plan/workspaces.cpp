@@ -5,7 +5,6 @@
 #include <fstream>
 #include <limits>
 #include <new>
-#include <numeric>
 
 #ifndef _WIN32
 #include <unistd.h>
@@ -15,6 +14,7 @@ namespace sparbor {
 namespace {
 
 constexpr size_t alignment = 64;
+constexpr size_t readable_beyond = 256;  // kernels read whole branches, also from within the last row
 constexpr size_t floats_per_line = alignment / sizeof(float);
 
 // The memory of this machine, or of the container. A system that promises more than it has kills the process that comes
@@ -32,34 +32,86 @@ size_t memory_there_is() {
 
 }  // namespace
 
-Workspaces::Workspaces(std::vector<size_t> floats_per_item, size_t threads,
-                       std::function<size_t(size_t)> scratch_floats)
-    : floats_per_item_(std::move(floats_per_item)),
-      item_floats_(std::accumulate(floats_per_item_.begin(), floats_per_item_.end(), size_t{0})), threads_(threads),
-      scratch_floats_(std::move(scratch_floats)) {}
-
-// Whole lines, and two more: threads neither share a line nor use the same ones of their first caches.
-size_t Workspaces::thread_scratch(size_t batch) const {
-    const size_t floats = scratch_floats_(batch);
-    return floats == 0 ? 0 : (floats + floats_per_line - 1) / floats_per_line * floats_per_line + 2 * floats_per_line;
-}
+Workspaces::Workspaces(size_t threads, PlanMaker make_plan) : threads_(threads), make_plan_(std::move(make_plan)) {}
 
 Workspaces::~Workspaces() {
     for (auto& slot : idle_) delete slot.load();
 }
 
-std::unique_ptr<Workspace> Workspaces::take(size_t batch) {
-    std::unique_ptr<Workspace> small;
+// Whole lines, and two more: threads neither share a line nor use the same ones of their first caches.
+size_t Workspaces::thread_scratch(const Plan& plan) const {
+    return plan.scratch_floats == 0 ? 0 : round_up(plan.scratch_floats, floats_per_line) + 2 * floats_per_line;
+}
+
+// With a line, to align the first value.
+size_t Workspaces::bytes_for(const Plan& plan) const {
+    return alignment + plan.bytes + scratch_bytes(plan) + readable_beyond;
+}
+
+void Workspaces::check_machine(const Plan& plan) const {
+    const size_t most = memory_there_is();
+    if (plan.bytes > most || thread_scratch(plan) > most / sizeof(float) / threads_ || bytes_for(plan) > most)
+        throw std::bad_alloc();
+}
+
+std::unique_ptr<Workspace> Workspaces::take(const Sizes& sizes) {
+    std::unique_ptr<Workspace> workspace = take_any();
+    try {
+        follow(*workspace, sizes);
+        reserve(*workspace);
+    } catch (...) {
+        give_back(std::move(workspace));
+        throw;
+    }
+    return workspace;
+}
+
+std::unique_ptr<Workspace> Workspaces::take_any() {
     for (auto& slot : idle_) {
         if (!slot.load(std::memory_order_relaxed)) continue;
-        std::unique_ptr<Workspace> found(slot.exchange(nullptr, std::memory_order_acquire));
-        if (!found) continue;
-        std::swap(small, found);  // `found` is now an earlier one that was too small, or none
-        if (found) give_back(std::move(found));
-        if (small->batch >= batch) return small;
+        if (Workspace* const found = slot.exchange(nullptr, std::memory_order_acquire))
+            return std::unique_ptr<Workspace>(found);
     }
-    if (small) drop(std::move(small));  // the new one takes its place
-    return make(batch);
+    return std::make_unique<Workspace>();
+}
+
+// Brings the plan of these sizes to the front, or makes it.
+void Workspaces::follow(Workspace& workspace, const Sizes& sizes) const {
+    auto& plans = workspace.plans_;
+    if (!plans.empty() && plans.front()->sizes == sizes) return;
+    auto found = std::find_if(plans.begin(), plans.end(), [&](const auto& plan) { return plan->sizes == sizes; });
+    if (found == plans.end()) {
+        std::unique_ptr<Plan> plan = make_plan_(sizes);
+        check_machine(*plan);  // none is kept that cannot be followed
+        if (plans.size() == Workspace::most_plans) plans.pop_back();  // not the front, which memory is reserved for
+        found = plans.insert(plans.end(), std::move(plan));
+    }
+    std::rotate(plans.begin(), found, found + 1);
+}
+
+void Workspaces::keep(std::unique_ptr<Plan> plan) {
+    std::unique_ptr<Workspace> workspace = take_any();
+    workspace->plans_.insert(workspace->plans_.begin(), std::move(plan));
+    give_back(std::move(workspace));
+}
+
+void Workspaces::reserve(Workspace& workspace) {
+    const Plan& plan = workspace.plan();
+    if (workspace.reserved_for_ == &plan) return;
+    const size_t bytes = bytes_for(plan);
+    if (bytes > workspace.bytes_) {
+        bytes_ -= workspace.bytes_;
+        workspace.bytes_ = 0;
+        workspace.reserved_for_ = nullptr;
+        workspace.allocated_.reset();  // before the new one, which takes its place
+        workspace.allocated_ = std::make_unique<float[]>(bytes / sizeof(float));  // zeros
+        bytes_ += workspace.bytes_ = bytes;
+    }
+    const auto address = reinterpret_cast<uintptr_t>(workspace.allocated_.get());
+    workspace.memory_ = reinterpret_cast<char*>(workspace.allocated_.get()) + (alignment - address % alignment) % alignment;
+    workspace.scratch_ = reinterpret_cast<float*>(workspace.memory_ + plan.bytes);  // whole lines
+    workspace.thread_scratch_ = thread_scratch(plan);
+    workspace.reserved_for_ = &plan;
 }
 
 void Workspaces::give_back(std::unique_ptr<Workspace> workspace) noexcept {
@@ -71,31 +123,7 @@ void Workspaces::give_back(std::unique_ptr<Workspace> workspace) noexcept {
             return;
         }
     }
-    drop(std::move(workspace));
+    bytes_ -= workspace->bytes_;
 }
-
-std::unique_ptr<Workspace> Workspaces::make(size_t batch) {
-    const size_t shared = floats_per_line + thread_scratch(batch) * threads_;  // a line, to align the first buffer
-    const size_t most = memory_there_is() / sizeof(float);
-    if (shared > most || (item_floats_ > 0 && batch > (most - shared) / item_floats_)) throw std::bad_alloc();
-
-    auto made = std::make_unique<Workspace>();
-    const size_t floats = shared + item_floats_ * batch;
-    made->batch = batch;
-    made->bytes = floats * sizeof(float);
-    made->memory = std::make_unique<float[]>(floats);  // zeros
-    const auto address = reinterpret_cast<uintptr_t>(made->memory.get());
-    float* at = made->memory.get() + (alignment - address % alignment) % alignment / sizeof(float);
-    for (const size_t each : floats_per_item_) {
-        made->buffers.push_back(at);
-        at += each * batch;
-    }
-    made->scratch = at;  // on a line as well: a buffer's rows are whole lines
-    made->thread_scratch = thread_scratch(batch);
-    bytes_ += made->bytes;
-    return made;
-}
-
-void Workspaces::drop(std::unique_ptr<Workspace> workspace) noexcept { bytes_ -= workspace->bytes; }
 
 }  // namespace sparbor

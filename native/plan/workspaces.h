@@ -1,5 +1,6 @@
-// The memory that calls compute in. A call takes a workspace and gives it back, so there are as many as calls have run
-// at once, each as large as the largest batch it was used for; they are kept for the next calls.
+// The memory that calls compute in, and the plans that they follow. A call takes a workspace and gives it back, so there
+// are as many as calls have run at once, each with as much memory as the largest call that it was used for; they are kept
+// for the next calls.
 #pragma once
 
 #include <array>
@@ -9,41 +10,59 @@
 #include <memory>
 #include <vector>
 
+#include "plan/plan.h"
+
 namespace sparbor {
 
-struct Workspace {
-    size_t batch;  // the largest that fits
-    size_t bytes;
-    std::unique_ptr<float[]> memory;
-    std::vector<float*> buffers;
-    float* scratch;  // for each thread
-    size_t thread_scratch;
+class Workspace {
+public:
+    char* memory() const { return memory_; }
+    float* scratch() const { return scratch_; }
+    size_t thread_scratch() const { return thread_scratch_; }
+    const Plan& plan() const { return *plans_.front(); }
+
+private:
+    friend class Workspaces;
+    static constexpr size_t most_plans = 16;
+
+    std::vector<std::unique_ptr<Plan>> plans_;  // the last one used first
+    std::unique_ptr<float[]> allocated_;
+    size_t bytes_ = 0;                  // allocated
+    const Plan* reserved_for_ = nullptr;  // what the places below are those of
+    char* memory_ = nullptr;
+    float* scratch_ = nullptr;  // for each thread
+    size_t thread_scratch_ = 0;
 };
 
 class Workspaces {
 public:
-    // How many floats each buffer needs for an item, and how many a thread needs for a batch; more for a larger one.
-    Workspaces(std::vector<size_t> floats_per_item, size_t threads, std::function<size_t(size_t)> scratch_floats);
+    using PlanMaker = std::function<std::unique_ptr<Plan>(const Sizes&)>;
+    Workspaces(size_t threads, PlanMaker make_plan);
     ~Workspaces();
     Workspaces(const Workspaces&) = delete;
     Workspaces& operator=(const Workspaces&) = delete;
 
-    // One that `batch` items fit into. Throws std::bad_alloc, after which calls go on as before.
-    std::unique_ptr<Workspace> take(size_t batch);
+    // One with the plan of these sizes, and with memory for it. Throws Refused if there can be no such plan, and
+    // std::bad_alloc; calls go on as before after both.
+    std::unique_ptr<Workspace> take(const Sizes& sizes);
     void give_back(std::unique_ptr<Workspace> workspace) noexcept;
+    // Keeps a plan for the first call.
+    void keep(std::unique_ptr<Plan> plan);
 
     size_t bytes() const { return bytes_; }  // of all that there are
-    size_t item_bytes() const { return item_floats_ * sizeof(float); }
-    size_t scratch_bytes() const { return thread_scratch(1) * threads_ * sizeof(float); }  // for one item
+    // Of the threads' scratch, in a call that follows the plan.
+    size_t scratch_bytes(const Plan& plan) const { return thread_scratch(plan) * sizeof(float) * threads_; }
 
 private:
-    size_t thread_scratch(size_t batch) const;
-    std::unique_ptr<Workspace> make(size_t batch);
-    void drop(std::unique_ptr<Workspace> workspace) noexcept;
+    std::unique_ptr<Workspace> take_any();
+    size_t bytes_for(const Plan& plan) const;
+    void check_machine(const Plan& plan) const;  // throws std::bad_alloc if it has not so much memory
+    void follow(Workspace& workspace, const Sizes& sizes) const;
+    void reserve(Workspace& workspace);
+    size_t thread_scratch(const Plan& plan) const;
 
-    const std::vector<size_t> floats_per_item_;
-    const size_t item_floats_, threads_;
-    const std::function<size_t(size_t)> scratch_floats_;
+    const size_t threads_;
+    const PlanMaker make_plan_;
     std::atomic<size_t> bytes_{0};
     // Whoever exchanges a pointer for null owns it. A lock would stay locked in a process forked while it is held.
     std::array<std::atomic<Workspace*>, 64> idle_{};
@@ -52,12 +71,13 @@ private:
 // A workspace for as long as a call runs.
 class Lease {
 public:
-    Lease(Workspaces& workspaces, size_t batch) : workspaces_(workspaces), workspace_(workspaces.take(batch)) {}
+    Lease(Workspaces& workspaces, const Sizes& sizes) : workspaces_(workspaces), workspace_(workspaces.take(sizes)) {}
     ~Lease() { workspaces_.give_back(std::move(workspace_)); }
     Lease(const Lease&) = delete;
     Lease& operator=(const Lease&) = delete;
 
     const Workspace& operator*() const { return *workspace_; }
+    const Workspace* operator->() const { return workspace_.get(); }
 
 private:
     Workspaces& workspaces_;

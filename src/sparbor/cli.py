@@ -102,7 +102,7 @@ def add_export_options(parser: argparse.ArgumentParser) -> None:
 
 
 COMMANDS = (
-    ("inspect", "Show a deployed model's layers: density, precision and bytes.", add_inspect_options),
+    ("inspect", "Show a deployed model's layers: how they are stored and run, density and bytes.", add_inspect_options),
     ("report", "Make a page of a run's metrics.json and of the model beside it.", add_report_options),
     ("run", "Run a deployed model on an array.", add_run_options),
     ("export", "Make of a deployed model what runs without Sparbor.", add_export_options),
@@ -117,18 +117,20 @@ def inspect(options: argparse.Namespace) -> None:
     runtime = load(options.file)
     layers = runtime.describe()
     width = max([len(layer.name) for layer in layers] + [len("layer")])
-    print(f"{'layer':<{width}}  {'outputs':>8}  {'inputs':>8}  {'kind':<6}  {'density':>8}  precision  {'bytes':>11}")
+    print(
+        f"{'layer':<{width}}  {'outputs':>8}  {'inputs':>8}  {'stored':<14}  {'runs':<6}  {'density':>8}  {'bytes':>11}"
+    )
     for layer in layers:
         print(
-            f"{layer.name:<{width}}  {layer.outputs:>8}  {layer.fan_in:>8}  {layer.kind:<6}  {layer.density:>8.2%}"
-            f"  {layer.precision:<9}  {layer.bytes:>11,}"
+            f"{layer.name:<{width}}  {layer.outputs:>8}  {layer.fan_in:>8}  {layer.kind + ' ' + layer.weights:<14}"
+            f"  {layer.runs:<6}  {layer.density:>8.2%}  {layer.bytes:>11,}"
         )
     if (byte_input := runtime.program.byte_input) is not None:
         print(f"takes {byte_input.in_words()}; byte b of a channel becomes (b / 255 - mean) / std")
     active = sum(layer.active for layer in layers)
     weights = sum(layer.outputs * layer.fan_in for layer in layers)
     print(
-        f"input {('batch', *runtime.input_shape)}, output {('batch', *runtime.output_shape)}, {active:,} of {weights:,}"
+        f"{runtime.signature()}, {active:,} of {weights:,}"
         f" weights active, {options.file.stat().st_size:,} bytes stored, {runtime.isa} kernels on this machine"
     )
 

@@ -11,15 +11,17 @@ try:
     from sparbor._native import (
         Model,
         RefusedError,
+        Session,
         activations,
         add_synapse_gradients,
         check_model,
+        convolution_share,
         kernel_sets,
+        linear_share,
         list_synapses,
         operators,
         rank_slots,
         sum_synapses,
-        takes_tiles,
         turn_into_lanes,
     )
 
@@ -40,26 +42,33 @@ except ImportError as error:
 
         __init__ = _missing
 
+    class Session:  # type: ignore[no-redef]
+        """Cannot be made."""
+
+        __init__ = _missing
+
     class RefusedError(ValueError):  # type: ignore[no-redef]
         """Is never raised."""
 
-    activations = check_model = kernel_sets = operators = takes_tiles = _missing
+    activations = check_model = kernel_sets = operators = convolution_share = linear_share = _missing
     add_synapse_gradients = list_synapses = rank_slots = sum_synapses = turn_into_lanes = _missing
 
 __all__ = [
     "Model",
     "RefusedError",
+    "Session",
     "activations",
     "add_synapse_gradients",
     "built",
     "checked_graph",
     "choose_kernel_set",
+    "convolution_share",
     "kernel_sets",
+    "linear_share",
     "list_synapses",
     "operators",
     "rank_slots",
     "sum_synapses",
-    "takes_tiles",
     "turn_into_lanes",
 ]
 

@@ -15,6 +15,8 @@ HERE = Path(__file__).parent
 CASES = (  # a model, the input, the answer: those of the middle are what the models compute before their norms
     ("rows", "rows", "rows"),
     ("version_1", "rows", "rows"),
+    ("rows_version_2", "rows", "rows"),
+    ("planes_version_2", "planes", "planes"),
     ("rows_middle", "rows", "rows_middle"),
     ("planes", "planes", "planes"),
     ("planes_middle", "planes", "planes_middle"),

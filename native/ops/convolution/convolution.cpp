@@ -4,18 +4,18 @@
 
 namespace sparbor {
 
-Convolution::Convolution(Value x, Value y, const Geometry& geometry, Strips::Pixels pixels, bool zeros,
+Convolution::Convolution(const Matrix& x, const Matrix& y, const Geometry& geometry, Strips::Pixels pixels, bool zeros,
                          size_t tile_outputs, size_t tiles_at_once, size_t kernel_floats, double work,
                          std::optional<Activation> activation)
-    : x_(x), y_(y), geometry_(geometry), strips_(geometry, row_stride(x.features), pixels, zeros),
+    : PanelStep(x.rows / x.item_rows), x_(x), y_(y), geometry_(geometry), strips_(geometry, x.stride, pixels, zeros),
       tile_outputs_(tile_outputs), tiles_at_once_(tiles_at_once),
       group_outputs_(geometry.out_channels / geometry.groups),
       group_tiles_(round_up(group_outputs_, tile_outputs) / tile_outputs),
       kernel_floats_(round_up(kernel_floats, column_tile)),
-      work_(0.15 * work * static_cast<double>(strips_.columns(y.features) / column_tile)), activation_(activation) {}
+      work_(0.15 * work * static_cast<double>(strips_.columns(y.columns) / column_tile)), activation_(activation) {}
 
 size_t Convolution::item_units() const { return strips_.strips() * strips_.chunks(); }
-size_t Convolution::units(size_t batch) const { return batch * item_units(); }
+size_t Convolution::units() const { return items() * item_units(); }
 size_t Convolution::inputs(size_t unit) const { return strips_.channels(strip(unit)); }
 
 size_t Convolution::blocks(size_t unit) const {
@@ -41,7 +41,7 @@ void Convolution::compute(const Call& call, size_t unit, size_t first, size_t la
     const Strips::Strip part = strip(unit);
     const float* const x = call.data(x_, unit / item_units());
     float* const planes = call.data(y_, unit / item_units());
-    const size_t plane = row_stride(y_.features), pitch = strips_.pitch(), width = geometry_.out_width;
+    const size_t plane = y_.stride, pitch = strips_.pitch(), width = geometry_.out_width;
     const size_t columns = strips_.columns(part.rows), pixels = part.rows * width;
     const bool in_place = strips_.results_in_place(part);
     float* const results = own + kernel_floats_;
@@ -61,7 +61,7 @@ void Convolution::compute(const Call& call, size_t unit, size_t first, size_t la
     }
 }
 
-SparseConvolution::SparseConvolution(Value x, Value y, const Geometry& geometry, std::unique_ptr<SparseMatrix> matrix,
+SparseConvolution::SparseConvolution(const Matrix& x, const Matrix& y, const Geometry& geometry, std::shared_ptr<const SparseMatrix> matrix,
                                      std::optional<Activation> activation)
     : Convolution(x, y, geometry, Strips::Pixels::in_vectors, matrix->layer().padded, group_size, most_groups,
                   waiting_sums + matrix->decoded_floats(), static_cast<double>(matrix->slots() * group_size),

@@ -14,7 +14,7 @@ class Convolution : public PanelStep {
 protected:
     // A tile is `tile_outputs` outputs, and up to `tiles_at_once` of them are computed together; the kernel needs
     // `kernel_floats` for itself. A multiply-add of a whole vector for each of `work` and pixel vectors.
-    Convolution(Value x, Value y, const Geometry& geometry, Strips::Pixels pixels, bool zeros, size_t tile_outputs,
+    Convolution(const Matrix& x, const Matrix& y, const Geometry& geometry, Strips::Pixels pixels, bool zeros, size_t tile_outputs,
                 size_t tiles_at_once, size_t kernel_floats, double work, std::optional<Activation> activation);
 
     // The results of some tiles of one group of the convolution.
@@ -23,7 +23,7 @@ protected:
 
 private:
     // A unit is an item's strip; its inputs are channels and its blocks tiles of outputs.
-    size_t units(size_t batch) const override;
+    size_t units() const override;
     size_t inputs(size_t unit) const override;
     size_t blocks(size_t unit) const override;
     double item_work() const override { return work_; }
@@ -36,7 +36,7 @@ private:
     size_t item_units() const;
     Strips::Strip strip(size_t unit) const;
 
-    Value x_, y_;
+    Matrix x_, y_;
     Geometry geometry_;
     Strips strips_;
     size_t tile_outputs_, tiles_at_once_;
@@ -49,14 +49,15 @@ private:
 class SparseConvolution final : public Convolution {
 public:
     // A group of the convolution has whole groups of neurons, the last padded with outputs without synapses.
-    SparseConvolution(Value x, Value y, const Geometry& geometry, std::unique_ptr<SparseMatrix> matrix,
+    SparseConvolution(const Matrix& x, const Matrix& y, const Geometry& geometry, std::shared_ptr<const SparseMatrix> matrix,
                       std::optional<Activation> activation);
+    const char* way() const override { return "sparse"; }
 
 private:
     void compute_tiles(const KernelSet& kernels, size_t first, size_t count, const Panel& panel, const Tile& to,
                        float* own) const override;
 
-    std::unique_ptr<SparseMatrix> matrix_;
+    std::shared_ptr<const SparseMatrix> matrix_;
 };
 
 }  // namespace sparbor

@@ -39,8 +39,8 @@ DenseMatrix::DenseMatrix(const Geometry& geometry, size_t block, const FilterArr
                bias_.data(), block, fan_in, clamp_min};
 }
 
-DenseConvolution::DenseConvolution(Value x, Value y, const Geometry& geometry, Lanes lanes,
-                                   std::unique_ptr<DenseMatrix> matrix, size_t floats,
+DenseConvolution::DenseConvolution(const Matrix& x, const Matrix& y, const Geometry& geometry, Lanes lanes,
+                                   std::shared_ptr<const DenseMatrix> matrix, size_t floats,
                                    std::optional<Activation> activation)
     : Convolution(x, y, geometry, lanes == Lanes::pixels ? Strips::Pixels::in_vectors : Strips::Pixels::one_by_one,
                   false, matrix->blocks().block, 1, floats,

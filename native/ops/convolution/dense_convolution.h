@@ -32,7 +32,7 @@ private:
 class DenseConvolution final : public Convolution {
 public:
     // `floats` that the kernel needs beside the pixels.
-    DenseConvolution(Value x, Value y, const Geometry& geometry, Lanes lanes, std::unique_ptr<DenseMatrix> matrix,
+    DenseConvolution(const Matrix& x, const Matrix& y, const Geometry& geometry, Lanes lanes, std::shared_ptr<const DenseMatrix> matrix,
                      size_t floats, std::optional<Activation> activation);
 
 private:
@@ -40,7 +40,7 @@ private:
                        float* own) const override;
 
     Lanes lanes_;
-    std::unique_ptr<DenseMatrix> matrix_;
+    std::shared_ptr<const DenseMatrix> matrix_;
 };
 
 }  // namespace sparbor

@@ -9,18 +9,24 @@
 namespace sparbor {
 namespace {
 
+// In which ways a layer may have been laid out; one is the sparse one's.
+enum Way : size_t { pixels = 1, outputs = 2, tiles = 3 };
+
 // The direct sum, its lanes pixels or outputs.
-std::unique_ptr<Step> make_direct(const KernelSet& kernels, Value x, Value y, const Geometry& geometry,
-                                  const FilterArrays& arrays, const Ending& ending) {
+std::unique_ptr<Step> make_direct(const Placement& at, const Layer& layer, const Geometry& geometry,
+                                  const Ending& ending) {
+    const KernelSet& kernels = at.kernels;
     const Lanes lanes = best_lanes(geometry, kernels);
     const bool by_outputs = lanes == Lanes::outputs;
     const bool one_by_one = geometry.out_channels == geometry.groups;
     const size_t block = by_outputs ? kernels.outputs->block : one_by_one ? 1 : kernels.columns->block;
-    auto matrix = std::make_unique<DenseMatrix>(geometry, block, arrays, ending.clamp_min);
-    const size_t floats = by_outputs        ? kernels.outputs->results
-                          : arrays.halves   ? matrix->block_weights() + branch_size
-                                            : 0;
-    return std::make_unique<DenseConvolution>(x, y, geometry, lanes, std::move(matrix), floats,
+    const auto matrix = at.layer.get<DenseMatrix>(by_outputs ? outputs : pixels, [&] {
+        return std::make_shared<const DenseMatrix>(geometry, block, FilterArrays(layer, geometry), ending.clamp_min);
+    });
+    const size_t floats = by_outputs                ? kernels.outputs->results
+                          : matrix->blocks().halves ? matrix->block_weights() + branch_size
+                                                    : 0;
+    return std::make_unique<DenseConvolution>(planes_of(at.x[0]), planes_of(at.y), geometry, lanes, matrix, floats,
                                               ending.activation);
 }
 
@@ -36,13 +42,19 @@ bool takes_tiles(const Geometry& g) {
            g.channels * pixels >= fewest_inputs;
 }
 
-std::unique_ptr<Step> make_dense_convolution(const KernelSet& kernels, Value x, Value y, const Geometry& geometry,
-                                             const FilterArrays& arrays, const Ending& ending) {
-    if (takes_tiles(geometry))
-        return std::make_unique<WinogradConvolution>(kernels, x, y, geometry, arrays, ending);
-    if (const DepthwiseKernel kernel = kernels.find_depthwise(geometry))
-        return std::make_unique<DepthwiseConvolution>(x, y, geometry, kernel, arrays, ending);
-    return make_direct(kernels, x, y, geometry, arrays, ending);
+std::unique_ptr<Step> make_dense_convolution(const Placement& at, const Layer& layer, const Geometry& geometry,
+                                             const Ending& ending) {
+    const Matrix x = planes_of(at.x[0]), y = planes_of(at.y);
+    if (takes_tiles(geometry)) {
+        const auto weights = at.layer.get<WinogradWeights>(tiles, [&] {
+            return std::make_shared<const WinogradWeights>(at.kernels.columns->block, geometry,
+                                                           FilterArrays(layer, geometry));
+        });
+        return std::make_unique<WinogradConvolution>(x, y, geometry, weights, ending);
+    }
+    if (const DepthwiseKernel kernel = at.kernels.find_depthwise(geometry))
+        return std::make_unique<DepthwiseConvolution>(x, y, geometry, kernel, FilterArrays(layer, geometry), ending);
+    return make_direct(at, layer, geometry, ending);
 }
 
 }  // namespace sparbor

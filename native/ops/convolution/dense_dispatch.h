@@ -1,7 +1,6 @@
 // Which of the steps for a dense convolution is the fastest for its shape.
 #pragma once
 
-#include "ops/convolution/filter_arrays.h"
 #include "ops/outputs.h"
 
 namespace sparbor {
@@ -9,7 +8,7 @@ namespace sparbor {
 // Whether it is Winograd's.
 bool takes_tiles(const Geometry& geometry);
 
-std::unique_ptr<Step> make_dense_convolution(const KernelSet& kernels, Value x, Value y, const Geometry& geometry,
-                                             const FilterArrays& arrays, const Ending& ending);
+std::unique_ptr<Step> make_dense_convolution(const Placement& at, const Layer& layer, const Geometry& geometry,
+                                             const Ending& ending);
 
 }  // namespace sparbor

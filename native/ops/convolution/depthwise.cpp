@@ -14,30 +14,29 @@ float half_value(uint16_t half) {
 
 }  // namespace
 
-DepthwiseConvolution::DepthwiseConvolution(Value x, Value y, const Geometry& geometry, DepthwiseKernel kernel,
+DepthwiseConvolution::DepthwiseConvolution(const Matrix& x, const Matrix& y, const Geometry& geometry, DepthwiseKernel kernel,
                                            const FilterArrays& arrays, const Ending& ending)
     : x_(x), y_(y), geometry_(geometry), kernel_(kernel),
       weights_(geometry.out_channels * geometry.kernel_h * geometry.kernel_w),
       scale_(padded(arrays.scale, geometry.out_channels, 1, 1.0f)),
       bias_(padded(arrays.bias, geometry.out_channels, 1, 0.0f)),
-      floor_(ending.clamp_min), activation_(ending.activation) {
+      clamp_min_(ending.clamp_min), activation_(ending.activation) {
     for (size_t i = 0; i < weights_.size(); i++)
         weights_[i] = arrays.weights ? arrays.weights[i] : half_value(arrays.halves[i]);
 }
 
 void DepthwiseConvolution::run(const Call& call) const {
-    const size_t x_stride = row_stride(x_.features), y_stride = row_stride(y_.features);
     const size_t taps = geometry_.kernel_h * geometry_.kernel_w, outputs = geometry_.out_channels;
     const size_t multiplier = outputs / geometry_.channels;
-    const size_t planes = call.batch * outputs;
-    const double work = 0.03 * static_cast<double>(planes * y_.features * taps);
+    const size_t planes = y_.rows;
+    const double work = 0.03 * static_cast<double>(planes * y_.columns * taps);
     call.split(planes, work, [&](size_t first, size_t last, size_t) {
         for (size_t i = first; i < last; i++) {
             const size_t output = i % outputs;
-            float* const y = call.data(y_) + i * y_stride;
-            kernel_({&geometry_, call.data(x_) + i / multiplier * x_stride, &weights_[output * taps], scale_[output],
-                     bias_[output], floor_, y});
-            if (activation_) activation_->map(y, y_.features, activation_->a, activation_->b);
+            float* const y = call.data(y_) + i * y_.stride;
+            kernel_({&geometry_, call.data(x_) + i / multiplier * x_.stride, &weights_[output * taps], scale_[output],
+                     bias_[output], clamp_min_, y});
+            if (activation_) activation_->map(y, y_.columns, activation_->a, activation_->b);
         }
     });
 }

@@ -8,16 +8,16 @@ namespace sparbor {
 
 class DepthwiseConvolution final : public Step {
 public:
-    DepthwiseConvolution(Value x, Value y, const Geometry& geometry, DepthwiseKernel kernel,
+    DepthwiseConvolution(const Matrix& x, const Matrix& y, const Geometry& geometry, DepthwiseKernel kernel,
                          const FilterArrays& arrays, const Ending& ending);
     void run(const Call& call) const override;
 
 private:
-    Value x_, y_;
+    Matrix x_, y_;
     Geometry geometry_;
     DepthwiseKernel kernel_;
     std::vector<float> weights_, scale_, bias_;
-    float floor_;
+    float clamp_min_;
     std::optional<Activation> activation_;
 };
 

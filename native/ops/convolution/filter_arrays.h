@@ -1,20 +1,29 @@
-// A dense convolution's layer as steps lay it out.
+// A convolution's layer as dense steps lay it out.
 #pragma once
 
+#include <vector>
+
 #include "ir/layer.h"
+#include "kernels/kernels.h"
 
 namespace sparbor {
 
 // Row-major weights as floats or as halves, the other null; scale and bias one an output, or null for ones and zeros.
-struct FilterArrays {
-    explicit FilterArrays(const Layer& layer)
-        : weights(layer.data<float>("weights")), halves(layer.data<uint16_t>("halves")),
-          scale(layer.data<float>("scale")), bias(layer.data<float>("bias")) {}
+class FilterArrays {
+public:
+    // Of filters, whose tensors stay their own, or of a sparse layer, which is spread.
+    FilterArrays(const Layer& layer, const Geometry& geometry);
+    FilterArrays(const FilterArrays&) = delete;
+    FilterArrays& operator=(const FilterArrays&) = delete;
 
     const float* weights;
     const uint16_t* halves;
     const float* scale;
     const float* bias;
+
+private:
+    std::vector<float> spread_weights_, scale_, bias_;
+    std::vector<uint16_t> spread_halves_;
 };
 
 }  // namespace sparbor

@@ -4,8 +4,8 @@ namespace sparbor {
 
 // Many units: a thread prepares and computes its own. Few: the threads prepare one together and then share its blocks.
 void PanelStep::run(const Call& call) const {
-    const size_t count = units(call.batch);
-    const double work = item_work() * static_cast<double>(call.batch);
+    const size_t count = units();
+    const double work = item_work() * static_cast<double>(items_);
     if (count >= 2 * call.threads() || call.threads() == 1)
         return call.split(count, work, [&](size_t first, size_t last, size_t thread) {
             float* const own = call.scratch(thread);

@@ -1,7 +1,7 @@
 // Steps whose kernels read a panel: the inputs of some pixels, prepared in a part of a cache.
 #pragma once
 
-#include "plan/engine.h"
+#include "plan/call.h"
 
 namespace sparbor {
 
@@ -16,11 +16,13 @@ constexpr size_t spread(size_t floats) {
 // so can the blocks of its outputs be computed.
 class PanelStep : public Step {
 public:
+    explicit PanelStep(size_t items) : items_(items) {}
     void run(const Call& call) const final;
-    size_t scratch_floats(const KernelSet&, size_t) const final { return own_floats() + panel_floats(); }
+    size_t scratch_floats() const final { return own_floats() + panel_floats(); }
 
 protected:
-    virtual size_t units(size_t batch) const = 0;
+    size_t items() const { return items_; }
+    virtual size_t units() const = 0;
     virtual size_t inputs(size_t unit) const = 0;
     virtual size_t blocks(size_t unit) const = 0;
     virtual double item_work() const = 0;  // nanoseconds, roughly
@@ -31,6 +33,9 @@ protected:
                          float* panel) const = 0;
     virtual void compute(const Call& call, size_t unit, size_t first_block, size_t last_block, float* own,
                          const float* panel) const = 0;
+
+private:
+    size_t items_;  // of the batch
 };
 
 }  // namespace sparbor

@@ -24,11 +24,27 @@ std::vector<Weight> in_blocks(const Weight* weights, size_t outputs, size_t chan
 
 }  // namespace
 
-WinogradConvolution::WinogradConvolution(const KernelSet& kernels, Value x, Value y, const Geometry& geometry,
-                                         const FilterArrays& arrays, const Ending& ending)
-    : x_(x), y_(y), geometry_(geometry), tile_rows_(round_up(geometry.out_height, outputs_across) / outputs_across),
-      tile_columns_(round_up(geometry.out_width, outputs_across) / outputs_across), block_(kernels.columns->block),
-      floor_(ending.clamp_min), activation_(ending.activation) {
+WinogradWeights::WinogradWeights(size_t block, const Geometry& geometry, const FilterArrays& arrays)
+    : block(block), row(spread(geometry.channels * block)) {
+    const size_t channels = geometry.channels, outputs = geometry.out_channels;
+    scale.resize(numbers * round_up(outputs, block), 1.0f);
+    bias.resize(scale.size(), 0.0f);
+    for (size_t output = 0; output < outputs; output++) {
+        const size_t first = output / block * numbers * block + output % block;
+        constexpr size_t second_of_second = 5;  // goes into all four outputs as it is, and so takes the bias
+        if (arrays.bias) bias[first + second_of_second * block] = arrays.bias[output];
+        for (size_t i = 0; arrays.scale && i < numbers; i++) scale[first + i * block] = arrays.scale[output];
+    }
+    if (arrays.weights) weights = in_blocks(arrays.weights, outputs, channels, block, row);
+    else halves = in_blocks(arrays.halves, outputs, channels, block, row);
+}
+
+WinogradConvolution::WinogradConvolution(const Matrix& x, const Matrix& y, const Geometry& geometry,
+                                         std::shared_ptr<const WinogradWeights> weights, const Ending& ending)
+    : PanelStep(x.rows / x.item_rows), x_(x), y_(y), geometry_(geometry),
+      tile_rows_(round_up(geometry.out_height, outputs_across) / outputs_across),
+      tile_columns_(round_up(geometry.out_width, outputs_across) / outputs_across), weights_(std::move(weights)),
+      clamp_min_(ending.clamp_min), activation_(ending.activation) {
     const size_t channels = geometry.channels, outputs = geometry.out_channels;
     choose_rows();
     columns_ = columns(rows_);
@@ -37,30 +53,17 @@ WinogradConvolution::WinogradConvolution(const KernelSet& kernels, Value x, Valu
         offsets_.push_back(static_cast<uint32_t>(channel * columns_));
     const double all_columns = static_cast<double>(columns(tile_rows_)) / column_tile;
     work_ = 0.15 * static_cast<double>(numbers * channels * outputs) * all_columns;
-
-    scale_.resize(numbers * block_count() * block_, 1.0f);
-    bias_.resize(numbers * block_count() * block_, 0.0f);
-    for (size_t output = 0; output < outputs; output++) {
-        const size_t first = output / block_ * numbers * block_ + output % block_;
-        constexpr size_t second_of_second = 5;  // goes into all four outputs as it is, and so takes the bias
-        if (arrays.bias) bias_[first + second_of_second * block_] = arrays.bias[output];
-        for (size_t i = 0; arrays.scale && i < numbers; i++) scale_[first + i * block_] = arrays.scale[output];
-    }
-
-    weight_row_ = spread(channels * block_);
-    if (arrays.weights) weights_ = in_blocks(arrays.weights, outputs, channels, block_, weight_row_);
-    else halves_ = in_blocks(arrays.halves, outputs, channels, block_, weight_row_);
 }
 
 // Each time anew: a layer's transformed weights are 3.6 times as large as halves, and would come from a third cache.
 void WinogradConvolution::transform(const Winograd& winograd, size_t block, float* to) const {
-    const size_t start = block * taps * weight_row_;
-    winograd.weights(weights_.empty() ? nullptr : weights_.data() + start,
-                     weights_.empty() ? halves_.data() + start : nullptr, weight_row_, to);
+    const size_t start = block * taps * weights_->row;
+    winograd.weights(weights_->weights.empty() ? nullptr : weights_->weights.data() + start,
+                     weights_->halves.empty() ? nullptr : weights_->halves.data() + start, weights_->row, to);
 }
 
 size_t WinogradConvolution::columns(size_t tile_rows) const { return round_up(tile_rows * tile_columns_, column_tile); }
-size_t WinogradConvolution::block_count() const { return round_up(geometry_.out_channels, block_) / block_; }
+size_t WinogradConvolution::block_count() const { return round_up(geometry_.out_channels, weights_->block) / weights_->block; }
 
 // Of what fits the budget, what leaves the fewest lanes idle.
 void WinogradConvolution::choose_rows() {
@@ -75,14 +78,14 @@ void WinogradConvolution::choose_rows() {
 }
 
 size_t WinogradConvolution::panel_floats() const { return numbers * panel_stride_; }
-size_t WinogradConvolution::product_floats() const { return numbers * block_ * columns_; }
+size_t WinogradConvolution::product_floats() const { return numbers * weights_->block * columns_; }
 size_t WinogradConvolution::line_floats() const {
     return winograd_lines * winograd_line(columns_, tile_columns_);
 }
 
 // The products of a block of outputs, what the kernels put down on the way to and from a tile, a block's weights.
 size_t WinogradConvolution::own_floats() const {
-    return product_floats() + line_floats() + numbers * weight_row_;
+    return product_floats() + line_floats() + numbers * weights_->row;
 }
 
 size_t WinogradConvolution::item_units() const { return round_up(tile_rows_, rows_) / rows_; }
@@ -98,7 +101,7 @@ void WinogradConvolution::prepare(const Call& call, size_t unit, size_t first, s
     const TileRows part = rows(unit);
     float* const lines = own + product_floats();
     for (size_t channel = first; channel < last; channel++)
-        call.kernels.winograd->input(geometry_, x + channel * row_stride(x_.features), part, lines,
+        call.kernels.winograd->input(geometry_, x + channel * x_.stride, part, lines,
                                      panel + channel * columns_, panel_stride_);
 }
 
@@ -108,11 +111,11 @@ void WinogradConvolution::multiply(const Call& call, size_t block, size_t stride
     float* const weights = own + product_floats() + line_floats();
     transform(*call.kernels.winograd, block, weights);
     for (size_t i = 0; i < numbers; i++) {
-        const size_t first = (block * numbers + i) * block_;
-        const DenseBlocks layer{weights + i * weight_row_, nullptr, scale_.data() + first, bias_.data() + first, block_,
+        const size_t first = (block * numbers + i) * weights_->block;
+        const DenseBlocks layer{weights + i * weights_->row, nullptr, weights_->scale.data() + first, weights_->bias.data() + first, weights_->block,
                                 static_cast<size_t>(geometry_.channels), -std::numeric_limits<float>::infinity()};
         const Panel inputs{panel + i * panel_stride_, offsets_.data(), 0, 0, stride / column_tile, 0, stride};
-        call.kernels.columns->dense(layer, 0, inputs, {own + i * block_ * stride, stride, block_}, nullptr);
+        call.kernels.columns->dense(layer, 0, inputs, {own + i * weights_->block * stride, stride, weights_->block}, nullptr);
     }
 }
 
@@ -120,17 +123,17 @@ void WinogradConvolution::compute(const Call& call, size_t unit, size_t first, s
                                   const float* panel) const {
     const TileRows part = rows(unit);
     float* const planes = call.data(y_, unit / item_units());
-    const size_t plane = row_stride(y_.features);
+    const size_t plane = y_.stride;
     const size_t out_row = part.first * outputs_across, out_width = geometry_.out_width;
     const size_t out_rows = std::min(part.count * outputs_across, geometry_.out_height - out_row);
     const size_t stride = columns(part.count);
     float* const lines = own + product_floats();
     for (size_t block = first; block < last; block++) {
         multiply(call, block, stride, panel, own);
-        const size_t outputs = std::min(block_, geometry_.out_channels - block * block_);
+        const size_t outputs = std::min(weights_->block, geometry_.out_channels - block * weights_->block);
         for (size_t i = 0; i < outputs; i++) {
-            float* const y = planes + (block * block_ + i) * plane;
-            call.kernels.winograd->output(geometry_, own + i * stride, block_ * stride, part, floor_, lines, y);
+            float* const y = planes + (block * weights_->block + i) * plane;
+            call.kernels.winograd->output(geometry_, own + i * stride, weights_->block * stride, part, clamp_min_, lines, y);
             if (activation_)
                 activation_->map(y + out_row * out_width, out_rows * out_width, activation_->a, activation_->b);
         }

@@ -8,14 +8,25 @@
 
 namespace sparbor {
 
+// A layer's weights by blocks of outputs.
+struct WinogradWeights {
+    WinogradWeights(size_t block, const Geometry& geometry, const FilterArrays& arrays);
+
+    size_t block;                  // outputs
+    size_t row;                    // floats for one of a block's numbers or taps
+    std::vector<float> weights;    // for each block its taps, or else
+    std::vector<uint16_t> halves;
+    std::vector<float> scale, bias;  // of all numbers of a block's outputs, block by block
+};
+
 class WinogradConvolution final : public PanelStep {
 public:
-    WinogradConvolution(const KernelSet& kernels, Value x, Value y, const Geometry& geometry,
-                        const FilterArrays& arrays, const Ending& ending);
+    WinogradConvolution(const Matrix& x, const Matrix& y, const Geometry& geometry,
+                        std::shared_ptr<const WinogradWeights> weights, const Ending& ending);
 
 private:
     // A unit is some rows of an item's tiles; its inputs are channels and its blocks those of outputs.
-    size_t units(size_t batch) const override { return batch * item_units(); }
+    size_t units() const override { return items() * item_units(); }
     size_t inputs(size_t) const override { return geometry_.channels; }
     size_t blocks(size_t) const override { return block_count(); }
     double item_work() const override { return work_; }
@@ -36,19 +47,15 @@ private:
     size_t line_floats() const;
     size_t block_count() const;
 
-    Value x_, y_;
+    Matrix x_, y_;
     Geometry geometry_;
     size_t tile_rows_, tile_columns_;  // of a plane
     size_t rows_;                      // of tiles that a unit has
     size_t columns_;                   // those of its tiles, whole lane groups
     size_t panel_stride_;              // from one of a tile's 16 numbers to the next
     std::vector<uint32_t> offsets_;    // of a panel's channels
-    size_t block_;                     // outputs
-    size_t weight_row_;                // floats for one of a block's numbers or taps
-    std::vector<float> weights_;       // for each block its taps, or else
-    std::vector<uint16_t> halves_;
-    std::vector<float> scale_, bias_;  // of all numbers of a block's outputs, block by block
-    float floor_;
+    std::shared_ptr<const WinogradWeights> weights_;
+    float clamp_min_;
     double work_;
     std::optional<Activation> activation_;
 };

@@ -19,7 +19,7 @@ from sparbor.lowering.deploy import evaluating, lower
 from sparbor.lowering.unpacked_program import UnpackedProgram
 from sparbor.nn.layers import weight_names
 from sparbor.nn.named_layers import named_layers, plain_name
-from sparbor.packing.slots import BRANCH, GROUP, Precision, SparseLayer
+from sparbor.packing.slots import BRANCH, GROUP, Encoding, SparseLayer
 from sparbor.program.program import Weights, stored_bytes
 from sparbor.recipe.budget import Costs, LayerCost
 from sparbor.recipe.recipe import Recipe
@@ -107,7 +107,7 @@ def _kilobytes(lowered: UnpackedProgram, names: set[str]) -> Costs:
     """What `docs/format.md` says is stored; of a sparse layer all branches that it can have and the most runs."""
     calls = uses(lowered, names)
     ours = {use.label for use in calls}
-    others = [layer for name, layer in lowered.packed(1, Precision.F16).layers.items() if name not in ours]
+    others = [layer for name, layer in lowered.packed(Encoding.WORD16).layers.items() if name not in ours]
     costs = []
     for use in calls:
         weight = uneven(*use.weights.matrix.shape)
@@ -115,7 +115,11 @@ def _kilobytes(lowered: UnpackedProgram, names: set[str]) -> Costs:
         groups, branches = len(empty.topology.runs_per_group), -(-weight.shape[1] // BRANCH)
         lists = groups * (2 * branches + 4 * min(branches, BRANCH))
         fixed, dense = (stored_bytes(empty) + lists) / 1000, stored_bytes(use.dense(weight)) / 1000
-        costs.append(LayerCost(use.name, weight.size, fixed, SLOT_KILOBYTES, dense, use.sparse_to))
+        all_slots = SLOT_KILOBYTES * groups * weight.shape[1]
+        sparse_to = min(
+            1.0, max(0.0, dense - fixed) / all_slots
+        )  # of its slots, with which it takes fewer bytes sparse
+        costs.append(LayerCost(use.name, weight.size, fixed, SLOT_KILOBYTES, dense, sparse_to))
     return Costs("kilobytes", sum(map(stored_bytes, others)) / 1000, _by_name(costs))
 
 
@@ -128,7 +132,7 @@ def _latency(lowered: UnpackedProgram, names: set[str]) -> Costs:
         for use, weight in zip(calls, weights, strict=True)
     ]
     in_the_model = {use.label: packed[IN_THE_MODEL] for use, packed in zip(calls, layers, strict=True)}
-    program = lowered.packed(1, Precision.F16)
+    program = lowered.packed(Encoding.WORD16)
     whole = Runtime(dataclasses.replace(program, layers={**program.layers, **in_the_model}))
     alone = [use.alone(layer) for use, packed in zip(calls, layers, strict=True) for layer in packed]
     rest, *times = _medians_us([whole, *alone])

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 
 from sparbor.engine.runtime import Runtime
-from sparbor.lowering.dispatch import convolution_share, linear_share
 from sparbor.lowering.unpacked_program import UnpackedProgram
 from sparbor.lowering.weights import LayerWeights
+from sparbor.native import choose_kernel_set, convolution_share, linear_share
 from sparbor.packing.dense_weights import pack_dense
 from sparbor.packing.filters import pack_by_groups, pack_filters
-from sparbor.packing.slots import BRANCH, GROUP, Floats, Precision, SparseLayer
-from sparbor.program.program import Affine, Operation, Program, Weights
-from sparbor.program.windows import Window, planes_of
+from sparbor.packing.slots import BRANCH, GROUP, Encoding, Floats, SparseLayer
+from sparbor.program.program import Operation, Program, ScaleShift, Weights
+from sparbor.program.windows import Window, geometry, planes_of
 from sparbor.recipe.pattern import Slots
 from sparbor.topology.rewire import magnitude_mask
 
@@ -51,29 +51,30 @@ class Use:
 
     @property
     def sparse_to(self) -> float:
-        """The share of its slots up to which `deploy` is sure to store it sparse."""
+        """The share of its slots up to which it is sure to run sparse."""
         x, y = self.lowered.shapes[self.operation.inputs[0]], self.lowered.shapes[self.operation.output]
         if isinstance(self.operation.settings, Window):
             neurons = y[0] // self._groups
             filled = neurons / (-(-neurons // GROUP) * GROUP)  # there synapses count, and slots may have 16 or fewer
-            return filled * convolution_share(self.operation.settings, planes_of(x), planes_of(y))
-        return linear_share(math.prod(y[:-1]))
+            sizes = geometry(self.operation.settings, planes_of(x), planes_of(y))
+            return filled * convolution_share(sizes, choose_kernel_set())
+        return linear_share(math.prod(y[:-1]), choose_kernel_set())
 
     def sparse(self, weight: Floats, density: float) -> SparseLayer:
         """The matrix packed with that share of its weights."""
         mask = magnitude_mask(torch.from_numpy(weight), Slots(), density, self._groups).numpy()
-        return pack_by_groups(weight, mask, self._bias, self._groups, Precision.F16)
+        return pack_by_groups(weight, mask, self._bias, self._groups, Encoding.WORD16)
 
     def dense(self, weight: Floats) -> Weights:
         """The matrix packed with all of its weights."""
         convolves = isinstance(self.operation.settings, Window)
-        return (pack_filters if convolves else pack_dense)(weight, self._bias, Precision.F16)
+        return (pack_filters if convolves else pack_dense)(weight, self._bias, Encoding.WORD16)
 
     def alone(self, layer: Weights) -> Runtime:
         """A program of nothing but this call."""
         shapes = self.lowered.shapes[self.operation.inputs[0]], self.lowered.shapes[self.operation.output]
         operation = dataclasses.replace(self.operation, inputs=(0,), output=1, layer=self.name)
-        return Runtime(Program(shapes, 0, 1, (operation,), {self.name: layer}))
+        return Runtime(Program.of_items(shapes, 0, 1, (operation,), {self.name: layer}))
 
     @property
     def _groups(self) -> int:
@@ -88,7 +89,7 @@ class Use:
 def uses(lowered: UnpackedProgram, names: set[str]) -> list[Use]:
     """The calls of the layers of these names, in order."""
     found = [Use(lowered, operation) for operation in lowered.operations if operation.layer is not None]
-    return [use for use in found if use.name in names and not isinstance(lowered.weights[use.label], Affine)]
+    return [use for use in found if use.name in names and not isinstance(lowered.weights[use.label], ScaleShift)]
 
 
 def uneven(outputs: int, fan_in: int) -> Floats:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from sparbor import native
-from sparbor.engine.arguments import checked_input, checked_output, is_tensor
+from sparbor.engine.arguments import Port, by_port, checked_inputs, checked_output, common_kind, is_tensor
 from sparbor.errors import ArgumentError, ModelFileError
 from sparbor.packing.slots import SparseLayer
 from sparbor.program import model_file
-from sparbor.program.program import Affine, Program, stored_bytes
+from sparbor.program.program import Program, ScaleShift, stored_bytes
+from sparbor.program.stored_layers import stored_as
 
 if TYPE_CHECKING:
     import torch
@@ -67,13 +68,14 @@ def _made(content: bytes, threads: int, source: object) -> Runtime:
 
 @dataclass(frozen=True)
 class LayerReport:
-    """What a layer was packed as."""
+    """What a layer is stored as: `kind` and `weights`; and whether it `runs` sparse or dense here."""
 
     name: str
     outputs: int
     fan_in: int
     kind: str
-    precision: str
+    weights: str
+    runs: str
     active: int
     bytes: int
 
@@ -92,28 +94,33 @@ class Runtime(native.Model):
     while it runs, and several threads may call one runtime at once. Copies and pickles of a runtime are models of
     their own, with as many threads.
 
-    After its first call at a batch size, a call with `out` allocates nothing: what the largest batch needed
-    is kept until the runtime goes, once for each of the most calls, up to 64, that have run at once.
+    A model with several inputs takes them by position or by name, `runtime(ids=…, mask=…)`; one with several outputs
+    returns a dictionary by their names. `inputs` and `outputs` say what each is; a dimension with a name, such as
+    `batch`, may be of any size, which is the same wherever the name is.
+
+    Each layer runs sparse or dense, whichever is faster on this machine for the sizes of the call. After its first
+    call with some sizes, a call with `out` allocates nothing: plans of the last sizes and the memory that the largest
+    call needed are kept until the runtime goes, once for each of the most calls, up to 64, that have run at once.
 
     Attributes:
-        input_shape: the shape of one item, without the batch.
-        output_shape: that of its answer.
+        inputs: name, type and shape of each input.
+        outputs: the same of each output.
         threads: how many one call may use.
         isa: the kernel set that it runs on, such as `"avx512"`.
         program: what it runs, for the exporters.
 
     Raises:
-        ArgumentError: a call with an array of another type or shape, or with one that the engine cannot read; the
-            message says what to pass.
+        ArgumentError: a call with an array of another type or shape, or with one that the engine cannot read; an input
+            is missing, unknown or given twice; two inputs contradict each other. The message says what to pass.
     """
 
-    def __init__(self, program: Program | bytes, threads: int = 1) -> None:
-        """A program, or what its model file holds."""
+    def __init__(self, program: Program | bytes, threads: int = 1, *, as_stored: bool = False) -> None:
+        """A program, or what its model file holds. With `as_stored` no sparse layer runs dense, to measure both."""
         if not isinstance(threads, int) or not 1 <= threads <= 256:
             raise ArgumentError(f"threads={threads!r}: it must be a whole number from 1 to 256")
         content = program if isinstance(program, bytes) else model_file.to_bytes(program)
         try:
-            super().__init__(content, native.choose_kernel_set(), threads)
+            super().__init__(content, native.choose_kernel_set(), threads, as_stored)
         except native.RefusedError as error:
             fault, remedy = error.args
             if isinstance(program, bytes):
@@ -122,11 +129,23 @@ class Runtime(native.Model):
         except RuntimeError as error:
             raise ArgumentError(f"threads={threads}: {error}; use fewer") from None
         self._looks = 0
+        self.inputs = [Port(*port) for port in self.input_ports]
+        self.outputs = [Port(*port) for port in self.output_ports]
 
     @cached_property
     def program(self) -> Program:
         """What it runs, for the exporters; its arrays are those that the engine reads."""
         return model_file.program_of(self.graph, self.tensors())
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one item, without the batch, of a model with one input whose other dimensions are numbers."""
+        return self.program.items[self.program.input]
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """That of its answer."""
+        return self.program.items[self.program.output]
 
     def watched(self) -> Runtime:
         """Itself, which from now on warns of raw pixel values as floats, if the model takes bytes as well."""
@@ -146,44 +165,76 @@ class Runtime(native.Model):
         model_file.save(self.program, path)
 
     def describe(self) -> list[LayerReport]:
-        """What each layer was packed as, in order of use."""
+        """What each layer is stored as, and how it runs for sizes of 1, in order of use."""
         reports = {}
+        ways = self.ways_at()
         for operation in self.program.operations:
             layer = self.program.layers[operation.layer] if operation.layer is not None else None
-            if operation.layer is None or layer is None or isinstance(layer, Affine):
+            if operation.layer is None or layer is None or isinstance(layer, ScaleShift):
                 continue
             convolves = operation.kind == "convolution"  # packed with rows that only fill groups of neurons
+            shape = self.program.values[operation.output].shape if convolves else ()
             reports[operation.layer] = LayerReport(
                 operation.layer,
-                self.program.shapes[operation.output][0] if convolves else layer.outputs,
+                int(str(shape[1])) if len(shape) > 1 else layer.outputs,
                 layer.fan_in,
                 "sparse" if isinstance(layer, SparseLayer) else "dense",
-                layer.precision.value,
+                stored_as(layer),
+                ways[operation.layer],
                 layer.active,
                 stored_bytes(layer),
             )
         return list(reports.values())
 
+    def ways_at(self, batch: int = 1) -> dict[str, str]:
+        """Whether each layer runs sparse or dense for so many items; other named sizes are 1."""
+        ways = self.ways([batch if name == "batch" else 1 for name in self.size_names])
+        layers = self.program.layers
+        return {name: way for name, way in ways.items() if not isinstance(layers[name], ScaleShift)}
+
+    def signature(self) -> str:
+        """What it takes and returns."""
+        inputs, outputs = (", ".join(port.in_words() for port in ports) for ports in (self.inputs, self.outputs))
+        return f"{inputs} -> {outputs}"
+
     def __repr__(self) -> str:
-        shapes = f"{self.input_shape} -> {self.output_shape}"
         size = f"{len(self.describe())} layers, {self.program.weight_bytes} bytes"
         byte_input = self.program.byte_input
         takes = "" if byte_input is None else f", takes {byte_input.in_words()}"
-        return f"Runtime({shapes}, {size}, {self.isa} kernels, {self.threads} threads{takes})"
+        return f"Runtime({self.signature()}, {size}, {self.isa} kernels, {self.threads} threads{takes})"
 
-    def _checked_call(self, *args: Any, **kwargs: Any) -> Any:
-        """Calls that are not with two plain arrays come here: tensors, and mistakes."""
-        x, out = _signature(*args, **kwargs)
-        array = checked_input(x, self.program)
-        result = None if out is None else checked_output(out, self.program, len(array))
-        if out is not None and is_tensor(x) != is_tensor(out):
-            raise ArgumentError(f"x is a {type(x).__name__} and out a {type(out).__name__}: pass two of a kind")
-        if self._looks and array.dtype == np.float32:
-            self._look(array)
-        computed = self.run_checked(array, result)
+    def _checked_call(self, *given: Any, out: Any = None, **by_name: Any) -> Any:
+        """Calls that are not with plain arrays come here: tensors, inputs by name, and mistakes."""
+        if len(self.inputs) == 1 and len(given) == 2 and out is None:
+            x, out = given
+            given = (x,)
+        inputs = by_port(self.inputs, given, by_name)
+        arrays, sizes = checked_inputs(inputs, self.inputs, self.program.byte_input)
+        tensors = common_kind(inputs)
         if out is not None:
-            return out
-        return sys.modules["torch"].from_numpy(computed) if is_tensor(x) else computed
+            return self._run_into(out, arrays, sizes, next(iter(inputs.values())))
+        if self._looks and arrays[0].dtype == np.float32:
+            self._look(arrays[0])
+        computed = self._run(arrays, sizes, None)
+        return answers(computed if isinstance(computed, tuple) else (computed,), self.outputs, tensors)
+
+    def _run_into(self, out: Any, arrays: list[npt.NDArray[Any]], sizes: dict[str, int], x: Any) -> Any:
+        if len(self.outputs) != 1:
+            raise ArgumentError(f"out is given, and the model has {len(self.outputs)} outputs: call it without out")
+        result = checked_output(out, self.outputs[0], sizes)
+        if is_tensor(x) != is_tensor(out):
+            raise ArgumentError(f"x is a {type(x).__name__} and out a {type(out).__name__}: pass two of a kind")
+        if self._looks and arrays[0].dtype == np.float32:
+            self._look(arrays[0])
+        self._run(arrays, sizes, result)
+        return out
+
+    def _run(self, arrays: list[npt.NDArray[Any]], sizes: dict[str, int], out: npt.NDArray[Any] | None) -> Any:
+        try:
+            return self.run_checked(arrays, out)
+        except ValueError as error:
+            named = ", ".join(f"{name} {size}" for name, size in sizes.items())
+            raise ArgumentError(f"the model cannot run with {named}: {error}") from None
 
     def _look(self, x: npt.NDArray[np.float32]) -> None:
         """Warn of floats that are no normalised images, once; and look at no more of them after a few calls."""
@@ -197,11 +248,14 @@ class Runtime(native.Model):
             warnings.warn(doubt, stacklevel=3)
 
     def _out_of_memory(self, x: npt.NDArray[np.float32]) -> NoReturn:
-        needed = len(x) * (self.item_bytes + 4 * math.prod(self.output_shape)) + self.scratch_bytes
+        needed = len(x) * self.item_bytes + self.scratch_bytes
         raise ArgumentError(
-            f"x has {len(x):,} items, which need {needed:,} bytes, more than this machine gives: pass fewer at once"
+            f"x has {len(x):,} items, which need {needed:,} bytes or more, and this machine gives fewer: pass fewer at"
+            " once"
         )
 
 
-def _signature(x: Any, out: Any = None) -> tuple[Any, Any]:
-    return x, out
+def answers(computed: Sequence[npt.NDArray[Any]], outputs: Sequence[Port], as_tensors: bool) -> Any:
+    """One array, or several by the outputs' names; as tensors if those were given."""
+    made = list(map(sys.modules["torch"].from_numpy, computed)) if as_tensors else list(computed)
+    return made[0] if len(outputs) == 1 else dict(zip((port.name for port in outputs), made, strict=True))

@@ -22,7 +22,7 @@ from sparbor.lowering.unfinished import warn_if_unfinished
 from sparbor.lowering.unpacked_program import UnpackedProgram
 from sparbor.native import choose_kernel_set
 from sparbor.nn.neuron import PAINeuronModule
-from sparbor.packing.slots import Precision
+from sparbor.packing.slots import Encoding
 from sparbor.program.byte_input import ByteInput
 
 
@@ -30,26 +30,24 @@ def deploy(
     model: nn.Module,
     example: Tensor,
     *,
-    batch: int = 1,
     threads: int = 1,
-    precision: str = "f16",
+    weights: str = "word16",
     byte_input: ByteInput | None = None,
 ) -> Runtime:
     """Lower a trained model to the native engine, and compare its answers with the model's.
 
-    Active weights come from the masks of the model's dendritic layers; a plain layer is packed dense unless many of
+    Active weights come from the masks of the model's dendritic layers; a plain layer is dense unless many of
     its weights are zero. The model is run in evaluation mode on `example` and on a few random items like it, and what
-    answers differently from it is not deployed. A model that is still denser than it was to become is deployed with a
-    warning.
+    answers differently from it is not deployed. A sparse layer is stored sparse, and run sparse or dense, whichever is
+    faster on the machine that runs it and for so many items. A model that is still denser than it was to become is
+    deployed with a warning.
 
     Args:
         model: any module that takes one tensor and returns one, on the CPU and in float32.
         example: an input, float32 of shape (batch, ...).
-        batch: the size that you will mostly run. Each layer is packed sparse or dense, whichever is faster there;
-            every batch size runs.
         threads: how many one call may use, from 1 to 256, the caller's among them. A file does not keep the number.
-        precision: `"f16"`, a 16-bit word for each active weight with a relative error of at most 1/64, or `"f32"`,
-            exact weights.
+        weights: how they are stored: `"word16"`, 16 bits for each active weight with a relative error of at most
+            1/64, or `"exact"`, as they are.
         byte_input: with it the runtime takes raw uint8 images too, and normalises them as it says. Float32 input is
             what the model takes, so normalised already.
 
@@ -65,10 +63,8 @@ def deploy(
     >>> runtime(torch.zeros(3, 64)).shape
     torch.Size([3, 10])
     """
-    if not isinstance(batch, int) or batch < 1:
-        raise ArgumentError(f"batch={batch!r}: it must be a whole number from 1")
-    if precision not in {each.value for each in Precision}:
-        raise ArgumentError(f"precision={precision!r}: it must be one of {', '.join(each.value for each in Precision)}")
+    if weights not in {each.value for each in Encoding}:
+        raise ArgumentError(f"weights={weights!r}: it must be one of {', '.join(each.value for each in Encoding)}")
     choose_kernel_set()  # a missing engine, or one forced that cannot run, should be the first thing to hear of
     _check_example(example)
     _check_byte_input(byte_input, example)
@@ -78,15 +74,15 @@ def deploy(
     with evaluating(model):
         answers = Answers(model, example, byte_input)
 
-        def runtime(precision: Precision) -> Runtime:
-            program = dataclasses.replace(lowered.packed(batch, precision), byte_input=byte_input)
+        def runtime(encoding: Encoding) -> Runtime:
+            program = dataclasses.replace(lowered.packed(encoding), byte_input=byte_input)
             built = Runtime(program, threads)
-            answers.check(built, precision)
+            answers.check(built, encoding)
             return built
 
-        wanted = Precision(precision)
-        if wanted is not Precision.F32:
-            runtime(Precision.F32)  # with exact weights a wrong operation shows that rounding would hide
+        wanted = Encoding(weights)
+        if wanted is not Encoding.EXACT:
+            runtime(Encoding.EXACT)  # with exact weights a wrong operation shows that rounding would hide
         return runtime(wanted).watched()
 
 

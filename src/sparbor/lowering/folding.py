@@ -9,14 +9,14 @@ from dataclasses import replace
 from sparbor.lowering.unpacked_program import UnpackedProgram
 from sparbor.lowering.weights import LayerWeights
 from sparbor.ops.table import OPERATORS
-from sparbor.program.program import Affine, Operation
+from sparbor.program.program import Axis, Operation, ScaleShift
 from sparbor.program.windows import Shape
 
 
 def folded(
     shapes: list[Shape],
     operations: list[Operation],
-    weights: dict[str, LayerWeights | Affine],
+    weights: dict[str, LayerWeights | ScaleShift],
     output: int,
 ) -> tuple[list[Operation], int]:
     """The operations that are left, and the value that is then the output.
@@ -32,7 +32,11 @@ def folded(
 
 class _Folding:
     def __init__(
-        self, shapes: list[Shape], weights: dict[str, LayerWeights | Affine], operations: list[Operation], output: int
+        self,
+        shapes: list[Shape],
+        weights: dict[str, LayerWeights | ScaleShift],
+        operations: list[Operation],
+        output: int,
     ) -> None:
         self.shapes, self.weights = shapes, weights
         self.made: dict[int, Operation] = {}  # by output
@@ -77,7 +81,7 @@ class _Folding:
             return False
         if operation.kind == "activation" and OPERATORS[before.kind].activation == "maybe":
             self.made[before.output] = replace(before, activation=operation.activation)
-        elif operation.kind in _SCALES.get(before.kind, ()) and before.output == operation.inputs[0]:
+        elif operation.kind == "scale_shift" and self._takes_in(before, operation):
             self._scale(str(before.layer), str(operation.layer))
         else:
             return False
@@ -93,22 +97,25 @@ class _Folding:
             (value,) = before.inputs
         return None
 
+    def _takes_in(self, before: Operation, scaling: Operation) -> bool:
+        """Whether the layer before can scale and shift what it computes."""
+        return before.output == scaling.inputs[0] and self._axis(before) == self._axis(scaling)
+
     def _scale(self, layer: str, by: str) -> None:
-        first, affine = self.weights[layer], self.weights[by]
-        assert isinstance(affine, Affine)
-        if isinstance(first, Affine):
-            self.weights[layer] = Affine(first.scale * affine.scale, first.shift * affine.scale + affine.shift)
+        first, then = self.weights[layer], self.weights[by]
+        assert isinstance(then, ScaleShift)
+        if isinstance(first, ScaleShift):
+            self.weights[layer] = ScaleShift(first.scale * then.scale, first.shift * then.scale + then.shift)
         else:
-            first.then(affine)
+            first.then(then)
 
-
-# What can take in the scales and shifts of which operations after it.
-_SCALES: Mapping[str, tuple[str, ...]] = {
-    "linear": ("affine",),
-    "convolution": ("channel_affine",),
-    "affine": ("affine",),
-    "channel_affine": ("channel_affine",),
-}
+    def _axis(self, operation: Operation) -> int | None:
+        """The dimension whose numbers the operation's layer has one row, or one scale and shift, for each of."""
+        if operation.kind == "convolution":
+            return 1
+        if operation.kind == "linear":
+            return len(self.shapes[operation.output])  # the batch is dimension 0, and not in the shape
+        return operation.settings.axis if isinstance(operation.settings, Axis) and operation.layer else None
 
 
 def renumbered(
@@ -116,7 +123,7 @@ def renumbered(
     first: int,
     output: int,
     operations: list[Operation],
-    weights: Mapping[str, LayerWeights | Affine],
+    weights: Mapping[str, LayerWeights | ScaleShift],
 ) -> UnpackedProgram:
     """The program without the values that folding left unused, and without operations that lead nowhere."""
     needed = {output}

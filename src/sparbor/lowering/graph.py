@@ -33,7 +33,7 @@ from sparbor.ops.arguments import (
 )
 from sparbor.ops.shapes import PASS_THROUGH, RESHAPES
 from sparbor.ops.table import LOWERINGS
-from sparbor.program.program import Activation, Affine, Operation, Settings
+from sparbor.program.program import Activation, Operation, ScaleShift, Settings
 from sparbor.program.windows import Shape
 from sparbor.topology.matrix import to_matrix
 
@@ -51,7 +51,7 @@ class Graph:
         self.batch = ""  # how the graph calls the first dimension of the input
         self.shapes: list[Shape] = []
         self.operations: list[Operation] = []
-        self.weights: dict[str, LayerWeights | Affine] = {}
+        self.weights: dict[str, LayerWeights | ScaleShift] = {}
         self.known: dict[Node, Argument] = {}
 
     def lower(self) -> UnpackedProgram:

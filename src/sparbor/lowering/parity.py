@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sparbor.engine.runtime import Runtime
 from sparbor.errors import ArgumentError, SparborError
-from sparbor.packing.slots import Precision
+from sparbor.packing.slots import Encoding
 from sparbor.program.byte_input import ByteInput
 
 _MOST = 16  # items of the example that are compared
@@ -22,7 +22,7 @@ _ODD = 5  # items of the second batch: no usual size of anything else
 
 # By what one layer may change an answer, as a share of it. 16-bit synapses usually do by less than 0.8 %; where
 # terms cancel they do by more. They need not be told from a wrong operation: exact weights are compared first.
-_ROUNDING = {Precision.F32: 1e-5, Precision.F16: 1 / 16}
+_ROUNDING = {Encoding.EXACT: 1e-5, Encoding.WORD16: 1 / 16}
 _LARGEST_ROUNDING = 1 / 4  # what many layers together may do
 
 
@@ -48,11 +48,11 @@ class Answers:
             normal = _normalised(given, byte_input)
             self.batches.append(_Batch("random bytes", normal, given, _answer(model, normal)))
 
-    def check(self, runtime: Runtime, precision: Precision) -> None:
+    def check(self, runtime: Runtime, encoding: Encoding) -> None:
         """Raise if the runtime's answers differ by more than rounding does."""
         # One layer's rounding has nothing to do with another's: together they grow as the root of their number.
         growth = math.sqrt(max(1, len(runtime.describe())))
-        rounding = min(growth * _ROUNDING[precision], _LARGEST_ROUNDING)
+        rounding = min(growth * _ROUNDING[encoding], _LARGEST_ROUNDING)
         for batch in self.batches:
             computed = runtime(batch.given)
             if computed.shape != batch.answer.shape:
@@ -61,13 +61,13 @@ class Answers:
                     f"(batch, {', '.join(map(str, computed.shape[1:]))}): as squeeze() does; name its dimension"
                 )
             error, answer = _distance(computed, batch.answer), _distance(torch.zeros(()), batch.answer)
-            if not error <= rounding * answer and not error <= growth * _sensitivity(runtime, batch.items, precision):
-                raise _complaint(batch.what, error / answer if answer else math.inf, rounding, precision)
+            if not error <= rounding * answer and not error <= growth * _sensitivity(runtime, batch.items, encoding):
+                raise _complaint(batch.what, error / answer if answer else math.inf, rounding, encoding)
 
 
-def _sensitivity(runtime: Runtime, items: Tensor, precision: Precision) -> float:
+def _sensitivity(runtime: Runtime, items: Tensor, encoding: Encoding) -> float:
     """How far the answer moves with an input that is rounded as weights are: large logits amplify it."""
-    nudged = _nudged(items, _ROUNDING[precision], torch.Generator().manual_seed(1))
+    nudged = _nudged(items, _ROUNDING[encoding], torch.Generator().manual_seed(1))
     return _distance(runtime(nudged), runtime(items))
 
 
@@ -111,13 +111,13 @@ def _distance(one: Tensor, other: Tensor) -> float:
     return float(torch.where(other.isfinite(), one.double() - other, 0.0).norm())
 
 
-def _complaint(what: str, error: float, rounding: float, precision: Precision) -> SparborError:
-    if precision is Precision.F32:
+def _complaint(what: str, error: float, rounding: float, encoding: Encoding) -> SparborError:
+    if encoding is Encoding.EXACT:
         return SparborError(
             f"the engine's answer to {what} differs from the model's by {error:.2g} of it, more than rounding does: "
             "the model's answer depends on more than its input, or Sparbor has lowered it wrongly; please report it"
         )
     return ArgumentError(
-        f"precision={precision.value!r}: 16-bit synapses change the model's answer to {what} by {error:.2g} of it, "
-        f'more than {rounding:.2g}: pass precision="f32"'
+        f"weights={encoding.value!r}: 16-bit synapses change the model's answer to {what} by {error:.2g} of it, "
+        f'more than {rounding:.2g}: pass weights="exact"'
     )

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from sparbor.lowering.dispatch import convolution_share, linear_share
-from sparbor.native import built
+from sparbor.native import built, choose_kernel_set, convolution_share, linear_share
 from sparbor.ops.convolutions import window_of
-from sparbor.program.windows import planes_of
+from sparbor.program.windows import geometry, planes_of
 
 
 def sparse_limit(layer: nn.Module, shapes: tuple[Sequence[int], Sequence[int]] | None) -> float | None:
@@ -22,8 +21,8 @@ def sparse_limit(layer: nn.Module, shapes: tuple[Sequence[int], Sequence[int]] |
     if not built:
         return None
     if isinstance(layer, nn.Linear):
-        return linear_share(1 if shapes is None else math.prod(shapes[0][1:-1]))
+        return linear_share(1 if shapes is None else math.prod(shapes[0][1:-1]), choose_kernel_set())
     if shapes is None or not all(len(shape) in (3, 4) for shape in shapes):
         return None
     x, y = (planes_of(tuple(shape[1:])) for shape in shapes)
-    return convolution_share(window_of(layer), x, y)
+    return convolution_share(geometry(window_of(layer), x, y), choose_kernel_set())

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sparbor.errors import ArgumentError
 from sparbor.lowering.weights import LayerWeights
-from sparbor.packing.slots import Precision
-from sparbor.program.program import Affine, Operation, Program, Weights
-from sparbor.program.windows import Shape, Window, planes_of
+from sparbor.packing.slots import Encoding
+from sparbor.program.program import Operation, Program, ScaleShift, Weights
+from sparbor.program.windows import Shape, Window
 
 
 @dataclass(frozen=True)
@@ -21,10 +20,10 @@ class UnpackedProgram:
     input: int
     output: int
     operations: tuple[Operation, ...]
-    weights: Mapping[str, LayerWeights | Affine]
+    weights: Mapping[str, LayerWeights | ScaleShift]
 
-    def packed(self, batch: int, precision: Precision) -> Program:
-        """The program, each layer sparse or dense as is faster at this batch size.
+    def packed(self, encoding: Encoding) -> Program:
+        """The program, each layer stored sparse or dense, whichever takes fewer bytes.
 
         Raises ArgumentError for a layer that cannot be packed.
         """
@@ -32,17 +31,12 @@ class UnpackedProgram:
         for operation in self.operations:
             if operation.layer is None:
                 continue
+            weights = self.weights[operation.layer]
+            window = operation.settings if isinstance(operation.settings, Window) else None
             try:
-                layers[operation.layer] = self._packed(operation, batch, precision)
+                layers[operation.layer] = (
+                    weights if isinstance(weights, ScaleShift) else weights.packed(window, encoding)
+                )
             except ArgumentError as error:
                 raise ArgumentError(f"layer {operation.layer!r}: {error}") from None
-        return Program(self.shapes, self.input, self.output, self.operations, layers)
-
-    def _packed(self, operation: Operation, batch: int, precision: Precision) -> Weights:
-        weights, shape = self.weights[str(operation.layer)], self.shapes[operation.output]
-        if isinstance(weights, Affine):
-            return weights
-        if isinstance(operation.settings, Window):
-            x = planes_of(self.shapes[operation.inputs[0]])
-            return weights.packed_convolution(operation.settings, x, planes_of(shape), precision)
-        return weights.packed_linear(batch * math.prod(shape[:-1]), precision)
+        return Program.of_items(self.shapes, self.input, self.output, self.operations, layers)

@@ -14,7 +14,7 @@ from sparbor.ops.arguments import Argument, Value, as_numpy, is_value, module_pa
 from sparbor.ops.operator import Lowering, NeuronRule, Operator
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
 from sparbor.packing.slots import not_finite
-from sparbor.program.program import Affine, Operation
+from sparbor.program.program import Axis, Operation, ScaleShift
 from sparbor.program.windows import Shape
 
 if TYPE_CHECKING:
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 def add(graph: Graph, node: Node, left: Argument, right: Argument, *, alpha: float = 1) -> Value:
     """left + alpha · right."""
     if not is_value(left):
-        return _affine(graph, node, right, alpha, left)
+        return _scale_shift(graph, node, right, alpha, left)
     if not is_value(right):
-        return _affine(graph, node, left, 1, right, alpha)
+        return _scale_shift(graph, node, left, 1, right, alpha)
     if alpha != 1:
-        right = _affine(graph, node, right, alpha, 0)
+        right = _scale_shift(graph, node, right, alpha, 0)
     return _of_two(graph, node, "add", left, right)
 
 
@@ -47,19 +47,19 @@ def multiply(graph: Graph, node: Node, left: Argument, right: Argument) -> Value
     """By a constant or another value."""
     if is_value(left) and is_value(right):
         return _of_two(graph, node, "multiply", left, right)
-    return _affine(graph, node, left, right, 0) if is_value(left) else _affine(graph, node, right, left, 0)
+    return _scale_shift(graph, node, left, right, 0) if is_value(left) else _scale_shift(graph, node, right, left, 0)
 
 
 def divide(graph: Graph, node: Node, left: Argument, right: Argument) -> Value:
     """By a constant."""
     if is_value(right):
         refuse(node, "divides by a computed value")
-    return _affine(graph, node, left, 1 / graph.tensor(right), 0)
+    return _scale_shift(graph, node, left, 1 / graph.tensor(right), 0)
 
 
 def negate(graph: Graph, node: Node, x: Argument) -> Value:
     """−x."""
-    return _affine(graph, node, x, -1, 0)
+    return _scale_shift(graph, node, x, -1, 0)
 
 
 def _of_two(graph: Graph, node: Node, kind: str, left: Argument, right: Argument) -> Value:
@@ -71,21 +71,20 @@ def _of_two(graph: Graph, node: Node, kind: str, left: Argument, right: Argument
     return graph.append(kind, values, graph.result_shape(node))
 
 
-def _affine(graph: Graph, node: Node, x: Argument, scale: Any, shift: Any, of_shift: float = 1) -> Value:
+def _scale_shift(graph: Graph, node: Node, x: Argument, scale: Any, shift: Any, of_shift: float = 1) -> Value:
     """x · scale + of_shift · shift, over the dimension along which they vary."""
     value, shape = graph.value(node, x), graph.result_shape(node)
     if graph.shapes[value] != shape:
         refuse(node, f"makes items of shape {shape} of {graph.shapes[value]}")
     factors = _for_an_item(node, graph.tensor(scale), shape), _for_an_item(node, of_shift * graph.tensor(shift), shape)
     along = {dim for factor in factors for dim, size in enumerate(factor.shape) if size > 1}
-    kind, rows = _place(graph, value, along)
-    features = rows[-1] if kind == "affine" else rows[0]
-    affine = Affine(*(_vector(factor, shape, features, kind) for factor in factors))
+    axis, rows = _place(graph, value, along)
+    scale_shift = ScaleShift(*(_vector(factor, shape, rows[axis - 1]) for factor in factors))
     name = graph.unique(f"{module_path(node)}.{node.name}".removeprefix("."))
-    if not_finite(affine.arrays()):
+    if not_finite(scale_shift.arrays()):
         raise ArgumentError(f"{where(node)} computes with a constant that is 0, NaN or infinite: mend it")
-    graph.weights[name] = affine
-    changed = graph.append(kind, (graph.reshaped(value, rows),), rows, layer=name)
+    graph.weights[name] = scale_shift
+    changed = graph.append("scale_shift", (graph.reshaped(value, rows),), rows, layer=name, settings=Axis(axis))
     return graph.reshaped(changed, shape)
 
 
@@ -98,18 +97,18 @@ def _for_an_item(node: Node, factor: Tensor, shape: Shape) -> Tensor:
     return factor.reshape((1,) * (len(shape) - factor.dim()) + factor.shape)
 
 
-def _place(graph: Graph, value: Value, along: set[int]) -> tuple[str, Shape]:
-    """The kind of operation, and the shape in which the factors that vary along these dimensions are one row."""
+def _place(graph: Graph, value: Value, along: set[int]) -> tuple[int, Shape]:
+    """The axis, the batch counted, and the shape in which the factors that vary along these dimensions are one row."""
     shape = graph.shapes[value]
     numbers, last = math.prod(shape), len(shape) - 1
     if len(shape) > 1 and along <= {0} and (along or graph.made_by(value) != "linear"):
-        return "channel_affine", shape
+        return 1, shape
     if along <= {last} and len(shape) > 1:
-        return "affine", (numbers // shape[-1], shape[-1])
-    return "affine", (numbers,)
+        return 2, (numbers // shape[-1], shape[-1])
+    return 1, (numbers,)
 
 
-def _vector(factor: Tensor, shape: Shape, features: int, kind: str) -> Any:
+def _vector(factor: Tensor, shape: Shape, features: int) -> Any:
     if factor.numel() == 1:
         return np.full(features, float(factor), np.float32)
     whole = factor.reshape(-1) if factor.numel() == features else factor.expand(shape).reshape(-1)
@@ -122,7 +121,7 @@ def _to_onnx(graph: OnnxGraph, operation: Operation, y: str, *, node: str) -> No
 
 def _to_c(writer: Writer, _: int, operation: Operation, *, operator: str) -> None:
     """A loop over the numbers, or one in another for each dimension, if some are repeated."""
-    shapes = [writer.program.shapes[value] for value in operation.inputs]
+    shapes = [writer.program.items[value] for value in operation.inputs]
     left, right = map(writer.place, operation.inputs)
     writer.pairs(shapes[0], shapes[1], left, operator, right, writer.place(operation.output))
 

@@ -163,7 +163,7 @@ def pad(
 
 def _to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
     """Append the convolution, without its activation."""
-    window, shapes = operation.settings, graph.program.shapes
+    window, shapes = operation.settings, graph.program.items
     assert isinstance(window, Window)
     x, inputs = graph.name_of(operation.inputs[0]), shapes[operation.inputs[0]][0]
     rank = len(shapes[operation.output]) - 1

@@ -13,7 +13,7 @@ from sparbor.ops.arguments import Argument, Constant, Value, as_numpy, where
 from sparbor.ops.operator import Lowering, NeuronRule, Operator
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
 from sparbor.packing.slots import not_finite
-from sparbor.program.program import Affine, Normalisation, Operation
+from sparbor.program.program import Axis, Normalisation, Operation, ScaleShift
 from sparbor.program.windows import Shape
 
 if TYPE_CHECKING:
@@ -43,13 +43,11 @@ def batch_norm(
     shift = -mean.tensor.double() * scale
     if bias is not None:
         shift += bias.tensor
-    affine = Affine(as_numpy(scale), as_numpy(shift))
-    if not_finite(affine.arrays()):
+    scale_shift = ScaleShift(as_numpy(scale), as_numpy(shift))
+    if not_finite(scale_shift.arrays()):
         raise ArgumentError(f"layer {name!r} is a batch norm that divides by 0 or holds NaN or infinity: mend it")
-    graph.weights[name] = affine
-    shape = graph.shapes[value]
-    kind = "affine" if len(shape) == 1 else "channel_affine"
-    return graph.append(kind, (value,), shape, layer=name), None, None
+    graph.weights[name] = scale_shift
+    return graph.append("scale_shift", (value,), graph.shapes[value], layer=name, settings=Axis(1)), None, None
 
 
 def layer_norm(
@@ -70,7 +68,7 @@ def layer_norm(
         features = graph.shapes[rows][-1]
         scale = np.ones(features, np.float32) if weight is None else as_numpy(weight.tensor.reshape(-1))
         shift = np.zeros(features, np.float32) if bias is None else as_numpy(bias.tensor.reshape(-1))
-        graph.weights[name] = Affine(scale, shift)
+        graph.weights[name] = ScaleShift(scale, shift)
     settings = Normalisation(float(epsilon))
     normal = graph.append("layer_norm", (rows,), graph.shapes[rows], layer=name, settings=settings)
     return graph.reshaped(normal, graph.result_shape(node))
@@ -89,11 +87,10 @@ def softmax(graph: Graph, node: Node, x: Argument, dim: int, *_: Any, **__: Any)
 # To ONNX.
 
 
-def _affine_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
-    """Along the last dimension, or along the channels, the first."""
-    layer = _affine_layer(graph, operation)
-    ones = 0 if operation.kind == "affine" else len(graph.program.shapes[operation.output]) - 1
-    shape = (-1, *[1] * ones)
+def _scale_shift_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
+    assert isinstance(operation.settings, Axis)
+    layer = _scale_and_shift(graph, operation)
+    shape = (-1, *[1] * (len(graph.program.values[operation.output].shape) - 1 - operation.settings.axis))
     scale = graph.constant(f"{operation.layer}/scale", layer.scale.reshape(shape))
     scaled = graph.node("Mul", [graph.name_of(operation.inputs[0]), scale])
     graph.node("Add", [scaled, graph.constant(f"{operation.layer}/shift", layer.shift.reshape(shape))], y)
@@ -102,18 +99,19 @@ def _affine_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
 def _layer_norm_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
     assert isinstance(operation.settings, Normalisation)
     if operation.layer is None:
-        names = [graph.constant(f"{y}/ones", np.ones(graph.program.shapes[operation.output][-1], np.float32))]
+        features = graph.program.items[operation.output][-1]
+        names = [graph.constant(f"{y}/ones", np.ones(features, np.float32))]
     else:
-        layer = _affine_layer(graph, operation)
+        layer = _scale_and_shift(graph, operation)
         parts = {"scale": layer.scale, "shift": layer.shift}
         names = [graph.constant(f"{operation.layer}/{part}", array) for part, array in parts.items()]
     x = graph.name_of(operation.inputs[0])
     graph.node("LayerNormalization", [x, *names], y, axis=-1, epsilon=operation.settings.epsilon)
 
 
-def _affine_layer(graph: OnnxGraph, operation: Operation) -> Affine:
+def _scale_and_shift(graph: OnnxGraph, operation: Operation) -> ScaleShift:
     layer = graph.program.layers[str(operation.layer)]
-    assert isinstance(layer, Affine)
+    assert isinstance(layer, ScaleShift)
     return layer
 
 
@@ -124,19 +122,23 @@ def _softmax_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
 # To C.
 
 
-def _affine_to_c(writer: Writer, _: int, operation: Operation) -> None:
+def _scale_shift_to_c(writer: Writer, _: int, operation: Operation) -> None:
+    """Numbers of the last dimension have one each, planes of a channel one together."""
+    assert isinstance(operation.settings, Axis)
     x, y = writer.x_and_y(operation)
-    shape = writer.y_shape(operation)
-    pair = (shape[0], math.prod(shape[1:])) if operation.kind == "channel_affine" else _features_and_rows(shape)
-    writer.call(operation.kind, x, *writer.affine(str(operation.layer)), *pair, y)
+    shape, numbers = writer.y_shape(operation), writer.scale_and_shift(str(operation.layer))
+    if operation.settings.axis == len(shape):
+        writer.call("scale_shift_rows", x, *numbers, *_features_and_rows(shape), y)
+    else:
+        writer.call("scale_shift_channels", x, *numbers, shape[0], math.prod(shape[1:]), y)
 
 
 def _layer_norm_to_c(writer: Writer, _: int, operation: Operation) -> None:
     assert isinstance(operation.settings, Normalisation)
     x, y = writer.x_and_y(operation)
-    affine = ("NULL", "NULL") if operation.layer is None else writer.affine(operation.layer)
+    numbers = ("NULL", "NULL") if operation.layer is None else writer.scale_and_shift(operation.layer)
     sizes = _features_and_rows(writer.y_shape(operation))
-    writer.call("layer_norm", x, *affine, writer.number(operation.settings.epsilon), *sizes, y)
+    writer.call("layer_norm", x, *numbers, writer.number(operation.settings.epsilon), *sizes, y)
 
 
 def _softmax_to_c(writer: Writer, _: int, operation: Operation) -> None:
@@ -149,8 +151,7 @@ def _features_and_rows(shape: Shape) -> tuple[int, int]:
 
 
 OPERATORS = (
-    Operator("affine", _affine_to_onnx, _affine_to_c, layer="yes", in_place_in_c=True),
-    Operator("channel_affine", _affine_to_onnx, _affine_to_c, layer="yes", in_place_in_c=True),
+    Operator("scale_shift", _scale_shift_to_onnx, _scale_shift_to_c, layer="yes", settings=Axis, in_place_in_c=True),
     Operator(
         "layer_norm", _layer_norm_to_onnx, _layer_norm_to_c, layer="maybe", settings=Normalisation, in_place_in_c=True
     ),

@@ -218,7 +218,7 @@ def _parts(graph: OnnxGraph, operation: Operation) -> tuple[Window, str, list[in
 
 def _sizes(graph: OnnxGraph, operation: Operation) -> tuple[str, list[int], list[int]]:
     """The input's name, and the planes' sizes before and after."""
-    shapes = graph.program.shapes
+    shapes = graph.program.items
     inside, outside = (list(shapes[value][1:]) for value in (operation.inputs[0], operation.output))
     return graph.name_of(operation.inputs[0]), inside, outside
 

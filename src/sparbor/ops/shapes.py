@@ -1,4 +1,4 @@
-"""What moves numbers and changes none: reshapes, concatenation."""
+"""What moves numbers and changes none: reshapes, permutations, slices, expansion, concatenation."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from sparbor.ops.arguments import Argument, Value, refuse
+from sparbor.errors import ArgumentError
+from sparbor.ops.arguments import Argument, Value
 from sparbor.ops.operator import Lowering, NeuronRule, Operator
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
-from sparbor.program.program import Operation
+from sparbor.program.program import Axis, Operation, Order, Slice
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -40,22 +41,93 @@ def reshape(graph: Graph, node: Node, x: Argument, *_: Argument) -> Value:
 
 
 def concatenate(graph: Graph, node: Node, inputs: Sequence[Argument], dim: int = 0) -> Value:
-    """Of channels, or of the features of items of one dimension."""
-    values = tuple(graph.value(node, each) for each in inputs)
-    shape = graph.result_shape(node)
-    if dim not in (1, -len(shape)):
-        refuse(node, f"concatenates along dimension {dim}: the engine does along 1, the channels")
-    return values[0] if len(values) == 1 else graph.append("concat", values, shape)
+    """Along a dimension other than the batch."""
+    values, shape = tuple(graph.value(node, each) for each in inputs), graph.result_shape(node)
+    return (
+        values[0] if len(values) == 1 else graph.append("concat", values, shape, settings=Axis(dim % (len(shape) + 1)))
+    )
+
+
+def permute(graph: Graph, node: Node, x: Argument, order: Sequence[int]) -> Value:
+    """Dimensions in another order; the batch stays the first."""
+    value, shape = graph.value(node, x), graph.result_shape(node)
+    rank = len(shape) + 1
+    return graph.append("permute", (value,), shape, settings=Order(tuple(each % rank for each in order)))
+
+
+def transpose(graph: Graph, node: Node, x: Argument, first: int, second: int) -> Value:
+    """Two dimensions exchanged."""
+    order = list(range(len(graph.result_shape(node)) + 1))
+    order[first], order[second] = order[second], order[first]
+    return permute(graph, node, x, order)
+
+
+def slice_along(
+    graph: Graph, node: Node, x: Argument, dim: int = 0, start: int | None = None, _: int | None = None, step: int = 1
+) -> Value:
+    """Indices of a dimension other than the batch; where the slice ends, the result's shape says."""
+    value, shape = graph.value(node, x), graph.result_shape(node)
+    axis = dim % (len(shape) + 1)
+    if graph.shapes[value] == shape:
+        return value
+    size = graph.shapes[value][axis - 1]
+    begin = min(size, max(0, (start or 0) + size * ((start or 0) < 0)))
+    return graph.append("slice", (value,), shape, settings=Slice(axis, begin, step))
+
+
+def select(graph: Graph, node: Node, x: Argument, dim: int, index: int) -> Value:
+    """One index of a dimension, which goes."""
+    value, shape = graph.value(node, x), graph.result_shape(node)
+    axis = dim % (len(shape) + 2)
+    size = graph.shapes[value][axis - 1]
+    one = (*shape[: axis - 1], 1, *shape[axis - 1 :])
+    chosen = graph.append("slice", (value,), one, settings=Slice(axis, index % size, 1))
+    return graph.reshaped(chosen, shape)
+
+
+# To ONNX.
 
 
 def _reshape_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
     """A 0 stands for the size that is there: the batch."""
-    shape = graph.integers(f"{y}/shape", [0, *graph.program.shapes[operation.output]])
+    shape = graph.integers(f"{y}/shape", [0, *graph.program.items[operation.output]])
     graph.node("Reshape", [graph.name_of(operation.inputs[0]), shape], y)
 
 
+def _permute_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
+    assert isinstance(operation.settings, Order)
+    graph.node("Transpose", [graph.name_of(operation.inputs[0])], y, perm=operation.settings.order)
+
+
+def _slice_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
+    """Up to behind the last index, which ONNX calls the end."""
+    slice_, count = operation.settings, graph.program.values[operation.output].shape
+    assert isinstance(slice_, Slice)
+    size = count[slice_.axis]
+    if not isinstance(size, int) or slice_.start < 0:
+        raise ArgumentError("a slice along a dimension of any size cannot be exported to ONNX yet: fix the size")
+    ends = slice_.start + (size - 1) * slice_.step + 1
+    parts = {"starts": slice_.start, "ends": ends, "axes": slice_.axis, "steps": slice_.step}
+    names = [graph.integers(f"{y}/{name}", [number]) for name, number in parts.items()]
+    graph.node("Slice", [graph.name_of(operation.inputs[0]), *names], y)
+
+
+def _expand_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
+    """A 1 leaves the size that is there, the batch's."""
+    shape = graph.integers(f"{y}/shape", [1, *graph.program.items[operation.output]])
+    graph.node("Expand", [graph.name_of(operation.inputs[0]), shape], y)
+
+
 def _concat_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
-    graph.node("Concat", [graph.name_of(value) for value in operation.inputs], y, axis=1)
+    graph.node("Concat", [graph.name_of(value) for value in operation.inputs], y, axis=_axis(operation))
+
+
+def _axis(operation: Operation) -> int:
+    assert isinstance(operation.settings, Axis)
+    return operation.settings.axis
+
+
+# To C.
 
 
 def _reshape_to_c(_: Writer, __: int, ___: Operation) -> None:
@@ -63,19 +135,31 @@ def _reshape_to_c(_: Writer, __: int, ___: Operation) -> None:
 
 
 def _concat_to_c(writer: Writer, _: int, operation: Operation) -> None:
+    if _axis(operation) != 1:
+        raise ArgumentError(f"a concatenation along dimension {_axis(operation)} cannot be exported to C: only along 1")
     start = 0
     for value in operation.inputs:
-        count = math.prod(writer.program.shapes[value])
+        count = math.prod(writer.program.items[value])
         writer.copy(writer.place(value), f"{writer.place(operation.output)} + {start}", count)
         start += count
 
 
 OPERATORS = (
     Operator("reshape", _reshape_to_onnx, _reshape_to_c),
-    Operator("concat", _concat_to_onnx, _concat_to_c, inputs=None),
+    Operator("permute", _permute_to_onnx, None, settings=Order),
+    Operator("slice", _slice_to_onnx, None, settings=Slice),
+    Operator("expand", _expand_to_onnx, None),
+    Operator("concat", _concat_to_onnx, _concat_to_c, inputs=None, settings=Axis),
 )
 
-LOWERINGS: Mapping[str, Lowering] = {"cat.default": concatenate, **dict.fromkeys(RESHAPES, reshape)}
+LOWERINGS: Mapping[str, Lowering] = {
+    "cat.default": concatenate,
+    "permute.default": permute,
+    "transpose.int": transpose,
+    "slice.Tensor": slice_along,
+    "select.int": select,
+    **dict.fromkeys(RESHAPES, reshape),
+}
 
 NEURONS: Mapping[str, NeuronRule] = {
     **dict.fromkeys(PASS_THROUGH, NeuronRule("number_by_number")),

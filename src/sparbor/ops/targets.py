@@ -122,7 +122,7 @@ class Writer(Protocol):
     def weights(self, name: str) -> tuple[str, str]:
         """The kind of a layer's weights, such as `sparse_words`, and a pointer to them."""
 
-    def affine(self, name: str) -> tuple[str, str]:
+    def scale_and_shift(self, name: str) -> tuple[str, str]:
         """The names of a layer's scale and shift."""
 
     def window(self, number: int, operation: Operation, window: Window) -> str:

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from sparbor.packing.slots import (
     GROUP,
     Bools,
+    Encoding,
     Floats,
-    Precision,
     aligned_copy,
     check_layer,
     neuron_scale,
@@ -48,8 +48,8 @@ class DenseWeights(ABC):
         """What is stored, as a matrix (outputs, fan_in)."""
 
     @property
-    def precision(self) -> Precision:
-        return Precision.F32 if self.scale is None else Precision.F16
+    def encoding(self) -> Encoding:
+        return Encoding.EXACT if self.scale is None else Encoding.WORD16
 
     @property
     def active(self) -> int:
@@ -82,9 +82,9 @@ class DenseLayer(DenseWeights):
         return np.ascontiguousarray(self.stored.transpose(0, 2, 1).reshape(-1, self.fan_in)[: self.outputs])
 
 
-def pack_dense(weight: Floats, bias: Floats | None = None, precision: Precision = Precision.F32) -> DenseLayer:
+def pack_dense(weight: Floats, bias: Floats | None = None, encoding: Encoding = Encoding.EXACT) -> DenseLayer:
     """Pack all weights, exactly or as halves with a relative error of at most 2^-11."""
-    rows, scale = rounded(weight, bias, precision)
+    rows, scale = rounded(weight, bias, encoding)
     outputs, fan_in = weight.shape
     whole = np.zeros((-(-outputs // GROUP) * GROUP, fan_in), rows.dtype)
     whole[:outputs] = rows
@@ -92,10 +92,10 @@ def pack_dense(weight: Floats, bias: Floats | None = None, precision: Precision 
     return DenseLayer(outputs, fan_in, aligned_copy(panels), scale, bias)
 
 
-def rounded(weight: Floats, bias: Floats | None, precision: Precision) -> tuple[FloatsOrHalves, Floats | None]:
+def rounded(weight: Floats, bias: Floats | None, encoding: Encoding) -> tuple[FloatsOrHalves, Floats | None]:
     """The weights as they are; or as halves, and what multiplies each row of them."""
     check_layer(weight, np.ones(weight.shape, np.bool_), bias)
-    if precision is Precision.F32:
+    if encoding is Encoding.EXACT:
         return weight, None
     scale = neuron_scale(weight)
     return (weight / scale[:, None]).astype(np.float16), scale

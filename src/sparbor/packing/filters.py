@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from sparbor.packing.dense_weights import DenseWeights, FloatsOrHalves, rounded
-from sparbor.packing.slots import GROUP, Bools, Floats, Precision, SparseLayer, aligned_copy, pack
+from sparbor.packing.slots import GROUP, Bools, Encoding, Floats, SparseLayer, aligned_copy, pack
 
 
 class Filters(DenseWeights):
@@ -24,22 +24,22 @@ class Filters(DenseWeights):
         return self.stored
 
 
-def pack_filters(weight: Floats, bias: Floats | None = None, precision: Precision = Precision.F32) -> Filters:
+def pack_filters(weight: Floats, bias: Floats | None = None, encoding: Encoding = Encoding.EXACT) -> Filters:
     """Pack all weights, exactly or as halves with a relative error of at most 2^-11."""
-    rows, scale = rounded(weight, bias, precision)
+    rows, scale = rounded(weight, bias, encoding)
     outputs, fan_in = weight.shape
     return Filters(outputs, fan_in, aligned_copy(rows), scale, bias)
 
 
 def pack_by_groups(
-    weight: Floats, mask: Bools, bias: Floats | None, groups: int, precision: Precision = Precision.F16
+    weight: Floats, mask: Bools, bias: Floats | None, groups: int, encoding: Encoding = Encoding.WORD16
 ) -> SparseLayer:
     """Pack a convolution's matrix; with several groups, each one's outputs are filled up to whole groups of neurons.
 
     So no 16 neurons ever belong to two groups of the convolution. The rows added have no synapses.
     """
     if groups == 1:
-        return pack(weight, mask, bias, precision)
+        return pack(weight, mask, bias, encoding)
     real = real_rows(len(weight), groups)
     spread, spread_mask = (
         np.zeros((len(real), weight.shape[1]), np.float32),
@@ -50,7 +50,7 @@ def pack_by_groups(
     if bias is not None:
         spread_bias = np.zeros(len(real), np.float32)
         spread_bias[real] = bias
-    return pack(spread, spread_mask, spread_bias, precision)
+    return pack(spread, spread_mask, spread_bias, encoding)
 
 
 def real_rows(outputs: int, groups: int) -> Bools:

@@ -37,11 +37,11 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 Counts: TypeAlias = npt.NDArray[np.int64]
 
 
-class Precision(str, Enum):
+class Encoding(str, Enum):
     """How a synapse is stored: a 16-bit word, or an exact float and an index byte."""
 
-    F16 = "f16"
-    F32 = "f32"
+    WORD16 = "word16"
+    EXACT = "exact"
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ class SparseLayer:
     bias: Floats | None
 
     @property
-    def precision(self) -> Precision:
-        return Precision.F32 if self.words is None else Precision.F16
+    def encoding(self) -> Encoding:
+        return Encoding.EXACT if self.words is None else Encoding.WORD16
 
     @property
     def padding(self) -> Bools:
@@ -164,7 +164,7 @@ def present(**arrays: npt.NDArray[Any] | None) -> dict[str, npt.NDArray[Any]]:
     return {name: array for name, array in arrays.items() if array is not None}
 
 
-def pack(weight: Floats, mask: Bools, bias: Floats | None = None, precision: Precision = Precision.F16) -> SparseLayer:
+def pack(weight: Floats, mask: Bools, bias: Floats | None = None, encoding: Encoding = Encoding.WORD16) -> SparseLayer:
     """Pack the weights that the mask keeps; any mask packs, slot-shaped ones without padding."""
     check_layer(weight, mask, bias)
     outputs, fan_in = weight.shape
@@ -178,7 +178,7 @@ def pack(weight: Floats, mask: Bools, bias: Floats | None = None, precision: Pre
     rank = np.arange(len(rows)) - (np.cumsum(counts) - counts)[tile]  # nonzero() lists a tile's synapses together
     slot = first_slot[rows // GROUP, columns // BRANCH] + rank
     lane, index, values = rows % GROUP, columns % BRANCH, weight[rows, columns]
-    if precision is Precision.F32:
+    if encoding is Encoding.EXACT:
         weights = _aligned_full((topology.slots, GROUP), 0, np.float32)
         indices = _aligned_full((topology.slots, GROUP), PADDING_INDEX, np.uint8)
         weights[slot, lane], indices[slot, lane] = values, index

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from sparbor.program.byte_input import ByteInput
-from sparbor.program.program import Activation, Normalisation, Operation, Program, Settings, Weights
-from sparbor.program.windows import AverageWindow, Window
+from sparbor.program.program import Activation, Operation, Port, Program, Settings, ValueType, Weights
 
 
 def graph_to_json(program: Program) -> dict[str, Any]:
     """The values, the operations and what comes in and out."""
     graph: dict[str, Any] = {
-        "values": program.shapes,
-        "input": program.input,
-        "output": program.output,
+        "values": [dataclasses.asdict(value) for value in program.values],
+        "inputs": [dataclasses.asdict(port) for port in program.inputs],
+        "outputs": [dataclasses.asdict(port) for port in program.outputs],
         "operations": [_operation_to_json(operation) for operation in program.operations],
     }
     if program.byte_input is not None:
         graph["byte_input"] = dataclasses.asdict(program.byte_input)
+    if program.states:
+        graph["states"] = program.states
     return graph
 
 
@@ -41,10 +42,16 @@ def _operation_to_json(operation: Operation) -> dict[str, Any]:
 
 def graph_from_json(graph: Mapping[str, Any], layers: Mapping[str, Weights]) -> Program:
     """The program; raises KeyError, TypeError, ValueError or AttributeError for a graph of another structure."""
-    shapes = tuple(tuple(shape) for shape in graph["values"])
+    values = tuple(ValueType(value["type"], _frozen(value["shape"])) for value in graph["values"])
+    inputs, outputs = (tuple(Port(**port) for port in graph[ports]) for ports in ("inputs", "outputs"))
     operations = tuple(_operation(entry) for entry in graph["operations"])
     byte_input = None if graph.get("byte_input") is None else ByteInput(**graph["byte_input"])
-    return Program(shapes, graph["input"], graph["output"], operations, layers, byte_input)
+    return Program(values, inputs, outputs, operations, layers, byte_input, _frozen(graph.get("states") or ()))
+
+
+def _frozen(entries: Any) -> Any:
+    """Lists as tuples, all the way down."""
+    return tuple(map(_frozen, entries)) if isinstance(entries, (list, tuple)) else entries
 
 
 def _operation(entry: Mapping[str, Any]) -> Operation:
@@ -60,11 +67,11 @@ def _operation(entry: Mapping[str, Any]) -> Operation:
 
 
 _SETTINGS: Mapping[frozenset[str], Callable[..., Settings]] = {
-    frozenset(field.name for field in dataclasses.fields(kind)): kind for kind in (Window, AverageWindow, Normalisation)
+    frozenset(field.name for field in dataclasses.fields(kind)): kind for kind in get_args(Settings)
 }
 
 
 def _settings(entry: Mapping[str, Any]) -> Settings:
     """Those that have these fields."""
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}
+    values = {name: _frozen(value) for name, value in entry.items()}
     return _SETTINGS[frozenset(values)](**values)

@@ -24,7 +24,7 @@ from sparbor.program.graph_json import graph_from_json, graph_to_json
 from sparbor.program.program import Array, Program
 from sparbor.program.stored_layers import layer_from_file, layer_to_json
 
-VERSION = 2
+VERSION = 3
 
 
 def save(program: Program, path: str | os.PathLike[str]) -> None:

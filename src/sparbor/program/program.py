@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
@@ -28,8 +29,8 @@ class Activation:
 
 
 @dataclass(frozen=True)
-class Affine:
-    """y = x · scale + shift, feature by feature or channel by channel."""
+class ScaleShift:
+    """y = x · scale + shift, a number of each for every index along the axis that the operation names."""
 
     scale: Floats
     shift: Floats
@@ -45,8 +46,32 @@ class Normalisation:
     epsilon: float
 
 
-Settings: TypeAlias = Window | AverageWindow | Normalisation
-Weights: TypeAlias = SparseLayer | DenseLayer | Filters | Affine
+@dataclass(frozen=True)
+class Axis:
+    """The dimension that an operation goes along; the batch is dimension 0."""
+
+    axis: int
+
+
+@dataclass(frozen=True)
+class Order:
+    """Of a permutation: which dimension of the input each of the output is."""
+
+    order: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Slice(Axis):
+    """Every `step`-th index along the axis from `start` on, which is counted from the end if it is negative."""
+
+    start: int
+    step: int
+
+
+Settings: TypeAlias = Window | AverageWindow | Normalisation | Axis | Order | Slice
+Weights: TypeAlias = SparseLayer | DenseLayer | Filters | ScaleShift
+# A number; the name of a size, such as "batch"; or what is computed of two: ("*", 64, "batch"), with "+" or "//" too.
+Dimension: TypeAlias = "int | str | tuple[str, Dimension, Dimension]"
 
 
 def stored_bytes(layer: Weights) -> int:
@@ -70,20 +95,85 @@ class Operation:
 
 
 @dataclass(frozen=True)
-class Program:
-    """Operations in order over numbered values; `shapes` are those of one item of the batch."""
+class ValueType:
+    """The type of a value's numbers, such as `"f32"`, and its shape."""
 
-    shapes: tuple[Shape, ...]
-    input: int
-    output: int
+    type: str
+    shape: tuple[Dimension, ...]
+
+
+@dataclass(frozen=True)
+class Port:
+    """A value that is given or returned, by its name."""
+
+    name: str
+    value: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """Operations in order over numbered values.
+
+    `states` are pairs of an output and the input that a session gives it to in its next call, the input first.
+    """
+
+    values: tuple[ValueType, ...]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
     operations: tuple[Operation, ...]
     layers: Mapping[str, Weights] = field(default_factory=dict)
     byte_input: ByteInput | None = None
+    states: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         for name, layer in self.layers.items():
             if (part := not_finite(layer.arrays())) is not None:
                 raise ArgumentError(f"layer {name!r}: {part} holds NaN or infinity{FINITE_WANTED}")
+
+    @classmethod
+    def of_items(
+        cls,
+        shapes: Sequence[Shape],
+        input: int,
+        output: int,
+        operations: tuple[Operation, ...],
+        layers: Mapping[str, Weights] | None = None,
+        byte_input: ByteInput | None = None,
+    ) -> Program:
+        """One float32 value in and one out; `shapes` are those of one item of the batch."""
+        values = tuple(ValueType("f32", ("batch", *shape)) for shape in shapes)
+        ports = (Port("input", input),), (Port("output", output),)
+        return cls(values, *ports, operations, {} if layers is None else layers, byte_input)
+
+    @cached_property
+    def items(self) -> tuple[Shape, ...]:
+        """The shape of one item of each value; raises ArgumentError if the batch is not the first dimension of all."""
+        shapes: list[Shape] = []
+        for value in self.values:
+            first, *item = value.shape or (None,)
+            if first != "batch" or value.type != "f32" or not all(isinstance(each, int) for each in item):
+                raise ArgumentError(
+                    f"a value of type {value.type} has shape {value.shape}: only programs of float32 values can be "
+                    "exported whose first dimension is the batch and whose others are numbers"
+                )
+            shapes.append(tuple(each for each in item if isinstance(each, int)))
+        return tuple(shapes)
+
+    @property
+    def input(self) -> int:
+        """The one input."""
+        return self._only(self.inputs, "input")
+
+    @property
+    def output(self) -> int:
+        """The one output."""
+        return self._only(self.outputs, "output")
+
+    def _only(self, ports: tuple[Port, ...], what: str) -> int:
+        if len(ports) != 1:
+            names = ", ".join(port.name for port in ports)
+            raise ArgumentError(f"the program has {len(ports)} {what}s, {names}: this works with one")
+        return ports[0].value
 
     @property
     def weight_bytes(self) -> int:

@@ -7,33 +7,39 @@ from typing import Any
 
 import numpy as np
 
-from sparbor.packing.dense_weights import DenseLayer
+from sparbor.packing.dense_weights import DenseLayer, DenseWeights
 from sparbor.packing.filters import Filters
-from sparbor.packing.slots import Precision, SparseLayer, Topology
-from sparbor.program.program import Affine, Array, Weights
+from sparbor.packing.slots import Encoding, SparseLayer, Topology
+from sparbor.program.program import Array, ScaleShift, Weights
 
 _DENSE: Mapping[str, type[DenseLayer | Filters]] = {"dense": DenseLayer, "filters": Filters}
 
 
 def layer_to_json(layer: Weights) -> dict[str, Any]:
     """What the graph says of a layer, beside its tensors."""
-    if isinstance(layer, Affine):
-        return {"kind": "affine"}
+    if isinstance(layer, ScaleShift):
+        return {"kind": "scale_shift"}
     kinds = {DenseLayer: "dense", SparseLayer: "sparse", Filters: "filters"}
     return {
         "kind": kinds[type(layer)],
         "outputs": layer.outputs,
         "fan_in": layer.fan_in,
-        "precision": layer.precision.value,
+        "weights": stored_as(layer),
     }
+
+
+def stored_as(layer: SparseLayer | DenseWeights) -> str:
+    """What model files call how its weights are stored."""
+    rounded = "word16" if isinstance(layer, SparseLayer) else "halves"
+    return rounded if layer.encoding is Encoding.WORD16 else "exact"
 
 
 def layer_from_file(entry: Mapping[str, Any], arrays: Mapping[str, Array]) -> Weights:
     """The layer; raises KeyError or ValueError where it is of another structure. Numbers are the engine's to check."""
     kind = entry["kind"]
-    if kind == "affine":
-        return Affine(_floats(arrays["scale"]), _floats(arrays["shift"]))
-    outputs, fan_in, exact = entry["outputs"], entry["fan_in"], Precision(entry["precision"]) is Precision.F32
+    if kind == "scale_shift":
+        return ScaleShift(_floats(arrays["scale"]), _floats(arrays["shift"]))
+    outputs, fan_in, exact = entry["outputs"], entry["fan_in"], entry["weights"] == "exact"
     bias, scale = (None if name not in arrays else _floats(arrays[name]) for name in ("bias", "scale"))
     if kind == "sparse":
         topology = Topology(**{part: _typed(arrays[part], np.uint16) for part in Topology.__dataclass_fields__})

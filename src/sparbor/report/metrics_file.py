@@ -93,7 +93,9 @@ DEPLOYED_LAYER = {
     "outputs": SOME,
     "fan_in": SOME,
     "kind": str,
-    "precision": str,
+    "weights?": str,
+    "runs?": str,
+    "precision?": str,  # what `weights` was called, in files of before version 3 of the model format
     "active": COUNT,
     "bytes": COUNT,
 }

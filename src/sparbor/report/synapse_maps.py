@@ -9,7 +9,7 @@ import numpy as np
 from sparbor.errors import StateError
 from sparbor.packing.filters import real_rows
 from sparbor.packing.slots import BRANCH, GROUP, Bools, Counts, SparseLayer
-from sparbor.program.program import Affine, Operation, Program
+from sparbor.program.program import Operation, Program, ScaleShift
 from sparbor.program.windows import Window
 
 MOST_ROWS, MOST_COLUMNS = 64, 128
@@ -39,7 +39,7 @@ def synapse_maps(program: Program) -> list[SynapseMap]:
     maps: dict[str, SynapseMap] = {}
     for operation in program.operations:
         layer = program.layers[operation.layer] if operation.layer is not None else None
-        if operation.layer is None or layer is None or isinstance(layer, Affine):
+        if operation.layer is None or layer is None or isinstance(layer, ScaleShift):
             continue
         weight, mask = layer.unpack()
         active: Bools = mask if isinstance(layer, SparseLayer) else weight != 0  # a dense one keeps no mask
@@ -62,7 +62,7 @@ def check_same_run(maps: Sequence[SynapseMap], metrics: dict[str, Any], where: s
 
 def _readings_of_the_image(program: Program) -> dict[int, tuple[int, ...]]:
     """Values that are the image's pixels in their order, and the shape of the image."""
-    image = program.shapes[program.input]
+    image = program.items[program.input]
     if len(image) not in (2, 3):
         return {}
     values = {program.input}
@@ -70,14 +70,14 @@ def _readings_of_the_image(program: Program) -> dict[int, tuple[int, ...]]:
         if operation.kind == "reshape" and operation.inputs[0] in values:
             values.add(operation.output)
     shape = image if len(image) == 3 else (1, *image)
-    return {value: shape for value in values if len(program.shapes[value]) == 1}
+    return {value: shape for value in values if len(program.items[value]) == 1}
 
 
 def _real(operation: Operation, program: Program) -> Bools | None:
     """Which rows of a convolution with groups are outputs; ``None`` for all."""
     if not isinstance(operation.settings, Window) or operation.settings.groups == 1:
         return None
-    return real_rows(program.shapes[operation.output][0], operation.settings.groups)
+    return real_rows(program.items[operation.output][0], operation.settings.groups)
 
 
 def _map_of(name: str, active: Bools, real: Bools | None, image: tuple[int, ...] | None) -> SynapseMap:

@@ -91,7 +91,7 @@ def _layers(metrics: dict[str, Any]) -> Element:
             [
                 layer["name"],
                 " × ".join(map(str, layer["shape"])),
-                f"{packed['kind']}, {packed['precision']}" if packed else "–",
+                f"{packed['kind']}, {packed.get('weights') or packed['precision']}" if packed else "–",
                 f"{layer['weights']:,}",
                 f"{layer['active_weights']:,}",
                 percent(1 - layer["sparsity"]),

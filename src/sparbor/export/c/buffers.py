@@ -28,10 +28,10 @@ def plan_buffers(program: Program) -> Sequence[int]:
         free += sorted(ended)
         if operation.output not in last_use:
             free.append(buffers[operation.output])
-    return [buffers[value] for value in range(len(program.shapes))]
+    return [buffers[value] for value in range(len(program.items))]
 
 
 def _may_take_over(program: Program, operation: Operation, value: int) -> bool:
     """Whether the result may lie where this input does: a value that is repeated has other places."""
-    same = program.shapes[value] == program.shapes[operation.output]
+    same = program.items[value] == program.items[operation.output]
     return same and OPERATORS[operation.kind].in_place_in_c

@@ -23,7 +23,7 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "average_pool": ("fill", "add_place"),
     "adaptive_max_pool": ("planes",),
     "adaptive_average_pool": ("planes", "sum"),
-    "channel_affine": ("scale_shift",),
+    "scale_shift_channels": ("scale_shift",),
     "layer_norm": ("sum",),
     "softmax": ("sum",),
 }

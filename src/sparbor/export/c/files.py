@@ -31,7 +31,7 @@ def sources(program: Program, name: str) -> Sources:
     for number, operation in enumerate(program.operations):
         if operation.kind != "reshape":
             writer.write(number, operation)
-    output = math.prod(program.shapes[program.output])
+    output = math.prod(program.items[program.output])
     if memory.places[program.output] == "in":  # nothing is computed
         writer.code.calls.append(f"memcpy(out, in, {output} * sizeof(float));")
     takes_bytes = _byte_input(writer)
@@ -40,8 +40,8 @@ def sources(program: Program, name: str) -> Sources:
         "first_line": FIRST_LINE,
         "name": name,
         "upper": name.upper(),
-        "inputs": math.prod(program.shapes[program.input]),
-        "input_shape": " x ".join(map(str, program.shapes[program.input])) or "1",
+        "inputs": math.prod(program.items[program.input]),
+        "input_shape": " x ".join(map(str, program.items[program.input])) or "1",
         "outputs": output,
         "flash": code.constants.bytes,
         "ram": 4 * memory.floats,
@@ -69,7 +69,7 @@ def _byte_input(writer: Writer) -> str:
     scale, shift = byte_input.scale_and_shift()
     constants = writer.code.constants
     names = constants.array("byte_scale", scale), constants.array("byte_shift", shift)
-    pixels = math.prod(writer.program.shapes[writer.program.input]) // len(scale)
+    pixels = math.prod(writer.program.items[writer.program.input]) // len(scale)
     writer.code.require("from_bytes")
     return f"from_bytes(in, {names[0]}, {names[1]}, {len(scale)}, {pixels}, memory + {writer.memory.image_at});"
 

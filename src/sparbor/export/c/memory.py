@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 
 from sparbor.export.c.buffers import plan_buffers
-from sparbor.program.program import Program
+from sparbor.program.program import Port, Program
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,13 @@ def plan_memory(program: Program) -> Memory:
     Reshapes move nothing: no row is padded here.
     """
     roots = _roots(program)
-    kept = [value for value in range(len(program.shapes)) if roots[value] == value]
+    kept = [value for value in range(len(program.items)) if roots[value] == value]
     number = {value: index for index, value in enumerate(kept)}
     planned = dataclasses.replace(
         program,
-        shapes=tuple(program.shapes[value] for value in kept),
-        input=number[program.input],
-        output=number[roots[program.output]],
+        values=tuple(program.values[value] for value in kept),
+        inputs=(Port("input", number[program.input]),),
+        outputs=(Port("output", number[roots[program.output]]),),
         operations=tuple(
             dataclasses.replace(
                 operation,
@@ -50,18 +50,18 @@ def plan_memory(program: Program) -> Memory:
     for value, buffer in enumerate(buffers):
         elsewhere = value == planned.output or (value == planned.input and program.byte_input is None)
         if not elsewhere:
-            sizes[buffer] = max(sizes[buffer], math.prod(planned.shapes[value]))
+            sizes[buffer] = max(sizes[buffer], math.prod(planned.items[value]))
     starts = [sum(sizes[:buffer]) for buffer in range(len(sizes))]
     places = [f"memory + {starts[buffer]}" for buffer in buffers]
     places[planned.output] = "out"
     places[planned.input] = "in"
     image_at = starts[buffers[planned.input]]
-    return Memory([places[number[roots[value]]] for value in range(len(program.shapes))], sum(sizes), image_at)
+    return Memory([places[number[roots[value]]] for value in range(len(program.items))], sum(sizes), image_at)
 
 
 def _roots(program: Program) -> list[int]:
     """For each value the one that it is a reshape of, or itself."""
-    roots = list(range(len(program.shapes)))
+    roots = list(range(len(program.items)))
     for operation in program.operations:
         if operation.kind == "reshape":
             roots[operation.output] = roots[operation.inputs[0]]

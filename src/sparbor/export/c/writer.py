@@ -15,7 +15,7 @@ from sparbor.ops.activations import ACTIVATIONS, activation_to_c
 from sparbor.ops.table import OPERATORS
 from sparbor.packing.dense_weights import DenseWeights
 from sparbor.packing.slots import SparseLayer
-from sparbor.program.program import Affine, Operation, Program
+from sparbor.program.program import Operation, Program, ScaleShift
 from sparbor.program.windows import AverageWindow, Shape, Window, planes_of
 
 
@@ -68,11 +68,11 @@ class Writer:
 
     def x_shape(self, operation: Operation) -> Shape:
         """Of the operation's first input."""
-        return self.program.shapes[operation.inputs[0]]
+        return self.program.items[operation.inputs[0]]
 
     def y_shape(self, operation: Operation) -> Shape:
         """Of its output."""
-        return self.program.shapes[operation.output]
+        return self.program.items[operation.output]
 
     def x_and_y(self, operation: Operation) -> tuple[str, str]:
         """Where its first input and its output lie."""
@@ -131,10 +131,10 @@ class Writer:
             self._layers[name] = self.code.constants.structure(kind, constant, fields)
         return kind, self._layers[name]
 
-    def affine(self, name: str) -> tuple[str, str]:
+    def scale_and_shift(self, name: str) -> tuple[str, str]:
         """The names of a layer's scale and shift."""
         layer = self.program.layers[name]
-        assert isinstance(layer, Affine)
+        assert isinstance(layer, ScaleShift)
         if name not in self._layers:
             constant = self._layers[name] = f"layer{len(self._layers)}"
             self.code.constants.definitions.append(f"/* {for_comment(name)} */\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,10 +11,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from sparbor.program.program import Program
-from sparbor.program.windows import Shape
-
-INPUT, OUTPUT, BATCH = "input", "output", "batch"
+from sparbor.program.program import Port, Program
 
 
 @dataclass
@@ -25,11 +22,14 @@ class OnnxGraph:
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     constants: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """A value that comes in has its input's name, one that is computed and goes out its first output's."""
+        ports = (*self.program.inputs, *self.program.outputs)
+        self._ports = {port.value: port.name for port in reversed(ports)}
+
     def name_of(self, value: int) -> str:
         """What a value of the program is called."""
-        if value == self.program.input:
-            return INPUT
-        return OUTPUT if value == self.program.output else f"value_{value}"
+        return self._ports.get(value, f"value_{value}")
 
     def node(self, kind: str, inputs: Sequence[str], output: str | None = None, **attributes: Any) -> str:
         """Append a node with one output, whose name is returned."""
@@ -56,12 +56,30 @@ class OnnxGraph:
         return self.constant(name, np.array(numbers, np.int64))
 
     def proto(self, name: str) -> onnx.GraphProto:
-        """The whole graph; the first dimension of its input and its output is any batch."""
-        shapes, program = self.program.shapes, self.program
+        """The whole graph; dimensions that are names stay names, others that are no numbers get none."""
         initializers = [numpy_helper.from_array(array, constant) for constant, array in self.constants.items()]
-        x, y = _float_value(INPUT, shapes[program.input]), _float_value(OUTPUT, shapes[program.output])
-        return helper.make_graph(self.nodes, name, [x], [y], initializers)
+        inputs, outputs = (
+            [self._described(port) for port in ports] for ports in (self.program.inputs, self.program.outputs)
+        )
+        return helper.make_graph(self.nodes, name, inputs, outputs, initializers)
+
+    def copy_outputs(self) -> None:
+        """An identity for each output that is an input, or a value that goes out by another name too."""
+        for port in self.program.outputs:
+            if (name := self.name_of(port.value)) != port.name:
+                self.node("Identity", [name], port.name)
+
+    def _described(self, port: Port) -> onnx.ValueInfoProto:
+        value = self.program.values[port.value]
+        shape = [each if isinstance(each, (int, str)) else None for each in value.shape]
+        return helper.make_tensor_value_info(port.name, _TYPES[value.type], shape)
 
 
-def _float_value(name: str, item: Shape) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [BATCH, *item])
+_TYPES: Mapping[str, int] = {
+    "f32": onnx.TensorProto.FLOAT,
+    "u8": onnx.TensorProto.UINT8,
+    "i8": onnx.TensorProto.INT8,
+    "i32": onnx.TensorProto.INT32,
+    "i64": onnx.TensorProto.INT64,
+    "bool": onnx.TensorProto.BOOL,
+}

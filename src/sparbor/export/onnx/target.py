@@ -11,11 +11,11 @@ import onnx
 from onnx import helper
 
 from sparbor.errors import ArgumentError
-from sparbor.export.onnx.graph import OUTPUT, OnnxGraph
+from sparbor.export.onnx.graph import OnnxGraph
 from sparbor.files import write_file
 from sparbor.ops.activations import activation_to_onnx
 from sparbor.ops.table import OPERATORS
-from sparbor.program.program import Affine, Operation, Program
+from sparbor.program.program import Operation, Program, ScaleShift
 
 OPSET = 17  # the first with LayerNormalization; ONNX Runtime reads it from 1.12 on
 IR_VERSION = 8  # of the same release of ONNX: the package would write its newest, which older runtimes refuse
@@ -42,7 +42,7 @@ def export_onnx(program: Program, path: str | os.PathLike[str], name: str = "mod
     >>> import numpy as np
     >>> from sparbor.packing.dense_weights import pack_dense
     >>> layers = {"fc": pack_dense(np.ones((2, 3), np.float32))}
-    >>> program = Program(((3,), (2,)), 0, 1, (Operation("linear", (0,), 1, "fc"),), layers)
+    >>> program = Program.of_items([(3,), (2,)], 0, 1, (Operation("linear", (0,), 1, "fc"),), layers)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     export_onnx(program, f"{folder}/model.onnx")
     ...     [node.op_type for node in onnx.load(f"{folder}/model.onnx").graph.node]
@@ -57,8 +57,7 @@ def to_onnx(program: Program, name: str = "model") -> onnx.ModelProto:
     graph = OnnxGraph(program)
     for operation in program.operations:
         _add_operation(graph, operation)
-    if program.output == program.input:
-        graph.node("Identity", [graph.name_of(program.input)], OUTPUT)
+    graph.copy_outputs()
     model = helper.make_model(
         graph.proto(name),
         producer_name="sparbor",
@@ -74,7 +73,9 @@ def to_onnx(program: Program, name: str = "model") -> onnx.ModelProto:
 
 def _check_size(program: Program) -> None:
     """Before they are decoded: sparse layers of a small file may be huge ones without zeros."""
-    weights = sum(layer.outputs * layer.fan_in for layer in program.layers.values() if not isinstance(layer, Affine))
+    weights = sum(
+        layer.outputs * layer.fan_in for layer in program.layers.values() if not isinstance(layer, ScaleShift)
+    )
     if weights > MOST_WEIGHTS:
         raise ArgumentError(
             f"the model has {weights:,} weights with its zeros, and an ONNX file at most {MOST_WEIGHTS:,}: "

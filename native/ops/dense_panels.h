@@ -1,0 +1,27 @@
+// A linear layer's weights as dense kernels want them.
+#pragma once
+
+#include <vector>
+
+#include "ir/layer.h"
+#include "kernels/kernels.h"
+
+namespace sparbor {
+
+class DensePanels {
+public:
+    // Of a dense layer, whose tensors stay its own, or of a sparse one, which is spread.
+    DensePanels(const Layer& layer, float clamp_min);
+    DensePanels(const DensePanels&) = delete;
+    DensePanels& operator=(const DensePanels&) = delete;
+
+    const DenseLayer& layer() const { return layer_; }
+
+private:
+    std::vector<float> scale_, bias_;  // padded to whole groups
+    std::vector<float> weights_;       // of a sparse layer, or
+    std::vector<uint16_t> halves_;
+    DenseLayer layer_;
+};
+
+}  // namespace sparbor

@@ -1,0 +1,53 @@
+// What a step sees of one call.
+#pragma once
+
+#include <algorithm>
+
+#include "kernels/kernels.h"
+#include "plan/thread_pool.h"
+#include "plan/value.h"
+
+namespace sparbor {
+
+class Call {
+public:
+    Call(const KernelSet& kernels, ThreadPool* pool, char* memory, float* scratch, size_t thread_scratch)
+        : kernels(kernels), pool_(pool), memory_(memory), scratch_(scratch), thread_scratch_(thread_scratch) {}
+
+    const KernelSet& kernels;
+
+    char* memory() const { return memory_; }
+    float* data(const Matrix& matrix) const { return reinterpret_cast<float*>(memory_) + matrix.offset; }
+    float* data(const Matrix& matrix, size_t item) const { return data(matrix) + item * matrix.item_rows * matrix.stride; }
+    // As much as the step has asked for, a thread, and aligned to cache lines.
+    float* scratch(size_t thread = 0) const { return scratch_ + thread * thread_scratch_; }
+    size_t threads() const { return pool_ ? pool_->threads() : 1; }
+
+    // Splits the indices below `count` over the threads if the work, in nanoseconds, pays for waking them:
+    // part(first, last, thread).
+    template <class Part>
+    void split(size_t count, double work, const Part& part) const {
+        if (!pool_ || work < worth_waking || count < 2) return part(size_t{0}, count, size_t{0});
+        const size_t pieces = std::min(count, pieces_per_thread * pool_->threads());
+        pool_->run(pieces, [&](size_t i, size_t thread) {
+            part(count * i / pieces, count * (i + 1) / pieces, thread);
+        });
+    }
+
+private:
+    static constexpr double worth_waking = 20000;
+    static constexpr size_t pieces_per_thread = 4;  // enough to even out what the threads get done
+    ThreadPool* pool_;
+    char* memory_;
+    float* scratch_;
+    size_t thread_scratch_;
+};
+
+struct Step {
+    virtual ~Step() = default;
+    virtual void run(const Call& call) const = 0;
+    virtual size_t scratch_floats() const { return 0; }  // of a thread
+    virtual const char* way() const { return "dense"; }  // how it computes with its layer, if it has one
+};
+
+}  // namespace sparbor

@@ -1,0 +1,52 @@
+// Where a value lies while a program runs: its numbers are found by strides, so that the same bytes can be looked at in
+// several ways.
+#pragma once
+
+#include <algorithm>
+#include <optional>
+
+#include "ir/operator.h"
+#include "kernels/kernels.h"
+
+namespace sparbor {
+
+// Numbers between two rows: whole branches, and not a multiple of a page's quarter, because rows at such distances would
+// compete for the same cache lines.
+constexpr size_t row_stride(size_t columns) {
+    const size_t whole = round_up(columns, branch_size);
+    return whole % 256 == 0 ? whole + branch_size : whole;
+}
+
+struct Value {
+    Number type;
+    Shape shape;
+    std::vector<size_t> strides;  // in numbers, a dimension each
+    size_t offset;                // of the first number in the memory of a call, in bytes
+};
+
+// Floats as rows, each of consecutive columns.
+struct Matrix {
+    size_t offset;  // in floats
+    size_t rows, columns;
+    size_t stride;     // floats from one row to the next
+    size_t item_rows;  // rows for each index of the value's first dimension
+};
+
+// The first dimension that is within a row.
+size_t first_column(Lies lies, size_t dimensions);
+// The value as a matrix, if its numbers lie so.
+std::optional<Matrix> find_matrix(const Value& value, Lies lies);
+// The same of one that does.
+inline Matrix rows_of(const Value& value) { return *find_matrix(value, Lies::rows); }
+inline Matrix planes_of(const Value& value) { return *find_matrix(value, Lies::planes); }
+
+// A value of whole rows, row_stride apart, from offset 0 on; and how many bytes it takes.
+Value laid_out(Number type, const Shape& shape, Lies lies);
+size_t bytes_of(const Value& value);
+
+// The matrix of a value that was laid out, in either way; planes if both are possible.
+std::optional<Matrix> find_laid_out(const Value& value);
+// Whether they have one shape, and equal strides where those matter.
+bool lie_alike(const Value& x, const Value& y);
+
+}  // namespace sparbor

@@ -1,0 +1,59 @@
+"""A model that remembers: what some of its outputs are goes into its next call."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from sparbor import native
+from sparbor.engine.arguments import by_port, checked_inputs, common_kind
+from sparbor.engine.runtime import Runtime, answers
+from sparbor.errors import ArgumentError
+
+
+class Session:
+    """Calls of one runtime that follow each other; made by `Session(runtime)`.
+
+    The model's file names its states, pairs of an output and an input: what the output is after a call, the input is in
+    the next. A session is called as its runtime is, without those inputs, and returns the other outputs. States are
+    zeros at first. Several sessions of one runtime know nothing of each other; calls of one session take turns.
+
+    Args:
+        runtime: a model with states.
+
+    Raises:
+        ArgumentError: the model has no states; a call is not as the runtime's must be, or for another number of items
+            than the states are of, which `reset` makes possible.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        if not runtime.states:
+            raise ArgumentError("runtime has no states: call it directly, it remembers nothing from call to call")
+        self.runtime = runtime
+        inputs, outputs = ({pair[which] for pair in runtime.states} for which in (0, 1))
+        self.inputs = [port for number, port in enumerate(runtime.inputs) if number not in inputs]
+        self.outputs = [port for number, port in enumerate(runtime.outputs) if number not in outputs]
+        self._given = [number for number in range(len(runtime.inputs)) if number not in inputs]
+        self._session = native.Session(runtime)
+        self._turn = threading.Lock()
+
+    def __call__(self, *given: Any, **by_name: Any) -> Any:
+        """As the runtime, but for the states."""
+        inputs = by_port(self.inputs, given, by_name)
+        arrays, sizes = checked_inputs(inputs, self.inputs, None)
+        everything: list[Any] = [None] * len(self.runtime.inputs)
+        for number, array in zip(self._given, arrays, strict=True):
+            everything[number] = array
+        try:
+            with self._turn:
+                computed = self._session.run(self.runtime, everything)
+        except native.RefusedError as error:
+            named = ", ".join(f"{name} {size}" for name, size in sizes.items())
+            raise ArgumentError(f"the model cannot run with {named}: {'; '.join(error.args)}") from None
+        results = [each for each in computed if each is not None] if isinstance(computed, tuple) else []
+        return answers(results, self.outputs, common_kind(inputs))
+
+    def reset(self) -> None:
+        """The states are zeros again, of any number of items."""
+        with self._turn:
+            self._session.reset()
