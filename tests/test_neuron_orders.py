@@ -35,7 +35,7 @@ def train(call: Any, optimizer: torch.optim.Optimizer, steps: int = 12) -> None:
 
 
 def moved(perforator: sparbor.Perforator) -> list[str]:
-    return [name for name, module in perforator.modules.items() if module.is_arranged()]
+    return [name for name, module in perforator.modules.items() if module.is_permuted()]
 
 
 def test_no_batch_is_kept_and_the_hook_is_gone_after_a_step() -> None:

@@ -86,7 +86,7 @@ def _packed(
     yield 1.0, dense(weight.numpy(), None)
     for density in DENSITIES:
         layer = sparse(weight.numpy(), magnitude_mask(weight, Slots(), density).numpy(), None)
-        yield layer.topology.slots * 16 / weight.numel(), layer
+        yield layer.layout.slots * 16 / weight.numel(), layer
 
 
 def _run(operation: Operation, x_shape: Shape, y_shape: Shape, batch: int, layer: Weights) -> Sampler:

@@ -135,7 +135,7 @@ class CostBudget:
 
     def _dearest(self) -> float:
         """What the unit costs that costs most."""
-        weights = self.pattern.group if isinstance(self.pattern, Slots) and not self.budget.counts_slots else 1
+        weights = self.pattern.neuron_block if isinstance(self.pattern, Slots) and not self.budget.counts_slots else 1
         return max(cost.each for cost in self.costs) * weights
 
     def _refuse_if_too_small(self) -> None:

@@ -15,7 +15,7 @@ from sparbor.allocation.shares import Shape, divide_weights
 from sparbor.allocation.survey import LayerEligibility
 from sparbor.errors import ArgumentError
 from sparbor.nn.dendrites import earlier_shape, why_not_growable
-from sparbor.nn.layers import is_transposed, row_blocks
+from sparbor.nn.layers import is_transposed, row_groups
 from sparbor.nn.named_layers import plain_name
 from sparbor.nn.wrapping import plain_layer
 from sparbor.recipe.growth import Growth
@@ -50,7 +50,7 @@ def plan_growth(
 
 
 def _shape(layer: nn.Module, weight: str) -> Shape:
-    return outputs_first(layer.get_parameter(weight).shape, row_blocks(layer, weight), is_transposed(layer))
+    return outputs_first(layer.get_parameter(weight).shape, row_groups(layer, weight), is_transposed(layer))
 
 
 def _parameters(growth: Growth, shape: Shape) -> int:
@@ -88,4 +88,4 @@ def _check_room(recipe: Recipe, growth: Growth, wrapped: Sequence[Shape], growin
 
 def _slot(pattern: Pattern, outputs: int) -> int:
     """How many weights are kept together at most."""
-    return min(pattern.group, outputs) if isinstance(pattern, Slots) else 1
+    return min(pattern.neuron_block, outputs) if isinstance(pattern, Slots) else 1

@@ -1,6 +1,6 @@
 """Tensors of which each rank holds a part, as ``torch.distributed.fsdp.fully_shard`` leaves a model's weights.
 
-A shard may end within a group of neurons, or within a layer's only group. So a mask is chosen from the whole weight,
+A shard may end within a block of neurons, or within a layer's only block. So a mask is chosen from the whole weight,
 every rank has the whole mask, and uses of it what lies on the part of the weight that the rank holds. A tensor that
 is not sharded is its own whole and its own part.
 """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sparbor.native import choose_kernel_set, takes_tiles
-from sparbor.packing.slots import GROUP, Bools, SparseLayer
+from sparbor.packing.slots import NEURON_BLOCK, Bools, SparseLayer
 from sparbor.program.windows import Planes, Window, geometry
 
 
@@ -50,7 +50,7 @@ def convolution_share(window: Window, x: Planes, y: Planes) -> float:
 
 def dense_is_faster(layer: SparseLayer, rows: int) -> bool:
     """Whether the dense kernel would beat the sparse one, running so many rows at once."""
-    share = layer.topology.slots / (-(-layer.outputs // GROUP) * layer.fan_in)
+    share = layer.layout.slots / (-(-layer.outputs // NEURON_BLOCK) * layer.fan_in)
     return share > linear_share(rows)
 
 

@@ -73,12 +73,12 @@ class Dendrites(nn.ModuleList):
         self.count = count
         self.grown.fill_(count)
 
-    def arrange(self, neurons: Tensor | None, inputs: Tensor | None) -> None:
+    def permute_neurons(self, neurons: Tensor | None, inputs: Tensor | None) -> None:
         """Take the order in which the pattern sees the main layer's neurons and inputs."""
         for dendrite in self.generations():
-            dendrite.inputs.arrange(neurons, inputs)
+            dendrite.inputs.permute_neurons(neurons, inputs)
             if dendrite.earlier is not None and neurons is not None:
-                dendrite.earlier.arrange(neurons, dendrite.order_of_earlier(neurons))
+                dendrite.earlier.permute_neurons(neurons, dendrite.order_of_earlier(neurons))
 
     def generations(self) -> list[Dendrite]:
         """All, grown or not."""

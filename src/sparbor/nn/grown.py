@@ -13,7 +13,7 @@ class GrownDendrites(Protocol):
     def __call__(self, y: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """What the layer gives, ``y``, with what its dendrites make of the same input."""
 
-    def arrange(self, neurons: Tensor | None, inputs: Tensor | None) -> None:
+    def permute_neurons(self, neurons: Tensor | None, inputs: Tensor | None) -> None:
         """Take the order in which the pattern sees the layer's neurons and inputs."""
 
     def grow_to(self, count: int) -> None:

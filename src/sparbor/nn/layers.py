@@ -30,8 +30,8 @@ def name_of_weight(path: str, weight: str) -> str:
     return path if weight == "weight" else f"{path}.{weight}".removeprefix(".")
 
 
-def row_blocks(layer: nn.Module, weight: str) -> int:
-    """Into how many blocks, which no slot spans, the weight's rows fall: convolution groups, or query, key, value."""
+def row_groups(layer: nn.Module, weight: str) -> int:
+    """How many groups the weight's rows fall into, which no slot spans: a convolution's, or query, key and value."""
     return 3 if weight == "in_proj_weight" else int(getattr(layer, "groups", 1))
 
 

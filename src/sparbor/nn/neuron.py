@@ -15,8 +15,8 @@ from sparbor.nn.masked_layer import MaskController, MaskedLayer, Mode
 from sparbor.nn.state_dicts import mask_loaded, refuse_other_state, save_dense, take_dense
 from sparbor.nn.storage import MASKED, SynapseKernels, positions_to_store, store
 from sparbor.nn.wrapping import plain_layer, wrappers
+from sparbor.recipe.checks import check_sparsity
 from sparbor.recipe.pattern import Pattern, Slots
-from sparbor.recipe.sparsity import check_sparsity
 from sparbor.synapses import dispatch
 from sparbor.topology.matrix import to_matrix
 from sparbor.topology.rewire import magnitude_mask

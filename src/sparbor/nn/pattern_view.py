@@ -6,7 +6,7 @@ from torch import Tensor
 from sparbor.distributed.shards import whole
 from sparbor.errors import ArgumentError
 from sparbor.nn.grown import GrownDendrites
-from sparbor.nn.layers import is_transposed, row_blocks
+from sparbor.nn.layers import is_transposed, row_groups
 from sparbor.nn.wrapping import Wrapper, plain_layer
 from sparbor.topology.matrix import from_matrix, outputs_first, to_matrix
 
@@ -27,15 +27,15 @@ class PatternView(Wrapper):
 
     @property
     def groups(self) -> int:
-        """Blocks of neurons that no slot spans: convolution groups, attention's query, key and value, or 1."""
-        return row_blocks(plain_layer(self), self.weight_name)
+        """Sets of neurons that no slot spans: convolution groups, attention's query, key and value, or 1."""
+        return row_groups(plain_layer(self), self.weight_name)
 
     @property
     def outputs_first(self) -> tuple[int, ...]:
         """The weight's shape with the neurons in front: ``(outputs, inputs / groups, *kernel)``."""
         return outputs_first(self.mask.shape, self.groups, self._transposed)
 
-    def arrange(self, neurons: Tensor | None = None, inputs: Tensor | None = None) -> None:
+    def permute_neurons(self, neurons: Tensor | None = None, inputs: Tensor | None = None) -> None:
         """From now on the pattern sees the layer's neurons, or the inputs of each, in this order; weights stay."""
         for order, given in ((self.neuron_order, neurons), (self.input_order, inputs)):
             if given is not None:
@@ -46,20 +46,20 @@ class PatternView(Wrapper):
                     )
                 order.copy_(given)
         if self.dendrites is not None:
-            self.dendrites.arrange(neurons, inputs)
+            self.dendrites.permute_neurons(neurons, inputs)
 
-    def is_arranged(self) -> bool:
+    def is_permuted(self) -> bool:
         """Whether the pattern sees neurons or inputs in another order than the weight has them."""
         return _moves(self.neuron_order) or _moves(self.input_order)
 
     def to_matrix(self, values: Tensor) -> Tensor:
         """Values of the weight's shape (its mask, its gradient) as patterns see them, ``(outputs, fan_in)``."""
         rows = to_matrix(values, self.groups, self._transposed)
-        return _arranged(rows, self.neuron_order, self.input_order)
+        return _permuted(rows, self.neuron_order, self.input_order)
 
     def from_matrix(self, matrix: Tensor) -> Tensor:
         """A matrix ``(outputs, fan_in)`` as patterns see it as values of the weight's shape."""
-        rows = _arranged(matrix, self.neuron_order.argsort(), self.input_order.argsort())
+        rows = _permuted(matrix, self.neuron_order.argsort(), self.input_order.argsort())
         return from_matrix(rows, self.mask.shape, self.groups, self._transposed)
 
     def weight_matrix(self) -> Tensor:
@@ -71,7 +71,7 @@ class PatternView(Wrapper):
         return is_transposed(self.main_module)
 
 
-def _arranged(matrix: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+def _permuted(matrix: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """The matrix with its rows and columns in these orders."""
     matrix = matrix.index_select(0, rows) if _moves(rows) else matrix
     # Not by index_select, which takes ten times as long for columns.

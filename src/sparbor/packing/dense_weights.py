@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparbor.packing.slots import (
-    GROUP,
+    NEURON_BLOCK,
     Bools,
     Floats,
     Precision,
@@ -70,13 +70,13 @@ class DenseWeights(ABC):
 
 
 class DenseLayer(DenseWeights):
-    """A linear layer: for each group of neurons a panel of fan_in × 16 weights."""
+    """A linear layer: for each block of neurons a panel of fan_in × 16 weights."""
 
     exact_part = "panels"
 
     @staticmethod
     def stored_shape(outputs: int, fan_in: int) -> tuple[int, ...]:
-        return -(-outputs // GROUP), fan_in, GROUP
+        return -(-outputs // NEURON_BLOCK), fan_in, NEURON_BLOCK
 
     def _rows(self) -> FloatsOrHalves:
         return np.ascontiguousarray(self.stored.transpose(0, 2, 1).reshape(-1, self.fan_in)[: self.outputs])
@@ -86,9 +86,9 @@ def pack_dense(weight: Floats, bias: Floats | None = None, precision: Precision 
     """Pack all weights, exactly or as halves with a relative error of at most 2^-11."""
     rows, scale = rounded(weight, bias, precision)
     outputs, fan_in = weight.shape
-    whole = np.zeros((-(-outputs // GROUP) * GROUP, fan_in), rows.dtype)
+    whole = np.zeros((-(-outputs // NEURON_BLOCK) * NEURON_BLOCK, fan_in), rows.dtype)
     whole[:outputs] = rows
-    panels = whole.reshape(-1, GROUP, fan_in).transpose(0, 2, 1)
+    panels = whole.reshape(-1, NEURON_BLOCK, fan_in).transpose(0, 2, 1)
     return DenseLayer(outputs, fan_in, aligned_copy(panels), scale, bias)
 
 

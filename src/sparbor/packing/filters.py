@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from sparbor.packing.dense_weights import DenseWeights, FloatsOrHalves, rounded
-from sparbor.packing.slots import GROUP, Bools, Floats, Precision, SparseLayer, aligned_copy, pack
+from sparbor.packing.slots import NEURON_BLOCK, Bools, Floats, Precision, SparseLayer, aligned_copy, pack
 
 
 class Filters(DenseWeights):
@@ -34,7 +34,7 @@ def pack_filters(weight: Floats, bias: Floats | None = None, precision: Precisio
 def pack_by_groups(
     weight: Floats, mask: Bools, bias: Floats | None, groups: int, precision: Precision = Precision.F16
 ) -> SparseLayer:
-    """Pack a convolution's matrix; with several groups, each one's outputs are filled up to whole groups of neurons.
+    """Pack a convolution's matrix; with several groups, each one's outputs are filled up to whole blocks of neurons.
 
     So no 16 neurons ever belong to two groups of the convolution. The rows added have no synapses.
     """
@@ -54,10 +54,10 @@ def pack_by_groups(
 
 
 def real_rows(outputs: int, groups: int) -> Bools:
-    """Which rows of a convolution's packed matrix are its outputs, and not there to fill a group of neurons."""
+    """Which rows of a convolution's packed matrix are its outputs, and not there to fill a block of neurons."""
     if groups == 1:
         return np.ones(outputs, np.bool_)
     each = outputs // groups
-    whole = np.zeros((groups, -(-each // GROUP) * GROUP), np.bool_)
+    whole = np.zeros((groups, -(-each // NEURON_BLOCK) * NEURON_BLOCK), np.bool_)
     whole[:, :each] = True
     return whole.reshape(-1)

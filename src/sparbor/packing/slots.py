@@ -1,6 +1,6 @@
 """Weights and masks to slots and synapse words, and back.
 
-A slot is 16 synapses, one for each neuron of a group, all on one branch of 32 inputs. A 16-bit synapse word
+A slot is 16 synapses, one for each neuron of a block, all on one branch of 32 inputs. A 16-bit synapse word
 is an IEEE half whose low five mantissa bits are the input's index within the branch; the index bits are part
 of the value, so the other eleven bits are chosen for the whole word to be near to the weight. The word
 0x0000 is padding and never a synapse: an active weight of zero at index 0 is -0. `docs/format.md` lists the
@@ -24,7 +24,7 @@ from sparbor.packing.words import Floats as Floats
 from sparbor.packing.words import Words as Words
 from sparbor.packing.words import balanced_words
 
-GROUP = 16
+NEURON_BLOCK = 16
 BRANCH = 32
 MAX_BRANCHES = 65535  # ids and counts of branches are 16-bit
 
@@ -45,10 +45,10 @@ class Precision(str, Enum):
 
 
 @dataclass(frozen=True)
-class Topology:
-    """Which branches each group has, and how many slots on each.
+class SlotLayout:
+    """Which branches each block of 16 neurons has, and how many slots on each.
 
-    A group's branches are ordered by their number of slots and listed as runs, so that the kernels' inner
+    A block's branches are ordered by their number of slots and listed as runs, so that the kernels' inner
     loops are of constant length for as long as possible.
     """
 
@@ -66,11 +66,11 @@ class Topology:
         return np.repeat(self.run_slots, self.run_branches)
 
     def slot_positions(self) -> tuple[Counts, Counts]:
-        """The group and the branch of each slot, in stored order."""
-        group_of_run = np.repeat(np.arange(len(self.runs_per_group)), self.runs_per_group)
+        """The neuron block and the branch of each slot, in stored order."""
+        block_of_run = np.repeat(np.arange(len(self.runs_per_group)), self.runs_per_group)
         slots_of_branch = self.slots_of_branches()
-        groups = np.repeat(np.repeat(group_of_run, self.run_branches), slots_of_branch)
-        return groups, np.repeat(self.branches.astype(np.int64), slots_of_branch)
+        blocks = np.repeat(np.repeat(block_of_run, self.run_branches), slots_of_branch)
+        return blocks, np.repeat(self.branches.astype(np.int64), slots_of_branch)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class SparseLayer:
 
     outputs: int
     fan_in: int
-    topology: Topology
+    layout: SlotLayout
     words: Words | None
     weights: Floats | None
     indices: Bytes | None
@@ -105,7 +105,7 @@ class SparseLayer:
 
     @property
     def padded(self) -> bool:
-        """Whether a neuron has fewer synapses on a branch than its group has slots."""
+        """Whether a neuron has fewer synapses on a branch than its block has slots."""
         return self.padded_among(np.ones(self.outputs, np.bool_))
 
     def padded_among(self, real: Bools) -> bool:
@@ -115,17 +115,17 @@ class SparseLayer:
 
     def lanes(self, outputs: Bools) -> Bools:
         """Which of the (slots, 16) places belong to one of these outputs."""
-        whole = np.zeros((len(self.topology.runs_per_group), GROUP), np.bool_)
+        whole = np.zeros((len(self.layout.runs_per_group), NEURON_BLOCK), np.bool_)
         whole.reshape(-1)[: len(outputs)] = outputs
-        groups, _ = self.topology.slot_positions()
-        lanes: Bools = whole[groups]
+        blocks, _ = self.layout.slot_positions()
+        lanes: Bools = whole[blocks]
         return lanes
 
     def unpack(self) -> tuple[Floats, Bools]:
         """The (outputs, fan_in) weights that the engine computes with, and their mask."""
-        groups, branches = self.topology.slot_positions()
+        blocks, branches = self.layout.slot_positions()
         slot, lane = np.nonzero(~self.padding)
-        rows = groups[slot] * GROUP + lane
+        rows = blocks[slot] * NEURON_BLOCK + lane
         if self.words is not None:
             words = self.words[slot, lane]
             index: npt.NDArray[np.integer] = words % BRANCH
@@ -145,12 +145,12 @@ class SparseLayer:
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """What is stored, by name."""
-        topology = self.topology
+        layout = self.layout
         return present(
-            runs_per_group=topology.runs_per_group,
-            run_slots=topology.run_slots,
-            run_branches=topology.run_branches,
-            branches=topology.branches,
+            runs_per_group=layout.runs_per_group,
+            run_slots=layout.run_slots,
+            run_branches=layout.run_branches,
+            branches=layout.branches,
             words=self.words,
             weights=self.weights,
             indices=self.indices,
@@ -168,25 +168,25 @@ def pack(weight: Floats, mask: Bools, bias: Floats | None = None, precision: Pre
     """Pack the weights that the mask keeps; any mask packs, slot-shaped ones without padding."""
     check_layer(weight, mask, bias)
     outputs, fan_in = weight.shape
-    groups, branches = -(-outputs // GROUP), -(-fan_in // BRANCH)
+    blocks, branches = -(-outputs // NEURON_BLOCK), -(-fan_in // BRANCH)
     rows, columns = np.nonzero(mask)
     tile = rows * branches + columns // BRANCH  # a neuron's part of a branch
-    counts = np.bincount(tile, minlength=groups * GROUP * branches)
-    slots = counts.reshape(groups, GROUP, branches).max(axis=1)
-    topology, first_slot = _order_branches(slots)
+    counts = np.bincount(tile, minlength=blocks * NEURON_BLOCK * branches)
+    slots = counts.reshape(blocks, NEURON_BLOCK, branches).max(axis=1)
+    layout, first_slot = _order_branches(slots)
 
     rank = np.arange(len(rows)) - (np.cumsum(counts) - counts)[tile]  # nonzero() lists a tile's synapses together
-    slot = first_slot[rows // GROUP, columns // BRANCH] + rank
-    lane, index, values = rows % GROUP, columns % BRANCH, weight[rows, columns]
+    slot = first_slot[rows // NEURON_BLOCK, columns // BRANCH] + rank
+    lane, index, values = rows % NEURON_BLOCK, columns % BRANCH, weight[rows, columns]
     if precision is Precision.F32:
-        weights = _aligned_full((topology.slots, GROUP), 0, np.float32)
-        indices = _aligned_full((topology.slots, GROUP), PADDING_INDEX, np.uint8)
+        weights = _aligned_full((layout.slots, NEURON_BLOCK), 0, np.float32)
+        indices = _aligned_full((layout.slots, NEURON_BLOCK), PADDING_INDEX, np.uint8)
         weights[slot, lane], indices[slot, lane] = values, index
-        return SparseLayer(outputs, fan_in, topology, None, weights, indices, None, bias)
+        return SparseLayer(outputs, fan_in, layout, None, weights, indices, None, bias)
     scale = neuron_scale(np.where(mask, weight, np.float32(0)))
-    words = _aligned_full((topology.slots, GROUP), 0, np.uint16)
+    words = _aligned_full((layout.slots, NEURON_BLOCK), 0, np.uint16)
     words[slot, lane] = balanced_words(values / scale[rows], index, rows)
-    return SparseLayer(outputs, fan_in, topology, words, None, None, scale, bias)
+    return SparseLayer(outputs, fan_in, layout, words, None, None, scale, bias)
 
 
 def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
@@ -222,25 +222,25 @@ def neuron_scale(weight: Floats) -> Floats:
     return np.ldexp(np.float32(1), np.maximum(exponent, -126)).astype(np.float32)
 
 
-def _order_branches(slots: Counts) -> tuple[Topology, Counts]:
-    """From the (group, branch) slot counts: the topology, and each (group, branch)'s first slot."""
-    group, branch = np.nonzero(slots)
-    count = slots[group, branch]
-    order = np.lexsort((branch, count, group))
-    group, branch, count = group[order], branch[order], count[order]
+def _order_branches(slots: Counts) -> tuple[SlotLayout, Counts]:
+    """From the (block, branch) slot counts: the layout, and each (block, branch)'s first slot."""
+    block, branch = np.nonzero(slots)
+    count = slots[block, branch]
+    order = np.lexsort((branch, count, block))
+    block, branch, count = block[order], branch[order], count[order]
     first_slot = np.zeros(slots.shape, np.int64)
-    first_slot[group, branch] = np.cumsum(count) - count
+    first_slot[block, branch] = np.cumsum(count) - count
 
     starts_run = np.ones(len(count), np.bool_)
-    starts_run[1:] = (count[1:] != count[:-1]) | (group[1:] != group[:-1])
+    starts_run[1:] = (count[1:] != count[:-1]) | (block[1:] != block[:-1])
     starts = np.flatnonzero(starts_run)
-    topology = Topology(
-        runs_per_group=np.bincount(group[starts], minlength=len(slots)).astype(np.uint16),
+    layout = SlotLayout(
+        runs_per_group=np.bincount(block[starts], minlength=len(slots)).astype(np.uint16),
         run_slots=count[starts].astype(np.uint16),
         run_branches=np.diff(starts, append=len(count)).astype(np.uint16),
         branches=branch.astype(np.uint16),
     )
-    return topology, first_slot
+    return layout, first_slot
 
 
 def check_layer(weight: Floats, mask: Bools, bias: Floats | None) -> None:

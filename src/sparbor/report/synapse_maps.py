@@ -8,7 +8,7 @@ import numpy as np
 
 from sparbor.errors import StateError
 from sparbor.packing.filters import real_rows
-from sparbor.packing.slots import BRANCH, GROUP, Bools, Counts, SparseLayer
+from sparbor.packing.slots import BRANCH, NEURON_BLOCK, Bools, Counts, SparseLayer
 from sparbor.program.program import Affine, Operation, Program
 from sparbor.program.windows import Window
 
@@ -83,7 +83,7 @@ def _real(operation: Operation, program: Program) -> Bools | None:
 def _map_of(name: str, active: Bools, real: Bools | None, image: tuple[int, ...] | None) -> SynapseMap:
     of_inputs = active.sum(axis=0)
     of_neurons = active.sum(axis=1) if real is None else active[real].sum(axis=1)
-    rows = _at_most(MOST_ROWS, len(active), GROUP)
+    rows = _at_most(MOST_ROWS, len(active), NEURON_BLOCK)
     columns = _at_most(MOST_COLUMNS, active.shape[1], BRANCH)
     tiles = np.add.reduceat(active, range(0, len(active), rows), axis=0, dtype=np.int64)
     tiles = np.add.reduceat(tiles, range(0, active.shape[1], columns), axis=1)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sparbor import native
-from sparbor.synapses.batch_layout import chunk_size, in_format, is_channels_last, new_batch, planes_for
+from sparbor.synapses.batch_layout import batch_layout_memory, chunk_size, in_format, is_channels_last, new_batch
 from sparbor.synapses.lists import Size, Synapses, places_of
 from sparbor.workers import workers
 
@@ -57,7 +57,7 @@ def _forward(
     height, width = (size + 2 * pad - away for size, pad, away in zip(x.shape[2:], padding, reach, strict=True))
     y = new_batch(x, (len(x), bounds.shape[1], height, width), channels_last)
     for some_x, some_y in _chunks(in_format(x, channels_last), y, padding=padding, reach=reach):
-        planes = _transposed("inputs", some_x, padding, channels_last)
+        planes = _to_batch_layout("inputs", some_x, padding, channels_last)
         _sum((bounds, inputs, None), weights, bias, planes, some_y, channels_last)
     return y
 
@@ -81,8 +81,8 @@ def _backward(
     dx = new_batch(x, x.shape, channels_last) if with_dx else None
     x, dy = in_format(x, channels_last), in_format(dy, channels_last)
     for some_x, some_dy, some_dx in _chunks(x, dy, dx, padding=padding, reach=reach):
-        planes = _transposed("inputs", some_x, padding, channels_last)
-        slopes = _transposed("slopes", some_dy, margin, channels_last)
+        planes = _to_batch_layout("inputs", some_x, padding, channels_last)
+        slopes = _to_batch_layout("slopes", some_dy, margin, channels_last)
         arrays = bounds.numpy(), inputs.numpy(), planes.numpy(), slopes.numpy()
         native.add_synapse_gradients(workers(), *arrays, margin, gradients.numpy(), channels_last)
         if some_dx is not None:
@@ -100,9 +100,9 @@ def _chunks(x: Tensor, *others: Tensor | None, padding: list[int], reach: list[i
     return zip(*parts, strict=False)
 
 
-def _transposed(purpose: str, x: Tensor, margin: Sequence[int], channels_last: bool) -> Tensor:
+def _to_batch_layout(purpose: str, x: Tensor, margin: Sequence[int], channels_last: bool) -> Tensor:
     """A chunk with its items innermost; what was transposed for this purpose before is overwritten."""
-    planes = planes_for(purpose, x, margin, channels_last)
+    planes = batch_layout_memory(purpose, x, margin, channels_last)
     native.turn_into_lanes(workers(), x.numpy(), (margin[0], margin[1]), planes.numpy(), channels_last)
     return planes
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from sparbor.recipe.pattern import Pattern, Slots
 from sparbor.topology.units import Units, select, slot_counts, units_of
 
-LARGEST = 1e30  # what counts as infinite: the mean of as many as a group has is finite
+LARGEST = 1e30  # what counts as infinite: the mean of as many as a neuron block has is finite
 KEPT = 1e35  # above every score
 LAST_RESORT = -1.0  # below every score, which is a magnitude
 

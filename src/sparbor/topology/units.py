@@ -33,7 +33,7 @@ class Units(NamedTuple):
 def units_of(pattern: Pattern, score: Tensor, density: float = 1.0, groups: int = 1) -> Units:
     """What a ``pattern`` makes of a matrix of scores, on the way to this ``density``.
 
-    ``groups`` are blocks of neurons that no unit spans, those of a grouped convolution.
+    ``groups`` are sets of neurons that no unit spans, those of a grouped convolution.
     """
     match pattern:
         case Slots():
@@ -45,22 +45,22 @@ def units_of(pattern: Pattern, score: Tensor, density: float = 1.0, groups: int 
 
 
 def _slot_units(pattern: Slots, score: Tensor, groups: int) -> Units:
-    """Rank each neuron's weights on each branch; the j-th ranks of a group's neurons form a unit."""
+    """Rank each neuron's weights on each branch; the j-th ranks of a block's neurons form a unit."""
     outputs, fan_in = score.shape
     neurons = outputs // groups
-    rank, worth = rank_slots(score, pattern.group, pattern.branch, groups)
+    rank, worth = rank_slots(score, pattern.neuron_block, pattern.branch, groups)
     tiles = groups, len(worth) // groups, worth.shape[1], pattern.branch
 
-    # Of a partly filled group or branch, the real neurons and the places that have an input.
-    real = torch.full(tiles[:2], pattern.group, device=score.device)
-    real[:, -1] -= -neurons % pattern.group
+    # Of a partly filled neuron block or branch, the real neurons and the places that have an input.
+    real = torch.full(tiles[:2], pattern.neuron_block, device=score.device)
+    real[:, -1] -= -neurons % pattern.neuron_block
     exists = torch.arange(worth.shape[1] * pattern.branch, device=score.device) < fan_in
     size = real[:, :, None] * exists
 
     def to_mask(kept: Tensor) -> Tensor:
-        """Worth falls with the rank, so what is kept of a (group, branch) are its first ranks."""
+        """Worth falls with the rank, so what is kept of a (neuron block, branch) are its first ranks."""
         counts = kept.view(tiles).sum(-1).to(rank.dtype).repeat_interleave(pattern.branch, -1)[..., :fan_in]
-        counts = counts.repeat_interleave(pattern.group, 1)[:, :neurons]
+        counts = counts.repeat_interleave(pattern.neuron_block, 1)[:, :neurons]
         return rank < counts.reshape(outputs, fan_in)
 
     return Units(worth.flatten(), size.flatten(), to_mask)
@@ -129,10 +129,10 @@ def priced(units: Units, price: Tensor) -> Units:
 
 
 def slot_counts(mask: Tensor, pattern: Slots, groups: int = 1) -> Tensor:
-    """How many slots each (group, branch) of a slot-shaped ``mask`` has: ``(all groups, branches)``."""
+    """How many slots each (neuron block, branch) of a slot-shaped ``mask`` has: ``(all blocks, branches)``."""
     outputs, fan_in = mask.shape
     neurons = outputs // groups
-    padding = (0, -fan_in % pattern.branch, 0, -neurons % pattern.group)
+    padding = (0, -fan_in % pattern.branch, 0, -neurons % pattern.neuron_block)
     padded = F.pad(mask.reshape(groups, neurons, fan_in), padding)
-    tiles = padded.reshape(-1, pattern.group, padded.shape[-1] // pattern.branch, pattern.branch)
+    tiles = padded.reshape(-1, pattern.neuron_block, padded.shape[-1] // pattern.branch, pattern.branch)
     return tiles.sum(dim=-1).amax(dim=1)

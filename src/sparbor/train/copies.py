@@ -31,7 +31,7 @@ def copy_masks(layers: Sequence[TrainedLayer], copy: nn.Module) -> None:
             raise ArgumentError(f"the copy has no dendritic layer {name!r}: pass a copy of the perforated model")
         copies[name].set_mask(layer.module.mask, layer.module.mode)
         copies[name].sparsity = layer.module.sparsity
-        copies[name].arrange(layer.module.neuron_order, layer.module.input_order)
+        copies[name].permute_neurons(layer.module.neuron_order, layer.module.input_order)
         own, grown = layer.module.dendrites, copies[name].dendrites
         if own is not None:
             assert grown is not None  # it is a copy of ours

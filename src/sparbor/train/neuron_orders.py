@@ -13,7 +13,7 @@ from sparbor.recipe.pattern import Slots
 from sparbor.recipe.recipe import Recipe
 from sparbor.recipe.schedule import Timeline
 from sparbor.train.first_batch import FirstBatch
-from sparbor.train.regroup import regroup
+from sparbor.train.permute_neurons import permute_neurons
 
 logger = logging.getLogger("sparbor")
 
@@ -67,12 +67,12 @@ class NeuronOrders:
             self.batch.stop()
 
     def choose(self) -> None:
-        """Put the neurons of all layers that are free in an order in which those of a group agree."""
+        """Put the neurons of all layers that are free in an order in which those of a block agree."""
         known = self._known()
         if known is None:
             known = all_stay(self.model, "the model had not been called before an order was to be chosen")
         self.settle(self._agreed(known))
-        regroup(self.found)
+        permute_neurons(self.found)
 
     def _known(self) -> Chains | None:
         if self._chains is None and self.batch.seen:
@@ -113,7 +113,7 @@ def orders_for(model: nn.Module, recipe: Recipe, timeline: Timeline, *, sharded:
     """The orders of a dendritic model's neurons in a run of this recipe; where none can be chosen that is settled."""
     orders = NeuronOrders(model)
     if not isinstance(recipe.pattern, Slots):
-        orders.settle(Chains())  # it has no groups
+        orders.settle(Chains())  # it has no neuron blocks
     elif sharded:
         orders.settle(all_stay(model, "the model is sharded, and cannot be traced"))
     elif timeline.reorders is None:

@@ -75,7 +75,7 @@ class Perforator:
         steps: optimizer steps done so far; steps that a ``GradScaler`` skipped do not count.
         findings: every layer with parameters: taken or not, and why.
         modules: the wrapped layers by name.
-        orders: which layers' neurons are put in another order at the switch to dendrite mode, so that those of a group
+        orders: which layers' neurons are put in another order at the switch to dendrite mode, so that those of a block
             agree (``orders.found``), and why those of others are not (``orders.reasons``). Known from the first batch
             on, for which the model is traced.
     """
