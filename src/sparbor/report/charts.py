@@ -87,9 +87,8 @@ def line_chart(
     y_ticks: Sequence[float],
 ) -> Element:
     """Lines over epochs, with a legend below."""
-    x = Scale(x_ticks[0], x_ticks[-1], LEFT, WIDTH - RIGHT)
-    y = Scale(y_ticks[0], y_ticks[-1], HEIGHT - BOTTOM, TOP)
     top, bottom, left, right = TOP, HEIGHT - BOTTOM, LEFT, WIDTH - RIGHT
+    x, y = Scale(x_ticks[0], x_ticks[-1], left, right), Scale(y_ticks[0], y_ticks[-1], bottom, top)
     parts = []
     for value in y_ticks:
         parts.append(element("path", class_="grid", d=f"M{left} {y(value)}H{right}"))
@@ -100,22 +99,17 @@ def line_chart(
     parts.append(element("path", class_="axis", d=f"M{left} {bottom}H{right}"))
     parts.append(element("text", "epochs trained", x=(left + right) / 2, y=HEIGHT - 6, text_anchor="middle"))
     parts += [element("path", class_=f"line {mark.style}", d=f"M{x(mark.x)} {bottom}V{top}") for mark in marks]
-    for each in series:
-        parts += _line(each, x, y)
+    parts += [part for each in series for part in _line(each, x, y)]
     chart = svg(key, title, description, WIDTH, HEIGHT, *parts)
     return element("div", chart, _legend(series, marks), class_="chart")
 
 
 def _line(series: Series, x: Scale, y: Scale) -> list[Element]:
-    places = [(x(at), y(value)) for at, value in series.points]
-    if series.step:
-        path = "M" + " ".join(places[0]) + "".join(f"H{at}V{height}" for at, height in places[1:])
-    else:
-        path = "M" + "L".join(" ".join(place) for place in places)
-    parts = [element("path", class_=f"line {series.style}", d=path)]
-    if not series.step and len(places) <= MOST_MARKERS:
-        parts += [_marker(series.style, float(at), float(height)) for at, height in places]
-    return parts
+    (x0, y0), *others = places = [(x(at), y(value)) for at, value in series.points]
+    path = f"M{x0} {y0}" + "".join(f"H{at}V{height}" if series.step else f"L{at} {height}" for at, height in others)
+    marked = [] if series.step or len(places) > MOST_MARKERS else places
+    markers = [_marker(series.style, float(at), float(height)) for at, height in marked]
+    return [element("path", class_=f"line {series.style}", d=path), *markers]
 
 
 def _marker(style: str, x: float, y: float) -> Element:
@@ -167,14 +161,9 @@ def sparkline(key: str, title: str, description: str, points: Sequence[tuple[int
     """Values from 0 to 1 (or to the largest beyond), each after an epoch of 1 to ``epochs``."""
     x, y = Scale(1, max(2, epochs), 3, 93), Scale(0, max(1.0, *(value for _, value in points)), 23, 3)
     path = "M" + "L".join(f"{x(at)} {y(value)}" for at, value in points)
-    last_at, last_value = points[-1]
-    return svg(
-        key,
-        title,
-        description,
-        96,
-        26,
+    parts = (
         element("path", class_="grid", d="M1 23.5H95"),
         element("path", class_="line dendritic", d=path),
-        element("circle", class_="mark dendritic", cx=x(last_at), cy=y(last_value), r=2.5),
+        element("circle", class_="mark dendritic", cx=x(points[-1][0]), cy=y(points[-1][1]), r=2.5),
     )
+    return svg(key, title, description, 96, 26, *parts)

@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from sparbor.packing.slots import Counts
 from sparbor.report.charts import svg
-from sparbor.report.elements import element
+from sparbor.report.elements import details, element, listing
 
 LEVELS = 6
 WIDEST, LARGEST_CELL = 560, 14
@@ -58,5 +58,4 @@ def _swatch(level: int) -> Element:
 def _values(title: str, counts: Counts) -> Element:
     width = int(math.log10(max(1, counts.max()))) + 1
     lines = "\n".join(" ".join(f"{count:{width}}" for count in row) for row in counts.tolist())
-    numbers = element("pre", lines, tabindex=0, role="region", aria_label=f"{title}: counts, row by row")
-    return element("details", element("summary", "Counts, row by row"), numbers)
+    return details("Counts, row by row", listing(lines, f"{title}: counts, row by row"))

@@ -1,22 +1,19 @@
 """The whole page, made from a run's metrics and its deployed model."""
 
 import os
-from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element
 
 from sparbor.program import model_file
 from sparbor.program.program import Program
 from sparbor.report import metrics_file
-from sparbor.report.elements import document, element
+from sparbor.report.elements import document, element, paragraph
 from sparbor.report.figures import data_title, percent
 from sparbor.report.outcome import accuracy_section, key_figures
-from sparbor.report.parts import paragraph
 from sparbor.report.provenance import provenance_section
 from sparbor.report.savings import savings_section, training_section
-from sparbor.report.synapse_maps import SynapseMap, check_same_run, synapse_maps
+from sparbor.report.synapse_maps import check_same_run, synapse_maps
 from sparbor.report.topology import topology_section
 
 MODEL = "model.safetensors"
@@ -27,7 +24,31 @@ def page(metrics: dict[str, Any], program: Program | None) -> bytes:
     maps = None if program is None else synapse_maps(program)
     if maps is not None:
         check_same_run(maps, metrics, MODEL)
-    return document(_html(metrics, maps))
+    title = f"{data_title(metrics)}: {percent(metrics['dendritic']['sparsity'])} sparse against dense"
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", name="color-scheme", content="light dark"),
+        element("title", f"{title} – Sparbor"),
+        element("style", resources.files(__package__).joinpath("style.css").read_text("utf-8")),
+    )
+    training, version = metrics["training"], metrics["environment"].get("sparbor") or "of an unknown version"
+    introduction = paragraph(
+        f"A dendritic network and its dense baseline, trained side by side. Epochs: {training['epochs']}. Seed:"
+        f" {training['seed']}. Data: {metrics['data']['description']}."
+    )
+    main = element(
+        "main",
+        accuracy_section(metrics),
+        savings_section(metrics),
+        topology_section(metrics, maps, MODEL),
+        training_section(metrics),
+        provenance_section(metrics),
+    )
+    origin = f"Made from metrics.json, version {metrics['version']}, of Sparbor {version}."
+    header, footer = element("header", element("h1", title), introduction, key_figures(metrics)), paragraph(origin)
+    return document(element("html", head, element("body", header, main, element("footer", footer)), lang="en"))
 
 
 def page_of(path: Path) -> bytes:
@@ -37,50 +58,5 @@ def page_of(path: Path) -> bytes:
         StateError: the metrics cannot be read, or are of another version or of another run than the model.
         ModelFileError: the model is damaged.
     """
-    metrics = metrics_file.read(path)
-    model = path.parent / MODEL
+    metrics, model = metrics_file.read(path), path.parent / MODEL
     return page(metrics, model_file.load(model) if os.path.lexists(model) else None)
-
-
-def _html(metrics: dict[str, Any], maps: Sequence[SynapseMap] | None) -> Element:
-    title = f"{data_title(metrics)}: {percent(metrics['dendritic']['sparsity'])} sparse against dense"
-    data = metrics["data"]
-    return element(
-        "html",
-        element(
-            "head",
-            element("meta", charset="utf-8"),
-            element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-            element("meta", name="color-scheme", content="light dark"),
-            element("title", f"{title} – Sparbor"),
-            element("style", resources.files(__package__).joinpath("style.css").read_text("utf-8")),
-        ),
-        element(
-            "body",
-            element(
-                "header",
-                element("h1", title),
-                paragraph(
-                    "A dendritic network and its dense baseline, trained side by side. Epochs:"
-                    f" {metrics['training']['epochs']}. Seed: {metrics['training']['seed']}."
-                    f" Data: {data['description']}."
-                ),
-                key_figures(metrics),
-            ),
-            element(
-                "main",
-                accuracy_section(metrics),
-                savings_section(metrics),
-                topology_section(metrics, maps, MODEL),
-                training_section(metrics),
-                provenance_section(metrics),
-            ),
-            element("footer", paragraph(_origin(metrics))),
-        ),
-        lang="en",
-    )
-
-
-def _origin(metrics: dict[str, Any]) -> str:
-    version = metrics["environment"].get("sparbor") or "of an unknown version"
-    return f"Made from metrics.json, version {metrics['version']}, of Sparbor {version}."

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from sparbor.report.elements import element
-from sparbor.report.parts import details, pairs, paragraph, section
+from sparbor.report.elements import details, element, listing, pairs, paragraph, section
 
 
 def provenance_section(metrics: dict[str, Any]) -> Element:
@@ -39,7 +38,10 @@ def provenance_section(metrics: dict[str, Any]) -> Element:
         pairs({**_readable(metrics["environment"]), "engine's kernels": deployed["kernels"]}),
         element("h3", "Recipe"),
         pairs(dict(_flat(metrics["recipe"]))),
-        details("The recipe as JSON, for sparbor.Recipe.from_dict", _listing(metrics["recipe"])),
+        details(
+            "The recipe as JSON, for sparbor.Recipe.from_dict",
+            listing(json.dumps(metrics["recipe"], indent=2), "the recipe as JSON"),
+        ),
     )
 
 
@@ -56,7 +58,3 @@ def _flat(entries: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
             yield f"{prefix}{name}", f"{len(value)} entries, below"
         else:
             yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value)
-
-
-def _listing(recipe: dict[str, Any]) -> Element:
-    return element("pre", json.dumps(recipe, indent=2), tabindex=0, role="region", aria_label="the recipe as JSON")
