@@ -194,9 +194,9 @@ def _like(main: PAINeuronModule, random: torch.Generator) -> nn.Module:
 
 def _pointwise(main: PAINeuronModule, inputs: int, random: torch.Generator) -> nn.Module:
     """A layer from ``inputs`` features or channels to as many as the main one gives, at the same place, no bias."""
-    kind, kernel = _POINTWISE[main.weight.dim() - 2]
-    sizes = (inputs, main.outputs_first[0], *kernel)
-    made: nn.Module = skip_init(kind, *sizes, bias=False, **_place(main))  # type: ignore[no-untyped-call]
+    planes = main.weight.dim() - 2
+    sizes = (inputs, main.outputs_first[0], *([1] if planes else []))
+    made: nn.Module = skip_init(_POINTWISE[planes], *sizes, bias=False, **_place(main))  # type: ignore[no-untyped-call]
     return _initialised(made, inputs, random)
 
 
@@ -214,10 +214,4 @@ def _initialised(layer: nn.Module, fan_in: int, random: torch.Generator) -> nn.M
 
 
 _GEOMETRY = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
-# By the dimensions of the planes: the layer, and its kernel size.
-_POINTWISE: dict[int, tuple[type[nn.Module], tuple[int, ...]]] = {
-    0: (nn.Linear, ()),
-    1: (nn.Conv1d, (1,)),
-    2: (nn.Conv2d, (1,)),
-    3: (nn.Conv3d, (1,)),
-}
+_POINTWISE: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # by the planes' dimensions

@@ -1,76 +1,93 @@
-"""What is made of a layer's mask, and kept for as long as the mask stays as it is."""
+"""What is made of a layer's mask, and kept for as long as the mask stays as it is; numbers under a mask.
+
+Those that it drops become zero whatever they were, where a product would leave NaN as it is: their bits are masked,
+which takes no longer than to multiply.
+"""
+
+import contextlib
+from collections.abc import Callable, Hashable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sparbor.distributed.shards import held_part
 from sparbor.nn.active_weights import positions_of
-from sparbor.nn.masking import bits_of
 from sparbor.synapses.lists import ConvParams, Synapses
+
+_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def bits_of(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """What numbers of this type keep of their bits: all of them, or, where dropped, the sign.
+
+    So finite numbers become what multiplying by 0 or 1 makes of them. A bool mask itself takes five times as long.
+    """
+    size = dtype.itemsize
+    if dtype.is_complex:  # two numbers each
+        mask, size = mask.repeat_interleave(2, dim=-1), size // 2
+    integers = _INTEGERS[size]
+    return mask.to(integers).neg_().bitwise_or_(torch.iinfo(integers).min)
+
+
+def mask_in_place(values: Tensor, bits: Tensor) -> None:
+    """Set those of the ``values`` to zero that the mask drops."""
+    values.view(bits.dtype).bitwise_and_(bits)
+
+
+def masked(values: Tensor, mask: Tensor, bits: Tensor) -> Tensor:
+    """The ``values``, zero where the mask drops them; differentiable."""
+    if not values.requires_grad:
+        # Gradients that come in a batch, as torch.autograd.grad(is_grads_batched=True) makes them, have no bits to see.
+        with contextlib.suppress(RuntimeError):
+            return values.view(bits.dtype).bitwise_and(bits).view(values.dtype)
+    return values.where(mask, 0)
 
 
 class MaskFacts:
     """How many weights are active, where they lie, and what kernels go by; each is made when it is first asked for.
 
     The mask is passed every time: a module may be given another tensor as its mask, or have its own changed in place.
+    ``made`` is what there is.
     """
-
-    _active: int | None
-    _bits: tuple[torch.dtype, Tensor] | None
-    _positions: Tensor | None
-    _synapses: Synapses | None
 
     def __init__(self) -> None:
         self._seen: tuple[int, int] | None = None
-        self._forget()
+        self.made: dict[Hashable, Any] = {}
 
     def overwritten(self, mask: Tensor, positions: Tensor | None) -> None:
         """The mask has new values, of which the positions of the active weights may be known already."""
-        self._forget()
         self._seen = _version(mask)
-        self._positions = positions
+        self.made = {} if positions is None else {"positions": positions}
 
     def active(self, mask: Tensor) -> int:
         """How many weights the mask keeps."""
-        self._notice(mask)
-        if self._active is None:
-            self._active = int(mask.count_nonzero())  # tens of times as fast as the sum of a bool tensor
-        return self._active
+        # To count them takes a tenth of what the sum of a bool tensor does, and less.
+        return int(self._once(mask, "active", lambda: int(mask.count_nonzero())))
 
     def positions(self, mask: Tensor) -> Tensor:
         """Where the active weights lie in the flattened weight, in order."""
-        self._notice(mask)
-        if self._positions is None:
-            self._positions = positions_of(mask)
-        return self._positions
+        positions: Tensor = self._once(mask, "positions", lambda: positions_of(mask))
+        return positions
 
     def bits(self, mask: Tensor, weight: Tensor) -> Tensor:
         """What the ``weight`` keeps of its bits (see :func:`bits_of`), of the part that this rank holds."""
-        self._notice(mask)
-        if self._bits is None or self._bits[0] != weight.dtype or self._bits[1].device != weight.device:
-            self._bits = weight.dtype, bits_of(held_part(mask, weight), weight.dtype)
-        return self._bits[1]
+        dtype, device = weight.dtype, weight.device
+        bits: Tensor = self._once(mask, (dtype, device), lambda: bits_of(held_part(mask, weight), dtype))
+        return bits
 
     def synapses(self, mask: Tensor, params: ConvParams) -> Synapses:
         """The mask as training's kernels walk through it, in a layer whose kernel moves like this."""
         positions = self.positions(mask)
-        if self._synapses is None:
-            self._synapses = Synapses(positions, mask.shape, params)
-        return self._synapses
+        synapses: Synapses = self._once(mask, "synapses", lambda: Synapses(positions, mask.shape, params))
+        return synapses
 
-    def tensors(self) -> list[Tensor]:
-        """All that has been made of the mask so far."""
-        made = [self._bits[1] if self._bits else None, self._positions]
-        made += self._synapses.tensors() if self._synapses else []
-        return [each for each in made if each is not None]
-
-    def _notice(self, mask: Tensor) -> None:
+    def _once(self, mask: Tensor, name: Hashable, make: Callable[[], Any]) -> Any:
         if _version(mask) != self._seen:
-            self._seen = _version(mask)
-            self._forget()
-
-    def _forget(self) -> None:
-        self._active = self._bits = self._positions = self._synapses = None
+            self._seen, self.made = _version(mask), {}
+        if name not in self.made:
+            self.made[name] = make()
+        return self.made[name]
 
 
 def _version(mask: Tensor) -> tuple[int, int]:

@@ -1,14 +1,32 @@
 """A layer's weight as patterns see it: a matrix, whose rows and columns may stand in another order."""
 
-import torch
-from torch import Tensor
+from typing import Any, Protocol
 
-from sparbor.distributed.shards import whole
+import torch
+from torch import Tensor, nn
+
 from sparbor.errors import ArgumentError
-from sparbor.nn.grown import GrownDendrites
 from sparbor.nn.layers import is_transposed, row_groups
 from sparbor.nn.wrapping import Wrapper, plain_layer
 from sparbor.topology.matrix import from_matrix, outputs_first, to_matrix
+
+
+class GrownDendrites(Protocol):
+    """A layer's dendrites, of which the first ``count`` generations compute; :mod:`sparbor.nn.dendrites` has them."""
+
+    count: int
+
+    def __call__(self, y: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """What the layer gives, ``y``, with what its dendrites make of the same input."""
+
+    def permute_neurons(self, neurons: Tensor | None, inputs: Tensor | None) -> None:
+        """Take the order in which the pattern sees the layer's neurons and inputs."""
+
+    def grow_to(self, count: int) -> None:
+        """Let the first ``count`` generations compute."""
+
+    def unwrap(self, layer: nn.Module) -> nn.Module:
+        """The plain ``layer`` with plain dendrites, if any have grown."""
 
 
 class PatternView(Wrapper):
@@ -19,11 +37,6 @@ class PatternView(Wrapper):
     neuron_order: Tensor
     input_order: Tensor
     dendrites: GrownDendrites | None  # which have the same neurons and inputs
-
-    @property
-    def weight(self) -> Tensor:
-        """The dense weight."""
-        raise NotImplementedError
 
     @property
     def groups(self) -> int:
@@ -61,10 +74,6 @@ class PatternView(Wrapper):
         """A matrix ``(outputs, fan_in)`` as patterns see it as values of the weight's shape."""
         rows = _permuted(matrix, self.neuron_order.argsort(), self.input_order.argsort())
         return from_matrix(rows, self.mask.shape, self.groups, self._transposed)
-
-    def weight_matrix(self) -> Tensor:
-        """The weight as patterns see it, ``(outputs, fan_in)``."""
-        return self.to_matrix(whole(self.weight.detach()))
 
     @property
     def _transposed(self) -> bool:

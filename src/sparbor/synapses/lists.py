@@ -67,18 +67,14 @@ class Synapses:
         self.params = params
         self.outputs, self.fan_in = shape[0], shape[1]
         self._positions = positions
-        self._lists: dict[Size, SynapseLists] = {}
+        self.made: dict[Size, SynapseLists] = {}
 
     def lists(self, size: Size) -> SynapseLists:
         """The lists for planes of this size; made once for each."""
-        if size not in self._lists:
+        if size not in self.made:
             with torch.inference_mode(False):  # evaluation may be the first to ask, and training goes on with them
-                self._lists[size] = self._make_lists(size)
-        return self._lists[size]
-
-    def tensors(self) -> list[Tensor]:
-        """All that has been made of the mask."""
-        return [tensor for lists in self._lists.values() for tensor in vars(lists).values()]
+                self.made[size] = self._make_lists(size)
+        return self.made[size]
 
     def _make_lists(self, size: Size) -> SynapseLists:
         params, outputs, channels = self.params, self.outputs, self.fan_in * self.params.groups
