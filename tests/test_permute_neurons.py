@@ -16,8 +16,7 @@ from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.pattern import Slots
 from sparbor.recipe.recipe import Recipe
 from sparbor.topology.units import slot_counts
-from sparbor.train.neuron_orders import NOT_YET
-from sparbor.train.permute_neurons import permute_neurons
+from sparbor.train.permute_neurons import NOT_YET, permute_neurons
 from tests.networks import NETWORKS, VGG
 from tests.test_chains import Activated
 
