@@ -5,9 +5,8 @@ They are stored exactly, or as IEEE halves that their neuron's scale multiplies.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +23,12 @@ from sparbor.packing.slots import (
 )
 
 FloatsOrHalves: TypeAlias = npt.NDArray[np.float32 | np.float16]
+_Packed = TypeVar("_Packed", bound="DenseWeights")
 
 
 @dataclass(frozen=True)
-class DenseWeights(ABC):
-    """A matrix as the engine reads it: exact weights, or halves times their neuron's `scale`."""
+class DenseWeights:
+    """A matrix as the engine reads it: exact weights, or halves times their neuron's `scale`, row by row."""
 
     outputs: int
     fan_in: int
@@ -36,16 +36,33 @@ class DenseWeights(ABC):
     scale: Floats | None
     bias: Floats | None
 
-    exact_part: ClassVar[str]  # what exact weights are called among the arrays; halves are `halves`
+    exact_part: ClassVar[str] = "weights"  # what exact weights are called among the arrays; halves are `halves`
+
+    @classmethod
+    def pack(
+        cls: type[_Packed], weight: Floats, bias: Floats | None = None, precision: Precision = Precision.F32
+    ) -> _Packed:
+        """All weights, exactly or as halves with a relative error of at most 2^-11."""
+        check_layer(weight, np.ones(weight.shape, np.bool_), bias)
+        rows: FloatsOrHalves = weight
+        scale = None if precision is Precision.F32 else neuron_scale(weight)
+        if scale is not None:
+            rows = (weight / scale[:, None]).astype(np.float16)
+        outputs, fan_in = weight.shape
+        return cls(outputs, fan_in, aligned_copy(cls._stored(rows)), scale, bias)
 
     @staticmethod
-    @abstractmethod
     def stored_shape(outputs: int, fan_in: int) -> tuple[int, ...]:
         """Of a matrix (outputs, fan_in) as it is stored."""
+        return outputs, fan_in
 
-    @abstractmethod
+    @staticmethod
+    def _stored(rows: FloatsOrHalves) -> FloatsOrHalves:
+        return rows
+
     def _rows(self) -> FloatsOrHalves:
         """What is stored, as a matrix (outputs, fan_in)."""
+        return self.stored
 
     @property
     def precision(self) -> Precision:
@@ -78,24 +95,13 @@ class DenseLayer(DenseWeights):
     def stored_shape(outputs: int, fan_in: int) -> tuple[int, ...]:
         return -(-outputs // NEURON_BLOCK), fan_in, NEURON_BLOCK
 
+    @staticmethod
+    def _stored(rows: FloatsOrHalves) -> FloatsOrHalves:
+        filled = np.pad(rows, ((0, -len(rows) % NEURON_BLOCK), (0, 0)))
+        return filled.reshape(-1, NEURON_BLOCK, rows.shape[1]).transpose(0, 2, 1)
+
     def _rows(self) -> FloatsOrHalves:
         return np.ascontiguousarray(self.stored.transpose(0, 2, 1).reshape(-1, self.fan_in)[: self.outputs])
 
 
-def pack_dense(weight: Floats, bias: Floats | None = None, precision: Precision = Precision.F32) -> DenseLayer:
-    """Pack all weights, exactly or as halves with a relative error of at most 2^-11."""
-    rows, scale = rounded(weight, bias, precision)
-    outputs, fan_in = weight.shape
-    whole = np.zeros((-(-outputs // NEURON_BLOCK) * NEURON_BLOCK, fan_in), rows.dtype)
-    whole[:outputs] = rows
-    panels = whole.reshape(-1, NEURON_BLOCK, fan_in).transpose(0, 2, 1)
-    return DenseLayer(outputs, fan_in, aligned_copy(panels), scale, bias)
-
-
-def rounded(weight: Floats, bias: Floats | None, precision: Precision) -> tuple[FloatsOrHalves, Floats | None]:
-    """The weights as they are; or as halves, and what multiplies each row of them."""
-    check_layer(weight, np.ones(weight.shape, np.bool_), bias)
-    if precision is Precision.F32:
-        return weight, None
-    scale = neuron_scale(weight)
-    return (weight / scale[:, None]).astype(np.float16), scale
+pack_dense = DenseLayer.pack

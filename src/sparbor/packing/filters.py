@@ -5,30 +5,22 @@ Its matrix is (out_channels, fan_in) with fan_in = in_channels / groups × kerne
 
 from __future__ import annotations
 
-import numpy as np
+from typing import TypeVar
 
-from sparbor.packing.dense_weights import DenseWeights, FloatsOrHalves, rounded
-from sparbor.packing.slots import NEURON_BLOCK, Bools, Floats, Precision, SparseLayer, aligned_copy, pack
+import numpy as np
+import numpy.typing as npt
+
+from sparbor.packing.dense_weights import DenseWeights
+from sparbor.packing.slots import NEURON_BLOCK, Bools, Floats, Precision, SparseLayer, pack
+
+_Number = TypeVar("_Number", bound=np.generic)
 
 
 class Filters(DenseWeights):
     """A dense convolution's matrix, row by row."""
 
-    exact_part = "weights"
 
-    @staticmethod
-    def stored_shape(outputs: int, fan_in: int) -> tuple[int, ...]:
-        return outputs, fan_in
-
-    def _rows(self) -> FloatsOrHalves:
-        return self.stored
-
-
-def pack_filters(weight: Floats, bias: Floats | None = None, precision: Precision = Precision.F32) -> Filters:
-    """Pack all weights, exactly or as halves with a relative error of at most 2^-11."""
-    rows, scale = rounded(weight, bias, precision)
-    outputs, fan_in = weight.shape
-    return Filters(outputs, fan_in, aligned_copy(rows), scale, bias)
+pack_filters = Filters.pack
 
 
 def pack_by_groups(
@@ -41,16 +33,15 @@ def pack_by_groups(
     if groups == 1:
         return pack(weight, mask, bias, precision)
     real = real_rows(len(weight), groups)
-    spread, spread_mask = (
-        np.zeros((len(real), weight.shape[1]), np.float32),
-        np.zeros((len(real), weight.shape[1]), np.bool_),
-    )
-    spread[real], spread_mask[real] = weight, mask
-    spread_bias = None
-    if bias is not None:
-        spread_bias = np.zeros(len(real), np.float32)
-        spread_bias[real] = bias
-    return pack(spread, spread_mask, spread_bias, precision)
+    spread_bias = None if bias is None else _spread(bias, real)
+    return pack(_spread(weight, real), _spread(mask, real), spread_bias, precision)
+
+
+def _spread(rows: npt.NDArray[_Number], real: Bools) -> npt.NDArray[_Number]:
+    """The rows where they are real, and zeros between them."""
+    spread = np.zeros((len(real), *rows.shape[1:]), rows.dtype)
+    spread[real] = rows
+    return spread
 
 
 def real_rows(outputs: int, groups: int) -> Bools:

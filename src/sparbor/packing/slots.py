@@ -61,14 +61,10 @@ class SlotLayout:
     def slots(self) -> int:
         return sum(map(mul, self.run_slots.data, self.run_branches.data))
 
-    def slots_of_branches(self) -> Words:
-        """How many there are on each branch that is listed."""
-        return np.repeat(self.run_slots, self.run_branches)
-
     def slot_positions(self) -> tuple[Counts, Counts]:
         """The neuron block and the branch of each slot, in stored order."""
         block_of_run = np.repeat(np.arange(len(self.runs_per_group)), self.runs_per_group)
-        slots_of_branch = self.slots_of_branches()
+        slots_of_branch = np.repeat(self.run_slots, self.run_branches)
         blocks = np.repeat(np.repeat(block_of_run, self.run_branches), slots_of_branch)
         return blocks, np.repeat(self.branches.astype(np.int64), slots_of_branch)
 
@@ -118,8 +114,7 @@ class SparseLayer:
         whole = np.zeros((len(self.layout.runs_per_group), NEURON_BLOCK), np.bool_)
         whole.reshape(-1)[: len(outputs)] = outputs
         blocks, _ = self.layout.slot_positions()
-        lanes: Bools = whole[blocks]
-        return lanes
+        return np.asarray(whole[blocks])
 
     def unpack(self) -> tuple[Floats, Bools]:
         """The (outputs, fan_in) weights that the engine computes with, and their mask."""
@@ -145,18 +140,8 @@ class SparseLayer:
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """What is stored, by name."""
-        layout = self.layout
-        return present(
-            runs_per_group=layout.runs_per_group,
-            run_slots=layout.run_slots,
-            run_branches=layout.run_branches,
-            branches=layout.branches,
-            words=self.words,
-            weights=self.weights,
-            indices=self.indices,
-            scale=self.scale,
-            bias=self.bias,
-        )
+        stored = {name: getattr(self, name) for name in ("words", "weights", "indices", "scale", "bias")}
+        return present(**vars(self.layout), **stored)
 
 
 def present(**arrays: npt.NDArray[Any] | None) -> dict[str, npt.NDArray[Any]]:

@@ -41,42 +41,24 @@ def sparse_conv2d(x: Tensor, weights: Tensor, bias: Tensor | None, synapses: Syn
     return y
 
 
-def _forward(
-    x: Tensor,
-    weights: Tensor,
-    bias: Tensor | None,
-    bounds: Tensor,
-    inputs: Tensor,
-    back_bounds: Tensor,
-    back_inputs: Tensor,
-    positions: Tensor,
-    padding: list[int],
-    reach: list[int],
-    channels_last: bool,
-) -> Tensor:
-    height, width = (size + 2 * pad - away for size, pad, away in zip(x.shape[2:], padding, reach, strict=True))
-    y = new_batch(x, (len(x), bounds.shape[1], height, width), channels_last)
+def _forward(x: Tensor, weights: Tensor, bias: Tensor | None, *others: Any) -> Tensor:
+    bounds, inputs, *_, padding, reach, channels_last = others
+    y = _new_output(x, bounds, padding, reach, channels_last)
     for some_x, some_y in _chunks(in_format(x, channels_last), y, padding=padding, reach=reach):
         planes = _to_batch_layout("inputs", some_x, padding, channels_last)
         _sum((bounds, inputs, None), weights, bias, planes, some_y, channels_last)
     return y
 
 
-def _backward(
-    dy: Tensor,
-    x: Tensor,
-    weights: Tensor,
-    bounds: Tensor,
-    inputs: Tensor,
-    back_bounds: Tensor,
-    back_inputs: Tensor,
-    positions: Tensor,
-    padding: list[int],
-    reach: list[int],
-    channels_last: bool,
-    with_dx: bool,
-) -> tuple[Tensor, Tensor]:
-    margin = _margin(padding, reach)
+def _new_output(x: Tensor, bounds: Tensor, padding: list[int], reach: list[int], channels_last: bool) -> Tensor:
+    height, width = (size + 2 * pad - away for size, pad, away in zip(x.shape[2:], padding, reach, strict=True))
+    return new_batch(x, (x.shape[0], bounds.shape[1], height, width), channels_last)
+
+
+def _backward(dy: Tensor, x: Tensor, weights: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+    bounds, inputs, back_bounds, back_inputs, positions, padding, reach, channels_last, with_dx = others
+    # So much zero padding the gradient of the outputs needs, for that of the inputs to be a sum over it.
+    margin = reach[0] - padding[0], reach[1] - padding[1]
     gradients = torch.zeros_like(weights, memory_format=torch.contiguous_format)
     dx = new_batch(x, x.shape, channels_last) if with_dx else None
     x, dy = in_format(x, channels_last), in_format(dy, channels_last)
@@ -130,16 +112,9 @@ def _sum(
     )
 
 
-def _margin(padding: list[int], reach: list[int]) -> tuple[int, int]:
-    """How much zero padding the gradient of the outputs needs, for that of the inputs to be a sum over it."""
-    return reach[0] - padding[0], reach[1] - padding[1]
-
-
 @torch.library.register_fake("sparbor::sparse_conv2d")  # type: ignore[untyped-decorator]
 def _forward_shape(x: Tensor, weights: Tensor, bias: Tensor | None, bounds: Tensor, *rest: Any) -> Tensor:
-    padding, reach, channels_last = rest[-3:]
-    height, width = (size + 2 * pad - away for size, pad, away in zip(x.shape[2:], padding, reach, strict=True))
-    return new_batch(x, (x.shape[0], bounds.shape[1], height, width), channels_last)
+    return _new_output(x, bounds, *rest[-3:])
 
 
 @torch.library.register_fake("sparbor::sparse_conv2d_backward")  # type: ignore[untyped-decorator]
