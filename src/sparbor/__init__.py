@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "NM": "recipe.pattern",
     "Budget": "recipe.budget",
     "ByteInput": "program.byte_input",
     "Growth": "recipe.growth",
-    "NM": "recipe.pattern",
     "PAINeuronModule": "nn.neuron",
     "Perforator": "train.perforator",
     "Recipe": "recipe.recipe",
@@ -48,26 +48,7 @@ _HOME = {
     "perforate": "train.perforator",
     "unwrap": "nn.unwrapping",
 }
-
-__all__ = [
-    "NM",
-    "Budget",
-    "ByteInput",
-    "Growth",
-    "PAINeuronModule",
-    "Perforator",
-    "Recipe",
-    "Runtime",
-    "Schedule",
-    "Slots",
-    "SparborError",
-    "Unstructured",
-    "calibrated",
-    "deploy",
-    "load",
-    "perforate",
-    "unwrap",
-]
+__all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> Any:
