@@ -3,8 +3,6 @@
 They are stored exactly, or as IEEE halves that their neuron's scale multiplies.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias, TypeVar
 

@@ -3,8 +3,6 @@
 Its matrix is (out_channels, fan_in) with fan_in = in_channels / groups × kernel height × kernel width, in that order.
 """
 
-from __future__ import annotations
-
 from typing import TypeVar
 
 import numpy as np

@@ -7,8 +7,6 @@ of the value, so the other eleven bits are chosen for the whole word to be near 
 arrays.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -49,10 +49,7 @@ def rewire(layers: Sequence[RewireInput], pattern: Pattern, budget: int, drop: f
     if to_grow == 0 and shortfall < max(int(units.size.max()) for units in ranked):
         return survivors
     scores = [_growth_score(layer, kept) for layer, kept in zip(layers, survivors, strict=True)]
-    return select(
-        [_units(layer, score, pattern, density) for layer, score in zip(layers, scores, strict=True)],
-        budget,
-    )
+    return select([_units(layer, score, pattern, density) for layer, score in zip(layers, scores, strict=True)], budget)
 
 
 def amount(layer: RewireInput, pattern: Pattern) -> int:

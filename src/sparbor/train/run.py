@@ -4,7 +4,6 @@ import logging
 from statistics import mean
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.optim import LBFGS
 from torch.utils.hooks import RemovableHandle
@@ -48,7 +47,7 @@ class SparseRun:
         self._other_optimizers = OtherOptimizers(plan.finished, plan.total_steps)
         self.rewiring = Rewiring(plan.recipe, plan.timeline, plan.allocator, sharded=plan.sharded)
         self.wrapped = [TrainedLayer(finding.name, plan.wrap(finding, self)) for finding in plan.taken]
-        self.grower = self._make_grower()
+        self.grower = Grower(plan, self.wrapped, self) if plan.recipe.growth is not None else None
         plan.allocator.divide(self.layers)
         self.orders = orders_for(plan.model, plan.recipe, plan.timeline, sharded=plan.sharded)
         # LBFGS has searched for the length of its steps.
@@ -64,16 +63,6 @@ class SparseRun:
     def modules(self) -> list[PAINeuronModule]:
         """The modules of all of them."""
         return [layer.module for layer in self.layers]
-
-    def _make_grower(self) -> Grower | None:
-        plan = self.plan
-        if plan.recipe.growth is None:
-            return None
-        names = {finding.name for finding in plan.growing if finding.taken}
-        layers = [layer for layer in self.wrapped if f"{layer.name}.dendrites" in names]
-        random = torch.Generator().manual_seed(plan.recipe.seed)  # its own: what SET grows does not depend on it
-        growth, settled = plan.recipe.growth, plan.settled
-        return Grower(growth, plan.model, plan.optimizer, layers, self, random, plan.total_steps, settled)
 
     def _hook_up(self) -> list[RemovableHandle]:
         optimizer, model = self.plan.optimizer, self.plan.model
@@ -189,8 +178,8 @@ class SparseRun:
             self.plan.allocator.divide(self.layers)
         if self.steps == timeline.reorders:
             self.orders.choose()
-        if self.grower and self.grower.follow(self.steps):
-            self._grow(self.grower)
+        if self.grower:
+            self._grow_if_due(self.grower)
         if timeline.rewires(self.steps):
             self.rewiring.rewire_all(self.layers, self.steps)
             logger.debug("step %d: density %.4f", self.steps, self.density())
@@ -216,9 +205,10 @@ class SparseRun:
         if self.grower.validate(mean(values_of_all(score)), self.steps):
             self._end_trial(self.grower)
 
-    def _grow(self, grower: Grower) -> None:
+    def _grow_if_due(self, grower: Grower) -> None:
         """Grow a generation; in dendrite mode the others make room for it, so that the budget is kept."""
-        if grower.on_trial:
+        grower.plateau.check_begun(self.steps)
+        if grower.is_due(self.steps) and grower.on_trial:
             self._end_trial(grower)
         if grower.is_due(self.steps):
             newborn = grower.grow(self.steps)
