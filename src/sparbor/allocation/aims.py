@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sparbor.nn.neuron import PAINeuronModule
-from sparbor.recipe.pattern import Slots
 
 MARGIN = 1.1  # what is no denser than that is not worth a word
 
@@ -39,8 +38,6 @@ def _aim(layer: PAINeuronModule) -> float:
 def _most(layer: PAINeuronModule) -> float:
     """As many active weights as its aim may come to: a unit more, and all slots in neuron blocks that are full."""
     outputs, fan_in = layer.outputs_first[0], math.prod(layer.outputs_first[1:])
-    if not isinstance(layer.pattern, Slots):
-        return _aim(layer) * outputs * fan_in + 1
     neurons = outputs // layer.groups
     block = min(layer.pattern.neuron_block, neurons)
     slots = layer.groups * math.ceil(neurons / block) * fan_in

@@ -48,15 +48,12 @@ def parameters_with(layer: nn.Module, weight: str | None, *, recurse: bool = Tru
     names = weight_names(layer)
     others = {name for name in names if name != weight}
     alone = weight is not None and weight != names[0]
+    own_layer = "out_proj." if isinstance(layer, nn.MultiheadAttention) else ()  # which counts by itself
     return [
         parameter
         for name, parameter in layer.named_parameters(recurse=recurse)
-        if name == weight or not (alone or name in others or _is_of_output_projection(layer, name))
+        if name == weight or not (alone or name in others or name.startswith(own_layer))
     ]
-
-
-def _is_of_output_projection(layer: nn.Module, name: str) -> bool:
-    return isinstance(layer, nn.MultiheadAttention) and name.startswith("out_proj.")
 
 
 def why_not_wrappable(layer: nn.Module, pattern: Pattern, weight: str | None = None) -> str | None:

@@ -4,6 +4,7 @@
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from sparbor.errors import ArgumentError
 from sparbor.recipe.checks import check_counts, refusing_old_names
@@ -61,6 +62,8 @@ class NM:
     NM(n=2, m=4)
     """
 
+    neuron_block: ClassVar[int] = 1  # each neuron's weights are kept by themselves
+
     n: int
     m: int
 
@@ -83,6 +86,8 @@ class Unstructured:
     >>> Unstructured()
     Unstructured()
     """
+
+    neuron_block: ClassVar[int] = 1
 
     def refuses(self, outputs: int, groups: int) -> str | None:
         """Every layer can have this pattern."""

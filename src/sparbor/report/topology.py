@@ -4,10 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from sparbor.report.charts import Series, line_chart, sparkline, ticks
+from sparbor.report.charts import Series, heat_map, line_chart, sparkline, ticks
 from sparbor.report.elements import Child, details, element, figure, paragraph, section, table
 from sparbor.report.figures import ARMS, percent
-from sparbor.report.heat_map import heat_map
 from sparbor.report.outcome import epoch_ticks, marks
 from sparbor.report.synapse_maps import SynapseMap
 
