@@ -32,13 +32,11 @@ def check_storage(storage: Storage, model: nn.Module, optimizer: Optimizer, *, g
         raise ArgumentError(f"storage={storage!r}: must be one of {', '.join(map(repr, STORAGES))}")
     if storage == "masked":
         return
-    reason: str | None
+    reason = _holder_of_parameters(model)
+    if grows:
+        reason = "the recipe lets dendrites grow, which may be rolled back"
     if isinstance(optimizer, _TAKES_DENSE_WEIGHTS):
         reason = f"{type(optimizer).__name__} does not treat each weight by itself"
-    elif grows:
-        reason = "the recipe lets dendrites grow, which may be rolled back"
-    else:
-        reason = _holder_of_parameters(model)
     if reason:
         raise ArgumentError(
             f"storage='compact' exchanges parameters while the model trains, and {reason}; use 'masked'"
@@ -93,9 +91,8 @@ class CompactStates:
 
     def _expanded(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
         """The state dict as it would be in masked storage."""
-        moves: dict[nn.Parameter, Mover] = {
-            module.parameter: Mover(module.active_positions(), None, module.mask.shape) for module in self._compact()
-        }
+        compact = {module.parameter: module for module in self._compact()}
+        moves = {each: Mover(module.active_positions(), None, module.mask.shape) for each, module in compact.items()}
         return with_dense_states(optimizer, state_dict, moves)
 
     def _note(self, _: Optimizer) -> None:

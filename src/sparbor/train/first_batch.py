@@ -39,10 +39,10 @@ class FirstBatch:
 
     def note(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Take these arguments for the first batch, if there was none before."""
-        if torch.compiler.is_compiling():
+        compiling = torch.compiler.is_compiling()
+        if compiling:
             self._compiled = True
-            self._seen = _without_numbers(args), _without_numbers(kwargs)
-        elif self._seen is None and torch.is_grad_enabled():
+        if compiling or (self._seen is None and torch.is_grad_enabled()):
             self._seen = _without_numbers(args), _without_numbers(kwargs)
 
     def stop(self) -> None:

@@ -158,10 +158,8 @@ class Grower:
         # The groups stay as they are: their learning rates follow the run's own schedule.
         groups = self.plan.optimizer.state_dict()["param_groups"]
         self.plan.optimizer.load_state_dict({"state": snapshot["optimizer"], "param_groups": groups})
-        for dendrites in self._dendrites:
-            for number in range(dendrites.count, len(dendrites)):
-                for parameter in dendrites[number].parameters():
-                    parameter.grad = None
+        for dendrite in (each for dendrites in self._dendrites for each in dendrites.generations()[dendrites.count :]):
+            dendrite.zero_grad()
         for layer in newborn:
             layer.forget_gradient()
 

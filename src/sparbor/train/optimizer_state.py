@@ -25,18 +25,15 @@ def reset_state(optimizer: Optimizer, parameter: Tensor, changed: Tensor) -> Non
         return
     group = group_of(optimizer, parameter)
     for name, value in optimizer.state.get(parameter, {}).items():
-        if _is_by_weight(value, parameter):
+        if isinstance(value, Tensor) and value.shape == parameter.shape:
             held(value).masked_fill_(held_part(changed, value), _initial_value(optimizer, group, name))
 
 
-def _initial_value(optimizer: Optimizer, group: dict[str, object], name: str) -> float:
+def _initial_value(optimizer: Optimizer, group: dict[str, Any], name: str) -> float:
     """State starts from zero, but for two optimizers of torch that say otherwise."""
-    start: object = 0.0
     if isinstance(optimizer, torch.optim.Adagrad) and name == "sum":
-        start = group["initial_accumulator_value"]
-    elif isinstance(optimizer, torch.optim.Rprop) and name == "step_size":
-        start = group["lr"]
-    return float(start)  # type: ignore[arg-type]
+        return float(group["initial_accumulator_value"])
+    return float(group["lr"]) if isinstance(optimizer, torch.optim.Rprop) and name == "step_size" else 0.0
 
 
 @torch.no_grad()
@@ -85,10 +82,6 @@ def _moved(optimizer: Optimizer, group: dict[str, Any], state: dict[str, Any], m
         name: move(value, _initial_value(optimizer, group, name)) if move.takes(value) else value
         for name, value in state.items()
     }
-
-
-def _is_by_weight(value: object, parameter: Tensor) -> bool:
-    return isinstance(value, Tensor) and value.shape == parameter.shape
 
 
 def holds(optimizer: Optimizer, parameter: Tensor) -> bool:

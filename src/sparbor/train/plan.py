@@ -49,7 +49,7 @@ class Plan:
     @property
     def settled(self) -> int:
         """The step from which on the schedule changes the density no more."""
-        return _settled(self.recipe, self.timeline)
+        return self.timeline.ramp_end if self.recipe.sparsity else 0
 
     @property
     def finished(self) -> int:
@@ -58,11 +58,19 @@ class Plan:
             return self.total_steps
         return 0 if self.recipe.sparsity == 0 else self.timeline.rewire_end
 
+    def facts(self) -> dict[str, Any]:
+        """What must be the same on every rank before training begins."""
+        layers = {}
+        for each in self.found + self.growing:
+            fate = "dendritic" if each.taken else f"not dendritic ({each.reason})"
+            layers[f"layer {plain_name(each.name)!r}"] = f"{each.kind} of {each.weights} parameters, {fate}"
+        recipe = {f"the recipe's {name}": value for name, value in self.recipe.to_dict().items()}
+        return {"total_steps": self.total_steps, "optimizer": type(self.optimizer).__name__, **recipe, **layers}
+
     def wrap(self, finding: LayerEligibility, controller: MaskController) -> PAINeuronModule:
         """Put the layer of the ``finding`` into a dendritic one that ``controller`` keeps, if it is in none yet."""
         layer = self.model.get_submodule(finding.path)
-        by_hand = (each for each in wrappers(layer) if each.weight_name == finding.weight_name)
-        module = next(by_hand, None)
+        module = next((each for each in wrappers(layer) if each.weight_name == finding.weight_name), None)
         if not isinstance(module, PAINeuronModule):
             module = PAINeuronModule(layer, finding.name, weight_name=finding.weight_name)
             module.training = layer.training
@@ -84,15 +92,12 @@ def make_plan(model: nn.Module, optimizer: Optimizer, recipe: Recipe, total_step
         timeline = recipe.timeline(total_steps)
         found, growing = survey(model, optimizer, recipe), list[LayerEligibility]()
         allocator = Allocator(model, recipe, found)
+        plan = Plan(model, optimizer, recipe, total_steps, storage, sharded, timeline, allocator, found, growing)
         if recipe.growth is not None:
-            growing = plan_growth(model, optimizer, recipe, recipe.growth, [each for each in found if each.taken])
-            recipe.growth.check_fits(total_steps, _settled(recipe, timeline))
-        facts |= _facts_of(recipe, total_steps, optimizer, found + growing)
-    return Plan(model, optimizer, recipe, total_steps, storage, sharded, timeline, allocator, found, growing)
-
-
-def _settled(recipe: Recipe, timeline: Timeline) -> int:
-    return timeline.ramp_end if recipe.sparsity else 0
+            growing += plan_growth(model, optimizer, recipe, recipe.growth, plan.taken)
+            recipe.growth.check_fits(total_steps, plan.settled)
+        facts |= plan.facts()
+    return plan
 
 
 def _check_types(model: object, recipe: object) -> None:
@@ -142,20 +147,3 @@ def _check_runnable(model: nn.Module, recipe: Recipe) -> bool:
             " sparbor.perforate() first, then DistributedDataParallel(model, find_unused_parameters=True)"
         )
     return sharded
-
-
-def _facts_of(
-    recipe: Recipe, total_steps: int, optimizer: Optimizer, findings: list[LayerEligibility]
-) -> dict[str, Any]:
-    """What must be the same on every rank before training begins."""
-    return {
-        "total_steps": total_steps,
-        "optimizer": type(optimizer).__name__,
-        **{f"the recipe's {name}": value for name, value in recipe.to_dict().items()},
-        **{f"layer {plain_name(each.name)!r}": _described(each) for each in findings},
-    }
-
-
-def _described(finding: LayerEligibility) -> str:
-    fate = "dendritic" if finding.taken else f"not dendritic ({finding.reason})"
-    return f"{finding.kind} of {finding.weights} parameters, {fate}"
