@@ -28,11 +28,7 @@ SMALLEST = torch.finfo(torch.float32).tiny
 class CostBudget:
     """How ``budget`` is spent on the layers that become sparse.
 
-    Args:
-        budget: with its costs.
-        pattern: of the masks.
-        taken: names and numbers of weights of the layers that become sparse, in order.
-        others: names of the model's other layers, which stay dense.
+    ``taken`` are their names, in order, and how many weights each has; ``others`` the names of layers that stay dense.
 
     Raises:
         ArgumentError: the costs are missing or those of another model, or the model costs more than the budget

@@ -45,24 +45,6 @@ class MaskController(Protocol):
         """Stop keeping."""
 
 
-class GrownDendrites(Protocol):
-    """A layer's dendrites, of which the first ``count`` generations compute; :mod:`sparbor.nn.dendrites` has them."""
-
-    count: int
-
-    def __call__(self, y: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """What the layer gives, ``y``, with what its dendrites make of the same input."""
-
-    def permute_neurons(self, neurons: Tensor | None, inputs: Tensor | None) -> None:
-        """Take the order in which the pattern sees the layer's neurons and inputs."""
-
-    def grow_to(self, count: int) -> None:
-        """Let the first ``count`` generations compute."""
-
-    def unwrap(self, layer: nn.Module) -> nn.Module:
-        """The plain ``layer`` with plain dendrites, if any have grown."""
-
-
 class MaskedLayer(Wrapper):
     """A wrapper and the mask of its weight: what is known of the mask, and how it lies on weights and gradients.
 
@@ -81,7 +63,7 @@ class MaskedLayer(Wrapper):
     neuron_order: Tensor
     input_order: Tensor
     storage: Storage = "masked"
-    dendrites: GrownDendrites | None  # which have the same neurons and inputs
+    dendrites: Any  # the sparbor.nn.dendrites.Dendrites that may grow here, or None
 
     def __init__(self) -> None:
         super().__init__()

@@ -36,9 +36,9 @@ class OtherOptimizers:
             self.warned = True
             warnings.warn(
                 f"layer {layer.name!r} has changed {CHANGES} times since the perforated optimizer's last step"
-                f" ({steps:,} of {self.total_steps:,} done): another optimizer trains it, and masks do not follow the schedule."
-                " Change a learning rate in optimizer.param_groups; for a new optimizer save the state dicts of model"
-                " and perforator, perforate sparbor.unwrap(model) with it, and load both",
+                f" ({steps:,} of {self.total_steps:,} done): another optimizer trains it, and masks do not follow the"
+                " schedule. Change a learning rate in optimizer.param_groups; for a new optimizer save the state dicts"
+                " of model and perforator, perforate sparbor.unwrap(model) with it, and load both",
                 UserWarning,
                 stacklevel=2,
             )
