@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sparbor.engine.runtime import kernel_sets
-from sparbor.topology.ranking import NATIVE_BRANCH, _rank_slots, rank_slots
+from sparbor.topology.units import NATIVE_BRANCH, _rank_slots, rank_slots
 
 
 def scores(shape: tuple[int, int], values: str) -> Tensor:

@@ -16,11 +16,7 @@ Method = Literal["rigl", "set", "magnitude", "static"]
 METHODS: tuple[Method, ...] = ("rigl", "set", "magnitude", "static")
 Distribution = Literal["uniform", "erk", "global"]
 DISTRIBUTIONS: tuple[Distribution, ...] = ("uniform", "erk", "global")
-PATTERNS: dict[str, type[Slots] | type[NM] | type[Unstructured]] = {
-    "slots": Slots,
-    "nm": NM,
-    "unstructured": Unstructured,
-}
+PATTERNS: dict[str, type[Pattern]] = {"slots": Slots, "nm": NM, "unstructured": Unstructured}
 VERSION = 1
 DEFAULT_SPARSITY = 0.9
 THIN_SPARSITY = 0.75  # from here on small layers would become too thin at the sparsity of the model

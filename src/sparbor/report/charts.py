@@ -1,13 +1,15 @@
 """Charts and heat maps as inline SVG; colours come from the page's style sheet, by class."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from itertools import groupby
+from typing import NamedTuple, TypeAlias
 from xml.etree.ElementTree import Element
 
 from sparbor.packing.slots import Counts
 from sparbor.report.elements import details, element, listing
+
+Place: TypeAlias = Callable[[float], str]
 
 WIDTH, HEIGHT = 380, 230
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 44
@@ -17,8 +19,7 @@ LEVELS = 6
 WIDEST_MAP, LARGEST_CELL = 560, 14
 
 
-@dataclass(frozen=True)
-class Series:
+class Series(NamedTuple):
     """One line of a chart: ``style`` is its class; a ``step`` line keeps a value until the next."""
 
     name: str
@@ -27,8 +28,7 @@ class Series:
     step: bool = False
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(NamedTuple):
     """A vertical line at ``x``, such as the switch to dendrite mode."""
 
     x: float
@@ -36,17 +36,9 @@ class Mark:
     style: str
 
 
-@dataclass(frozen=True)
-class Scale:
-    """Values from ``low`` to ``high`` at places from ``start`` to ``end``."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-
-    def __call__(self, value: float) -> str:
-        return f"{self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start):.1f}"
+def scale(low: float, high: float, start: float, end: float) -> Place:
+    """Where values from ``low`` to ``high`` stand between ``start`` and ``end``."""
+    return lambda value: f"{start + (value - low) / (high - low) * (end - start):.1f}"
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -92,7 +84,7 @@ def line_chart(
 ) -> Element:
     """Lines over epochs, with a legend below."""
     top, bottom, left, right = TOP, HEIGHT - BOTTOM, LEFT, WIDTH - RIGHT
-    x, y = Scale(x_ticks[0], x_ticks[-1], left, right), Scale(y_ticks[0], y_ticks[-1], bottom, top)
+    x, y = scale(x_ticks[0], x_ticks[-1], left, right), scale(y_ticks[0], y_ticks[-1], bottom, top)
     parts = []
     for value in y_ticks:
         parts.append(element("path", class_="grid", d=f"M{left} {y(value)}H{right}"))
@@ -108,7 +100,7 @@ def line_chart(
     return element("div", chart, _legend(series, marks), class_="chart")
 
 
-def _line(series: Series, x: Scale, y: Scale) -> list[Element]:
+def _line(series: Series, x: Place, y: Place) -> list[Element]:
     (x0, y0), *others = places = [(x(at), y(value)) for at, value in series.points]
     path = f"M{x0} {y0}" + "".join(f"H{at}V{height}" if series.step else f"L{at} {height}" for at, height in others)
     marked = [] if series.step or len(places) > MOST_MARKERS else places
@@ -135,8 +127,7 @@ def _legend_item(name: str, style: str, marker: Element | None = None) -> Elemen
     return element("li", sample, " ", name)
 
 
-@dataclass(frozen=True)
-class Bar:
+class Bar(NamedTuple):
     """A bar of a group: ``text`` stands at its end; without a value there is the text alone."""
 
     style: str
@@ -163,7 +154,7 @@ def bar_chart(key: str, title: str, description: str, groups: Sequence[tuple[str
 
 def sparkline(key: str, title: str, description: str, points: Sequence[tuple[int, float]], epochs: int) -> Element:
     """Values from 0 to 1 (or to the largest beyond), each after an epoch of 1 to ``epochs``."""
-    x, y = Scale(1, max(2, epochs), 3, 93), Scale(0, max(1.0, *(value for _, value in points)), 23, 3)
+    x, y = scale(1, max(2, epochs), 3, 93), scale(0, max(1.0, *(value for _, value in points)), 23, 3)
     path = "M" + "L".join(f"{x(at)} {y(value)}" for at, value in points)
     parts = (
         element("path", class_="grid", d="M1 23.5H95"),

@@ -155,17 +155,9 @@ class _SparseConv2d(torch.autograd.Function):
         )
 
 
-def _differentiable(
-    dy: Tensor,
-    x: Tensor,
-    weights: Tensor,
-    bounds: Tensor,
-    inputs: Tensor,
-    padding: list[int],
-    reach: list[int],
-    channels_last: bool,
-) -> tuple[Tensor | None, Tensor | None]:
+def _differentiable(dy: Tensor, x: Tensor, weights: Tensor, *others: Any) -> tuple[Tensor | None, Tensor | None]:
     """The gradients by a dense convolution, which PyTorch can differentiate again."""
+    bounds, inputs, padding, reach, channels_last = others
     x, weights = x.view_as(x), weights.view_as(weights)  # one may have been made of the other
     padded = Size(x.shape[2] + 2 * padding[0], x.shape[3] + 2 * padding[1], channels_last)
     counts = (bounds[-1] - bounds[0]).long()
