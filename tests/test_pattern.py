@@ -7,8 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from sparbor.errors import ArgumentError
+from sparbor.nn.layers import why_not_wrappable
 from sparbor.recipe.pattern import NM, Slots, Unstructured
 from sparbor.topology.rewire import magnitude_mask
 from sparbor.topology.units import select, slot_counts, units_of
@@ -220,8 +222,8 @@ def test_layers_that_slots_refuse() -> None:
     assert Slots().refuses(64, 4) is None
     assert Slots().refuses(3, 1) is None  # one group, partly filled
     assert Slots(neuron_block=8).refuses(32, 4) is None
-    assert NM(2, 4).refuses(32, 32) is None
-    assert Unstructured().refuses(32, 32) is None
+    for pattern in (NM(2, 4), Unstructured()):
+        assert why_not_wrappable(nn.Conv2d(32, 32, 4, groups=32), pattern) is None
 
 
 @pytest.mark.parametrize(

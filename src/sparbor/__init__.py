@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from sparbor.engine.runtime import load as load
     from sparbor.errors import SparborError as SparborError
     from sparbor.lowering.deploy import deploy as deploy
+    from sparbor.nn.dendrites import unwrap as unwrap
     from sparbor.nn.neuron import PAINeuronModule as PAINeuronModule
-    from sparbor.nn.unwrapping import unwrap as unwrap
     from sparbor.program.byte_input import ByteInput as ByteInput
     from sparbor.recipe.budget import Budget as Budget
     from sparbor.recipe.growth import Growth as Growth
@@ -46,7 +46,7 @@ _HOME = {
     "deploy": "lowering.deploy",
     "load": "engine.runtime",
     "perforate": "train.perforator",
-    "unwrap": "nn.unwrapping",
+    "unwrap": "nn.dendrites",
 }
 __all__ = list(_HOME)
 

@@ -1,4 +1,4 @@
-"""Grown dendrites: sparse, non-linear sub-units that compute before the neurons of a layer do."""
+"""Grown dendrites: sparse, non-linear sub-units that compute before the neurons of a layer do; the plain model back."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from sparbor.errors import StateError
+from sparbor.errors import ArgumentError, StateError
 from sparbor.nn.layers import ONE_WEIGHT
+from sparbor.nn.named_layers import named_layers, replace_part
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.nn.wrapping import Around, plain_layer
 
@@ -118,6 +119,37 @@ class GrownLayer(Around):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The layer's output with its dendrites'."""
         return self.dendrites(self.main_module(*args, **kwargs), *args, **kwargs)
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Give the plain model back, in place: dropped weights are zero, masks and hooks are gone.
+
+    Works on a model that was perforated, on one whose layers were wrapped by hand, and on copies of both. A layer that
+    has grown dendrites becomes a :class:`sparbor.nn.dendrites.GrownLayer` of plain layers, which computes the
+    same; :func:`sparbor.nn.dendrites.regrow` makes one to load its state dict into.
+
+    Args:
+        model: the model; what is returned is it, or, where it is itself a wrapped layer, the layer within.
+
+    Raises:
+        ArgumentError: it is no ``torch.nn.Module``.
+
+    >>> import torch, sparbor
+    >>> model = torch.nn.Sequential(sparbor.PAINeuronModule(torch.nn.Linear(64, 32), "hidden"))
+    >>> sparbor.unwrap(model)
+    Sequential(
+      (0): Linear(in_features=64, out_features=32, bias=True)
+    )
+    """
+    if not isinstance(model, nn.Module):
+        raise ArgumentError(f"model is a {type(model).__name__}: must be a torch.nn.Module")
+    if isinstance(model, PAINeuronModule):
+        model = model.unwrap()
+    grown = parts_of_dendrites(model)  # which go with the layers that they grew on
+    for _, path, module in list(named_layers(model)):
+        if isinstance(module, PAINeuronModule) and id(module) not in grown:
+            replace_part(model, path, module.unwrap())
+    return model
 
 
 def regrow(model: nn.Module, state_dict: Mapping[str, Tensor]) -> nn.Module:

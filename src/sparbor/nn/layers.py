@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from sparbor.recipe.pattern import Pattern
+from sparbor.recipe.pattern import Pattern, Slots
 from sparbor.topology.matrix import outputs_first
 
 ONE_WEIGHT = (
@@ -71,4 +71,5 @@ def why_not_wrappable(layer: nn.Module, pattern: Pattern, weight: str | None = N
     if parameter.numel() == 0:
         return "it has no weights"
     groups = int(getattr(layer, "groups", 1))
-    return pattern.refuses(outputs_first(parameter.shape, groups, is_transposed(layer))[0], groups)
+    outputs = outputs_first(parameter.shape, groups, is_transposed(layer))[0]
+    return pattern.refuses(outputs, groups) if isinstance(pattern, Slots) else None

@@ -72,10 +72,6 @@ class NM:
         if self.n > self.m:
             raise ArgumentError(f"NM(n={self.n}, m={self.m}): n must be at most m; swap them or lower n")
 
-    def refuses(self, outputs: int, groups: int) -> str | None:
-        """Every layer can have this pattern."""
-        return None
-
 
 @dataclass(frozen=True)
 class Unstructured:
@@ -88,10 +84,6 @@ class Unstructured:
     """
 
     neuron_block: ClassVar[int] = 1
-
-    def refuses(self, outputs: int, groups: int) -> str | None:
-        """Every layer can have this pattern."""
-        return None
 
 
 Pattern = Slots | NM | Unstructured

@@ -17,10 +17,9 @@ from sparbor.lowering.chains import Chain, Chains, all_stay, chains, dendritic
 from sparbor.lowering.permuted_copy import input_order
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.pattern import Slots
-from sparbor.recipe.recipe import Recipe
-from sparbor.recipe.schedule import Timeline
 from sparbor.topology.neuron_blocks import best_order
 from sparbor.train.first_batch import FirstBatch
+from sparbor.train.plan import Plan
 
 logger = logging.getLogger("sparbor")
 
@@ -127,15 +126,14 @@ class NeuronOrders:
         return agreed
 
 
-def orders_for(model: nn.Module, recipe: Recipe, timeline: Timeline, *, sharded: bool) -> NeuronOrders:
-    """The orders of a dendritic model's neurons in a run of this recipe; where none can be chosen that is settled."""
-    orders = NeuronOrders(model)
-    if not isinstance(recipe.pattern, Slots):
+def orders_for(plan: Plan) -> NeuronOrders:
+    """The orders of a dendritic model's neurons in a run; where none can be chosen that is settled."""
+    orders = NeuronOrders(plan.model)
+    if not isinstance(plan.recipe.pattern, Slots):
         orders.settle(Chains())  # it has no neuron blocks
-    elif sharded:
-        orders.settle(all_stay(model, "the model is sharded, and cannot be traced"))
-    elif timeline.reorders is None:
-        orders.settle(
-            all_stay(model, "the recipe chooses all synapses before the first batch, which would show its readers")
-        )
+    elif plan.sharded:
+        orders.settle(all_stay(plan.model, "the model is sharded, and cannot be traced"))
+    elif plan.timeline.reorders is None:
+        too_early = "the recipe chooses all synapses before the first batch, which would show its readers"
+        orders.settle(all_stay(plan.model, too_early))
     return orders

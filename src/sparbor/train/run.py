@@ -45,11 +45,11 @@ class SparseRun:
         self.steps = 0
         self._stepping = False
         self._other_optimizers = OtherOptimizers(plan.finished, plan.total_steps)
-        self.rewiring = Rewiring(plan.recipe, plan.timeline, plan.allocator, sharded=plan.sharded)
+        self.rewiring = Rewiring(plan)
         self.wrapped = [TrainedLayer(finding.name, plan.wrap(finding, self)) for finding in plan.taken]
         self.grower = Grower(plan, self.wrapped, self) if plan.recipe.growth is not None else None
         plan.allocator.divide(self.layers)
-        self.orders = orders_for(plan.model, plan.recipe, plan.timeline, sharded=plan.sharded)
+        self.orders = orders_for(plan)
         # LBFGS has searched for the length of its steps.
         self._sparse_lr = SparseLR(0 if isinstance(plan.optimizer, LBFGS) else plan.recipe.lr_density_exponent)
         self._compact_states = CompactStates(self.modules) if plan.storage == "compact" else None
