@@ -29,7 +29,7 @@ class MaskController(Protocol):
     def gradient_came(self, layer: "MaskedLayer", gradient: Tensor) -> None:
         """A backward pass is about to add ``gradient``, not masked yet, to that of the layer's weight."""
 
-    def needs_gradient(self, layer: "MaskedLayer") -> bool:
+    def needs_gradient(self) -> bool:
         """Whether backward passes are to bring the gradient of dropped weights as well now."""
 
     def mask_changed(self, layer: "MaskedLayer", changed: Tensor) -> None:
@@ -87,7 +87,7 @@ class MaskedLayer(Wrapper):
         if not self.compact:
             return self.parameter
         weight = scatter(self.parameter, self.active_positions(), self.mask.shape)
-        if weight.requires_grad and self.controller is not None and self.controller.needs_gradient(self):
+        if weight.requires_grad and self.controller is not None and self.controller.needs_gradient():
             weight.register_hook(partial(self.controller.gradient_came, self))  # type: ignore[no-untyped-call]
         return weight
 

@@ -46,7 +46,7 @@ def run_synapses(layer: MaskedLayer, params: ConvParams, args: Any, kwargs: Any)
         return None
     (x,), within, count = args, layer.main_module, mask.numel()
     density = layer.active_weights() / count
-    if not dispatch.pays(within, params, count, density, x) or controller.needs_gradient(layer):
+    if not dispatch.pays(within, params, count, density, x) or controller.needs_gradient():
         return None
     positions = layer.active_positions()  # which refuses a mask that was changed in place: kernels would go by it
     weights = layer.parameter if layer.compact else gather(layer.parameter, positions)

@@ -163,11 +163,6 @@ class Grower:
         for layer in newborn:
             layer.forget_gradient()
 
-    def release(self) -> None:
-        """Let the dendrites go."""
-        for layer in itertools.chain(*self._generations):
-            layer.module.release()
-
     def _note(self, step: int, generation: int, what: Any, score: float | None = None) -> None:
         self.events.append(GrowthEvent(step, generation, what, self.plateau.best if score is None else score))
         logger.info("step %d: generation %d of dendrites %s", step, generation, what)

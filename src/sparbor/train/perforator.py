@@ -1,7 +1,6 @@
 """The front door of training: `perforate` a model, and the handle on what happens to it."""
 
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
@@ -13,7 +12,6 @@ from sparbor.nn.layers import name_of_weight
 from sparbor.nn.masked_layer import Mode, Storage
 from sparbor.nn.named_layers import named_layers, plain_name
 from sparbor.nn.neuron import PAINeuronModule
-from sparbor.nn.trained_layer import TrainedLayer
 from sparbor.recipe.recipe import Recipe
 from sparbor.train.compaction import why_not_compact
 from sparbor.train.grower import GrowthEvent
@@ -154,7 +152,22 @@ class Perforator:
 
     def mask_copy(self, copy: nn.Module) -> nn.Module:
         """Give a copy of the model (an average of its weights, say) the masks and orders as they are; returns it."""
-        _copy_masks(self._run.layers, copy)
+        copies = {
+            plain_name(name_of_weight(place.plain_path, place.module.weight_name)): place.module
+            for place in named_layers(copy)
+            if isinstance(place.module, PAINeuronModule)
+        }
+        own = {plain_name(name): module for name, module in self.modules.items()}
+        if not own.keys() <= copies.keys():
+            copies = {name.removeprefix("module."): module for name, module in copies.items()}  # an AveragedModel's
+        for name, module in own.items():
+            if name not in copies:
+                raise ArgumentError(f"the copy has no dendritic layer {name!r}: pass a copy of the perforated model")
+            copies[name].set_mask(module.mask, module.mode)
+            copies[name].sparsity = module.sparsity
+            copies[name].permute_neurons(module.neuron_order, module.input_order)
+            if module.dendrites is not None:
+                copies[name].dendrites.grow_to(module.dendrites.count)
         return copy
 
     def state_dict(self) -> dict[str, Any]:
@@ -171,25 +184,3 @@ class Perforator:
     def detach(self) -> None:
         """Take all hooks away; the layers stay wrapped and mask their weights themselves from now on."""
         self._run.detach()
-
-
-def _copy_masks(layers: Sequence[TrainedLayer], copy: nn.Module) -> None:
-    """Give a copy of the model that the ``layers`` belong to their masks and orders as they are."""
-    copies = {
-        plain_name(name_of_weight(place.plain_path, place.module.weight_name)): place.module
-        for place in named_layers(copy)
-        if isinstance(place.module, PAINeuronModule)
-    }
-    names = [plain_name(layer.name) for layer in layers]
-    if not all(name in copies for name in names):
-        copies = {name.removeprefix("module."): module for name, module in copies.items()}  # an AveragedModel's
-    for name, layer in zip(names, layers, strict=True):
-        if name not in copies:
-            raise ArgumentError(f"the copy has no dendritic layer {name!r}: pass a copy of the perforated model")
-        copies[name].set_mask(layer.module.mask, layer.module.mode)
-        copies[name].sparsity = layer.module.sparsity
-        copies[name].permute_neurons(layer.module.neuron_order, layer.module.input_order)
-        own, grown = layer.module.dendrites, copies[name].dendrites
-        if own is not None:
-            assert grown is not None  # it is a copy of ours
-            grown.grow_to(own.count)

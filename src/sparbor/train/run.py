@@ -87,10 +87,9 @@ class SparseRun:
         for hook in hooks:
             hook.remove()
         if hooks:  # every layer that is released calls this again
-            for layer in self.wrapped:
-                layer.module.release()
-            if self.grower:
-                self.grower.release()
+            for module in (part for layer in self.wrapped for part in layer.module.modules()):
+                if isinstance(module, PAINeuronModule) and module.controller is self:  # dendrites have such, too
+                    module.release()
 
     # What the optimizer tells.
 
@@ -113,15 +112,10 @@ class SparseRun:
         if not self._stepping:  # a subclass' step that called super().step(), which was counted: torch hooks both
             return
         self._stepping = False
-        if self.topology_changes_by_gradient():
+        if self.needs_gradient():
             average_gradients(self.layers)
         self.steps += 1
         self.follow_schedule()
-
-    def topology_changes_by_gradient(self) -> bool:
-        """Whether something grows after the step that comes now, where the dense gradient is largest."""
-        step = self.steps + 1
-        return self.rewiring.needs_gradient(step) or (self.grower is not None and self.grower.is_due(step))
 
     # What the layers tell.
 
@@ -132,12 +126,13 @@ class SparseRun:
 
     def gradient_came(self, layer: MaskedLayer, gradient: Tensor) -> None:
         """Growth needs the gradient of inactive weights."""
-        if self.topology_changes_by_gradient():
+        if self.needs_gradient():
             next(each for each in self.layers if each.module is layer).add_gradient(gradient)
 
-    def needs_gradient(self, layer: MaskedLayer) -> bool:
-        """Growth after the step that comes needs the dense gradient."""
-        return self.topology_changes_by_gradient()
+    def needs_gradient(self) -> bool:
+        """Whether something grows after the step that comes now, where the dense gradient is largest."""
+        step = self.steps + 1
+        return self.rewiring.needs_gradient(step) or (self.grower is not None and self.grower.is_due(step))
 
     def parameter_replaced(self, old: nn.Parameter, new: nn.Parameter, move: Mover) -> None:
         """The optimizer goes on with the new one."""
