@@ -72,16 +72,10 @@ def _slot_units(pattern: Slots, score: Tensor, groups: int) -> Units:
 def rank_slots(score: Tensor, neuron_block: int, branch: int, groups: int = 1) -> tuple[Tensor, Tensor]:
     """Each score's place on its branch, and the mean score at each place of a (neuron block, branch).
 
-    Args:
-        score: ``(outputs, fan_in)``, none of it NaN.
-        neuron_block: how many neurons a slot has a synapse of; the last block of a group may be smaller.
-        branch: consecutive inputs; the last branch may be smaller.
-        groups: of neurons, those of a convolution: no block spans two.
-
-    Returns:
-        Ranks of the matrix's shape: how many scores of a neuron's branch are larger, or equal and stand before it.
-        Worths ``(neuron blocks, branches, branch)``: the mean of the neurons' largest scores, of their second largest
-        ones, and so on; ``-inf`` where the last branch has no inputs.
+    The ``score`` of ``(outputs, fan_in)`` has no NaN. Blocks, of which none spans two of the ``groups`` of neurons, and
+    branches may be smaller at the end. Ranks have the matrix's shape: how many scores of a neuron's branch are larger,
+    or equal and stand before it. Worths ``(neuron blocks, branches, branch)`` are the mean of the neurons' largest
+    scores, of their second largest ones, and so on; ``-inf`` where the last branch has no inputs.
 
     >>> rank_slots(torch.tensor([[1.0, 3.0, 2.0, 3.0]]), neuron_block=1, branch=4)[0].tolist()
     [[3, 0, 2, 1]]
