@@ -9,9 +9,8 @@ from torch.utils.hooks import RemovableHandle
 
 from sparbor.distributed.shards import held, held_part, is_sharded, whole
 from sparbor.errors import ArgumentError, StateError
-from sparbor.nn.active_weights import Mover, scatter
 from sparbor.nn.layers import is_transposed, row_groups
-from sparbor.nn.mask_facts import MaskFacts, mask_in_place, masked
+from sparbor.nn.masks import MaskFacts, Mover, mask_in_place, masked, scatter
 from sparbor.nn.wrapping import Wrapper, plain_layer
 from sparbor.topology.matrix import from_matrix, outputs_first, to_matrix
 

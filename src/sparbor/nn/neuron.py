@@ -9,8 +9,8 @@ from torch.utils.hooks import RemovableHandle
 from sparbor.distributed.shards import all_true, whole
 from sparbor.errors import ArgumentError
 from sparbor.nn.layers import is_transposed, parameters_with, weight_names, why_not_wrappable
-from sparbor.nn.mask_facts import MaskFacts
 from sparbor.nn.masked_layer import MaskController, MaskedLayer, Mode
+from sparbor.nn.masks import MaskFacts
 from sparbor.nn.state_dicts import mask_loaded, refuse_other_state, save_dense, take_dense
 from sparbor.nn.storage import positions_to_store, run, run_synapses, store
 from sparbor.nn.wrapping import plain_layer, wrappers

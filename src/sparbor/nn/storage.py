@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from sparbor.errors import ArgumentError
-from sparbor.nn.active_weights import Mover, gather, pays_alone, positions_of
 from sparbor.nn.masked_layer import MaskedLayer
+from sparbor.nn.masks import Mover, gather, pays_alone, positions_of
 from sparbor.synapses import dispatch
 from sparbor.synapses.lists import ConvParams
 

@@ -13,8 +13,8 @@ from sparbor.nn.masked_layer import Mode, Storage
 from sparbor.nn.named_layers import named_layers, plain_name
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.recipe import Recipe
-from sparbor.train.compaction import why_not_compact
 from sparbor.train.grower import GrowthEvent
+from sparbor.train.optimizer_state import why_not_compact
 from sparbor.train.plan import make_plan
 from sparbor.train.run import SparseRun
 from sparbor.train.summary import dense_at_last, table

@@ -19,7 +19,7 @@ from sparbor.nn.neuron import PAINeuronModule
 from sparbor.nn.wrapping import wrappers
 from sparbor.recipe.recipe import Recipe
 from sparbor.recipe.schedule import Timeline
-from sparbor.train.compaction import check_storage, why_not_compact
+from sparbor.train.optimizer_state import check_storage, why_not_compact
 
 
 @dataclass(frozen=True)

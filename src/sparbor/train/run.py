@@ -11,16 +11,15 @@ from torch.utils.hooks import RemovableHandle
 from sparbor.allocation.aims import standing
 from sparbor.distributed.ranks import fingerprint, is_distributed, together, values_of_all, world_size
 from sparbor.errors import ArgumentError, StateError, TrainingError
-from sparbor.nn.active_weights import Mover
 from sparbor.nn.masked_layer import MaskedLayer
+from sparbor.nn.masks import Mover
 from sparbor.nn.named_layers import plain_name
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.nn.state_dicts import refuse_other_state
 from sparbor.nn.trained_layer import TrainedLayer, average_gradients
 from sparbor.recipe.recipe import Recipe
-from sparbor.train.compaction import CompactStates
 from sparbor.train.grower import Grower
-from sparbor.train.optimizer_state import holds, replace_parameter, reset_state
+from sparbor.train.optimizer_state import CompactStates, holds, replace_parameter, reset_state
 from sparbor.train.other_optimizers import OtherOptimizers
 from sparbor.train.permute_neurons import orders_for
 from sparbor.train.plan import Plan

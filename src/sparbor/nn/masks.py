@@ -1,7 +1,7 @@
-"""What is made of a layer's mask, and kept for as long as the mask stays as it is; numbers under a mask.
+"""Masks: numbers under one, active weights by themselves, and what is made of a layer's mask while it stays as it is.
 
-Those that it drops become zero whatever they were, where a product would leave NaN as it is: their bits are masked,
-which takes no longer than to multiply.
+Numbers that a mask drops become zero whatever they were, where a product would leave NaN as it is: their bits are
+masked, which takes no longer than to multiply.
 """
 
 import contextlib
@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from sparbor.distributed.shards import held_part
-from sparbor.nn.active_weights import positions_of
 from sparbor.synapses.lists import ConvParams, Synapses
 
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
@@ -42,6 +41,56 @@ def masked(values: Tensor, mask: Tensor, bits: Tensor) -> Tensor:
         with contextlib.suppress(RuntimeError):
             return values.view(bits.dtype).bitwise_and(bits).view(values.dtype)
     return values.where(mask, 0)
+
+
+def positions_of(mask: Tensor) -> Tensor:
+    """Where the active weights lie in the flattened weight, in order."""
+    with torch.inference_mode(False):  # they may be first asked for in evaluation, and are kept for training
+        return mask.flatten().nonzero().squeeze(1)
+
+
+def pays_alone(mask: Tensor) -> bool:
+    """Whether so few weights are active that it is worth while to keep their positions beside them."""
+    return 2 * int(mask.count_nonzero()) <= mask.numel()
+
+
+def gather(dense: Tensor, positions: Tensor) -> Tensor:
+    """The active weights of a dense weight; its gradient is zero where nothing is active."""
+    return dense.flatten().index_select(0, positions)
+
+
+def scatter(values: Tensor, positions: Tensor, shape: torch.Size, elsewhere: float = 0.0) -> Tensor:
+    """The dense weight that has these active weights, and this number everywhere else."""
+    return values.new_full((shape.numel(),), elsewhere).index_copy(0, positions, values).view(shape)
+
+
+class Mover:
+    """Takes values of active weights from their ``old`` positions in a weight of this shape to the ``new`` ones.
+
+    ``None`` stands for every weight. Values for the whole weight are taken as well, wherever they were to come from.
+    """
+
+    def __init__(self, old: Tensor | None, new: Tensor | None, shape: torch.Size) -> None:
+        self.old, self.new, self.shape = old, new, shape
+        self._source: Tensor | None = None
+        if old is not None and new is not None:
+            number = torch.full((shape.numel(),), -1, dtype=torch.int32, device=old.device)
+            number[old] = torch.arange(len(old), dtype=torch.int32, device=old.device)
+            self._source = number[new] + 1  # before the first of the old values comes that of newborns
+
+    def takes(self, value: object) -> bool:
+        """Whether it is such values."""
+        if not isinstance(value, Tensor):
+            return False
+        return value.shape == self.shape or (self.old is not None and value.shape == self.old.shape)
+
+    def __call__(self, values: Tensor, start: float) -> Tensor:
+        """The values at their new positions; what was not active before has the value ``start``."""
+        if self.old is not None and values.shape != self.shape:
+            if self._source is not None:
+                return torch.cat([values.new_full((1,), start), values])[self._source]
+            return scatter(values, self.old, self.shape, start)
+        return values.clone() if self.new is None else gather(values, self.new)
 
 
 class MaskFacts:
