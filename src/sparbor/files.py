@@ -66,7 +66,8 @@ def write_files(directory: Path, contents: Mapping[str, bytes]) -> None:
         for name in contents:
             if os.path.lexists(directory / name) and not (directory / name).is_file():
                 raise OSError(f"{name} is there and is not a regular file")
-        replace_files(directory, {name: partial(_write, content=content) for name, content in contents.items()})
+        writers = {name: partial(Path.write_bytes, data=content) for name, content in contents.items()}
+        replace_files(directory, writers)
     except (OSError, ValueError) as error:
         raise OutputError(
             f"files could not be written to {str(directory)!r} ({_reason(error)}): make room or choose another"
@@ -76,10 +77,6 @@ def write_files(directory: Path, contents: Mapping[str, bytes]) -> None:
         if made:
             with contextlib.suppress(OSError):
                 directory.rmdir()  # only if nothing came to be in it
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
 
 
 def _reason(error: Exception) -> object:

@@ -7,7 +7,6 @@ of the value, so the other eleven bits are chosen for the whole word to be near 
 arrays.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -162,36 +161,24 @@ def pack(weight: Floats, mask: Bools, bias: Floats | None = None, precision: Pre
     slot = first_slot[rows // NEURON_BLOCK, columns // BRANCH] + rank
     lane, index, values = rows % NEURON_BLOCK, columns % BRANCH, weight[rows, columns]
     if precision is Precision.F32:
-        weights = _aligned_full((layout.slots, NEURON_BLOCK), 0, np.float32)
-        indices = _aligned_full((layout.slots, NEURON_BLOCK), PADDING_INDEX, np.uint8)
+        weights = np.zeros((layout.slots, NEURON_BLOCK), np.float32)
+        indices = np.full(weights.shape, PADDING_INDEX, np.uint8)
         weights[slot, lane], indices[slot, lane] = values, index
-        return SparseLayer(outputs, fan_in, layout, None, weights, indices, None, bias)
+        exact = aligned_copy(weights), aligned_copy(indices)
+        return SparseLayer(outputs, fan_in, layout, None, *exact, None, bias)
     scale = neuron_scale(np.where(mask, weight, np.float32(0)))
-    words = _aligned_full((layout.slots, NEURON_BLOCK), 0, np.uint16)
+    words = np.zeros((layout.slots, NEURON_BLOCK), np.uint16)
     words[slot, lane] = balanced_words(values / scale[rows], index, rows)
-    return SparseLayer(outputs, fan_in, layout, words, None, None, scale, bias)
-
-
-def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """An array that starts on a cache line, as the kernels like it."""
-    kind = np.dtype(dtype)
-    size = math.prod(shape) * kind.itemsize
-    memory = np.empty(size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + size].view(kind).reshape(shape)
+    return SparseLayer(outputs, fan_in, layout, aligned_copy(words), None, None, scale, bias)
 
 
 def aligned_copy(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A copy that starts on a cache line."""
-    copy = aligned_empty(array.shape, array.dtype)
+    """A copy that starts on a cache line, as the kernels like it."""
+    memory = np.empty(array.nbytes + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
     copy[...] = array
     return copy
-
-
-def _aligned_full(shape: tuple[int, ...], value: float, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    array = aligned_empty(shape, dtype)
-    array.fill(value)
-    return array
 
 
 def neuron_scale(weight: Floats) -> Floats:

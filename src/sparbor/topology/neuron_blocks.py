@@ -24,7 +24,8 @@ def best_order(score: Tensor, pattern: Slots, density: float) -> Tensor:
     ten-thousandth: the blocks choose how many slots each branch gets; neurons of two blocks change places where, with
     those numbers of slots, more of their scores are kept.
     """
-    ranked = _ranked(score.float(), pattern)
+    branches = F.pad(score.float(), (0, -score.shape[1] % pattern.branch)).view(len(score), -1, pattern.branch)
+    ranked = branches.sort(dim=-1, descending=True).values  # each neuron's scores on each branch, the largest first
     slots = round(density * score.numel() / pattern.neuron_block)
     starts = torch.arange(len(score), device=score.device), _alike_together(score.float(), pattern, density)
     order = max(starts, key=lambda order: _slots_of_blocks(ranked[order], pattern, slots)[1])
@@ -56,12 +57,6 @@ def _alike_together(score: Tensor, pattern: Slots, density: float) -> Tensor:
         order.append(left[nearest[: pattern.neuron_block]])
         left = left[nearest[pattern.neuron_block :].sort().values]
     return torch.cat(order)
-
-
-def _ranked(score: Tensor, pattern: Slots) -> Tensor:
-    """Each neuron's scores on each branch, the largest first: ``(outputs, branches, branch)``."""
-    branches = F.pad(score, (0, -score.shape[1] % pattern.branch)).view(len(score), -1, pattern.branch)
-    return branches.sort(dim=-1, descending=True).values
 
 
 def _slots_of_blocks(ranked: Tensor, pattern: Slots, slots: int) -> tuple[Tensor, float]:

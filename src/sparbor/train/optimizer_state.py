@@ -100,11 +100,6 @@ def _moved(optimizer: Optimizer, group: dict[str, Any], state: dict[str, Any], m
     }
 
 
-def holds(optimizer: Optimizer, parameter: Tensor) -> bool:
-    """Whether the parameter is one of the optimizer's."""
-    return any(each is parameter for group in optimizer.param_groups for each in group["params"])
-
-
 def group_of(optimizer: Optimizer, parameter: Tensor) -> dict[str, Any]:
     """The optimizer's group that holds the parameter."""
     return next(group for group in optimizer.param_groups if any(p is parameter for p in group["params"]))

@@ -19,7 +19,7 @@ from sparbor.nn.state_dicts import refuse_other_state
 from sparbor.nn.trained_layer import TrainedLayer, average_gradients
 from sparbor.recipe.recipe import Recipe
 from sparbor.train.grower import Grower
-from sparbor.train.optimizer_state import CompactStates, holds, replace_parameter, reset_state
+from sparbor.train.optimizer_state import CompactStates, replace_parameter, reset_state
 from sparbor.train.other_optimizers import OtherOptimizers
 from sparbor.train.permute_neurons import orders_for
 from sparbor.train.plan import Plan
@@ -144,7 +144,8 @@ class SparseRun:
         reset_state(self.plan.optimizer, layer.parameter, changed)
 
     def _check_held(self, weight: nn.Parameter) -> None:
-        if not holds(self.plan.optimizer, weight):
+        groups = self.plan.optimizer.param_groups
+        if not any(each is weight for group in groups for each in group["params"]):
             name = next(layer.name for layer in self.layers if layer.module.parameter is weight)
             raise StateError(
                 f"layer {name!r} has a new parameter as its weight, which the optimizer does not hold: keep the old "
