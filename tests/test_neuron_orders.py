@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 import sparbor
 from sparbor import NM, Recipe, Schedule
-from sparbor.train.first_batch import FirstBatch
-from sparbor.train.permute_neurons import NOT_YET
+from sparbor.train.permute_neurons import NOT_YET, FirstBatch
 
 torch.set_num_threads(1)
 

@@ -63,15 +63,9 @@ def survey(model: nn.Module, optimizer: Optimizer, recipe: Recipe) -> list[Layer
     for candidate in _candidates(model):
         new = [parameter for parameter in candidate.parameters if id(parameter) not in counted]
         counted |= set(map(id, new))
-        findings.append(
-            LayerEligibility(
-                candidate.name,
-                type(candidate.layer).__name__,
-                sum(parameter.numel() for parameter in new),
-                _reason_against(candidate, recipe, holders, held, counted_before=not new),
-                candidate.weight or "weight",
-            )
-        )
+        reason = _reason_against(candidate, recipe, holders, held, counted_before=not new)
+        kind, weights = type(candidate.layer).__name__, sum(parameter.numel() for parameter in new)
+        findings.append(LayerEligibility(candidate.name, kind, weights, reason, candidate.weight or "weight"))
     _refuse_nothing_to_do(model, findings)
     return findings
 

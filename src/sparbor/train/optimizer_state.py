@@ -3,7 +3,7 @@
 Where weights are stored compactly it has parameters of active weights alone; here is as well for which runs and layers.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -70,27 +70,6 @@ def replace_parameter(optimizer: Optimizer, old: nn.Parameter, new: nn.Parameter
     if state is not None:
         del optimizer.state[old]
         optimizer.state[new] = _moved(optimizer, group, state, move)
-
-
-def with_dense_states(
-    optimizer: Optimizer, state_dict: dict[str, Any], moves: Mapping[nn.Parameter, Mover]
-) -> dict[str, Any]:
-    """The optimizer's state dict, with the states of these parameters as ``moves`` makes them."""
-    numbers = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    states = dict(state_dict["state"])
-    for number, parameter in enumerate(numbers):
-        if parameter in moves and number in states:
-            group = group_of(optimizer, parameter)
-            states[number] = _moved(optimizer, group, states[number], moves[parameter])
-    return {**state_dict, "state": states}
-
-
-def take_dense_state(optimizer: Optimizer, parameter: nn.Parameter, move: Mover) -> None:
-    """Of a state that was loaded for the dense weight, keep what belongs to ``parameter``."""
-    state = optimizer.state.get(parameter, {})
-    for name, value in state.items():
-        if move.takes(value):
-            state[name] = move(value, 0.0)
 
 
 def _moved(optimizer: Optimizer, group: dict[str, Any], state: dict[str, Any], move: Mover) -> dict[str, Any]:
@@ -162,17 +141,21 @@ class CompactStates:
 
     def before_step(self, optimizer: Optimizer) -> None:
         """Take in states that have been loaded; not sooner, since masks may be loaded after them."""
-        if self._loaded:
-            for module in self._compact():
-                move = Mover(None, module.active_positions(), module.mask.shape)
-                take_dense_state(optimizer, module.parameter, move)
-            self._loaded = False
+        for module in self._compact() if self._loaded else ():
+            state = optimizer.state.get(module.parameter, {})
+            move = Mover(None, module.active_positions(), module.mask.shape)
+            state.update(_moved(optimizer, group_of(optimizer, module.parameter), state, move))
+        self._loaded = False
 
     def _expanded(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
         """The state dict as it would be in masked storage."""
-        compact = {module.parameter: module for module in self._compact()}
-        moves = {each: Mover(module.active_positions(), None, module.mask.shape) for each, module in compact.items()}
-        return with_dense_states(optimizer, state_dict, moves)
+        compact, states = {module.parameter: module for module in self._compact()}, dict(state_dict["state"])
+        parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
+        for number, parameter in enumerate(parameters):
+            if parameter in compact and number in states:
+                move = Mover(compact[parameter].active_positions(), None, compact[parameter].mask.shape)
+                states[number] = _moved(optimizer, group_of(optimizer, parameter), states[number], move)
+        return {**state_dict, "state": states}
 
     def _note(self, _: Optimizer) -> None:
         self._loaded = True
