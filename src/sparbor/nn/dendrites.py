@@ -215,7 +215,8 @@ def _after_load(module: nn.Module, _: Any) -> None:
 
 def _like(main: PAINeuronModule, random: torch.Generator) -> nn.Module:
     """A new layer of the same kind, geometry, type and device, with a bias and weights of its own."""
-    layer, settings = plain_layer(main), _place(main)
+    layer = plain_layer(main)
+    settings: dict[str, Any] = {"device": main.weight.device, "dtype": main.weight.dtype}
     names = ("in_features", "out_features") if isinstance(layer, nn.Linear) else _GEOMETRY
     settings |= {name: getattr(layer, name) for name in names}
     if getattr(layer, "transposed", False):
@@ -228,12 +229,9 @@ def _pointwise(main: PAINeuronModule, inputs: int, random: torch.Generator) -> n
     """A layer from ``inputs`` features or channels to as many as the main one gives, at the same place, no bias."""
     planes = main.weight.dim() - 2
     sizes = (inputs, main.outputs_first[0], *([1] if planes else []))
-    made: nn.Module = skip_init(_POINTWISE[planes], *sizes, bias=False, **_place(main))  # type: ignore[no-untyped-call]
+    place = {"device": main.weight.device, "dtype": main.weight.dtype}
+    made: nn.Module = skip_init(_POINTWISE[planes], *sizes, bias=False, **place)  # type: ignore[no-untyped-call]
     return _initialised(made, inputs, random)
-
-
-def _place(main: PAINeuronModule) -> dict[str, Any]:
-    return {"device": main.weight.device, "dtype": main.weight.dtype}
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,13 +131,8 @@ def read(path: Path) -> dict[str, Any]:
         metrics = json.loads(content, parse_int=_whole_number)
     except (ValueError, RecursionError) as error:
         raise StateError(f"metrics={os.fspath(path)!r}: is not JSON ({error}); {REMEDY}") from error
-    checks: tuple[Callable[[Any], str | None], ...] = (
-        _number_fault,
-        _version_fault,
-        lambda read: form_fault(read, FORM),
-        _fit_fault,
-    )
-    if (fault := _first(check(metrics) for check in checks)) is not None:
+    fault = _number_fault(metrics) or _version_fault(metrics) or form_fault(metrics, FORM) or _fit_fault(metrics)
+    if fault is not None:
         raise StateError(f"metrics={os.fspath(path)!r}: {fault}; {REMEDY}")
     checked: dict[str, Any] = metrics
     return checked

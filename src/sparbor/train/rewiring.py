@@ -26,11 +26,8 @@ class Rewiring:
 
     def needs_gradient(self, step: int) -> bool:
         """Whether something grows after ``step`` where the dense gradient is largest."""
-        return (
-            self._plan.recipe.method == "rigl"
-            and self._plan.timeline.rewires(step)
-            and self._plan.timeline.drop(step) > 0
-        )
+        timeline = self._plan.timeline
+        return self._plan.recipe.method == "rigl" and timeline.rewires(step) and timeline.drop(step) > 0
 
     def rewire_all(self, layers: Sequence[TrainedLayer], step: int) -> None:
         """Change the topology of all ``layers`` as the schedule says after ``step``."""
