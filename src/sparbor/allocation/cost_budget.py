@@ -71,11 +71,8 @@ class CostBudget:
         """For the recipe's budget, if it has one, and the layers that a survey of ``model`` found."""
         if recipe.budget is None:
             return None
-        taken = {}
-        for finding in findings:
-            if finding.taken:
-                weight = getattr(plain_layer(model.get_submodule(finding.path)), finding.weight_name)
-                taken[plain_name(finding.name)] = weight.numel()
+        sparse = {finding: plain_layer(model.get_submodule(finding.path)) for finding in findings if finding.taken}
+        taken = {plain_name(each.name): getattr(layer, each.weight_name).numel() for each, layer in sparse.items()}
         others = [plain_name(finding.name) for finding in findings if not finding.taken]
         return cls(recipe.budget, recipe.pattern, taken, others)
 

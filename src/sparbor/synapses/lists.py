@@ -6,6 +6,7 @@ layer is one whose kernel has one tap, over planes of one pixel.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -82,13 +83,9 @@ class Synapses:
         padded = Size(size.height + 2 * pad_h, size.width + 2 * pad_w, size.channels_last)
         slopes = Size(size.height + reach_h, size.width + reach_w, size.channels_last)
         parts, back_parts, count = self._parts(self.fan_in, size), self._parts(outputs, size), len(self._positions)
-        lists = SynapseLists(
-            bounds=torch.empty(parts + 1, outputs, dtype=torch.int32),
-            inputs=torch.empty(count, dtype=torch.int32),
-            back_bounds=torch.empty(back_parts + 1, channels, dtype=torch.int32),
-            back_inputs=torch.empty(count, dtype=torch.int32),
-            positions=torch.empty(count, dtype=torch.int32),
-        )
+        empty = partial(torch.empty, dtype=torch.int32)
+        of_outputs, of_channels = empty(parts + 1, outputs), empty(back_parts + 1, channels)
+        lists = SynapseLists(of_outputs, empty(count), of_channels, empty(count), positions=empty(count))
         native.list_synapses(
             self._positions.numpy(),
             (outputs, self.fan_in, *params.kernel),

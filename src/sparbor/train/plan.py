@@ -84,7 +84,11 @@ class Plan:
 def make_plan(model: nn.Module, optimizer: Optimizer, recipe: Recipe, total_steps: int, storage: Storage) -> Plan:
     """Refuse what cannot be done, on all ranks if on one; the model is left as it is."""
     with together(ArgumentError, "let every rank train the same model with the same recipe") as facts:
-        _check_types(model, recipe)
+        if not isinstance(model, nn.Module):
+            raise ArgumentError(f"model is a {type(model).__name__}: must be a torch.nn.Module")
+        if not isinstance(recipe, Recipe):
+            kind = type(recipe).__name__
+            raise ArgumentError(f"recipe is a {kind}: must be a sparbor.Recipe, or None for the defaults")
         optimizer = _unwrapped(optimizer)
         check_storage(storage, model, optimizer, grows=recipe.growth is not None)
         sharded = _check_runnable(model, recipe)
@@ -98,13 +102,6 @@ def make_plan(model: nn.Module, optimizer: Optimizer, recipe: Recipe, total_step
             recipe.growth.check_fits(total_steps, plan.settled)
         facts |= plan.facts()
     return plan
-
-
-def _check_types(model: object, recipe: object) -> None:
-    if not isinstance(model, nn.Module):
-        raise ArgumentError(f"model is a {type(model).__name__}: must be a torch.nn.Module")
-    if not isinstance(recipe, Recipe):
-        raise ArgumentError(f"recipe is a {type(recipe).__name__}: must be a sparbor.Recipe, or None for the defaults")
 
 
 def _unwrapped(optimizer: object) -> Optimizer:
