@@ -142,9 +142,9 @@ class CompactStates:
     def before_step(self, optimizer: Optimizer) -> None:
         """Take in states that have been loaded; not sooner, since masks may be loaded after them."""
         for module in self._compact() if self._loaded else ():
-            state = optimizer.state.get(module.parameter, {})
-            move = Mover(None, module.active_positions(), module.mask.shape)
-            state.update(_moved(optimizer, group_of(optimizer, module.parameter), state, move))
+            if state := optimizer.state.get(module.parameter):
+                move = Mover(None, module.active_positions(), module.mask.shape)
+                state.update(_moved(optimizer, group_of(optimizer, module.parameter), state, move))
         self._loaded = False
 
     def _expanded(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
