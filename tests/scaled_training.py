@@ -39,7 +39,7 @@ class Residual(nn.Module):
 
 
 def convolutional() -> nn.Module:
-    """A network whose neurons are regrouped."""
+    """A network whose neurons are permuted."""
     return nn.Sequential(
         *(nn.Unflatten(1, (3, 8)), nn.Conv1d(3, 32, 3, padding=1), nn.Tanh(), nn.Flatten()),
         *(nn.Linear(32 * 8, 32), nn.Tanh(), nn.Linear(32, 10)),

@@ -23,9 +23,9 @@ from bench import data
 from bench.data import cache, cifar10
 from bench.data.batches import BINARY, PYTHON, Form
 from bench.data.dataset import Dataset, UInt8Array
+from bench.data.errors import DataError
 from bench.data.fetch import Limits
 from bench.data.idx import encode_idx
-from sparbor.errors import DataError
 from tests.conftest import CIFAR10_CLASSES, Mirror, write_files, write_image_folder
 
 ARCHIVES = {PYTHON.title: "cifar-10-python.tar.gz", BINARY.title: "cifar-10-binary.tar.gz"}

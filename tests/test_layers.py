@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sparbor.nn.layers import name_of_weight, parameters_with, row_blocks, weight_names, why_not_wrappable
+from sparbor.nn.layers import name_of_weight, parameters_with, row_groups, weight_names, why_not_wrappable
 from sparbor.recipe.pattern import Slots, Unstructured
 
 
@@ -38,10 +38,10 @@ def test_names_in_reports() -> None:
 
 
 def test_row_blocks() -> None:
-    assert row_blocks(nn.Linear(4, 4), "weight") == 1
-    assert row_blocks(nn.Conv2d(8, 8, 3, groups=4), "weight") == 4
-    assert row_blocks(nn.MultiheadAttention(8, 2), "in_proj_weight") == 3
-    assert row_blocks(nn.MultiheadAttention(8, 2, kdim=4), "q_proj_weight") == 1
+    assert row_groups(nn.Linear(4, 4), "weight") == 1
+    assert row_groups(nn.Conv2d(8, 8, 3, groups=4), "weight") == 4
+    assert row_groups(nn.MultiheadAttention(8, 2), "in_proj_weight") == 3
+    assert row_groups(nn.MultiheadAttention(8, 2, kdim=4), "q_proj_weight") == 1
 
 
 @pytest.mark.parametrize(

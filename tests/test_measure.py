@@ -14,10 +14,11 @@ from torch import nn
 import sparbor
 from bench import CHECKOUT
 from bench.job import measure
+from bench.job.measure import take_turns
 from bench.job.models import TASKS, mnist_mlp
 from sparbor import PAINeuronModule
 from sparbor.errors import SparborError
-from sparbor.timing import Latency, take_turns
+from sparbor.timing import Latency
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 import sparbor
 from sparbor import NM, Recipe, Schedule
-from sparbor.train.first_batch import FirstBatch
-from sparbor.train.neuron_orders import NOT_YET
+from sparbor.train.permute_neurons import NOT_YET, FirstBatch
 
 torch.set_num_threads(1)
 
@@ -35,7 +34,7 @@ def train(call: Any, optimizer: torch.optim.Optimizer, steps: int = 12) -> None:
 
 
 def moved(perforator: sparbor.Perforator) -> list[str]:
-    return [name for name, module in perforator.modules.items() if module.is_arranged()]
+    return [name for name, module in perforator.modules.items() if module.is_permuted()]
 
 
 def test_no_batch_is_kept_and_the_hook_is_gone_after_a_step() -> None:

@@ -26,7 +26,7 @@ from sparbor.ops.activations import ACTIVATIONS
 from sparbor.ops.table import OPERATORS
 from sparbor.packing.dense_weights import pack_dense
 from sparbor.packing.filters import pack_by_groups, pack_filters
-from sparbor.packing.slots import SparseLayer, Topology
+from sparbor.packing.slots import SlotLayout, SparseLayer
 from sparbor.program import model_file
 from sparbor.program.program import Activation, Operation, Program
 from sparbor.program.windows import AverageWindow, Window, planes_of
@@ -242,8 +242,8 @@ def test_a_model_too_large_for_a_file_is_refused_before_it_is_decoded(tmp_path: 
     empty = [np.zeros(0, np.uint16)] * 3
     words = np.zeros((0, 16), np.uint16)
     size = 40000
-    topology = Topology(np.zeros(size // 16, np.uint16), *empty)
-    layer = SparseLayer(size, size, topology, words, None, None, np.ones(size, np.float32), None)
+    layout = SlotLayout(np.zeros(size // 16, np.uint16), *empty)
+    layer = SparseLayer(size, size, layout, words, None, None, np.ones(size, np.float32), None)
     program = Program.of_items(((size,), (size,)), 0, 1, (Operation("linear", (0,), 1, "fc"),), {"fc": layer})
     refused(program, "1,600,000,000 weights with its zeros", tmp_path)
 

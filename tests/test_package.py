@@ -187,6 +187,7 @@ def test_every_module_stands_in_contributing_after_what_it_imports() -> None:
 
 
 BENCH = REPOSITORY / "bench"
+MODULES = {"children", "results_file"}  # which stand beside the folders and are no scripts
 PARTS = [re.sub(r"\W", "", row) for row in rows_below("part")]
 
 
@@ -210,8 +211,8 @@ def test_nothing_that_is_installed_knows_of_bench_or_of_main() -> None:
 
 def test_a_part_of_bench_imports_what_stands_before_it_in_contributing_and_scripts_are_imported_by_nothing() -> None:
     folders = {folder.name for folder in BENCH.iterdir() if (folder / "__init__.py").exists()}
-    assert folders | {"results_file"} == set(PARTS)
-    scripts = {path.stem for path in BENCH.glob("*.py")} - {"__init__", "results_file"}
+    assert folders | MODULES == set(PARTS)
+    scripts = {path.stem for path in BENCH.glob("*.py")} - {"__init__", *MODULES}
     assert len(scripts) >= 14
     assert not scripts & folders
     for path in sorted(BENCH.rglob("*.py")):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sparbor.errors import ArgumentError
 from sparbor.packing.dense_weights import pack_dense
 from sparbor.packing.filters import pack_by_groups, pack_filters, real_rows
-from sparbor.packing.slots import BRANCH, GROUP, Encoding, pack
+from sparbor.packing.slots import BRANCH, NEURON_BLOCK, Encoding, pack
 from sparbor.packing.words import balanced_words, nearest_words
 from tests.layers import random_mask, random_weight, slot_mask
 
@@ -137,17 +137,17 @@ def test_slot_shaped_masks_have_no_padding_and_others_do():
 def test_branches_of_a_group_are_ordered_by_slot_count():
     rng = np.random.default_rng(4)
     mask = slot_mask(rng, 160, 700, 0.2)
-    topology = pack(random_weight(rng, 160, 700), mask).topology
+    layout = pack(random_weight(rng, 160, 700), mask).layout
     first = 0
-    for group, runs in enumerate(topology.runs_per_group):
-        slots = topology.run_slots[first : first + runs]
+    for group, runs in enumerate(layout.runs_per_group):
+        slots = layout.run_slots[first : first + runs]
         assert (np.diff(slots.astype(int)) > 0).all()
-        listed = topology.run_branches[first : first + runs].sum()
-        rows = np.zeros((GROUP, 704), bool)
-        rows[:, :700] = mask[group * GROUP : (group + 1) * GROUP]
-        assert listed == rows.reshape(GROUP, -1, BRANCH).any(axis=(0, 2)).sum()
+        listed = layout.run_branches[first : first + runs].sum()
+        rows = np.zeros((NEURON_BLOCK, 704), bool)
+        rows[:, :700] = mask[group * NEURON_BLOCK : (group + 1) * NEURON_BLOCK]
+        assert listed == rows.reshape(NEURON_BLOCK, -1, BRANCH).any(axis=(0, 2)).sum()
         first += runs
-    assert topology.slots == mask.sum() / GROUP
+    assert layout.slots == mask.sum() / NEURON_BLOCK
 
 
 def test_stored_bytes_at_ninety_percent():
@@ -225,7 +225,11 @@ def test_neurons_of_two_convolution_groups_never_share_a_slot(outputs, groups, e
     weight, bias = random_weight(rng, outputs, 45), rng.standard_normal(outputs).astype(np.float32)
     mask = random_mask(rng, outputs, 45, 0.3)
     layer, real = pack_by_groups(weight, mask, bias, groups, encoding), real_rows(outputs, groups)
-    assert len(real) == layer.outputs == (outputs if groups == 1 else groups * (-(-outputs // groups // GROUP) * GROUP))
+    assert (
+        len(real)
+        == layer.outputs
+        == (outputs if groups == 1 else groups * (-(-outputs // groups // NEURON_BLOCK) * NEURON_BLOCK))
+    )
     unpacked, found = layer.unpack()
     np.testing.assert_array_equal(found[real], mask)
     assert not found[~real].any()

@@ -7,8 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from sparbor.errors import ArgumentError
+from sparbor.nn.layers import why_not_wrappable
 from sparbor.recipe.pattern import NM, Slots, Unstructured
 from sparbor.topology.rewire import magnitude_mask
 from sparbor.topology.units import select, slot_counts, units_of
@@ -33,8 +35,8 @@ def slots_by_hand(score: list[list[int]], pattern: Slots, groups: int) -> list[t
     neurons = outputs // groups
     units = []
     for conv_group in range(groups):
-        for first in range(conv_group * neurons, (conv_group + 1) * neurons, pattern.group):
-            group = range(first, min(first + pattern.group, (conv_group + 1) * neurons))
+        for first in range(conv_group * neurons, (conv_group + 1) * neurons, pattern.neuron_block):
+            group = range(first, min(first + pattern.neuron_block, (conv_group + 1) * neurons))
             for start in range(0, fan_in, pattern.branch):
                 branch = range(start, min(start + pattern.branch, fan_in))
                 ranked = {o: sorted(branch, key=lambda i, o=o: -score[o][i]) for o in group}
@@ -130,7 +132,7 @@ def test_neurons_of_a_group_have_equally_many_synapses_on_a_branch(
     neurons = len(mask) // groups
     row = 0
     for conv_group in mask.view(groups, neurons, -1):
-        for group in conv_group.split(pattern.group):
+        for group in conv_group.split(pattern.neuron_block):
             for column, branch in enumerate(group.split(pattern.branch, dim=1)):
                 of_neuron = branch.sum(dim=1)
                 assert (of_neuron == of_neuron[0]).all()
@@ -219,15 +221,15 @@ def test_layers_that_slots_refuse() -> None:
     assert Slots().refuses(32, 4) == "8 outputs in each convolution group, a slot needs 16"
     assert Slots().refuses(64, 4) is None
     assert Slots().refuses(3, 1) is None  # one group, partly filled
-    assert Slots(group=8).refuses(32, 4) is None
-    assert NM(2, 4).refuses(32, 32) is None
-    assert Unstructured().refuses(32, 32) is None
+    assert Slots(neuron_block=8).refuses(32, 4) is None
+    for pattern in (NM(2, 4), Unstructured()):
+        assert why_not_wrappable(nn.Conv2d(32, 32, 4, groups=32), pattern) is None
 
 
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: Slots(group=0), r"Slots\(group=0\): group must be a whole number of at least 1"),
+        (lambda: Slots(neuron_block=0), r"Slots\(neuron_block=0\): neuron_block must be a whole number of at least 1"),
         (lambda: Slots(branch=2.5), r"Slots\(branch=2\.5\): branch must be a whole number"),
         (lambda: NM(0, 4), r"NM\(n=0\): n must be a whole number of at least 1"),
         (lambda: NM(5, 4), r"NM\(n=5, m=4\): n must be at most m; swap them or lower n"),

@@ -14,7 +14,7 @@ from sparbor.engine.runtime import Runtime
 from sparbor.errors import ArgumentError, ModelFileError, OutputError
 from sparbor.packing.dense_weights import pack_dense
 from sparbor.packing.filters import pack_by_groups, pack_filters
-from sparbor.packing.slots import BRANCH, Encoding, SparseLayer, Topology, neuron_scale, pack
+from sparbor.packing.slots import BRANCH, Encoding, SlotLayout, SparseLayer, neuron_scale, pack
 from sparbor.packing.words import nearest_words
 from sparbor.program.byte_input import ByteInput
 from sparbor.program.model_file import checksummed, load, save
@@ -579,9 +579,9 @@ def test_headers_that_lie_are_refused(tmp_path, change, text):
 def test_branch_ids_of_two_groups_are_not_taken_for_one(tmp_path):
     """The last id of a group and the first of the next are 65,535 and 65,536 apart."""
     fan_in = 2**16 * 32
-    topology = Topology(*(np.array(row, np.uint16) for row in ([1, 1], [1, 1], [1, 1], [65535, 0])))
+    layout = SlotLayout(*(np.array(row, np.uint16) for row in ([1, 1], [1, 1], [1, 1], [65535, 0])))
     words = np.full((2, 16), 0x3C00, np.uint16)
-    layer = SparseLayer(32, fan_in, topology, words, None, None, np.ones(32, np.float32), None)
+    layer = SparseLayer(32, fan_in, layout, words, None, None, np.ones(32, np.float32), None)
     operations = (Operation("linear", (0,), 1, "wide"),)
     program = Program.of_items(((fan_in,), (32,)), 0, 1, operations, {"wide": layer})
     save(program, tmp_path / "wide.safetensors")

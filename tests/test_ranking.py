@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sparbor.engine.runtime import kernel_sets
-from sparbor.topology.ranking import NATIVE_BRANCH, _rank_slots, rank_slots
+from sparbor.topology.units import NATIVE_BRANCH, _rank_slots, rank_slots
 
 
 def scores(shape: tuple[int, int], values: str) -> Tensor:
@@ -19,34 +19,34 @@ def scores(shape: tuple[int, int], values: str) -> Tensor:
 
 @pytest.mark.parametrize("isa", kernel_sets())
 @pytest.mark.parametrize(
-    ("shape", "group", "blocks"),
+    ("shape", "neuron_block", "groups"),
     [((16, 32), 16, 1), ((1, 1), 16, 1), ((40, 100), 16, 1), ((60, 75), 16, 3), ((6, 31), 4, 2), ((33, 640), 5, 1)],
 )
 @pytest.mark.parametrize("values", ["all different", "few", "with infinities"])
 def test_native(
-    isa: str, shape: tuple[int, int], group: int, blocks: int, values: str, monkeypatch: pytest.MonkeyPatch
+    isa: str, shape: tuple[int, int], neuron_block: int, groups: int, values: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SPARBOR_ISA", isa)
     score = scores(shape, values)
-    ranks, worth = rank_slots(score, group, NATIVE_BRANCH, blocks)
-    expected_ranks, expected_worth = _rank_slots(score, group, NATIVE_BRANCH, blocks)
+    ranks, worth = rank_slots(score, neuron_block, NATIVE_BRANCH, groups)
+    expected_ranks, expected_worth = _rank_slots(score, neuron_block, NATIVE_BRANCH, groups)
     assert torch.equal(ranks.long(), expected_ranks)
     torch.testing.assert_close(worth, expected_worth)
     spread = torch.stack([score, score], -1)[..., 0]  # not contiguous
-    assert torch.equal(rank_slots(spread, group, NATIVE_BRANCH, blocks)[0], ranks)
+    assert torch.equal(rank_slots(spread, neuron_block, NATIVE_BRANCH, groups)[0], ranks)
 
 
-@pytest.mark.parametrize(("shape", "group", "branch"), [((9, 5), 4, 1), ((9, 30), 4, 7), ((16, 80), 16, 40)])
-def test_ranks_and_means(shape: tuple[int, int], group: int, branch: int) -> None:
+@pytest.mark.parametrize(("shape", "neuron_block", "branch"), [((9, 5), 4, 1), ((9, 30), 4, 7), ((16, 80), 16, 40)])
+def test_ranks_and_means(shape: tuple[int, int], neuron_block: int, branch: int) -> None:
     score = scores(shape, "few")
-    ranks, worth = rank_slots(score, group, branch)
+    ranks, worth = rank_slots(score, neuron_block, branch)
     for row, found in zip(score, ranks, strict=True):
         for first in range(0, shape[1], branch):
             part = row[first : first + branch]
             order = part.argsort(descending=True, stable=True)
             assert torch.equal(found[first : first + branch][order], torch.arange(len(part)))
     for number in range(len(worth)):
-        neurons = score[number * group : (number + 1) * group]
+        neurons = score[number * neuron_block : (number + 1) * neuron_block]
         for place, first in enumerate(range(0, shape[1], branch)):
             means = neurons[:, first : first + branch].sort(descending=True).values.mean(0)
             torch.testing.assert_close(worth[number, place, : len(means)], means)

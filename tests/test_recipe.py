@@ -182,3 +182,11 @@ def test_more_bad_values(arguments: dict[str, object], text: str) -> None:
 def test_a_schedule_of_words() -> None:
     with pytest.raises(ArgumentError, match=r"Schedule\(warmup='a'\): warmup must lie between 0 and 0\.3333"):
         Schedule(warmup="a")  # type: ignore[arg-type]
+
+
+def test_a_patterns_neuron_block_is_stored_as_group() -> None:
+    recipe = Recipe(pattern=Slots(neuron_block=8))
+    assert recipe.to_dict()["pattern"] == {"kind": "slots", "group": 8, "branch": 32}
+    assert Recipe.from_json(recipe.to_json()) == recipe
+    with pytest.raises(ArgumentError, match="group=8: it is called neuron_block now; pass neuron_block=8"):
+        Slots(group=8)  # type: ignore[call-arg]

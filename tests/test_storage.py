@@ -18,7 +18,7 @@ from sparbor.errors import ArgumentError, StateError
 from sparbor.nn.masked_layer import Storage
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.synapses import dispatch
-from sparbor.train import compaction
+from sparbor.train import optimizer_state
 from tests.rank_processes import on_ranks
 from tests.states import assert_same
 
@@ -87,7 +87,7 @@ class Run:
 
 @pytest.fixture(autouse=True)
 def few_weights_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compaction, "FEWEST_WEIGHTS", 0)
+    monkeypatch.setattr(optimizer_state, "FEWEST_WEIGHTS", 0)
 
 
 @dataclass
@@ -165,7 +165,7 @@ def test_synapses_alone_compute_what_the_dense_layers_do(monkeypatch: pytest.Mon
 
 
 def test_few_weights_stay_masked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compaction, "FEWEST_WEIGHTS", 48 * 70)
+    monkeypatch.setattr(optimizer_state, "FEWEST_WEIGHTS", 48 * 70)
     run = Run("compact").go_to(STEPS)
     assert [module.compact for module in run.perforator.modules.values()] == [True, False, False]
     assert "the weights of 2 stay masked: it has only 1680" in str(run.perforator)

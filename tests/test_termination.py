@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import children
 from sparbor import termination
 from sparbor.termination import Terminated
 
@@ -43,7 +44,7 @@ def test_a_signal_waits_until_a_child_has_started(number: signal.Signals) -> Non
     steps = []
 
     def start() -> None:
-        with termination.deferred():
+        with children.deferred():
             signal.raise_signal(number)
             steps.append("started")
 
@@ -61,16 +62,16 @@ def test_a_child_is_stopped_with_its_parent(tmp_path: Path) -> None:
     )
     start = time.monotonic()
     with pytest.raises(Terminated), termination.raised():
-        termination.run_child([sys.executable, "-c", started, str(named)])
+        children.run_child([sys.executable, "-c", started, str(named)])
     assert time.monotonic() - start < 50
     with pytest.raises(ProcessLookupError):  # it has gone, and has been waited for
         os.kill(int(named.read_text()), 0)
 
 
 def test_what_a_child_says_and_how_long_it_may_take(tmp_path: Path) -> None:
-    done = termination.run_child([sys.executable, "-c", "import sys; print('said'); sys.exit('wrong')"])
+    done = children.run_child([sys.executable, "-c", "import sys; print('said'); sys.exit('wrong')"])
     assert (done.returncode, done.stdout, done.stderr) == (1, "said\n", "wrong\n")
     with pytest.raises(subprocess.TimeoutExpired):
-        termination.run_child([sys.executable, "-c", "import time; time.sleep(60)"], timeout=0.1)
+        children.run_child([sys.executable, "-c", "import time; time.sleep(60)"], timeout=0.1)
     with pytest.raises(FileNotFoundError):
-        termination.run_child([str(tmp_path / "absent")])
+        children.run_child([str(tmp_path / "absent")])

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from bench.data import cifar10, mnist
 from bench.data.dataset import Dataset, Provider
-from sparbor.errors import ArgumentError, DataError
+from bench.data.errors import DataError
+from sparbor.errors import ArgumentError
 
 __all__ = ["DATASETS", "Dataset", "load"]
 

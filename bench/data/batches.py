@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from bench.data.array_pickle import load_arrays
 from bench.data.content import md5_of
 from bench.data.dataset import UInt8Array
+from bench.data.errors import DataError
 from bench.data.tree import Tree
-from sparbor.errors import DataError
 
 CLASSES = 10
 IMAGE = (3, 32, 32)

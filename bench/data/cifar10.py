@@ -12,11 +12,11 @@ from bench.data import cache
 from bench.data.batches import CLASSES, IMAGE, Form, find_form, read_batches
 from bench.data.content import official_fault, read_content
 from bench.data.dataset import Dataset, Found
+from bench.data.errors import DataError
 from bench.data.fetch import DEFAULT_LIMITS, Limits, fetch
 from bench.data.image_folder import is_image_folder, read_image_folder
 from bench.data.sources import use_first
 from bench.data.tree import Archive, Directory, Tree, open_archive
-from sparbor.errors import DataError
 
 logger = logging.getLogger(__name__)
 

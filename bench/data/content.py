@@ -5,7 +5,7 @@ import hashlib
 import zlib
 from pathlib import Path
 
-from sparbor.errors import DataError
+from bench.data.errors import DataError
 
 GZIP_MAGIC = b"\x1f\x8b"
 

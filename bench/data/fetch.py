@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from sparbor.errors import DataError, OutputError
+from bench.data.errors import DataError
+from sparbor.errors import OutputError
 from sparbor.files import write_file
 
 if sys.platform != "win32":

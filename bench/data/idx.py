@@ -7,7 +7,7 @@ import numpy as np
 
 from bench.data.content import decompress, md5_of, read_content
 from bench.data.dataset import UInt8Array
-from sparbor.errors import DataError
+from bench.data.errors import DataError
 
 IDX_UNSIGNED_BYTE = 0x08
 

@@ -16,8 +16,8 @@ from PIL import Image
 
 from bench.data.cache import remember
 from bench.data.dataset import UInt8Array
+from bench.data.errors import DataError
 from bench.data.tree import Tree
-from sparbor.errors import DataError
 
 SPLITS = ("train", "test")
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}

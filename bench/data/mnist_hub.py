@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.children import run_child
 from bench.data.array_pickle import load_arrays
 from bench.data.dataset import UInt8Array
 from bench.data.fetch import DownloadError
-from sparbor.termination import run_child
 
 logger = logging.getLogger(__name__)
 

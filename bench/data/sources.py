@@ -4,8 +4,8 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from bench.data.errors import DataError
 from bench.data.fetch import DownloadError
-from sparbor.errors import DataError
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bench.data.content import decompress, read_content, unreadable
-from sparbor.errors import DataError
+from bench.data.errors import DataError
 
 REPLACE_ARCHIVE = "replace it with an intact copy"
 END_MARK = bytes(2 * tarfile.BLOCKSIZE)

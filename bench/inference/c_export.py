@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from bench.job.measure import take_turns
 from bench.results_file import ResultsFile
 from sparbor.engine.runtime import Runtime
 from sparbor.export.c.target import export_c
 from sparbor.program.model_file import load
-from sparbor.timing import sample, take_turns
+from sparbor.timing import sample
 
 ROUNDS, CALLS, UNTIMED = 30, 300, 30
 LARGEST_ERROR = 1e-5  # of the largest output

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from bench.inference import engine
 from bench.inference.masks import uneven
+from bench.job.measure import Sampler
 from bench.results_file import ResultsFile
 from sparbor.engine.runtime import Runtime
 from sparbor.packing.dense_weights import pack_dense
@@ -31,7 +32,7 @@ from sparbor.packing.slots import Encoding, SparseLayer, pack
 from sparbor.program.program import Operation, Program, Weights
 from sparbor.program.windows import Shape, Window
 from sparbor.recipe.pattern import Slots
-from sparbor.timing import Sampler, sample
+from sparbor.timing import sample
 from sparbor.topology.rewire import magnitude_mask
 
 DENSITIES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -86,7 +87,7 @@ def _packed(
     yield 1.0, dense(weight.numpy(), None)
     for density in DENSITIES:
         layer = sparse(weight.numpy(), magnitude_mask(weight, Slots(), density).numpy(), None)
-        yield layer.topology.slots * 16 / weight.numel(), layer
+        yield layer.layout.slots * 16 / weight.numel(), layer
 
 
 def _run(operation: Operation, x_shape: Shape, y_shape: Shape, batch: int, layer: Weights) -> Sampler:

@@ -37,8 +37,9 @@ from bench import peers
 from bench.inference import engine, memory, models, report
 from bench.inference.read_bandwidth import Reader
 from bench.inference.work import work_of
+from bench.job.measure import Sampler, take_turns
 from bench.results_file import ResultsFile
-from sparbor.timing import Latency, Sampler, take_turns
+from sparbor.timing import Latency
 
 # A row's format; further keys follow.
 COLUMNS = (

@@ -12,12 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench import data
+from bench.data.errors import DataError
 from bench.job import freed_memory, multiply_adds, rapl
 from bench.job.effort import NOTHING, Effort, Meter
 from bench.job.job import Job
 from bench.job.models import Task
 from sparbor.calibration.calibration import calibrated
-from sparbor.errors import ArgumentError, DataError, TrainingError
+from sparbor.errors import ArgumentError, TrainingError
 from sparbor.nn.dendrites import dendritic_layers
 from sparbor.recipe.recipe import Recipe
 from sparbor.train.perforator import Perforator, perforate

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,10 +13,29 @@ from typing import Any
 from torch import nn
 
 from bench import CHECKOUT
+from bench.children import run_child
 from sparbor.errors import SparborError
 from sparbor.nn.dendrites import dendritic_layers, parts_of_dendrites, ungrown_parameters
-from sparbor.termination import run_child
-from sparbor.timing import Latency, sample, take_turns
+from sparbor.timing import Latency, sample, summarize
+
+Sampler = Callable[[int], list[float]]
+
+
+def take_turns(
+    samplers: Mapping[str, Sampler], *, rounds: int, calls: Mapping[str, int], untimed: int = 0, pause: float = 0
+) -> dict[str, Latency]:
+    """Median and 95th percentile of each sampler; they take turns, so that a change of speed meets all of them.
+
+    A turn is ``calls[name]`` calls, after ``untimed`` ones that fetch back what the others drove out of the caches, and
+    after ``pause`` seconds, in which the threads of the one before fall asleep: some spin until then.
+    """
+    samples: dict[str, list[float]] = {name: [] for name in samplers}
+    for _ in range(rounds):
+        for name, sampler in samplers.items():
+            if pause:
+                time.sleep(pause)
+            samples[name] += sampler(untimed + calls[name])[untimed:]
+    return {name: summarize(times) for name, times in samples.items()}
 
 
 def latencies(

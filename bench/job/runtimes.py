@@ -41,7 +41,7 @@ class Contestant:
 
 def _plain(model: "nn.Module") -> "nn.Module":
     """What a user of another runtime has: the weights with their zeros, and no masks."""
-    from sparbor.nn.unwrapping import unwrap
+    from sparbor.nn.dendrites import unwrap
 
     return unwrap(copy.deepcopy(model))
 

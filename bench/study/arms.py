@@ -22,7 +22,7 @@ from sparbor.lowering.chains import Chains, chains
 from sparbor.recipe.pattern import NM, Unstructured
 from sparbor.recipe.recipe import Recipe
 from sparbor.topology.rewire import magnitude_mask
-from sparbor.train.regroup import regroup
+from sparbor.train.permute_neurons import permute_neurons
 
 # To be raised when training computes something else by the same settings, be it by a rounding: training_fingerprints.py
 # and a test notice. Sparse layers are computed by their synapses alone since revision 2.
@@ -157,7 +157,7 @@ def random_masks(arm: Arm, job: Job) -> None:
         module.set_mode("n")
         module.parameter.copy_(initial[name].weight)
     # Its synapses are chosen before a batch has shown whose neurons may be put in order: an image does.
-    regroup(chains(arm.model, (torch.zeros(2, *job.task.image_shape),)).found)
+    permute_neurons(chains(arm.model, (torch.zeros(2, *job.task.image_shape),)).found)
     for name, module in arm.perforator.modules.items():
         lots = torch.rand(module.weight_matrix().shape)
         module.set_mask(module.from_matrix(magnitude_mask(lots, module.pattern, densities[name], module.groups)))

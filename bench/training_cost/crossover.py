@@ -16,7 +16,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from sparbor.native import choose_kernel_set
-from sparbor.nn.active_weights import positions_of
+from sparbor.nn.masks import positions_of
 from sparbor.synapses.dispatch import compute, conv_params
 from sparbor.synapses.lists import Synapses
 

@@ -26,6 +26,7 @@ from sparbor.nn.masked_layer import STORAGES, Storage
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.recipe import Recipe
 from sparbor.recipe.schedule import Schedule
+from sparbor.synapses.lists import Synapses
 from sparbor.train.perforator import perforate
 
 BATCH = 128
@@ -71,7 +72,10 @@ class Arm:
     def topology_bytes(self) -> int:
         """Of masks and of the lists made from them."""
         modules = [module for module in self.model.modules() if isinstance(module, PAINeuronModule)]
-        return sum(module.topology_bytes() for module in modules)
+        made = [each for module in modules for each in (module.mask, *module.facts.made.values())]
+        lists = [lists for each in made if isinstance(each, Synapses) for lists in each.made.values()]
+        tensors = [each for each in made if isinstance(each, Tensor)]
+        return _bytes(tensors + [tensor for each in lists for tensor in vars(each).values()])
 
 
 def _bytes(tensors: list[Any]) -> int:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from sparbor.engine.runtime import load as load
     from sparbor.errors import SparborError as SparborError
     from sparbor.lowering.deploy import deploy as deploy
+    from sparbor.nn.dendrites import unwrap as unwrap
     from sparbor.nn.neuron import PAINeuronModule as PAINeuronModule
-    from sparbor.nn.unwrapping import unwrap as unwrap
     from sparbor.program.byte_input import ByteInput as ByteInput
     from sparbor.recipe.budget import Budget as Budget
     from sparbor.recipe.growth import Growth as Growth
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "NM": "recipe.pattern",
     "Budget": "recipe.budget",
     "ByteInput": "program.byte_input",
     "Growth": "recipe.growth",
-    "NM": "recipe.pattern",
     "PAINeuronModule": "nn.neuron",
     "Perforator": "train.perforator",
     "Recipe": "recipe.recipe",
@@ -46,28 +46,9 @@ _HOME = {
     "deploy": "lowering.deploy",
     "load": "engine.runtime",
     "perforate": "train.perforator",
-    "unwrap": "nn.unwrapping",
+    "unwrap": "nn.dendrites",
 }
-
-__all__ = [
-    "NM",
-    "Budget",
-    "ByteInput",
-    "Growth",
-    "PAINeuronModule",
-    "Perforator",
-    "Recipe",
-    "Runtime",
-    "Schedule",
-    "Slots",
-    "SparborError",
-    "Unstructured",
-    "calibrated",
-    "deploy",
-    "load",
-    "perforate",
-    "unwrap",
-]
+__all__ = list(_HOME)
 
 
 def __getattr__(name: str) -> Any:

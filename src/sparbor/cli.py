@@ -9,7 +9,7 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -45,9 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     spell_what_is_missing()
     parser = Parser(prog="sparbor", description="Dendritic networks: trained sparse, run sparse.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
-    for name, help_text, add_options in COMMANDS:
-        add_options(commands.add_parser(name, help=help_text, description=help_text))
+    names = _add_commands(parser)
     given = sys.argv[1:] if arguments is None else arguments
     if given and given[0] == "benchmark":  # it was one of these commands: who knows it should not have to search
         parser.error(
@@ -55,59 +53,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     options = parser.parse_args(given)
     if options.command is None:
-        parser.error(f"a COMMAND is missing: one of {', '.join(name for name, _, _ in COMMANDS)}")
+        parser.error(f"a COMMAND is missing: one of {', '.join(names)}")
     return end_cleanly("sparbor", options)
 
 
-def add_inspect_options(parser: argparse.ArgumentParser) -> None:
-    """The options of ``sparbor inspect``."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="a deployed model")
-    parser.set_defaults(run=inspect)
+def _add_commands(parser: argparse.ArgumentParser) -> list[str]:
+    """The commands with their options; their names."""
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
 
+    def add(name: str, run: Callable[[argparse.Namespace], None], help_text: str, file: bool = True) -> Any:
+        """A command, most often of a model's file; what comes back adds options to it."""
+        command = commands.add_parser(name, help=help_text, description=help_text)
+        command.set_defaults(run=run)
+        if file:
+            command.add_argument("file", type=Path, metavar="FILE", help="a deployed model")
+        return command.add_argument
 
-def add_report_options(parser: argparse.ArgumentParser) -> None:
-    """The options of ``sparbor report``."""
-    parser.add_argument("metrics", type=Path, metavar="METRICS", help="the metrics.json of a benchmark run")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="(default: report.html beside METRICS)")
-    parser.set_defaults(run=write_report)
-
-
-def add_run_options(parser: argparse.ArgumentParser) -> None:
-    """The options of ``sparbor run``."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="a deployed model")
-    parser.add_argument(
-        "--input", type=Path, required=True, help="array (batch, ...) in a .npy file: float32, or uint8"
-    )
-    parser.add_argument("--output", type=Path, required=True, help=".npy file for the result")
-    parser.add_argument("--threads", type=int, default=1, help="(default: 1)")
-    parser.set_defaults(run=run_model)
-
-
-def add_time_options(parser: argparse.ArgumentParser) -> None:
-    """The options of ``sparbor time``."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="a deployed model")
-    parser.add_argument("--batch", type=int, default=1, help="items in one call (default: 1)")
-    parser.add_argument("--threads", type=int, default=1, help="(default: 1)")
-    parser.set_defaults(run=time_model)
-
-
-def add_export_options(parser: argparse.ArgumentParser) -> None:
-    """The options of ``sparbor export``."""
-    parser.add_argument("file", type=Path, metavar="FILE", help="a deployed model")
-    parser.add_argument("--to", required=True, choices=sorted(EXPORTERS), help="what to make of it")
-    parser.add_argument("--out", type=Path, required=True, help="the directory (c) or the file (onnx) to write")
-    parser.add_argument("--name", help="of the exported model (default: FILE's, without its ending)")
-    parser.add_argument("--force", action="store_true", help="write beside other files; replace an earlier export")
-    parser.set_defaults(run=export_model)
-
-
-COMMANDS = (
-    ("inspect", "Show a deployed model's layers: how they are stored and run, density and bytes.", add_inspect_options),
-    ("report", "Make a page of a run's metrics.json and of the model beside it.", add_report_options),
-    ("run", "Run a deployed model on an array.", add_run_options),
-    ("export", "Make of a deployed model what runs without Sparbor.", add_export_options),
-    ("time", "Measure a deployed model's latency on this machine.", add_time_options),
-)
+    add("inspect", inspect, "Show a deployed model's layers: how they are stored and run, density and bytes.")
+    option = add("report", write_report, "Make a page of a run's metrics.json and of the model beside it.", file=False)
+    option("metrics", type=Path, metavar="METRICS", help="the metrics.json of a benchmark run")
+    option("--out", type=Path, metavar="FILE", help="(default: report.html beside METRICS)")
+    option = add("run", run_model, "Run a deployed model on an array.")
+    option("--input", type=Path, required=True, help="array (batch, ...) in a .npy file: float32, or uint8")
+    option("--output", type=Path, required=True, help=".npy file for the result")
+    option("--threads", type=int, default=1, help="(default: 1)")
+    option = add("export", export_model, "Make of a deployed model what runs without Sparbor.")
+    option("--to", required=True, choices=sorted(EXPORTERS), help="what to make of it")
+    option("--out", type=Path, required=True, help="the directory (c) or the file (onnx) to write")
+    option("--name", help="of the exported model (default: FILE's, without its ending)")
+    option("--force", action="store_true", help="write beside other files; replace an earlier export")
+    option = add("time", time_model, "Measure a deployed model's latency on this machine.")
+    option("--batch", type=int, default=1, help="items in one call (default: 1)")
+    option("--threads", type=int, default=1, help="(default: 1)")
+    return list(commands.choices)
 
 
 def inspect(options: argparse.Namespace) -> None:
@@ -159,12 +137,8 @@ def run_model(options: argparse.Namespace) -> None:
         print(f"sparbor: warning: {doubt.message}", file=sys.stderr)
     write_file(options.output, content.getvalue())
     if (byte_input := runtime.program.byte_input) is not None:
-        taken = (
-            f"raw pixel values, normalised with {byte_input.settings()}"
-            if x.dtype == np.uint8
-            else "normalised already"
-        )
-        print(f"took {options.input} ({x.dtype}) as {taken}")
+        raw = f"raw pixel values, normalised with {byte_input.settings()}"
+        print(f"took {options.input} ({x.dtype}) as {raw if x.dtype == np.uint8 else 'normalised already'}")
 
 
 def _read_array(path: Path) -> "np.ndarray[Any, Any]":

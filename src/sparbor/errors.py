@@ -9,10 +9,6 @@ class ArgumentError(SparborError, ValueError):
     """An argument, option or model that cannot be used as given."""
 
 
-class DataError(SparborError):
-    """A data set that is missing, truncated or not what it claims to be."""
-
-
 class StateError(SparborError):
     """A state dict or saved file that belongs to another model, recipe or version."""
 

@@ -23,10 +23,9 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
     """
     try:
         _replace(Path(os.path.realpath(path)), content)
-    except (OSError, ValueError) as error:  # a ValueError is a NUL in the path
-        reason = getattr(error, "strerror", None) or error
+    except (OSError, ValueError) as error:
         raise OutputError(
-            f"{os.fspath(path)!r} could not be written ({reason}): make room or choose another path"
+            f"{os.fspath(path)!r} could not be written ({_reason(error)}): make room or choose another path"
         ) from error
 
 
@@ -67,11 +66,12 @@ def write_files(directory: Path, contents: Mapping[str, bytes]) -> None:
         for name in contents:
             if os.path.lexists(directory / name) and not (directory / name).is_file():
                 raise OSError(f"{name} is there and is not a regular file")
-        replace_files(directory, {name: partial(_write, content=content) for name, content in contents.items()})
+        writers = {name: partial(Path.write_bytes, data=content) for name, content in contents.items()}
+        replace_files(directory, writers)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
         raise OutputError(
-            f"files could not be written to {str(directory)!r} ({reason}): make room or choose another directory"
+            f"files could not be written to {str(directory)!r} ({_reason(error)}): make room or choose another"
+            " directory"
         ) from error
     finally:
         if made:
@@ -79,33 +79,31 @@ def write_files(directory: Path, contents: Mapping[str, bytes]) -> None:
                 directory.rmdir()  # only if nothing came to be in it
 
 
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
+def _reason(error: Exception) -> object:
+    """What the system says; a ValueError is a NUL in the path."""
+    return getattr(error, "strerror", None) or error
 
 
 def replace_files(directory: Path, writers: Mapping[str, Callable[[Path], object]]) -> None:
     """Let each writer make its file beside the others, and put all in their places at once; or, if one fails, none."""
     with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=directory) as unfinished:
+        new, older = Path(unfinished, "new"), Path(unfinished, "older")
+        new.mkdir()
+        older.mkdir()
         for name, write in writers.items():
-            write(Path(unfinished) / name)
-        _swap_in(Path(unfinished), directory, list(writers))
-
-
-def _swap_in(new: Path, out: Path, names: list[str]) -> None:
-    """Move the files of ``new`` to ``out``; if one cannot be moved, put back what the others replaced."""
-    older = Path(tempfile.mkdtemp(dir=new))
-    for name in names:
-        if (out / name).exists():
-            shutil.copy2(out / name, older / name)
-    moved: list[str] = []
-    try:
-        for name in names:
-            os.replace(new / name, out / name)
-            moved.append(name)
-    except BaseException:  # an interrupt, too, must not leave a mixture
-        for name in moved:
-            if (older / name).exists():
-                os.replace(older / name, out / name)
-            else:
-                (out / name).unlink()
-        raise
+            write(new / name)
+        for name in writers:
+            if (directory / name).exists():
+                shutil.copy2(directory / name, older / name)
+        moved: list[str] = []
+        try:
+            for name in writers:
+                os.replace(new / name, directory / name)
+                moved.append(name)
+        except BaseException:  # an interrupt, too, must not leave a mixture
+            for name in moved:
+                if (older / name).exists():
+                    os.replace(older / name, directory / name)
+                else:
+                    (directory / name).unlink()
+            raise

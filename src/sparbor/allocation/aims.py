@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sparbor.nn.neuron import PAINeuronModule
-from sparbor.recipe.pattern import Slots
 
 MARGIN = 1.1  # what is no denser than that is not worth a word
 
@@ -37,11 +36,9 @@ def _aim(layer: PAINeuronModule) -> float:
 
 
 def _most(layer: PAINeuronModule) -> float:
-    """As many active weights as its aim may come to: a whole unit more, and all slots in groups that are full."""
+    """As many active weights as its aim may come to: a unit more, and all slots in neuron blocks that are full."""
     outputs, fan_in = layer.outputs_first[0], math.prod(layer.outputs_first[1:])
-    if not isinstance(layer.pattern, Slots):
-        return _aim(layer) * outputs * fan_in + 1
     neurons = outputs // layer.groups
-    group = min(layer.pattern.group, neurons)
-    slots = layer.groups * math.ceil(neurons / group) * fan_in
-    return min((_aim(layer) * slots + 1) * group, outputs * fan_in)
+    block = min(layer.pattern.neuron_block, neurons)
+    slots = layer.groups * math.ceil(neurons / block) * fan_in
+    return min((_aim(layer) * slots + 1) * block, outputs * fan_in)

@@ -17,7 +17,7 @@ from sparbor.errors import ArgumentError
 from sparbor.nn.named_layers import plain_name
 from sparbor.nn.wrapping import plain_layer
 from sparbor.recipe.budget import Budget, LayerCost
-from sparbor.recipe.pattern import Pattern, Slots
+from sparbor.recipe.pattern import Pattern
 from sparbor.recipe.recipe import Recipe
 from sparbor.topology.rewire import RewireInput, active_magnitude, amount, capacity
 from sparbor.topology.units import Units, best, priced, units_of
@@ -28,11 +28,7 @@ SMALLEST = torch.finfo(torch.float32).tiny
 class CostBudget:
     """How ``budget`` is spent on the layers that become sparse.
 
-    Args:
-        budget: with its costs.
-        pattern: of the masks.
-        taken: names and numbers of weights of the layers that become sparse, in order.
-        others: names of the model's other layers, which stay dense.
+    ``taken`` are their names, in order, and how many weights each has; ``others`` the names of layers that stay dense.
 
     Raises:
         ArgumentError: the costs are missing or those of another model, or the model costs more than the budget
@@ -63,18 +59,20 @@ class CostBudget:
         self.pattern = pattern
         self.costs = [table[name] for name in taken]
         self.rest = budget.costs.rest + sum(cost.dense for name, cost in table.items() if name not in taken)
-        self._refuse_if_too_small()
+        smallest = self.rest + sum(min(cost.fixed, cost.dense) for cost in self.costs)
+        if budget.limit < smallest:
+            raise ArgumentError(
+                f"Budget({budget.unit}={budget.limit:g}): the model costs {smallest:.6g} {budget.unit}"
+                " without a single synapse in the layers that become sparse; give more than that"
+            )
 
     @classmethod
     def of(cls, model: nn.Module, recipe: Recipe, findings: Sequence[LayerEligibility]) -> "CostBudget | None":
         """For the recipe's budget, if it has one, and the layers that a survey of ``model`` found."""
         if recipe.budget is None:
             return None
-        taken = {}
-        for finding in findings:
-            if finding.taken:
-                weight = getattr(plain_layer(model.get_submodule(finding.path)), finding.weight_name)
-                taken[plain_name(finding.name)] = weight.numel()
+        sparse = {finding: plain_layer(model.get_submodule(finding.path)) for finding in findings if finding.taken}
+        taken = {plain_name(each.name): getattr(layer, each.weight_name).numel() for each, layer in sparse.items()}
         others = [plain_name(finding.name) for finding in findings if not finding.taken]
         return cls(recipe.budget, recipe.pattern, taken, others)
 
@@ -104,7 +102,8 @@ class CostBudget:
     def _final(self, layers: Sequence[RewireInput]) -> list[int]:
         """How many weights (or slots) each layer keeps in the end, as its active weights are now.
 
-        Where a layer would get so much that it runs dense, it is settled, and the others share what that leaves.
+        Where a layer would get so much that it runs dense, it keeps everything if that is no dearer, else what still
+        runs sparse, and the others share what that leaves.
         """
         full = [capacity(layer, self.pattern) for layer in layers]
         spendable = self.budget.limit - self.rest
@@ -121,38 +120,25 @@ class CostBudget:
         while free and over:
             chosen = best([units[index] for index in free], spendable - sum(self.costs[index].fixed for index in free))
             for index, keep in zip(free, chosen, strict=True):
-                final[index] = self._counted(units[index], keep, self.costs[index])
+                final[index] = round(float(units[index].size[keep].sum()) / self.costs[index].each)
             over = [index for index in free if final[index] > self.costs[index].sparse_to * full[index]]
             for index in over:
-                final[index] = self._settled(self.costs[index], final[index], full[index])
-                spendable -= self._cost(self.costs[index], final[index], full[index])
+                cost = self.costs[index]
+                no_dearer = cost.dense <= cost.fixed + cost.each * final[index]
+                final[index] = full[index] if no_dearer else math.floor(cost.sparse_to * full[index])
+                spendable -= self._cost(cost, final[index], full[index])
             free = [index for index in free if index not in over]
         return final
 
-    def _settled(self, cost: LayerCost, wanted: int, full: int) -> int:
-        """What a layer keeps that would run dense: everything if that is no dearer, else what still runs sparse."""
-        return full if cost.dense <= cost.fixed + cost.each * wanted else math.floor(cost.sparse_to * full)
-
     def _dearest(self) -> float:
         """What the unit costs that costs most."""
-        weights = self.pattern.group if isinstance(self.pattern, Slots) and not self.budget.counts_slots else 1
+        weights = 1 if self.budget.counts_slots else self.pattern.neuron_block
         return max(cost.each for cost in self.costs) * weights
-
-    def _refuse_if_too_small(self) -> None:
-        smallest = self.rest + sum(min(cost.fixed, cost.dense) for cost in self.costs)
-        if self.budget.limit < smallest:
-            raise ArgumentError(
-                f"Budget({self.budget.unit}={self.budget.limit:g}): the model costs {smallest:.6g} {self.budget.unit}"
-                " without a single synapse in the layers that become sparse; give more than that"
-            )
 
     def _priced(self, layer: RewireInput, cost: LayerCost) -> Units:
         units = units_of(self.pattern, energy(layer), groups=layer.groups)
         price = units.size.new_ones(()) if self.budget.counts_slots else units.size
         return priced(units, price * cost.each)
-
-    def _counted(self, units: Units, keep: Tensor, cost: LayerCost) -> int:
-        return round(float(units.size[keep].sum()) / cost.each)
 
 
 def energy(layer: RewireInput) -> Tensor:

@@ -15,11 +15,10 @@ from sparbor.allocation.shares import Shape, divide_weights
 from sparbor.allocation.survey import LayerEligibility
 from sparbor.errors import ArgumentError
 from sparbor.nn.dendrites import earlier_shape, why_not_growable
-from sparbor.nn.layers import is_transposed, row_blocks
+from sparbor.nn.layers import is_transposed, row_groups
 from sparbor.nn.named_layers import plain_name
 from sparbor.nn.wrapping import plain_layer
 from sparbor.recipe.growth import Growth
-from sparbor.recipe.pattern import Pattern, Slots
 from sparbor.recipe.recipe import Recipe
 from sparbor.topology.matrix import outputs_first
 
@@ -30,42 +29,35 @@ def plan_growth(
     """For each of the layers ``taken`` whether dendrites may grow on it; raises if they cannot grow as planned."""
     if isinstance(optimizer, torch.optim.LBFGS):
         raise ArgumentError("growth with LBFGS: its history is of all parameters at once; use another optimizer")
-    _refuse_unmatched(growth, [each.name for each in taken])
-    layers = [plain_layer(model.get_submodule(each.path)) for each in taken]
-    shapes = {each.name: _shape(layer, each.weight_name) for each, layer in zip(taken, layers, strict=True)}
-    findings = []
-    for (name, shape), layer in zip(shapes.items(), layers, strict=True):
+    names = [plain_name(each.name) for each in taken]
+    for pattern in growth.layers:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ArgumentError(
+                f"Growth(layers=...): {pattern!r} matches no dendritic layer; the model has {', '.join(names)}"
+            )
+    findings, shapes, growing = [], list[Shape](), dict[str, Shape]()
+    for name, each in zip(names, taken, strict=True):
+        layer, weight = plain_layer(model.get_submodule(each.path)), each.weight_name
+        shape = outputs_first(layer.get_parameter(weight).shape, row_groups(layer, weight), is_transposed(layer))
         reason = why_not_growable(layer)
-        if not any(fnmatchcase(plain_name(name), pattern) for pattern in growth.layers):
+        if not any(fnmatchcase(name, pattern) for pattern in growth.layers):
             reason = "left out by the recipe's growth"
-        findings.append(
-            LayerEligibility(f"{name}.dendrites", "Dendrites", 0 if reason else _parameters(growth, shape), reason)
-        )
-    if not any(finding.taken for finding in findings):
+        parameters = 0 if reason else _parameters(growth, shape)
+        findings.append(LayerEligibility(f"{each.name}.dendrites", "Dendrites", parameters, reason))
+        shapes.append(shape)
+        if reason is None:
+            growing[name] = shape
+    if not growing:
         reasons = "; ".join(f"{finding.name}: {finding.reason}" for finding in findings)
         raise ArgumentError(f"growth: no layer can grow dendrites ({reasons}): change Growth(layers=...)")
-    growing = {name: shape for (name, shape), found in zip(shapes.items(), findings, strict=True) if found.taken}
-    _check_room(recipe, growth, list(shapes.values()), growing)
+    _check_room(recipe, growth, shapes, growing)
     return findings
-
-
-def _shape(layer: nn.Module, weight: str) -> Shape:
-    return outputs_first(layer.get_parameter(weight).shape, row_blocks(layer, weight), is_transposed(layer))
 
 
 def _parameters(growth: Growth, shape: Shape) -> int:
     """Of all generations: weights, those that read earlier generations, offsets and strengths."""
     earlier = sum(math.prod(earlier_shape(shape, generation)) for generation in range(growth.generations))
     return growth.generations * (math.prod(shape) + 2 * shape[0]) + earlier
-
-
-def _refuse_unmatched(growth: Growth, names: list[str]) -> None:
-    plain = [plain_name(name) for name in names]
-    for pattern in growth.layers:
-        if not any(fnmatchcase(name, pattern) for name in plain):
-            raise ArgumentError(
-                f"Growth(layers=...): {pattern!r} matches no dendritic layer; the model has {', '.join(plain)}"
-            )
 
 
 def _check_room(recipe: Recipe, growth: Growth, wrapped: Sequence[Shape], growing: dict[str, Shape]) -> None:
@@ -78,14 +70,9 @@ def _check_room(recipe: Recipe, growth: Growth, wrapped: Sequence[Shape], growin
     ]
     densities = {index: share.density for share in divide_weights(recipe, wrapped, grown) for index in share.layers}
     for index, (name, shape) in enumerate(growing.items(), start=len(wrapped)):
-        budget, slot = densities[index] * math.prod(shape), _slot(recipe.pattern, shape[0])
+        budget, slot = densities[index] * math.prod(shape), min(recipe.pattern.neuron_block, shape[0])
         if 2 * budget < slot:
             raise ArgumentError(
-                f"growth: each dendrite of layer {plain_name(name)!r} would have {budget:.1f} active weights, less than"
+                f"growth: each dendrite of layer {name!r} would have {budget:.1f} active weights, less than"
                 f" one slot of {slot}: lower the sparsity, grow fewer generations, or name other Growth(layers=...)"
             )
-
-
-def _slot(pattern: Pattern, outputs: int) -> int:
-    """How many weights are kept together at most."""
-    return min(pattern.group, outputs) if isinstance(pattern, Slots) else 1

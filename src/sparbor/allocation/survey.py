@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 from torch import nn
 from torch.optim import Optimizer
@@ -42,24 +43,14 @@ class LayerEligibility:
         return self.name if self.weight_name == "weight" else self.name.rpartition(".")[0]
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    """A layer and one of its weights, or a layer that has none to mask."""
+class _Candidate(NamedTuple):
+    """A layer, one of its weights (none if it has none to mask), and the parameters that count with that."""
 
     path: str
+    name: str
     layer: nn.Module
     weight: str | None
-
-    @property
-    def name(self) -> str:
-        """What reports call it."""
-        return name_of_weight(self.path, self.weight or "weight")
-
-    @property
-    def parameters(self) -> list[nn.Parameter]:
-        """Those that count with the weight; those of a lazy layer are not known yet and do not count."""
-        counted = parameters_with(self.layer, self.weight, recurse=False)
-        return [parameter for parameter in counted if not isinstance(parameter, nn.UninitializedParameter)]
+    parameters: list[nn.Parameter]
 
 
 def survey(model: nn.Module, optimizer: Optimizer, recipe: Recipe) -> list[LayerEligibility]:
@@ -72,15 +63,9 @@ def survey(model: nn.Module, optimizer: Optimizer, recipe: Recipe) -> list[Layer
     for candidate in _candidates(model):
         new = [parameter for parameter in candidate.parameters if id(parameter) not in counted]
         counted |= set(map(id, new))
-        findings.append(
-            LayerEligibility(
-                candidate.name,
-                type(candidate.layer).__name__,
-                sum(parameter.numel() for parameter in new),
-                _reason_against(candidate, recipe, holders, held, counted_before=not new),
-                candidate.weight or "weight",
-            )
-        )
+        reason = _reason_against(candidate, recipe, holders, held, counted_before=not new)
+        kind, weights = type(candidate.layer).__name__, sum(parameter.numel() for parameter in new)
+        findings.append(LayerEligibility(candidate.name, kind, weights, reason, candidate.weight or "weight"))
     _refuse_nothing_to_do(model, findings)
     return findings
 
@@ -111,7 +96,11 @@ def _candidates(model: nn.Module) -> Iterator[_Candidate]:
         names = weight_names(layer)
         if not names and next(own_parameters(layer), None) is None:
             continue
-        yield from (_Candidate(path, layer, name) for name in names or [None])
+        for weight in names or [None]:
+            counted = parameters_with(layer, weight, recurse=False)
+            # Those of a lazy layer are not known yet, and do not count.
+            known = [each for each in counted if not isinstance(each, nn.UninitializedParameter)]
+            yield _Candidate(path, name_of_weight(path, weight or "weight"), layer, weight, known)
 
 
 def _reason_against(

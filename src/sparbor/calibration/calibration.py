@@ -19,12 +19,12 @@ from sparbor.lowering.deploy import evaluating, lower
 from sparbor.lowering.unpacked_program import UnpackedProgram
 from sparbor.nn.layers import weight_names
 from sparbor.nn.named_layers import named_layers, plain_name
-from sparbor.packing.slots import BRANCH, GROUP, Encoding, SparseLayer
+from sparbor.packing.slots import BRANCH, NEURON_BLOCK, Encoding, SparseLayer
 from sparbor.program.program import Weights, stored_bytes
 from sparbor.recipe.budget import Costs, LayerCost
 from sparbor.recipe.recipe import Recipe
 
-SLOT_KILOBYTES = GROUP * 2 / 1000
+SLOT_KILOBYTES = NEURON_BLOCK * 2 / 1000
 SHARES = (0.1, 0.3, 0.6, 1.0)  # of the slots with which a layer still runs sparse: those that are timed
 IN_THE_MODEL = 1  # of these, the one at which the whole model is timed
 LEAST_OF_A_SLOT = 0.1  # of what it takes on average
@@ -112,7 +112,7 @@ def _kilobytes(lowered: UnpackedProgram, names: set[str]) -> Costs:
     for use in calls:
         weight = uneven(*use.weights.matrix.shape)
         empty = use.sparse(weight, 0.0)
-        groups, branches = len(empty.topology.runs_per_group), -(-weight.shape[1] // BRANCH)
+        groups, branches = len(empty.layout.runs_per_group), -(-weight.shape[1] // BRANCH)
         lists = groups * (2 * branches + 4 * min(branches, BRANCH))
         fixed, dense = (stored_bytes(empty) + lists) / 1000, stored_bytes(use.dense(weight)) / 1000
         all_slots = SLOT_KILOBYTES * groups * weight.shape[1]
@@ -141,7 +141,7 @@ def _latency(lowered: UnpackedProgram, names: set[str]) -> Costs:
         *sparse_us, dense_us = times[: len(packed)]
         del times[: len(packed)]
         rest -= sparse_us[IN_THE_MODEL]
-        slots = [layer.topology.slots for layer in packed if isinstance(layer, SparseLayer)]
+        slots = [layer.layout.slots for layer in packed if isinstance(layer, SparseLayer)]
         fixed, each = _line(slots, sparse_us)
         costs.append(LayerCost(use.name, use.weights.matrix.numel(), fixed, each, dense_us, use.sparse_to))
     return Costs("latency_us", rest, _by_name(costs))

@@ -15,7 +15,7 @@ from sparbor.lowering.weights import LayerWeights
 from sparbor.native import choose_kernel_set, convolution_share, linear_share
 from sparbor.packing.dense_weights import pack_dense
 from sparbor.packing.filters import pack_by_groups, pack_filters
-from sparbor.packing.slots import BRANCH, GROUP, Encoding, Floats, SparseLayer
+from sparbor.packing.slots import BRANCH, NEURON_BLOCK, Encoding, Floats, SparseLayer
 from sparbor.program.program import Operation, Program, ScaleShift, Weights
 from sparbor.program.windows import Window, geometry, planes_of
 from sparbor.recipe.pattern import Slots
@@ -55,7 +55,9 @@ class Use:
         x, y = self.lowered.shapes[self.operation.inputs[0]], self.lowered.shapes[self.operation.output]
         if isinstance(self.operation.settings, Window):
             neurons = y[0] // self._groups
-            filled = neurons / (-(-neurons // GROUP) * GROUP)  # there synapses count, and slots may have 16 or fewer
+            filled = neurons / (
+                -(-neurons // NEURON_BLOCK) * NEURON_BLOCK
+            )  # there synapses count, and slots may have 16 or fewer
             sizes = geometry(self.operation.settings, planes_of(x), planes_of(y))
             return filled * convolution_share(sizes, choose_kernel_set())
         return linear_share(math.prod(y[:-1]), choose_kernel_set())
@@ -95,8 +97,8 @@ def uses(lowered: UnpackedProgram, names: set[str]) -> list[Use]:
 def uneven(outputs: int, fan_in: int) -> Floats:
     """Weights of which some inputs and some tiles have larger ones, so that slot counts vary as training makes them."""
     random = np.random.default_rng(0)
-    tiles = np.exp(TILE_SPREAD * random.standard_normal((-(-outputs // GROUP), -(-fan_in // BRANCH))))
-    by_weight = tiles.repeat(GROUP, 0)[:outputs].repeat(BRANCH, 1)[:, :fan_in]
+    tiles = np.exp(TILE_SPREAD * random.standard_normal((-(-outputs // NEURON_BLOCK), -(-fan_in // BRANCH))))
+    by_weight = tiles.repeat(NEURON_BLOCK, 0)[:outputs].repeat(BRANCH, 1)[:, :fan_in]
     inputs = np.exp(INPUT_SPREAD * random.standard_normal(fan_in))
     weight: Floats = (random.standard_normal((outputs, fan_in)) * inputs * by_weight).astype(np.float32)
     return weight

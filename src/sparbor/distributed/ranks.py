@@ -39,9 +39,9 @@ def together(kind: type[SparborError], remedy: str) -> Iterator[dict[str, Any]]:
         yield facts
     except Exception as error:
         with contextlib.suppress(TrainingError):  # what went wrong here says more than that others are gone
-            _from_all((error if isinstance(error, SparborError) else kind(repr(error)), {}))
+            values_of_all((error if isinstance(error, SparborError) else kind(repr(error)), {}))
         raise
-    answers = _from_all((None, facts))
+    answers: list[tuple[SparborError | None, dict[str, Any]]] = values_of_all((None, facts))
     for rank, (failure, _) in enumerate(answers):
         if failure is not None:
             raise type(failure)(f"rank {rank}: {failure}")
@@ -54,7 +54,12 @@ def together(kind: type[SparborError], remedy: str) -> Iterator[dict[str, Any]]:
 
 def values_of_all(value: _T) -> list[_T]:
     """The ``value`` that each rank has, in the order of the ranks."""
-    return _from_all(value)
+    if not is_distributed():
+        return [value]
+    values: list[Any] = [None] * world_size()
+    with _deadline():
+        dist.all_gather_object(values, value)
+    return values
 
 
 @torch.no_grad()
@@ -93,15 +98,6 @@ def fingerprint(tensors: Iterable[Tensor]) -> str:
     for tensor in tensors:
         digest.update(tensor.contiguous().view(torch.uint8).cpu().numpy().data)
     return digest.hexdigest()[:16]
-
-
-def _from_all(answer: Any) -> list[Any]:
-    if not is_distributed():
-        return [answer]
-    answers: list[Any] = [None] * world_size()
-    with _deadline():
-        dist.all_gather_object(answers, answer)
-    return answers
 
 
 @contextlib.contextmanager

@@ -1,11 +1,10 @@
 """Tensors of which each rank holds a part, as ``torch.distributed.fsdp.fully_shard`` leaves a model's weights.
 
-A shard may end within a group of neurons, or within a layer's only group. So a mask is chosen from the whole weight,
+A shard may end within a block of neurons, or within a layer's only block. So a mask is chosen from the whole weight,
 every rank has the whole mask, and uses of it what lies on the part of the weight that the rank holds. A tensor that
 is not sharded is its own whole and its own part.
 """
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeGuard
 
 import torch
@@ -62,6 +61,7 @@ def reshard(model: nn.Module) -> bool:
     if not (dist.is_available() and dist.is_initialized()):
         return False
     from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
+    from torch.distributed.tensor import Replicate, Shard
 
     for module in model.modules():
         if isinstance(module, FullyShardedDataParallel):
@@ -71,18 +71,12 @@ def reshard(model: nn.Module) -> bool:
             )
         if isinstance(module, FSDPModule):
             module.reshard()
-    placed = {name: parameter.placements for name, parameter in model.named_parameters() if is_sharded(parameter)}
-    for name, placements in placed.items():
-        _refuse_other_placements(name, placements)
-    return bool(placed)
-
-
-def _refuse_other_placements(name: str, placements: Sequence[object]) -> None:
-    from torch.distributed.tensor import Replicate, Shard
-
-    for placement in placements:
-        if type(placement) not in (Shard, Replicate):
-            raise ArgumentError(
-                f"parameter {name!r} is placed as {placement}: shard the model by fully_shard alone, without tensor"
-                " parallelism"
-            )
+    sharded = [(name, each) for name, each in model.named_parameters() if is_sharded(each)]
+    for name, parameter in sharded:
+        for placement in parameter.placements:
+            if type(placement) not in (Shard, Replicate):
+                raise ArgumentError(
+                    f"parameter {name!r} is placed as {placement}: shard the model by fully_shard alone, without tensor"
+                    " parallelism"
+                )
+    return bool(sharded)

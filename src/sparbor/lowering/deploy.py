@@ -16,7 +16,7 @@ from sparbor.engine.runtime import Runtime
 from sparbor.errors import ArgumentError
 from sparbor.lowering.graph import Graph
 from sparbor.lowering.parity import Answers
-from sparbor.lowering.permuted_copy import arranged
+from sparbor.lowering.permuted_copy import permuted
 from sparbor.lowering.tracing import trace
 from sparbor.lowering.unfinished import warn_if_unfinished
 from sparbor.lowering.unpacked_program import UnpackedProgram
@@ -92,7 +92,7 @@ def lower(model: nn.Module, example: Tensor) -> UnpackedProgram:
     _check_example(example)
     model = _expanded(_checked_model(model))
     with evaluating(model):
-        moved = arranged(model, example)
+        moved = permuted(model, example)
         return Graph(trace(moved, example), _kept_masks(moved)).lower()
 
 

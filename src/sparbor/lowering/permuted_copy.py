@@ -29,7 +29,7 @@ def input_order(reader: nn.Module, neurons: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def arranged(model: nn.Module, example: Tensor) -> nn.Module:
+def permuted(model: nn.Module, example: Tensor) -> nn.Module:
     """A copy of ``model`` that computes the same, its neurons where possible in the order that its layers remember.
 
     A layer whose order has to stay keeps it; whoever packs it then fills slots up with zeros. So do all if tracing
@@ -37,7 +37,7 @@ def arranged(model: nn.Module, example: Tensor) -> nn.Module:
     its shape tell.
     """
     layers = [module for module in model.modules() if isinstance(module, PAINeuronModule)]
-    if not any(layer.is_arranged() for layer in layers) or any(_computes_with_dropped(layer) for layer in layers):
+    if not any(layer.is_permuted() for layer in layers) or any(_computes_with_dropped(layer) for layer in layers):
         return model
     noise = torch.randn(example.shape, generator=torch.Generator().manual_seed(0))
     try:

@@ -1,4 +1,4 @@
-"""Grown dendrites: sparse, non-linear sub-units that compute before the neurons of a layer do."""
+"""Grown dendrites: sparse, non-linear sub-units that compute before the neurons of a layer do; the plain model back."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from sparbor.errors import StateError
+from sparbor.errors import ArgumentError, StateError
 from sparbor.nn.layers import ONE_WEIGHT
+from sparbor.nn.named_layers import named_layers, replace_part
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.nn.wrapping import Around, plain_layer
 
@@ -73,12 +74,12 @@ class Dendrites(nn.ModuleList):
         self.count = count
         self.grown.fill_(count)
 
-    def arrange(self, neurons: Tensor | None, inputs: Tensor | None) -> None:
+    def permute_neurons(self, neurons: Tensor | None, inputs: Tensor | None) -> None:
         """Take the order in which the pattern sees the main layer's neurons and inputs."""
         for dendrite in self.generations():
-            dendrite.inputs.arrange(neurons, inputs)
+            dendrite.inputs.permute_neurons(neurons, inputs)
             if dendrite.earlier is not None and neurons is not None:
-                dendrite.earlier.arrange(neurons, dendrite.order_of_earlier(neurons))
+                dendrite.earlier.permute_neurons(neurons, dendrite.order_of_earlier(neurons))
 
     def generations(self) -> list[Dendrite]:
         """All, grown or not."""
@@ -118,6 +119,37 @@ class GrownLayer(Around):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The layer's output with its dendrites'."""
         return self.dendrites(self.main_module(*args, **kwargs), *args, **kwargs)
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Give the plain model back, in place: dropped weights are zero, masks and hooks are gone.
+
+    Works on a model that was perforated, on one whose layers were wrapped by hand, and on copies of both. A layer that
+    has grown dendrites becomes a :class:`sparbor.nn.dendrites.GrownLayer` of plain layers, which computes the
+    same; :func:`sparbor.nn.dendrites.regrow` makes one to load its state dict into.
+
+    Args:
+        model: the model; what is returned is it, or, where it is itself a wrapped layer, the layer within.
+
+    Raises:
+        ArgumentError: it is no ``torch.nn.Module``.
+
+    >>> import torch, sparbor
+    >>> model = torch.nn.Sequential(sparbor.PAINeuronModule(torch.nn.Linear(64, 32), "hidden"))
+    >>> sparbor.unwrap(model)
+    Sequential(
+      (0): Linear(in_features=64, out_features=32, bias=True)
+    )
+    """
+    if not isinstance(model, nn.Module):
+        raise ArgumentError(f"model is a {type(model).__name__}: must be a torch.nn.Module")
+    if isinstance(model, PAINeuronModule):
+        model = model.unwrap()
+    grown = parts_of_dendrites(model)  # which go with the layers that they grew on
+    for _, path, module in list(named_layers(model)):
+        if isinstance(module, PAINeuronModule) and id(module) not in grown:
+            replace_part(model, path, module.unwrap())
+    return model
 
 
 def regrow(model: nn.Module, state_dict: Mapping[str, Tensor]) -> nn.Module:
@@ -183,7 +215,8 @@ def _after_load(module: nn.Module, _: Any) -> None:
 
 def _like(main: PAINeuronModule, random: torch.Generator) -> nn.Module:
     """A new layer of the same kind, geometry, type and device, with a bias and weights of its own."""
-    layer, settings = plain_layer(main), _place(main)
+    layer = plain_layer(main)
+    settings: dict[str, Any] = {"device": main.weight.device, "dtype": main.weight.dtype}
     names = ("in_features", "out_features") if isinstance(layer, nn.Linear) else _GEOMETRY
     settings |= {name: getattr(layer, name) for name in names}
     if getattr(layer, "transposed", False):
@@ -194,14 +227,11 @@ def _like(main: PAINeuronModule, random: torch.Generator) -> nn.Module:
 
 def _pointwise(main: PAINeuronModule, inputs: int, random: torch.Generator) -> nn.Module:
     """A layer from ``inputs`` features or channels to as many as the main one gives, at the same place, no bias."""
-    kind, kernel = _POINTWISE[main.weight.dim() - 2]
-    sizes = (inputs, main.outputs_first[0], *kernel)
-    made: nn.Module = skip_init(kind, *sizes, bias=False, **_place(main))  # type: ignore[no-untyped-call]
+    planes = main.weight.dim() - 2
+    sizes = (inputs, main.outputs_first[0], *([1] if planes else []))
+    place = {"device": main.weight.device, "dtype": main.weight.dtype}
+    made: nn.Module = skip_init(_POINTWISE[planes], *sizes, bias=False, **place)  # type: ignore[no-untyped-call]
     return _initialised(made, inputs, random)
-
-
-def _place(main: PAINeuronModule) -> dict[str, Any]:
-    return {"device": main.weight.device, "dtype": main.weight.dtype}
 
 
 @torch.no_grad()
@@ -214,10 +244,4 @@ def _initialised(layer: nn.Module, fan_in: int, random: torch.Generator) -> nn.M
 
 
 _GEOMETRY = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
-# By the dimensions of the planes: the layer, and its kernel size.
-_POINTWISE: dict[int, tuple[type[nn.Module], tuple[int, ...]]] = {
-    0: (nn.Linear, ()),
-    1: (nn.Conv1d, (1,)),
-    2: (nn.Conv2d, (1,)),
-    3: (nn.Conv3d, (1,)),
-}
+_POINTWISE: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)  # by the planes' dimensions

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from sparbor.recipe.pattern import Pattern
+from sparbor.recipe.pattern import Pattern, Slots
 from sparbor.topology.matrix import outputs_first
 
 ONE_WEIGHT = (
@@ -30,8 +30,8 @@ def name_of_weight(path: str, weight: str) -> str:
     return path if weight == "weight" else f"{path}.{weight}".removeprefix(".")
 
 
-def row_blocks(layer: nn.Module, weight: str) -> int:
-    """Into how many blocks, which no slot spans, the weight's rows fall: convolution groups, or query, key, value."""
+def row_groups(layer: nn.Module, weight: str) -> int:
+    """How many groups the weight's rows fall into, which no slot spans: a convolution's, or query, key and value."""
     return 3 if weight == "in_proj_weight" else int(getattr(layer, "groups", 1))
 
 
@@ -48,15 +48,12 @@ def parameters_with(layer: nn.Module, weight: str | None, *, recurse: bool = Tru
     names = weight_names(layer)
     others = {name for name in names if name != weight}
     alone = weight is not None and weight != names[0]
+    own_layer = "out_proj." if isinstance(layer, nn.MultiheadAttention) else ()  # which counts by itself
     return [
         parameter
         for name, parameter in layer.named_parameters(recurse=recurse)
-        if name == weight or not (alone or name in others or _is_of_output_projection(layer, name))
+        if name == weight or not (alone or name in others or name.startswith(own_layer))
     ]
-
-
-def _is_of_output_projection(layer: nn.Module, name: str) -> bool:
-    return isinstance(layer, nn.MultiheadAttention) and name.startswith("out_proj.")
 
 
 def why_not_wrappable(layer: nn.Module, pattern: Pattern, weight: str | None = None) -> str | None:
@@ -74,4 +71,5 @@ def why_not_wrappable(layer: nn.Module, pattern: Pattern, weight: str | None = N
     if parameter.numel() == 0:
         return "it has no weights"
     groups = int(getattr(layer, "groups", 1))
-    return pattern.refuses(outputs_first(parameter.shape, groups, is_transposed(layer))[0], groups)
+    outputs = outputs_first(parameter.shape, groups, is_transposed(layer))[0]
+    return pattern.refuses(outputs, groups) if isinstance(pattern, Slots) else None

@@ -1,17 +1,18 @@
 """A layer under a mask, and what it leaves to others: to keep dropped weights at zero, and to store its weight."""
 
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from sparbor.distributed.shards import held, held_part
-from sparbor.errors import StateError
-from sparbor.nn.active_weights import Mover
-from sparbor.nn.gradient_hook import GradientHook
-from sparbor.nn.mask_facts import MaskFacts
-from sparbor.nn.masking import mask_in_place, masked
-from sparbor.nn.pattern_view import PatternView
+from sparbor.distributed.shards import held, held_part, is_sharded, whole
+from sparbor.errors import ArgumentError, StateError
+from sparbor.nn.layers import is_transposed, row_groups
+from sparbor.nn.masks import MaskFacts, Mover, mask_in_place, masked, scatter
+from sparbor.nn.wrapping import Wrapper, plain_layer
+from sparbor.topology.matrix import from_matrix, outputs_first, to_matrix
 
 Mode = Literal["n", "d"]
 Storage = Literal["masked", "compact"]
@@ -27,7 +28,7 @@ class MaskController(Protocol):
     def gradient_came(self, layer: "MaskedLayer", gradient: Tensor) -> None:
         """A backward pass is about to add ``gradient``, not masked yet, to that of the layer's weight."""
 
-    def needs_gradient(self, layer: "MaskedLayer") -> bool:
+    def needs_gradient(self) -> bool:
         """Whether backward passes are to bring the gradient of dropped weights as well now."""
 
     def mask_changed(self, layer: "MaskedLayer", changed: Tensor) -> None:
@@ -43,38 +44,32 @@ class MaskController(Protocol):
         """Stop keeping."""
 
 
-class WeightStorage(Protocol):
-    """How a layer's parameter holds its weight, and how the layer is computed from that."""
+class MaskedLayer(Wrapper):
+    """A wrapper and the mask of its weight: what is known of the mask, and how it lies on weights and gradients.
 
-    compact: bool  # whether the parameter holds the active weights alone
+    Patterns see weight and mask as a matrix ``(outputs, fan_in)``, rows and columns in an order.
 
-    def dense(self, layer: "MaskedLayer") -> Tensor:
-        """The dense weight, dropped weights included."""
+    Attributes:
+        storage: how the weight is to be stored once that pays.
+        compact: whether the parameter holds the active weights alone at present.
+        controller: who keeps the dropped weights at zero, if anybody does.
+        facts: what has been made of the mask.
+    """
 
-    def active(self, layer: "MaskedLayer") -> Tensor:
-        """The active weights alone, in the order of the mask."""
-
-    def run(self, layer: "MaskedLayer", args: Any, kwargs: Any) -> Any:
-        """What the layer within computes of its active weights."""
-
-
-class MaskedLayer(PatternView):
-    """A wrapper and the mask of its weight: what is known of the mask, and how it lies on weights and gradients."""
-
+    name: str
+    mask: Tensor
     dendrite_mode: Tensor
-    storage: Storage  # how the weight is to be stored once that pays
-    _weight_storage: WeightStorage  # how it is stored now
+    neuron_order: Tensor
+    input_order: Tensor
+    storage: Storage = "masked"
+    dendrites: Any  # the sparbor.nn.dendrites.Dendrites that may grow here, or None
 
     def __init__(self) -> None:
         super().__init__()
-        self._controller: MaskController | None = None
-        self._facts = MaskFacts()
-        self._gradient_hook = GradientHook()
-
-    @property
-    def controller(self) -> MaskController | None:
-        """Who keeps the dropped weights at zero, if anybody does."""
-        return self._controller
+        self.compact = False
+        self.controller: MaskController | None = None
+        self.facts = MaskFacts()
+        self._gradient_hook: RemovableHandle | None = None
 
     @property
     def mode(self) -> Mode:
@@ -85,29 +80,72 @@ class MaskedLayer(PatternView):
     def weight(self) -> Tensor:
         """The dense weight, dropped ones included.
 
-        In compact storage it is made from the active weights each time: to change it in place changes nothing.
+        In compact storage it is made from the active weights each time: to change it in place changes nothing. Its
+        gradient goes to them, and to the controller, where that needs all of it.
         """
-        return self._weight_storage.dense(self)
+        if not self.compact:
+            return self.parameter
+        weight = scatter(self.parameter, self.active_positions(), self.mask.shape)
+        if weight.requires_grad and self.controller is not None and self.controller.needs_gradient():
+            weight.register_hook(partial(self.controller.gradient_came, self))  # type: ignore[no-untyped-call]
+        return weight
+
+    # As patterns see it.
 
     @property
-    def compact(self) -> bool:
-        """Whether the parameter holds the active weights alone at present."""
-        return self._weight_storage.compact
+    def groups(self) -> int:
+        """Sets of neurons that no slot spans: convolution groups, attention's query, key and value, or 1."""
+        return row_groups(plain_layer(self), self.weight_name)
+
+    @property
+    def outputs_first(self) -> tuple[int, ...]:
+        """The weight's shape with the neurons in front: ``(outputs, inputs / groups, *kernel)``."""
+        return outputs_first(self.mask.shape, self.groups, self._transposed)
+
+    def permute_neurons(self, neurons: Tensor | None = None, inputs: Tensor | None = None) -> None:
+        """From now on the pattern sees the layer's neurons, or the inputs of each, in this order; weights stay."""
+        for order, given in ((self.neuron_order, neurons), (self.input_order, inputs)):
+            if given is not None:
+                if not torch.equal(given.sort().values, torch.arange(len(order), device=given.device)):
+                    raise ArgumentError(
+                        f"an order of layer {self.name!r} has shape {tuple(given.shape)}: it must hold each of the"
+                        f" numbers 0 to {len(order) - 1} once"
+                    )
+                order.copy_(given)
+        if self.dendrites is not None:
+            self.dendrites.permute_neurons(neurons, inputs)
+
+    def is_permuted(self) -> bool:
+        """Whether the pattern sees neurons or inputs in another order than the weight has them."""
+        return _moves(self.neuron_order) or _moves(self.input_order)
+
+    def to_matrix(self, values: Tensor) -> Tensor:
+        """Values of the weight's shape (its mask, its gradient) as patterns see them, ``(outputs, fan_in)``."""
+        rows = to_matrix(values, self.groups, self._transposed)
+        return _permuted(rows, self.neuron_order, self.input_order)
+
+    def from_matrix(self, matrix: Tensor) -> Tensor:
+        """A matrix ``(outputs, fan_in)`` as patterns see it as values of the weight's shape."""
+        rows = _permuted(matrix, self.neuron_order.argsort(), self.input_order.argsort())
+        return from_matrix(rows, self.mask.shape, self.groups, self._transposed)
+
+    def weight_matrix(self) -> Tensor:
+        """The weight as patterns see it, ``(outputs, fan_in)``."""
+        return self.to_matrix(whole(self.weight.detach()))
+
+    @property
+    def _transposed(self) -> bool:
+        return is_transposed(self.main_module)
 
     # What is known of the mask.
 
-    @property
-    def facts(self) -> MaskFacts:
-        """What has been made of the mask."""
-        return self._facts
-
     def active_weights(self) -> int:
         """How many weights the mask keeps."""
-        return self._facts.active(self.mask)
+        return self.facts.active(self.mask)
 
     def active_positions(self) -> Tensor:
         """Where the active weights lie in the flattened weight, in order."""
-        positions = self._facts.positions(self.mask)
+        positions = self.facts.positions(self.mask)
         if self.compact and len(positions) != len(self.parameter):
             raise StateError(
                 f"the mask of layer {self.name!r} was changed in place, and its active weights are stored alone:"
@@ -117,12 +155,12 @@ class MaskedLayer(PatternView):
 
     def bits(self) -> Tensor:
         """What weights keep of their bits (see :func:`bits_of`), of the part that this rank holds."""
-        return self._facts.bits(self.mask, self.parameter)
+        return self.facts.bits(self.mask, self.parameter)
 
     def overwrite_mask(self, mask: Tensor, positions: Tensor | None) -> None:
         """The mask becomes this one, of which the positions of the active weights may be known already."""
         self.mask.copy_(mask)
-        self._facts.overwritten(self.mask, positions)
+        self.facts.overwritten(self.mask, positions)
 
     # How it lies on weights and gradients.
 
@@ -136,29 +174,51 @@ class MaskedLayer(PatternView):
         # Not multiplied: that leaves NaN where a dropped weight is infinite.
         held(self.parameter).masked_fill_(held_part(dropped, self.parameter), 0)
 
-    def hold(self, parameter: nn.Parameter, storage: WeightStorage) -> None:
-        """Have this parameter in place of the old one, which holds the weight like this."""
-        self._gradient_hook.take_off()
+    def hold(self, parameter: nn.Parameter, *, compact: bool) -> None:
+        """Have this parameter in place of the old one; ``compact``: it holds the active weights alone."""
+        self._unhook_gradient()
         self.main_module._parameters[self.weight_name] = parameter
-        self._weight_storage = storage
+        self.compact = compact
         self._hook_gradient()
 
     def _hook_gradient(self) -> None:
+        """Mask the gradient whenever a backward pass brings one; a shard is no part of the graph: it is put there."""
         # In the forward pass alone the mask would be too late: attention, for one, reads `out_proj.weight` itself.
-        self._gradient_hook.put_on(self.parameter, self._mask_gradient, self._mask_shard_of_gradient)
+        if self._gradient_hook is None and self.parameter.requires_grad:
+            hooked: Any = self.parameter  # torch has not typed these hooks
+            if is_sharded(self.parameter):
+                self._gradient_hook = hooked.register_post_accumulate_grad_hook(self._mask_shard_of_gradient)
+            else:
+                self._gradient_hook = hooked.register_hook(self._mask_gradient)
+
+    def _unhook_gradient(self) -> None:
+        if self._gradient_hook is not None:
+            self._gradient_hook.remove()
+            self._gradient_hook = None
 
     def _mask_gradient(self, gradient: Tensor) -> Tensor | None:
-        if self._controller is not None:
-            self._controller.backward_came(self)
+        if self.controller is not None:
+            self.controller.backward_came(self)
         if self.compact or self.mode == "n":
             return None
-        if self._controller is not None:
-            self._controller.gradient_came(self, gradient)
+        if self.controller is not None:
+            self.controller.gradient_came(self, gradient)
         return masked(gradient, self.mask, self.bits())
 
     @torch.no_grad()
     def _mask_shard_of_gradient(self, weight: Tensor) -> None:
         if self.mode == "d" and weight.grad is not None:
-            if self._controller is not None:
-                self._controller.gradient_came(self, weight.grad)
+            if self.controller is not None:
+                self.controller.gradient_came(self, weight.grad)
             mask_in_place(held(weight.grad), self.bits())
+
+
+def _permuted(matrix: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """The matrix with its rows and columns in these orders."""
+    matrix = matrix.index_select(0, rows) if _moves(rows) else matrix
+    # Not by index_select, which takes ten times as long for columns.
+    return matrix.gather(1, columns.expand(len(matrix), -1)) if _moves(columns) else matrix
+
+
+def _moves(order: Tensor) -> bool:
+    return not torch.equal(order, torch.arange(len(order), device=order.device))

@@ -8,16 +8,16 @@ from torch.utils.hooks import RemovableHandle
 
 from sparbor.distributed.shards import all_true, whole
 from sparbor.errors import ArgumentError
-from sparbor.nn.gradient_hook import GradientHook
 from sparbor.nn.layers import is_transposed, parameters_with, weight_names, why_not_wrappable
-from sparbor.nn.mask_facts import MaskFacts
 from sparbor.nn.masked_layer import MaskController, MaskedLayer, Mode
+from sparbor.nn.masks import MaskFacts
 from sparbor.nn.state_dicts import mask_loaded, refuse_other_state, save_dense, take_dense
-from sparbor.nn.storage import MASKED, SynapseKernels, positions_to_store, store
+from sparbor.nn.storage import positions_to_store, run, run_synapses, store
 from sparbor.nn.wrapping import plain_layer, wrappers
+from sparbor.recipe.checks import check_sparsity
 from sparbor.recipe.pattern import Pattern, Slots
-from sparbor.recipe.sparsity import check_sparsity
 from sparbor.synapses import dispatch
+from sparbor.synapses.lists import ConvParams
 from sparbor.topology.matrix import to_matrix
 from sparbor.topology.rewire import magnitude_mask
 
@@ -85,9 +85,7 @@ class PAINeuronModule(MaskedLayer):
         self.register_buffer("neuron_order", torch.arange(outputs, device=weight.device))
         self.register_buffer("input_order", torch.arange(fan_in, device=weight.device))
         self.main_module = main_module  # not before the buffers: its own of these names would count as theirs
-        self.storage = "masked"
-        self._weight_storage = MASKED
-        self._kernels: SynapseKernels | None = None
+        self._synapse_params: ConvParams | None = None  # for training's kernels, if they are to run the layer
         self._forward_hook: RemovableHandle | None = None
         self._hook_gradient()
         self._hook_forward()
@@ -98,7 +96,7 @@ class PAINeuronModule(MaskedLayer):
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles have no controller: they mask their weights themselves."""
-        made_anew = {"_controller": None, "_kernels": None, "_facts": MaskFacts(), "_gradient_hook": GradientHook()}
+        made_anew = {"controller": None, "_synapse_params": None, "facts": MaskFacts(), "_gradient_hook": None}
         return {**self.__dict__, **made_anew}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -110,9 +108,9 @@ class PAINeuronModule(MaskedLayer):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The layer's output, from its active weights alone, and what its grown dendrites add."""
-        y = None if self._kernels is None else self._kernels.run(self, self._weight_storage, args, kwargs)
+        y = None if self._synapse_params is None else run_synapses(self, self._synapse_params, args, kwargs)
         if y is None:
-            y = self._weight_storage.run(self, args, kwargs)
+            y = run(self, args, kwargs)
         return y if self.dendrites is None else self.dendrites(y, *args, **kwargs)
 
     def keep(self, controller: MaskController, *, dense: bool = False) -> None:
@@ -120,9 +118,8 @@ class PAINeuronModule(MaskedLayer):
 
         ``dense``: the layer is computed with its whole weight, even where its synapses alone would be faster.
         """
-        self._controller = controller
-        params = None if dense else dispatch.conv_params(plain_layer(self))
-        self._kernels = None if params is None else SynapseKernels(params)
+        self.controller = controller
+        self._synapse_params = None if dense else dispatch.conv_params(plain_layer(self))
         self._hook_gradient()
         if self._forward_hook is not None:
             self._forward_hook.remove()
@@ -131,8 +128,8 @@ class PAINeuronModule(MaskedLayer):
     def release(self) -> None:
         """End :meth:`keep`, and tell the controller, who then lets all of its layers go."""
         self.expand()
-        controller, self._controller = self._controller, None
-        self._kernels = None
+        controller, self.controller = self.controller, None
+        self._synapse_params = None
         self._hook_forward()
         if controller is not None:
             controller.detach()
@@ -143,7 +140,7 @@ class PAINeuronModule(MaskedLayer):
         Layers within it stay as they are.
         """
         self.release()
-        self._gradient_hook.take_off()
+        self._unhook_gradient()
         with torch.no_grad():
             self.drop(~self.mask)
         inner = self.main_module
@@ -185,8 +182,8 @@ class PAINeuronModule(MaskedLayer):
             self.drop(~(self.mask & mask))
         self.overwrite_mask(mask, positions)
         self.dendrite_mode.fill_(mode == "d")
-        if self._controller is not None and positions is None:
-            self._controller.mask_changed(self, changed)
+        if self.controller is not None and positions is None:
+            self.controller.mask_changed(self, changed)
 
     def expand(self) -> None:
         """End compact storage: the parameter is the dense weight again."""
@@ -196,17 +193,13 @@ class PAINeuronModule(MaskedLayer):
     def _hook_forward(self) -> None:
         # A Transformer's encoder layer that evaluates reads the weights of its layers and calls none of them, but not
         # if one has a hook: then this module's forward is called, where weights that nobody keeps at zero are masked.
-        if self._forward_hook is None and self._controller is None:
+        if self._forward_hook is None and self.controller is None:
             self._forward_hook = self.register_forward_pre_hook(_do_nothing)
 
     def active_parameters(self) -> int:
         """Active weights and all other parameters of the layer (its bias); those count with its first weight."""
         dropped = 0 if self.compact else self.mask.numel() - self.active_weights()
         return sum(p.numel() for p in parameters_with(plain_layer(self), self.weight_name)) - dropped
-
-    def topology_bytes(self) -> int:
-        """Memory that the mask takes, and what has been made of it."""
-        return sum(each.numel() * each.element_size() for each in (self.mask, *self.facts.tensors()))
 
     def active_zeros(self) -> int:
         """Active weights that happen to be zero."""

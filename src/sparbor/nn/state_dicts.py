@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from sparbor.errors import StateError
-from sparbor.nn.active_weights import gather
 from sparbor.nn.layers import name_of_weight
 from sparbor.nn.masked_layer import MaskedLayer
+from sparbor.nn.masks import gather
 from sparbor.nn.named_layers import named_layers
 from sparbor.nn.storage import positions_to_store, store
 from sparbor.nn.wrapping import Wrapper

@@ -6,7 +6,6 @@ those alone, and weights, gradients and its state take memory by the density. Of
 compute the layer by its synapses alone.
 """
 
-from functools import partial
 from typing import Any
 
 import torch
@@ -14,82 +13,44 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from sparbor.errors import ArgumentError
-from sparbor.nn.active_weights import Mover, gather, pays_alone, positions_of, scatter
-from sparbor.nn.masked_layer import MaskedLayer, WeightStorage
+from sparbor.nn.masked_layer import MaskedLayer
+from sparbor.nn.masks import Mover, gather, pays_alone, positions_of
 from sparbor.synapses import dispatch
 from sparbor.synapses.lists import ConvParams
 
 
-class Masked:
-    """The parameter is the dense weight. Whoever controls the layer keeps dropped weights at zero, else it masks them.
+def run(layer: MaskedLayer, args: Any, kwargs: Any) -> Any:
+    """What the layer within computes of its active weights.
 
-    It is a copy's storage too, and that of layers which are wrapped by hand.
+    Whoever controls a layer in masked storage keeps its dropped weights at zero; else they are masked here, as in
+    copies, and in layers that are wrapped by hand.
     """
-
-    compact = False
-
-    def dense(self, layer: MaskedLayer) -> Tensor:
-        """The parameter itself."""
-        return layer.parameter
-
-    def active(self, layer: MaskedLayer) -> Tensor:
-        """Those of the parameter that the mask keeps."""
-        return gather(layer.parameter, layer.active_positions())
-
-    def run(self, layer: MaskedLayer, args: Any, kwargs: Any) -> Any:
-        """The layer itself where its dropped weights are zero, else the layer with weights that are masked here."""
-        if layer.controller is not None:
-            return layer.main_module(*args, **kwargs)
-        return functional_call(layer.main_module, _masked_weights(layer), args, kwargs)
-
-
-class Compact:
-    """The parameter is the vector of the active weights, in the order of the mask."""
-
-    compact = True
-
-    def dense(self, layer: MaskedLayer) -> Tensor:
-        """Made anew; its gradient goes to the parameter, and to the controller, where that needs all of it."""
-        weight = scatter(layer.parameter, layer.active_positions(), layer.mask.shape)
-        if weight.requires_grad and layer.controller is not None and layer.controller.needs_gradient(layer):
-            weight.register_hook(partial(layer.controller.gradient_came, layer))  # type: ignore[no-untyped-call]
-        return weight
-
-    def active(self, layer: MaskedLayer) -> Tensor:
-        """The parameter itself, if it is still that of this mask."""
-        layer.active_positions()  # which refuses a mask that was changed in place: kernels would go by it
-        return layer.parameter
-
-    def run(self, layer: MaskedLayer, args: Any, kwargs: Any) -> Any:
-        """The layer with the dense weight in its parameter's place."""
+    if layer.compact:
         if torch.compiler.is_compiling():
             _refuse_compiling()
         return functional_call(layer.main_module, {layer.weight_name: layer.weight}, args, kwargs)
+    if layer.controller is not None:
+        return layer.main_module(*args, **kwargs)
+    return functional_call(layer.main_module, _masked_weights(layer), args, kwargs)
 
 
-MASKED: WeightStorage = Masked()
-COMPACT: WeightStorage = Compact()
+def run_synapses(layer: MaskedLayer, params: ConvParams, args: Any, kwargs: Any) -> Tensor | None:
+    """The output by the layer's synapses alone, where that is faster and the gradient of nothing else is wanted.
 
-
-class SynapseKernels:
-    """The layer is computed by its synapses alone, where that is faster and the gradient of nothing else is wanted."""
-
-    def __init__(self, params: ConvParams) -> None:
-        self.params = params
-
-    def run(self, layer: MaskedLayer, storage: WeightStorage, args: Any, kwargs: Any) -> Tensor | None:
-        """The output, or ``None`` if the layer has to be computed in another way."""
-        controller = layer.controller
-        if controller is None or torch.compiler.is_compiling() or kwargs or len(args) != 1:
-            return None
-        mask = layer.mask
-        if mask.device.type != "cpu" or not layer.dendrite_mode:
-            return None
-        (x,), within, count = args, layer.main_module, mask.numel()
-        density = layer.active_weights() / count
-        if not dispatch.pays(within, self.params, count, density, x) or controller.needs_gradient(layer):
-            return None
-        return dispatch.compute(within, storage.active(layer), layer.facts.synapses(mask, self.params), x)
+    ``None`` if the layer has to be computed in another way.
+    """
+    controller, mask = layer.controller, layer.mask
+    if controller is None or torch.compiler.is_compiling() or kwargs or len(args) != 1:
+        return None
+    if mask.device.type != "cpu" or not layer.dendrite_mode:
+        return None
+    (x,), within, count = args, layer.main_module, mask.numel()
+    density = layer.active_weights() / count
+    if not dispatch.pays(within, params, count, density, x) or controller.needs_gradient():
+        return None
+    positions = layer.active_positions()  # which refuses a mask that was changed in place: kernels would go by it
+    weights = layer.parameter if layer.compact else gather(layer.parameter, positions)
+    return dispatch.compute(within, weights, layer.facts.synapses(mask, params), x)
 
 
 def positions_to_store(layer: MaskedLayer, mask: Tensor, sparse: bool) -> Tensor | None:
@@ -110,7 +71,7 @@ def store(layer: MaskedLayer, positions: Tensor | None) -> None:
     vars(new).update(vars(old))
     if layer.controller is not None:
         layer.controller.parameter_replaced(old, new, move)  # which may refuse it
-    layer.hold(new, MASKED if positions is None else COMPACT)
+    layer.hold(new, compact=positions is not None)
 
 
 def _masked_weights(layer: MaskedLayer) -> dict[str, Tensor]:

@@ -3,17 +3,14 @@
 They are stored exactly, or as IEEE halves that their neuron's scale multiplies.
 """
 
-from __future__ import annotations
-
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from sparbor.packing.slots import (
-    GROUP,
+    NEURON_BLOCK,
     Bools,
     Encoding,
     Floats,
@@ -24,11 +21,12 @@ from sparbor.packing.slots import (
 )
 
 FloatsOrHalves: TypeAlias = npt.NDArray[np.float32 | np.float16]
+_Packed = TypeVar("_Packed", bound="DenseWeights")
 
 
 @dataclass(frozen=True)
-class DenseWeights(ABC):
-    """A matrix as the engine reads it: exact weights, or halves times their neuron's `scale`."""
+class DenseWeights:
+    """A matrix as the engine reads it: exact weights, or halves times their neuron's `scale`, row by row."""
 
     outputs: int
     fan_in: int
@@ -36,16 +34,33 @@ class DenseWeights(ABC):
     scale: Floats | None
     bias: Floats | None
 
-    exact_part: ClassVar[str]  # what exact weights are called among the arrays; halves are `halves`
+    exact_part: ClassVar[str] = "weights"  # what exact weights are called among the arrays; halves are `halves`
+
+    @classmethod
+    def pack(
+        cls: type[_Packed], weight: Floats, bias: Floats | None = None, encoding: Encoding = Encoding.EXACT
+    ) -> _Packed:
+        """All weights, exactly or as halves with a relative error of at most 2^-11."""
+        check_layer(weight, np.ones(weight.shape, np.bool_), bias)
+        rows: FloatsOrHalves = weight
+        scale = None if encoding is Encoding.EXACT else neuron_scale(weight)
+        if scale is not None:
+            rows = (weight / scale[:, None]).astype(np.float16)
+        outputs, fan_in = weight.shape
+        return cls(outputs, fan_in, aligned_copy(cls._stored(rows)), scale, bias)
 
     @staticmethod
-    @abstractmethod
     def stored_shape(outputs: int, fan_in: int) -> tuple[int, ...]:
         """Of a matrix (outputs, fan_in) as it is stored."""
+        return outputs, fan_in
 
-    @abstractmethod
+    @staticmethod
+    def _stored(rows: FloatsOrHalves) -> FloatsOrHalves:
+        return rows
+
     def _rows(self) -> FloatsOrHalves:
         """What is stored, as a matrix (outputs, fan_in)."""
+        return self.stored
 
     @property
     def encoding(self) -> Encoding:
@@ -70,32 +85,21 @@ class DenseWeights(ABC):
 
 
 class DenseLayer(DenseWeights):
-    """A linear layer: for each group of neurons a panel of fan_in × 16 weights."""
+    """A linear layer: for each block of neurons a panel of fan_in × 16 weights."""
 
     exact_part = "panels"
 
     @staticmethod
     def stored_shape(outputs: int, fan_in: int) -> tuple[int, ...]:
-        return -(-outputs // GROUP), fan_in, GROUP
+        return -(-outputs // NEURON_BLOCK), fan_in, NEURON_BLOCK
+
+    @staticmethod
+    def _stored(rows: FloatsOrHalves) -> FloatsOrHalves:
+        filled = np.pad(rows, ((0, -len(rows) % NEURON_BLOCK), (0, 0)))
+        return filled.reshape(-1, NEURON_BLOCK, rows.shape[1]).transpose(0, 2, 1)
 
     def _rows(self) -> FloatsOrHalves:
         return np.ascontiguousarray(self.stored.transpose(0, 2, 1).reshape(-1, self.fan_in)[: self.outputs])
 
 
-def pack_dense(weight: Floats, bias: Floats | None = None, encoding: Encoding = Encoding.EXACT) -> DenseLayer:
-    """Pack all weights, exactly or as halves with a relative error of at most 2^-11."""
-    rows, scale = rounded(weight, bias, encoding)
-    outputs, fan_in = weight.shape
-    whole = np.zeros((-(-outputs // GROUP) * GROUP, fan_in), rows.dtype)
-    whole[:outputs] = rows
-    panels = whole.reshape(-1, GROUP, fan_in).transpose(0, 2, 1)
-    return DenseLayer(outputs, fan_in, aligned_copy(panels), scale, bias)
-
-
-def rounded(weight: Floats, bias: Floats | None, encoding: Encoding) -> tuple[FloatsOrHalves, Floats | None]:
-    """The weights as they are; or as halves, and what multiplies each row of them."""
-    check_layer(weight, np.ones(weight.shape, np.bool_), bias)
-    if encoding is Encoding.EXACT:
-        return weight, None
-    scale = neuron_scale(weight)
-    return (weight / scale[:, None]).astype(np.float16), scale
+pack_dense = DenseLayer.pack

@@ -1,15 +1,12 @@
 """Weights and masks to slots and synapse words, and back.
 
-A slot is 16 synapses, one for each neuron of a group, all on one branch of 32 inputs. A 16-bit synapse word
+A slot is 16 synapses, one for each neuron of a block, all on one branch of 32 inputs. A 16-bit synapse word
 is an IEEE half whose low five mantissa bits are the input's index within the branch; the index bits are part
 of the value, so the other eleven bits are chosen for the whole word to be near to the weight. The word
 0x0000 is padding and never a synapse: an active weight of zero at index 0 is -0. `docs/format.md` lists the
 arrays.
 """
 
-from __future__ import annotations
-
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -24,7 +21,7 @@ from sparbor.packing.words import Floats as Floats
 from sparbor.packing.words import Words as Words
 from sparbor.packing.words import balanced_words
 
-GROUP = 16
+NEURON_BLOCK = 16
 BRANCH = 32
 MAX_BRANCHES = 65535  # ids and counts of branches are 16-bit
 
@@ -45,10 +42,10 @@ class Encoding(str, Enum):
 
 
 @dataclass(frozen=True)
-class Topology:
-    """Which branches each group has, and how many slots on each.
+class SlotLayout:
+    """Which branches each block of 16 neurons has, and how many slots on each.
 
-    A group's branches are ordered by their number of slots and listed as runs, so that the kernels' inner
+    A block's branches are ordered by their number of slots and listed as runs, so that the kernels' inner
     loops are of constant length for as long as possible.
     """
 
@@ -61,16 +58,12 @@ class Topology:
     def slots(self) -> int:
         return sum(map(mul, self.run_slots.data, self.run_branches.data))
 
-    def slots_of_branches(self) -> Words:
-        """How many there are on each branch that is listed."""
-        return np.repeat(self.run_slots, self.run_branches)
-
     def slot_positions(self) -> tuple[Counts, Counts]:
-        """The group and the branch of each slot, in stored order."""
-        group_of_run = np.repeat(np.arange(len(self.runs_per_group)), self.runs_per_group)
-        slots_of_branch = self.slots_of_branches()
-        groups = np.repeat(np.repeat(group_of_run, self.run_branches), slots_of_branch)
-        return groups, np.repeat(self.branches.astype(np.int64), slots_of_branch)
+        """The neuron block and the branch of each slot, in stored order."""
+        block_of_run = np.repeat(np.arange(len(self.runs_per_group)), self.runs_per_group)
+        slots_of_branch = np.repeat(self.run_slots, self.run_branches)
+        blocks = np.repeat(np.repeat(block_of_run, self.run_branches), slots_of_branch)
+        return blocks, np.repeat(self.branches.astype(np.int64), slots_of_branch)
 
 
 @dataclass(frozen=True)
@@ -79,7 +72,7 @@ class SparseLayer:
 
     outputs: int
     fan_in: int
-    topology: Topology
+    layout: SlotLayout
     words: Words | None
     weights: Floats | None
     indices: Bytes | None
@@ -105,7 +98,7 @@ class SparseLayer:
 
     @property
     def padded(self) -> bool:
-        """Whether a neuron has fewer synapses on a branch than its group has slots."""
+        """Whether a neuron has fewer synapses on a branch than its block has slots."""
         return self.padded_among(np.ones(self.outputs, np.bool_))
 
     def padded_among(self, real: Bools) -> bool:
@@ -115,17 +108,16 @@ class SparseLayer:
 
     def lanes(self, outputs: Bools) -> Bools:
         """Which of the (slots, 16) places belong to one of these outputs."""
-        whole = np.zeros((len(self.topology.runs_per_group), GROUP), np.bool_)
+        whole = np.zeros((len(self.layout.runs_per_group), NEURON_BLOCK), np.bool_)
         whole.reshape(-1)[: len(outputs)] = outputs
-        groups, _ = self.topology.slot_positions()
-        lanes: Bools = whole[groups]
-        return lanes
+        blocks, _ = self.layout.slot_positions()
+        return np.asarray(whole[blocks])
 
     def unpack(self) -> tuple[Floats, Bools]:
         """The (outputs, fan_in) weights that the engine computes with, and their mask."""
-        groups, branches = self.topology.slot_positions()
+        blocks, branches = self.layout.slot_positions()
         slot, lane = np.nonzero(~self.padding)
-        rows = groups[slot] * GROUP + lane
+        rows = blocks[slot] * NEURON_BLOCK + lane
         if self.words is not None:
             words = self.words[slot, lane]
             index: npt.NDArray[np.integer] = words % BRANCH
@@ -145,18 +137,8 @@ class SparseLayer:
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """What is stored, by name."""
-        topology = self.topology
-        return present(
-            runs_per_group=topology.runs_per_group,
-            run_slots=topology.run_slots,
-            run_branches=topology.run_branches,
-            branches=topology.branches,
-            words=self.words,
-            weights=self.weights,
-            indices=self.indices,
-            scale=self.scale,
-            bias=self.bias,
-        )
+        stored = {name: getattr(self, name) for name in ("words", "weights", "indices", "scale", "bias")}
+        return present(**vars(self.layout), **stored)
 
 
 def present(**arrays: npt.NDArray[Any] | None) -> dict[str, npt.NDArray[Any]]:
@@ -168,47 +150,35 @@ def pack(weight: Floats, mask: Bools, bias: Floats | None = None, encoding: Enco
     """Pack the weights that the mask keeps; any mask packs, slot-shaped ones without padding."""
     check_layer(weight, mask, bias)
     outputs, fan_in = weight.shape
-    groups, branches = -(-outputs // GROUP), -(-fan_in // BRANCH)
+    blocks, branches = -(-outputs // NEURON_BLOCK), -(-fan_in // BRANCH)
     rows, columns = np.nonzero(mask)
     tile = rows * branches + columns // BRANCH  # a neuron's part of a branch
-    counts = np.bincount(tile, minlength=groups * GROUP * branches)
-    slots = counts.reshape(groups, GROUP, branches).max(axis=1)
-    topology, first_slot = _order_branches(slots)
+    counts = np.bincount(tile, minlength=blocks * NEURON_BLOCK * branches)
+    slots = counts.reshape(blocks, NEURON_BLOCK, branches).max(axis=1)
+    layout, first_slot = _order_branches(slots)
 
     rank = np.arange(len(rows)) - (np.cumsum(counts) - counts)[tile]  # nonzero() lists a tile's synapses together
-    slot = first_slot[rows // GROUP, columns // BRANCH] + rank
-    lane, index, values = rows % GROUP, columns % BRANCH, weight[rows, columns]
+    slot = first_slot[rows // NEURON_BLOCK, columns // BRANCH] + rank
+    lane, index, values = rows % NEURON_BLOCK, columns % BRANCH, weight[rows, columns]
     if encoding is Encoding.EXACT:
-        weights = _aligned_full((topology.slots, GROUP), 0, np.float32)
-        indices = _aligned_full((topology.slots, GROUP), PADDING_INDEX, np.uint8)
+        weights = np.zeros((layout.slots, NEURON_BLOCK), np.float32)
+        indices = np.full(weights.shape, PADDING_INDEX, np.uint8)
         weights[slot, lane], indices[slot, lane] = values, index
-        return SparseLayer(outputs, fan_in, topology, None, weights, indices, None, bias)
+        exact = aligned_copy(weights), aligned_copy(indices)
+        return SparseLayer(outputs, fan_in, layout, None, *exact, None, bias)
     scale = neuron_scale(np.where(mask, weight, np.float32(0)))
-    words = _aligned_full((topology.slots, GROUP), 0, np.uint16)
+    words = np.zeros((layout.slots, NEURON_BLOCK), np.uint16)
     words[slot, lane] = balanced_words(values / scale[rows], index, rows)
-    return SparseLayer(outputs, fan_in, topology, words, None, None, scale, bias)
-
-
-def aligned_empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """An array that starts on a cache line, as the kernels like it."""
-    kind = np.dtype(dtype)
-    size = math.prod(shape) * kind.itemsize
-    memory = np.empty(size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + size].view(kind).reshape(shape)
+    return SparseLayer(outputs, fan_in, layout, aligned_copy(words), None, None, scale, bias)
 
 
 def aligned_copy(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A copy that starts on a cache line."""
-    copy = aligned_empty(array.shape, array.dtype)
+    """A copy that starts on a cache line, as the kernels like it."""
+    memory = np.empty(array.nbytes + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
     copy[...] = array
     return copy
-
-
-def _aligned_full(shape: tuple[int, ...], value: float, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    array = aligned_empty(shape, dtype)
-    array.fill(value)
-    return array
 
 
 def neuron_scale(weight: Floats) -> Floats:
@@ -222,25 +192,25 @@ def neuron_scale(weight: Floats) -> Floats:
     return np.ldexp(np.float32(1), np.maximum(exponent, -126)).astype(np.float32)
 
 
-def _order_branches(slots: Counts) -> tuple[Topology, Counts]:
-    """From the (group, branch) slot counts: the topology, and each (group, branch)'s first slot."""
-    group, branch = np.nonzero(slots)
-    count = slots[group, branch]
-    order = np.lexsort((branch, count, group))
-    group, branch, count = group[order], branch[order], count[order]
+def _order_branches(slots: Counts) -> tuple[SlotLayout, Counts]:
+    """From the (block, branch) slot counts: the layout, and each (block, branch)'s first slot."""
+    block, branch = np.nonzero(slots)
+    count = slots[block, branch]
+    order = np.lexsort((branch, count, block))
+    block, branch, count = block[order], branch[order], count[order]
     first_slot = np.zeros(slots.shape, np.int64)
-    first_slot[group, branch] = np.cumsum(count) - count
+    first_slot[block, branch] = np.cumsum(count) - count
 
     starts_run = np.ones(len(count), np.bool_)
-    starts_run[1:] = (count[1:] != count[:-1]) | (group[1:] != group[:-1])
+    starts_run[1:] = (count[1:] != count[:-1]) | (block[1:] != block[:-1])
     starts = np.flatnonzero(starts_run)
-    topology = Topology(
-        runs_per_group=np.bincount(group[starts], minlength=len(slots)).astype(np.uint16),
+    layout = SlotLayout(
+        runs_per_group=np.bincount(block[starts], minlength=len(slots)).astype(np.uint16),
         run_slots=count[starts].astype(np.uint16),
         run_branches=np.diff(starts, append=len(count)).astype(np.uint16),
         branches=branch.astype(np.uint16),
     )
-    return topology, first_slot
+    return layout, first_slot
 
 
 def check_layer(weight: Floats, mask: Bools, bias: Floats | None) -> None:

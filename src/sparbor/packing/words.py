@@ -3,8 +3,6 @@
 A word's low five bits are given, its input's index within the branch; rounding chooses the other eleven.
 """
 
-from __future__ import annotations
-
 from typing import TypeAlias
 
 import numpy as np

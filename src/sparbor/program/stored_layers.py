@@ -9,7 +9,7 @@ import numpy as np
 
 from sparbor.packing.dense_weights import DenseLayer, DenseWeights
 from sparbor.packing.filters import Filters
-from sparbor.packing.slots import Encoding, SparseLayer, Topology
+from sparbor.packing.slots import Encoding, SlotLayout, SparseLayer
 from sparbor.program.program import Array, ScaleShift, Weights
 
 _DENSE: Mapping[str, type[DenseLayer | Filters]] = {"dense": DenseLayer, "filters": Filters}
@@ -42,11 +42,11 @@ def layer_from_file(entry: Mapping[str, Any], arrays: Mapping[str, Array]) -> We
     outputs, fan_in, exact = entry["outputs"], entry["fan_in"], entry["weights"] == "exact"
     bias, scale = (None if name not in arrays else _floats(arrays[name]) for name in ("bias", "scale"))
     if kind == "sparse":
-        topology = Topology(**{part: _typed(arrays[part], np.uint16) for part in Topology.__dataclass_fields__})
+        layout = SlotLayout(**{part: _typed(arrays[part], np.uint16) for part in SlotLayout.__dataclass_fields__})
         words = None if exact else _typed(arrays["words"], np.uint16)
         weights = _floats(arrays["weights"]) if exact else None
         indices = _typed(arrays["indices"], np.uint8) if exact else None
-        return SparseLayer(outputs, fan_in, topology, words, weights, indices, scale, bias)
+        return SparseLayer(outputs, fan_in, layout, words, weights, indices, scale, bias)
     stored = _DENSE[kind]
     weight = _floats(arrays[stored.exact_part]) if exact else _typed(arrays["halves"], np.uint16).view(np.float16)
     return stored(outputs, fan_in, weight, scale, bias)

@@ -1,11 +1,10 @@
 """What a sparse model may cost in the end, and what its layers cost: multiply-adds, bytes or latency."""
 
-import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any
 
 from sparbor.errors import ArgumentError
+from sparbor.recipe.checks import is_number
 
 UNITS = ("multiply_adds", "kilobytes", "latency_us")
 
@@ -27,8 +26,7 @@ class LayerCost:
     sparse_to: float = 1.0
 
     def __post_init__(self) -> None:
-        numbers = (self.fixed, self.dense)
-        if not all(_is_number(value) for value in numbers) or not _is_number(self.each) or self.each <= 0:
+        if not all(map(is_number, (self.fixed, self.each, self.dense))) or self.each <= 0:
             raise ArgumentError(
                 f"the cost of layer {self.name!r} is fixed={self.fixed!r}, each={self.each!r}, dense={self.dense!r}:"
                 " must be finite numbers, each above 0; make the costs with sparbor.calibrated()"
@@ -80,7 +78,7 @@ class Budget:
             limits = ", ".join(f"{unit}={getattr(self, unit)!r}" for unit in given)
             raise ArgumentError(f"Budget({limits}): give exactly one of {', '.join(UNITS)}")
         limit = getattr(self, self.unit)
-        if not _is_number(limit) or limit <= 0:
+        if not is_number(limit) or limit <= 0:
             raise ArgumentError(f"Budget({self.unit}={limit!r}): must be a positive number")
         if self.costs is not None and (not isinstance(self.costs, Costs) or self.costs.unit != self.unit):
             raise ArgumentError(
@@ -103,17 +101,8 @@ class Budget:
         """Whether a slot has a price, whatever the number of its neurons; else each weight has one."""
         return self.unit != "multiply_adds"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
-        return dataclasses.asdict(self)
-
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Budget":
-        """The budget that :meth:`to_dict` described."""
-        fields = dict(data)
-        costs = fields.pop("costs")
-        return cls(**fields, costs=None if costs is None else Costs.from_dict(costs))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        """The budget that ``dataclasses.asdict`` made plain data of."""
+        costs = data["costs"]
+        return cls(**{**data, "costs": None if costs is None else Costs.from_dict(costs)})

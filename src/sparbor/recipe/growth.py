@@ -1,12 +1,11 @@
 """When a layer's neurons grow dendrites: a frozen part of a recipe."""
 
-import dataclasses
 import itertools
-import math
 from dataclasses import dataclass
 from typing import Any
 
 from sparbor.errors import ArgumentError, StateError
+from sparbor.recipe.checks import are_names, check_counts, is_number
 
 
 @dataclass(frozen=True)
@@ -41,32 +40,22 @@ class Growth:
     layers: tuple[str, ...] = ("*",)
 
     def __post_init__(self) -> None:
-        for name in ("generations", "patience", "trial"):
-            value = getattr(self, name)
-            if not _is_number(value, int) or value < 1:
-                raise ArgumentError(f"Growth({name}={value!r}): {name} must be a whole number of at least 1")
-        if not _is_number(self.minimum_gain) or not 0 <= self.minimum_gain < math.inf:
+        check_counts("Growth", generations=self.generations, patience=self.patience, trial=self.trial)
+        if not is_number(self.minimum_gain) or self.minimum_gain < 0:
             raise ArgumentError(
                 f"Growth(minimum_gain={self.minimum_gain!r}): minimum_gain must be a number of at least 0, in the"
                 " unit of the score"
             )
-        self._check_layers()
-        if self.at is not None:
-            self._check_times()
-
-    def _check_layers(self) -> None:
-        if (
-            not isinstance(self.layers, (tuple, list))
-            or not self.layers
-            or not all(isinstance(name, str) for name in self.layers)
-        ):
+        if not self.layers or not are_names(self.layers):
             raise ArgumentError(
                 f"Growth(layers={self.layers!r}): layers must be a tuple of layer names, such as ('*',)"
             )
         object.__setattr__(self, "layers", tuple(self.layers))  # lists come from JSON
+        if self.at is not None:
+            self._check_times()
 
     def _check_times(self) -> None:
-        if not isinstance(self.at, (tuple, list)) or not all(_is_number(share) and 0 <= share < 1 for share in self.at):
+        if not isinstance(self.at, (tuple, list)) or not all(is_number(share) and 0 <= share < 1 for share in self.at):
             raise ArgumentError(
                 f"Growth(at={self.at!r}): at must be a tuple of shares of the run, each at least 0 and below 1, or None"
             )
@@ -100,17 +89,9 @@ class Growth:
                     f" {'the run ends' if later == total_steps else 'the next one'}; grow earlier, or in a longer run"
                 )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
-        return {
-            **dataclasses.asdict(self),
-            "at": None if self.at is None else list(self.at),
-            "layers": list(self.layers),
-        }
-
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Growth":
-        """The growth that :meth:`to_dict` described, of an older release too.
+        """The growth that ``dataclasses.asdict`` made plain data of, in an older release too.
 
         Those could let a new generation learn alone at first, by cascade correlation, which never paid.
         """
@@ -121,7 +102,3 @@ class Growth:
                 " training and cascade out, or use the release that wrote this"
             )
         return cls(**fields)
-
-
-def _is_number(value: object, kind: type | tuple[type, ...] = (int, float)) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)

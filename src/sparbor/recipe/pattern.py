@@ -4,41 +4,44 @@
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from sparbor.errors import ArgumentError
+from sparbor.recipe.checks import check_counts, refusing_old_names
 
 
+@refusing_old_names({"group": "neuron_block"})
 @dataclass(frozen=True)
 class Slots:
-    """Sparbor's own pattern: a slot is one weight for each of ``group`` neurons, all on one branch of inputs.
+    """Sparbor's own pattern: a slot is one weight for each of ``neuron_block`` neurons, all on one branch of inputs.
 
     A layer's weight is seen as a matrix (outputs, fan-in); a convolution's fan-in is its input channels times the size
     of its kernel. On each branch (``branch`` consecutive inputs) every neuron sorts its weights by score; the j-th slot
-    of a (group, branch) pair holds each neuron's j-th best weight there and is worth their mean. Worth falls with j, so
-    slots are taken in order, and all neurons of a group have equally many weights on a branch. Groups and branches at
-    the edge of the matrix may be partly filled: only their real weights count.
+    of a (neuron block, branch) pair holds each neuron's j-th best weight there and is worth their mean. Worth falls
+    with j, so slots are taken in order, and all neurons of a block have equally many weights on a branch. Blocks and
+    branches at the edge of the matrix may be partly filled: only their real weights count.
 
     Args:
-        group: how many consecutive neurons share a slot. The engine's kernels are made for 16.
+        neuron_block: how many consecutive neurons share a slot. The engine's kernels are made for 16.
         branch: how many consecutive inputs the weights of a slot lie within. The engine's kernels are made for 32.
 
     Raises:
         ArgumentError: one of them is no whole number from 1 on.
 
     >>> Slots()
-    Slots(group=16, branch=32)
+    Slots(neuron_block=16, branch=32)
     """
 
-    group: int = 16
+    neuron_block: int = 16
     branch: int = 32
 
     def __post_init__(self) -> None:
-        _require_positive("Slots", group=self.group, branch=self.branch)
+        check_counts("Slots", neuron_block=self.neuron_block, branch=self.branch)
 
     def refuses(self, outputs: int, groups: int) -> str | None:
         """Why a layer with ``outputs`` neurons in ``groups`` convolution groups cannot have this pattern, if so."""
-        if groups > 1 and outputs // groups < self.group:
-            return f"{outputs // groups} outputs in each convolution group, a slot needs {self.group}"
+        if groups > 1 and outputs // groups < self.neuron_block:
+            return f"{outputs // groups} outputs in each convolution group, a slot needs {self.neuron_block}"
         return None
 
 
@@ -59,17 +62,15 @@ class NM:
     NM(n=2, m=4)
     """
 
+    neuron_block: ClassVar[int] = 1  # each neuron's weights are kept by themselves
+
     n: int
     m: int
 
     def __post_init__(self) -> None:
-        _require_positive("NM", n=self.n, m=self.m)
+        check_counts("NM", n=self.n, m=self.m)
         if self.n > self.m:
             raise ArgumentError(f"NM(n={self.n}, m={self.m}): n must be at most m; swap them or lower n")
-
-    def refuses(self, outputs: int, groups: int) -> str | None:
-        """Every layer can have this pattern."""
-        return None
 
 
 @dataclass(frozen=True)
@@ -82,15 +83,7 @@ class Unstructured:
     Unstructured()
     """
 
-    def refuses(self, outputs: int, groups: int) -> str | None:
-        """Every layer can have this pattern."""
-        return None
+    neuron_block: ClassVar[int] = 1
 
 
 Pattern = Slots | NM | Unstructured
-
-
-def _require_positive(owner: str, **values: int) -> None:
-    for name, value in values.items():
-        if not isinstance(value, int) or value < 1:
-            raise ArgumentError(f"{owner}({name}={value!r}): {name} must be a whole number of at least 1")

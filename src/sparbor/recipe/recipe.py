@@ -1,52 +1,31 @@
 """What to train: a frozen description of a sparse training run that writes itself to JSON."""
 
 import dataclasses
-import functools
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from sparbor.errors import ArgumentError, StateError
 from sparbor.recipe.budget import Budget
+from sparbor.recipe.checks import are_names, check_sparsity, refusing_old_names
 from sparbor.recipe.growth import Growth
 from sparbor.recipe.pattern import NM, Pattern, Slots, Unstructured
 from sparbor.recipe.schedule import Schedule, Timeline
-from sparbor.recipe.sparsity import check_sparsity
 
 Method = Literal["rigl", "set", "magnitude", "static"]
 METHODS: tuple[Method, ...] = ("rigl", "set", "magnitude", "static")
 Distribution = Literal["uniform", "erk", "global"]
 DISTRIBUTIONS: tuple[Distribution, ...] = ("uniform", "erk", "global")
-PATTERNS: dict[str, type[Slots] | type[NM] | type[Unstructured]] = {
-    "slots": Slots,
-    "nm": NM,
-    "unstructured": Unstructured,
-}
+PATTERNS: dict[str, type[Pattern]] = {"slots": Slots, "nm": NM, "unstructured": Unstructured}
 VERSION = 1
 DEFAULT_SPARSITY = 0.9
 THIN_SPARSITY = 0.75  # from here on small layers would become too thin at the sparsity of the model
 LARGEST_SEED = 2**63
 RENAMED = {"step_exponent": "lr_density_exponent"}  # fields that older releases called otherwise
-
-_Class = TypeVar("_Class", bound=type)
-
-
-def _refusing_old_names(cls: _Class) -> _Class:
-    """The class, whose constructor says what an argument is called now."""
-    construct = cls.__init__  # type: ignore[misc]
-
-    @functools.wraps(construct)
-    def _init(self: Any, *args: Any, **fields: Any) -> None:
-        for old, new in RENAMED.items():
-            if old in fields:
-                raise ArgumentError(f"{old}={fields[old]!r}: it is called {new} now; pass {new}={fields[old]!r}")
-        construct(self, *args, **fields)
-
-    cls.__init__ = _init  # type: ignore[misc]
-    return cls
+STORED_AS = {"neuron_block": "group"}  # fields of a pattern that JSON calls otherwise
 
 
-@_refusing_old_names
+@refusing_old_names(RENAMED)
 @dataclass(frozen=True)
 class Recipe:
     """How a model becomes sparse.
@@ -102,7 +81,7 @@ class Recipe:
             object.__setattr__(self, "distribution", "uniform" if uniform else "erk")
         if not isinstance(self.pattern, tuple(PATTERNS.values())):
             raise ArgumentError(f"pattern={self.pattern!r}: must be Slots(...), NM(n, m) or Unstructured()")
-        if isinstance(self.exclude, str) or not all(isinstance(name, str) for name in _listed(self.exclude)):
+        if not are_names(self.exclude):
             example = self.exclude if isinstance(self.exclude, str) else "fc3"
             raise ArgumentError(f"exclude={self.exclude!r}: must be a tuple of layer names, such as ({example!r},)")
         object.__setattr__(self, "exclude", tuple(self.exclude))  # a list would be unequal to what its JSON becomes
@@ -161,12 +140,11 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON, with the parts that there are of ``budget`` and ``growth``."""
+        plain = json.loads(json.dumps(dataclasses.asdict(self)))  # tuples become lists
         kind = next(name for name, pattern in PATTERNS.items() if isinstance(self.pattern, pattern))
-        pattern = {"kind": kind, **dataclasses.asdict(self.pattern)}
-        fields = {**dataclasses.asdict(self), "pattern": pattern, "exclude": list(self.exclude)}
-        parts = {"budget": self.budget, "growth": self.growth}
-        described = {name: part.to_dict() for name, part in parts.items() if part is not None}
-        return {"version": VERSION, **{name: fields[name] for name in fields if name not in parts}, **described}
+        pattern = {STORED_AS.get(name, name): value for name, value in plain["pattern"].items()}
+        fields = {name: value for name, value in plain.items() if value is not None or name not in ("budget", "growth")}
+        return {"version": VERSION, **fields, "pattern": {"kind": kind, **pattern}}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Recipe":
@@ -196,6 +174,9 @@ class Recipe:
                 fields["budget"] = Budget.from_dict(fields["budget"])
             if fields["growth"] is not None:
                 fields["growth"] = Growth.from_dict(fields["growth"])
+            for name, stored in STORED_AS.items():
+                if stored in pattern:
+                    pattern[name] = pattern.pop(stored)
             return cls(pattern=PATTERNS[kind](**pattern), **fields)
         except (ArgumentError, StateError):
             raise
@@ -216,10 +197,6 @@ class Recipe:
         if not isinstance(data, dict):
             raise StateError(_not_a_recipe(f"it is a JSON {type(data).__name__}"))
         return cls.from_dict(data)
-
-
-def _listed(names: object) -> list[object]:
-    return list(names) if isinstance(names, (list, tuple)) else [None]
 
 
 def _not_a_recipe(why: str) -> str:

@@ -1,20 +1,25 @@
-"""Charts as inline SVG; colours come from the page's style sheet, by class."""
+"""Charts and heat maps as inline SVG; colours come from the page's style sheet, by class."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from typing import NamedTuple, TypeAlias
 from xml.etree.ElementTree import Element
 
-from sparbor.report.elements import element
+from sparbor.packing.slots import Counts
+from sparbor.report.elements import details, element, listing
+
+Place: TypeAlias = Callable[[float], str]
 
 WIDTH, HEIGHT = 380, 230
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 44
 MOST_MARKERS = 30
 BAR, BAR_GAP, BAR_TEXT = 16, 4, 118
+LEVELS = 6
+WIDEST_MAP, LARGEST_CELL = 560, 14
 
 
-@dataclass(frozen=True)
-class Series:
+class Series(NamedTuple):
     """One line of a chart: ``style`` is its class; a ``step`` line keeps a value until the next."""
 
     name: str
@@ -23,8 +28,7 @@ class Series:
     step: bool = False
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(NamedTuple):
     """A vertical line at ``x``, such as the switch to dendrite mode."""
 
     x: float
@@ -32,17 +36,9 @@ class Mark:
     style: str
 
 
-@dataclass(frozen=True)
-class Scale:
-    """Values from ``low`` to ``high`` at places from ``start`` to ``end``."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-
-    def __call__(self, value: float) -> str:
-        return f"{self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start):.1f}"
+def scale(low: float, high: float, start: float, end: float) -> Place:
+    """Where values from ``low`` to ``high`` stand between ``start`` and ``end``."""
+    return lambda value: f"{start + (value - low) / (high - low) * (end - start):.1f}"
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -87,9 +83,8 @@ def line_chart(
     y_ticks: Sequence[float],
 ) -> Element:
     """Lines over epochs, with a legend below."""
-    x = Scale(x_ticks[0], x_ticks[-1], LEFT, WIDTH - RIGHT)
-    y = Scale(y_ticks[0], y_ticks[-1], HEIGHT - BOTTOM, TOP)
     top, bottom, left, right = TOP, HEIGHT - BOTTOM, LEFT, WIDTH - RIGHT
+    x, y = scale(x_ticks[0], x_ticks[-1], left, right), scale(y_ticks[0], y_ticks[-1], bottom, top)
     parts = []
     for value in y_ticks:
         parts.append(element("path", class_="grid", d=f"M{left} {y(value)}H{right}"))
@@ -100,22 +95,17 @@ def line_chart(
     parts.append(element("path", class_="axis", d=f"M{left} {bottom}H{right}"))
     parts.append(element("text", "epochs trained", x=(left + right) / 2, y=HEIGHT - 6, text_anchor="middle"))
     parts += [element("path", class_=f"line {mark.style}", d=f"M{x(mark.x)} {bottom}V{top}") for mark in marks]
-    for each in series:
-        parts += _line(each, x, y)
+    parts += [part for each in series for part in _line(each, x, y)]
     chart = svg(key, title, description, WIDTH, HEIGHT, *parts)
     return element("div", chart, _legend(series, marks), class_="chart")
 
 
-def _line(series: Series, x: Scale, y: Scale) -> list[Element]:
-    places = [(x(at), y(value)) for at, value in series.points]
-    if series.step:
-        path = "M" + " ".join(places[0]) + "".join(f"H{at}V{height}" for at, height in places[1:])
-    else:
-        path = "M" + "L".join(" ".join(place) for place in places)
-    parts = [element("path", class_=f"line {series.style}", d=path)]
-    if not series.step and len(places) <= MOST_MARKERS:
-        parts += [_marker(series.style, float(at), float(height)) for at, height in places]
-    return parts
+def _line(series: Series, x: Place, y: Place) -> list[Element]:
+    (x0, y0), *others = places = [(x(at), y(value)) for at, value in series.points]
+    path = f"M{x0} {y0}" + "".join(f"H{at}V{height}" if series.step else f"L{at} {height}" for at, height in others)
+    marked = [] if series.step or len(places) > MOST_MARKERS else places
+    markers = [_marker(series.style, float(at), float(height)) for at, height in marked]
+    return [element("path", class_=f"line {series.style}", d=path), *markers]
 
 
 def _marker(style: str, x: float, y: float) -> Element:
@@ -137,8 +127,7 @@ def _legend_item(name: str, style: str, marker: Element | None = None) -> Elemen
     return element("li", sample, " ", name)
 
 
-@dataclass(frozen=True)
-class Bar:
+class Bar(NamedTuple):
     """A bar of a group: ``text`` stands at its end; without a value there is the text alone."""
 
     style: str
@@ -165,16 +154,62 @@ def bar_chart(key: str, title: str, description: str, groups: Sequence[tuple[str
 
 def sparkline(key: str, title: str, description: str, points: Sequence[tuple[int, float]], epochs: int) -> Element:
     """Values from 0 to 1 (or to the largest beyond), each after an epoch of 1 to ``epochs``."""
-    x, y = Scale(1, max(2, epochs), 3, 93), Scale(0, max(1.0, *(value for _, value in points)), 23, 3)
+    x, y = scale(1, max(2, epochs), 3, 93), scale(0, max(1.0, *(value for _, value in points)), 23, 3)
     path = "M" + "L".join(f"{x(at)} {y(value)}" for at, value in points)
-    last_at, last_value = points[-1]
-    return svg(
-        key,
-        title,
-        description,
-        96,
-        26,
+    parts = (
         element("path", class_="grid", d="M1 23.5H95"),
         element("path", class_="line dendritic", d=path),
-        element("circle", class_="mark dendritic", cx=x(last_at), cy=y(last_value), r=2.5),
+        element("circle", class_="mark dendritic", cx=x(points[-1][0]), cy=y(points[-1][1]), r=2.5),
     )
+    return svg(key, title, description, 96, 26, *parts)
+
+
+def heat_map(key: str, title: str, description: str, counts: Counts) -> Element:
+    """A cell for each of ``counts`` ``(rows, columns)``, its legend, and the counts themselves to unfold.
+
+    One path for each level of colour keeps thousands of cells small.
+    """
+    rows, columns = counts.shape
+    levels = -(-counts * LEVELS // max(1, int(counts.max())))  # 0 for none, else 1 to LEVELS
+    parts = [element("rect", class_="frame", width=columns, height=rows)]
+    for level in range(1, LEVELS + 1):
+        path = "".join(_runs(levels[row] == level, row) for row in range(rows))
+        if path:
+            parts.append(element("path", class_=f"cell level{level}", d=path))
+    image = svg(key, title, description, columns, rows, *parts)
+    cell = min(LARGEST_CELL, WIDEST_MAP / columns)
+    image.set("width", f"{cell * columns:.0f}")
+    image.set("height", f"{cell * rows:.0f}")
+    return element("div", image, _map_legend(int(counts.max())), _values(title, counts), class_="map")
+
+
+def _runs(chosen: Sequence[bool], row: int) -> str:
+    """The chosen cells of a row as rectangles, one for each run of them."""
+    path, at = [], 0
+    for is_chosen, cells in groupby(chosen):
+        length = len(list(cells))
+        if is_chosen:
+            path.append(f"M{at} {row}h{length}v1h-{length}z")
+        at += length
+    return "".join(path)
+
+
+def _map_legend(most: int) -> Element:
+    """The counts that each level stands for; levels that no count can have are left out."""
+    items = [element("li", _swatch(0), " 0")]
+    for level in range(1, LEVELS + 1):
+        low, high = (level - 1) * most // LEVELS + 1, level * most // LEVELS
+        if low <= high:
+            items.append(element("li", _swatch(level), " ", str(low) if low == high else f"{low}–{high}"))
+    return element("ul", *items, class_="legend", aria_label="synapses of a cell")
+
+
+def _swatch(level: int) -> Element:
+    box = element("rect", class_=f"cell level{level}" if level else "frame", width=14, height=14)
+    return element("svg", box, viewBox="0 0 14 14", width=14, height=14, aria_hidden="true")
+
+
+def _values(title: str, counts: Counts) -> Element:
+    width = int(math.log10(max(1, counts.max()))) + 1
+    lines = "\n".join(" ".join(f"{count:{width}}" for count in row) for row in counts.tolist())
+    return details("Counts, row by row", listing(lines, f"{title}: counts, row by row"))

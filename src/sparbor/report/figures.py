@@ -1,7 +1,9 @@
 """How figures of a run are written for people, and what they are called; what could not be measured says so."""
 
+from collections.abc import Callable
 from typing import Any
 
+ARMS = {"baseline": "dense baseline", "dendritic": "dendritic"}
 NOT_MEASURED = "not measured"
 RUNTIMES = {"torch": "PyTorch", "sparbor": "Sparbor engine", "onnxruntime": "ONNX Runtime"}
 
@@ -17,29 +19,20 @@ def data_title(metrics: dict[str, Any]) -> str:
     return str(data.get("title", name if data["official"] else f"{name} (not the official bytes)"))
 
 
+def _written(style: str, unit: float = 1, missing: str = NOT_MEASURED) -> Callable[[float | None], str]:
+    return lambda figure: missing if figure is None else style.format(figure / unit)
+
+
+megabytes = _written("{:.2f}", 1e6)  # of bytes
+kilobytes = _written("{:,.0f}", 1e3)
+billions = _written("{:,.1f}", 1e9, "not counted")
+joules = _written("{:,.0f}", missing="not measurable here")  # few machines tell
+microseconds = _written("{:,.2f}")
+
+
 def percent(share: float | None) -> str:
     """A share, such as 0.9, in percent."""
     return "–" if share is None else f"{100 * share:.2f} %"
-
-
-def megabytes(count: int | None) -> str:
-    """Bytes in millions."""
-    return NOT_MEASURED if count is None else f"{count / 1e6:.2f}"
-
-
-def kilobytes(count: int | None) -> str:
-    """Bytes in thousands."""
-    return NOT_MEASURED if count is None else f"{count / 1e3:,.0f}"
-
-
-def billions(count: int | None) -> str:
-    """Operations in thousands of millions."""
-    return "not counted" if count is None else f"{count / 1e9:,.1f}"
-
-
-def joules(energy: float | None) -> str:
-    """Energy, which few machines tell."""
-    return "not measurable here" if energy is None else f"{energy:,.0f}"
 
 
 def ratio(part: float | None, whole: float | None) -> str:

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ REMEDY = "name the metrics.json of a run that ended, or run the benchmark again"
 ARMS = ("baseline", "dendritic")
 OTHERS = "*"  # in a form: what values under any other key are
 LARGEST_NUMBER = 1e30
-LONGEST_PLACE = 80
+LONGEST_PLACE, LONGEST_VALUE = 80, 40
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,6 @@ class Number:
     high: float = math.inf
     whole: bool = False
     optional: bool = False
-
-    def rule(self) -> str:
-        """What is expected of it."""
-        if math.isinf(self.high):
-            return f"at least {self.low:g}"
-        return f"at most {self.high:g}" if math.isinf(self.low) else f"{self.low:g} to {self.high:g}"
-
-    def kinds(self) -> tuple[type, ...]:
-        """The types it may have."""
-        return ((int,) if self.whole else (int, float)) + ((type(None),) if self.optional else ())
 
 
 MAYBE_TEXT = (str, type(None))
@@ -90,38 +80,35 @@ ARM = {
 }
 DEPLOYED_LAYER = {
     "name": str,
-    "outputs": SOME,
-    "fan_in": SOME,
     "kind": str,
     "weights?": str,
     "runs?": str,
     "precision?": str,  # what `weights` was called, in files of before version 3 of the model format
+    "outputs": SOME,
+    "fan_in": SOME,
     "active": COUNT,
     "bytes": COUNT,
 }
+DATA = {
+    "title?": str,
+    "source": str,
+    "description": str,
+    "official": bool,
+    "training_images": SOME,
+    "validation_images": COUNT,
+    "test_images": SOME,
+}
+DEPLOYED = {"kernels": str, "relative_error": AMOUNT, "test_accuracy_percent": PERCENT, "layers": [DEPLOYED_LAYER]}
 FORM = {
     "dataset": str,
-    "data": {
-        "title?": str,
-        "source": str,
-        "description": str,
-        "official": bool,
-        "training_images": SOME,
-        "validation_images": COUNT,
-        "test_images": SOME,
-    },
+    "data": DATA,
     "environment": {"cpu": MAYBE_TEXT, "device": str, "system": str, "python": str, "commit": MAYBE_TEXT},
     "training": {"epochs": SOME, "seed": COUNT, "batch": SOME, "steps_an_epoch": SOME, "switch_step": COUNT},
     "recipe": {},
     "baseline": ARM,
     "dendritic": {**ARM, "sparsity": SPARSITY, "cost": MAYBE_AMOUNT},
     "not_measured": {OTHERS: str},
-    "deployed": {
-        "kernels": str,
-        "relative_error": AMOUNT,
-        "test_accuracy_percent": PERCENT,
-        "layers": [DEPLOYED_LAYER],
-    },
+    "deployed": DEPLOYED,
     "remaining_error_reduction": Number(high=1, optional=True),
 }
 """The keys that reports read: a type or several, a number's range, an object's keys (it may have others), or a list's
@@ -146,16 +133,15 @@ def read(path: Path) -> dict[str, Any]:
         metrics = json.loads(content, parse_int=_whole_number)
     except (ValueError, RecursionError) as error:
         raise StateError(f"metrics={os.fspath(path)!r}: is not JSON ({error}); {REMEDY}") from error
-    checks: tuple[Callable[[Any], str | None], ...] = (
-        _number_fault,
-        _version_fault,
-        lambda read: form_fault(read, FORM),
-        _fit_fault,
-    )
-    if (fault := next(filter(None, (check(metrics) for check in checks)), None)) is not None:
+    fault = _number_fault(metrics) or _version_fault(metrics) or form_fault(metrics, FORM) or _fit_fault(metrics)
+    if fault is not None:
         raise StateError(f"metrics={os.fspath(path)!r}: {fault}; {REMEDY}")
     checked: dict[str, Any] = metrics
     return checked
+
+
+def _first(faults: Iterable[str | None]) -> str | None:
+    return next(filter(None, faults), None)
 
 
 def _whole_number(text: str) -> float:
@@ -173,8 +159,7 @@ def _number_fault(metrics: Any) -> str | None:
         elif isinstance(value, list):
             left += [(f"{where}[{i}]", each) for i, each in enumerate(value)]
         elif isinstance(value, int | float) and not abs(value) <= LARGEST_NUMBER:
-            rule = f"a number between {-LARGEST_NUMBER:g} and {LARGEST_NUMBER:g}"
-            return f"{_place(where)} is {_brief(value)}, {rule} is expected"
+            return _unlike(where, value, f"a number between {-LARGEST_NUMBER:g} and {LARGEST_NUMBER:g}")
     return None
 
 
@@ -223,44 +208,38 @@ def form_fault(value: Any, form: Any, where: str = "") -> str | None:
         return _object_fault(value, form, where)
     if isinstance(form, list):
         if not isinstance(value, list):
-            return f"{_place(where)} is {_brief(value)}, a list is expected"
-        return next(filter(None, (form_fault(each, form[0], f"{where}[{i}]") for i, each in enumerate(value))), None)
+            return _unlike(where, value, "a list")
+        return _first(form_fault(each, form[0], f"{where}[{i}]") for i, each in enumerate(value))
+    kinds: tuple[type, ...] = form if isinstance(form, tuple) else (form,)
     if isinstance(form, Number):
-        return _kind_fault(value, form.kinds(), where) or _range_fault(value, form, where)
-    return _kind_fault(value, form if isinstance(form, tuple) else (form,), where)
-
-
-def _kind_fault(value: Any, kinds: tuple[type, ...], where: str) -> str | None:
-    if isinstance(value, bool) == (bool in kinds) and isinstance(value, kinds):
-        return None
-    expected = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
-    return f"{_place(where)} is {_brief(value)}, {expected} is expected"
-
-
-def _range_fault(value: float | None, form: Number, where: str) -> str | None:
-    if value is None or form.low <= value <= form.high:
-        return None
-    return f"{_place(where)} is {_brief(value)}, {form.rule()} is expected"
+        kinds = ((int,) if form.whole else (int, float)) + ((type(None),) if form.optional else ())
+    fits = isinstance(value, kinds) and isinstance(value, bool) == (bool in kinds)
+    if not fits:
+        names = ("null" if kind is type(None) else kind.__name__ for kind in kinds)
+        return _unlike(where, value, " or ".join(names))
+    if isinstance(form, Number) and value is not None and not form.low <= value <= form.high:
+        least, most = f"at least {form.low:g}", f"at most {form.high:g}"
+        either = most if math.isinf(form.low) else f"{form.low:g} to {form.high:g}"
+        return _unlike(where, value, least if math.isinf(form.high) else either)
+    return None
 
 
 def _object_fault(value: Any, form: dict[str, Any], where: str) -> str | None:
     if not isinstance(value, dict):
-        return f"{_place(where)} is {_brief(value)}, an object is expected"
+        return _unlike(where, value, "an object")
     prefix = f"{where}." if where else ""
     for name in form:
         if name != OTHERS and not name.endswith("?") and name not in value:
             return f"{_place(prefix + name)} is missing"
     parts = {name.removesuffix("?"): part for name, part in form.items()}
-    for name, part in value.items():
-        expected = parts.get(name, form.get(OTHERS))
-        if expected is not None and (fault := form_fault(part, expected, f"{prefix}{name}")) is not None:
-            return fault
-    return None
+    known = ((name, part, parts.get(name, form.get(OTHERS))) for name, part in value.items())
+    return _first(form_fault(part, each, f"{prefix}{name}") for name, part, each in known if each is not None)
 
 
-def _brief(value: Any) -> str:
+def _unlike(where: str, value: Any, expected: str) -> str:
     text = json.dumps(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+    brief = text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
+    return f"{_place(where)} is {brief}, {expected} is expected"
 
 
 def _place(where: str) -> str:

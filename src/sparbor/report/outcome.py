@@ -5,9 +5,8 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from sparbor.report.charts import Mark, Series, line_chart, ticks
-from sparbor.report.elements import element
-from sparbor.report.figures import kilobytes, percent
-from sparbor.report.parts import ARMS, details, figure, paragraph, section, table
+from sparbor.report.elements import details, element, figure, paragraph, section, table
+from sparbor.report.figures import ARMS, kilobytes, percent
 
 MOST_LABELS = 10
 
@@ -15,34 +14,24 @@ MOST_LABELS = 10
 def key_figures(metrics: dict[str, Any]) -> Element:
     """Four pairs of figures: the dendritic model's, and the baseline's below."""
     baseline, dendritic = metrics["baseline"], metrics["dendritic"]
-    ours, dense = dendritic["runtimes"]["sparbor"], baseline["runtimes"]
-    blocks = (
-        (
-            "Test accuracy",
-            f"{dendritic['test_accuracy_percent']:.2f} %",
-            f"{baseline['test_accuracy_percent']:.2f} % dense",
-        ),
-        (
-            "Active parameters",
-            f"{dendritic['active_parameters']:,}",
-            f"of {dendritic['total_parameters']:,}",
-        ),
-        (
-            "Latency, one image",
-            f"{ours['latency_us_median']:.2f} µs",
-            f"{dense['torch']['latency_us_median']:.2f} µs dense in PyTorch,"
-            f" {dense['sparbor']['latency_us_median']:.2f} µs dense on the engine",
-        ),
-        (
-            "Stored model",
-            f"{kilobytes(ours['stored_bytes'])} KB",
-            f"{kilobytes(dense['torch']['stored_bytes'])} KB dense for PyTorch,"
-            f" {kilobytes(dense['sparbor']['stored_bytes'])} KB dense for the engine",
-        ),
+    ours, torch, engine = (
+        dendritic["runtimes"]["sparbor"],
+        baseline["runtimes"]["torch"],
+        baseline["runtimes"]["sparbor"],
     )
+    latency = [f"{each['latency_us_median']:.2f} µs" for each in (ours, torch, engine)]
+    stored = [f"{kilobytes(each['stored_bytes'])} KB" for each in (ours, torch, engine)]
+    accuracy = [f"{each['test_accuracy_percent']:.2f} %" for each in (dendritic, baseline)]
+    parameters = f"{dendritic['active_parameters']:,}", f"of {dendritic['total_parameters']:,}"
+    blocks = {
+        "Test accuracy": (accuracy[0], f"{accuracy[1]} dense"),
+        "Active parameters": parameters,
+        "Latency, one image": (latency[0], f"{latency[1]} dense in PyTorch, {latency[2]} dense on the engine"),
+        "Stored model": (stored[0], f"{stored[1]} dense for PyTorch, {stored[2]} dense for the engine"),
+    }
     items = [
         element("div", element("dt", name), element("dd", value, class_="value"), element("dd", other))
-        for name, value, other in blocks
+        for name, (value, other) in blocks.items()
     ]
     return element("dl", *items, class_="key")
 
@@ -77,17 +66,17 @@ def _verdict(metrics: dict[str, Any]) -> str:
 def _accuracies(metrics: dict[str, Any]) -> Element:
     images, deployed = metrics["data"]["test_images"], metrics["deployed"]["test_accuracy_percent"]
     rows = [
-        [
-            ARMS[arm],
-            f"{metrics[arm]['test_accuracy_percent']:.2f}",
-            _interval(metrics[arm]["test_accuracy_percent"], images),
-            f"{metrics[arm]['validation_accuracy_percent']:.2f}",
-        ]
-        for arm in ARMS
+        (name, metrics[arm]["test_accuracy_percent"], f"{metrics[arm]['validation_accuracy_percent']:.2f}")
+        for arm, name in ARMS.items()
     ]
-    rows.append(["dendritic, deployed on the engine", f"{deployed:.2f}", _interval(deployed, images), "–"])
-    headings = ["", "test accuracy (%)", "95 % interval", "validation accuracy (%)"]
-    return table("Accuracy of the final weights", headings, rows)
+    columns = {
+        "": lambda row: row[0],
+        "test accuracy (%)": lambda row: f"{row[1]:.2f}",
+        "95 % interval": lambda row: _interval(row[1], images),
+        "validation accuracy (%)": lambda row: row[2],
+    }
+    rows.append(("dendritic, deployed on the engine", deployed, "–"))
+    return table("Accuracy of the final weights", rows, columns)
 
 
 def _interval(accuracy: float, images: int) -> str:
@@ -100,57 +89,46 @@ def _interval(accuracy: float, images: int) -> str:
 
 def epoch_ticks(epochs: int) -> list[float]:
     """Whole numbers from 0 to ``epochs`` or a little beyond."""
-    if epochs <= MOST_LABELS:
-        return [float(epoch) for epoch in range(epochs + 1)]
-    return ticks(0, epochs, MOST_LABELS)
+    return [float(epoch) for epoch in range(epochs + 1)] if epochs <= MOST_LABELS else ticks(0, epochs, MOST_LABELS)
 
 
 def marks(metrics: dict[str, Any]) -> list[Mark]:
     """When the dendritic model became sparse, and when dendrites were grown or taken back."""
-    an_epoch = metrics["training"]["steps_an_epoch"]
-    switch = Mark(metrics["training"]["switch_step"] / an_epoch, "switch to dendrite mode", "switch")
-    growth = [
-        Mark(event["step"] / an_epoch, f"dendrites {event['what']}", style)
-        for event in metrics["dendritic"]["growth"]
-        if (style := {"grown": "grown", "rolled back": "taken-back"}.get(event["what"]))
+    an_epoch, styles = metrics["training"]["steps_an_epoch"], {"grown": "grown", "rolled back": "taken-back"}
+    growth = [event for event in metrics["dendritic"]["growth"] if event["what"] in styles]
+    return [
+        Mark(metrics["training"]["switch_step"] / an_epoch, "switch to dendrite mode", "switch"),
+        *(Mark(each["step"] / an_epoch, f"dendrites {each['what']}", styles[each["what"]]) for each in growth),
     ]
-    return [switch, *growth]
 
 
 def _accuracy_chart(metrics: dict[str, Any]) -> Element:
-    series = [
-        Series(
-            name,
-            arm,
-            [(epoch["epoch"] + 1, epoch["validation_accuracy_percent"]) for epoch in metrics[arm]["epochs"]],
-        )
-        for arm, name in ARMS.items()
-    ]
+    series = []
+    for arm, name in ARMS.items():
+        points = [(epoch["epoch"] + 1, epoch["validation_accuracy_percent"]) for epoch in metrics[arm]["epochs"]]
+        series.append(Series(name, arm, points))
     values = [value for each in series for _, value in each.points]
     description = "; ".join(
         f"{each.name}: from {each.points[0][1]:.2f} % after epoch 1 to {each.points[-1][1]:.2f} % after"
         f" epoch {each.points[-1][0]}"
         for each in series
     )
+    at, heights = epoch_ticks(metrics["training"]["epochs"]), ticks(min(values), max(values))
     return line_chart(
-        "accuracy-chart",
-        "Validation accuracy by epoch",
-        description,
-        series,
-        marks(metrics),
-        epoch_ticks(metrics["training"]["epochs"]),
-        ticks(min(values), max(values)),
+        "accuracy-chart", "Validation accuracy by epoch", description, series, marks(metrics), at, heights
     )
 
 
 def _epochs(metrics: dict[str, Any]) -> Element:
-    names = ("validation_accuracy_percent", "training_loss", "density", "seconds")
-    formats = (".2f", ".4f", ".2%", ".2f")
-    headings = ["epoch"]
-    for name in ("validation (%)", "training loss", "density", "seconds"):
-        headings += [f"{name}, {arm}" for arm in ARMS.values()]
-    rows = []
-    for both in zip(*(metrics[arm]["epochs"] for arm in ARMS), strict=True):
-        cells = [f"{each[name]:{style}}" for name, style in zip(names, formats, strict=True) for each in both]
-        rows.append([str(both[0]["epoch"] + 1), *cells])
-    return table("Both models after each epoch", headings, rows)
+    figures = {
+        "validation (%)": ("validation_accuracy_percent", ".2f"),
+        "training loss": ("training_loss", ".4f"),
+        "density": ("density", ".2%"),
+        "seconds": ("seconds", ".2f"),
+    }
+    columns: dict[str, Any] = {"epoch": lambda at: str(metrics["baseline"]["epochs"][at]["epoch"] + 1)}
+    for heading, (key, style) in figures.items():
+        for arm, name in ARMS.items():
+            epochs = metrics[arm]["epochs"]
+            columns[f"{heading}, {name}"] = lambda at, e=epochs, k=key, s=style: format(e[at][k], s)
+    return table("Both models after each epoch", range(len(metrics["baseline"]["epochs"])), columns)

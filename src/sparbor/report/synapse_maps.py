@@ -8,8 +8,8 @@ import numpy as np
 
 from sparbor.errors import StateError
 from sparbor.packing.filters import real_rows
-from sparbor.packing.slots import BRANCH, GROUP, Bools, Counts, SparseLayer
-from sparbor.program.program import Operation, Program, ScaleShift
+from sparbor.packing.slots import BRANCH, NEURON_BLOCK, Bools, Counts, SparseLayer
+from sparbor.program.program import Program, ScaleShift
 from sparbor.program.windows import Window
 
 MOST_ROWS, MOST_COLUMNS = 64, 128
@@ -43,8 +43,11 @@ def synapse_maps(program: Program) -> list[SynapseMap]:
             continue
         weight, mask = layer.unpack()
         active: Bools = mask if isinstance(layer, SparseLayer) else weight != 0  # a dense one keeps no mask
-        image = reading.get(operation.inputs[0]) if operation.kind == "linear" else None
-        maps[operation.layer] = _map_of(operation.layer, active, _real(operation, program), image)
+        image, groups = reading.get(operation.inputs[0]) if operation.kind == "linear" else None, 1
+        if isinstance(operation.settings, Window):
+            groups = operation.settings.groups
+        real = active if groups == 1 else active[real_rows(program.items[operation.output][0], groups)]
+        maps[operation.layer] = _map_of(operation.layer, active, real, image)
     return list(maps.values())
 
 
@@ -73,22 +76,14 @@ def _readings_of_the_image(program: Program) -> dict[int, tuple[int, ...]]:
     return {value: shape for value in values if len(program.items[value]) == 1}
 
 
-def _real(operation: Operation, program: Program) -> Bools | None:
-    """Which rows of a convolution with groups are outputs; ``None`` for all."""
-    if not isinstance(operation.settings, Window) or operation.settings.groups == 1:
-        return None
-    return real_rows(program.items[operation.output][0], operation.settings.groups)
-
-
-def _map_of(name: str, active: Bools, real: Bools | None, image: tuple[int, ...] | None) -> SynapseMap:
+def _map_of(name: str, active: Bools, real: Bools, image: tuple[int, ...] | None) -> SynapseMap:
     of_inputs = active.sum(axis=0)
-    of_neurons = active.sum(axis=1) if real is None else active[real].sum(axis=1)
-    rows = _at_most(MOST_ROWS, len(active), GROUP)
+    rows = _at_most(MOST_ROWS, len(active), NEURON_BLOCK)
     columns = _at_most(MOST_COLUMNS, active.shape[1], BRANCH)
     tiles = np.add.reduceat(active, range(0, len(active), rows), axis=0, dtype=np.int64)
     tiles = np.add.reduceat(tiles, range(0, active.shape[1], columns), axis=1)
     pixels = None if image is None else of_inputs.reshape(image)
-    return SynapseMap(name, tiles, rows, columns, pixels, of_inputs, of_neurons)
+    return SynapseMap(name, tiles, rows, columns, pixels, of_inputs, real.sum(axis=1))
 
 
 def _at_most(most: int, size: int, unit: int) -> int:

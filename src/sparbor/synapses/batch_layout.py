@@ -31,7 +31,7 @@ def chunk_size(items: int, is_vector: bool) -> int:
     return max(1, -(-items // chunks))
 
 
-def planes_for(purpose: str, x: Tensor, margin: Sequence[int], channels_last: bool) -> Tensor:
+def batch_layout_memory(purpose: str, x: Tensor, margin: Sequence[int], channels_last: bool) -> Tensor:
     """Planes for a chunk of a batch, with so many pixels above and below, left and right of it.
 
     Each thread has one piece of memory for each purpose: to get megabytes anew takes as long as to fill them.

@@ -1,7 +1,5 @@
 """When a layer that trains sparse is computed by its synapses alone, and how."""
 
-from __future__ import annotations
-
 from typing import cast
 
 import torch

@@ -6,6 +6,7 @@ layer is one whose kernel has one tap, over planes of one pixel.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -67,18 +68,14 @@ class Synapses:
         self.params = params
         self.outputs, self.fan_in = shape[0], shape[1]
         self._positions = positions
-        self._lists: dict[Size, SynapseLists] = {}
+        self.made: dict[Size, SynapseLists] = {}
 
     def lists(self, size: Size) -> SynapseLists:
         """The lists for planes of this size; made once for each."""
-        if size not in self._lists:
+        if size not in self.made:
             with torch.inference_mode(False):  # evaluation may be the first to ask, and training goes on with them
-                self._lists[size] = self._make_lists(size)
-        return self._lists[size]
-
-    def tensors(self) -> list[Tensor]:
-        """All that has been made of the mask."""
-        return [tensor for lists in self._lists.values() for tensor in vars(lists).values()]
+                self.made[size] = self._make_lists(size)
+        return self.made[size]
 
     def _make_lists(self, size: Size) -> SynapseLists:
         params, outputs, channels = self.params, self.outputs, self.fan_in * self.params.groups
@@ -86,13 +83,9 @@ class Synapses:
         padded = Size(size.height + 2 * pad_h, size.width + 2 * pad_w, size.channels_last)
         slopes = Size(size.height + reach_h, size.width + reach_w, size.channels_last)
         parts, back_parts, count = self._parts(self.fan_in, size), self._parts(outputs, size), len(self._positions)
-        lists = SynapseLists(
-            bounds=torch.empty(parts + 1, outputs, dtype=torch.int32),
-            inputs=torch.empty(count, dtype=torch.int32),
-            back_bounds=torch.empty(back_parts + 1, channels, dtype=torch.int32),
-            back_inputs=torch.empty(count, dtype=torch.int32),
-            positions=torch.empty(count, dtype=torch.int32),
-        )
+        empty = partial(torch.empty, dtype=torch.int32)
+        of_outputs, of_channels = empty(parts + 1, outputs), empty(back_parts + 1, channels)
+        lists = SynapseLists(of_outputs, empty(count), of_channels, empty(count), positions=empty(count))
         native.list_synapses(
             self._positions.numpy(),
             (outputs, self.fan_in, *params.kernel),

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sparbor import native
-from sparbor.synapses.batch_layout import chunk_size, in_format, is_channels_last, new_batch, planes_for
+from sparbor.synapses.batch_layout import batch_layout_memory, chunk_size, in_format, is_channels_last, new_batch
 from sparbor.synapses.lists import Size, Synapses, places_of
 from sparbor.workers import workers
 
@@ -41,48 +41,30 @@ def sparse_conv2d(x: Tensor, weights: Tensor, bias: Tensor | None, synapses: Syn
     return y
 
 
-def _forward(
-    x: Tensor,
-    weights: Tensor,
-    bias: Tensor | None,
-    bounds: Tensor,
-    inputs: Tensor,
-    back_bounds: Tensor,
-    back_inputs: Tensor,
-    positions: Tensor,
-    padding: list[int],
-    reach: list[int],
-    channels_last: bool,
-) -> Tensor:
-    height, width = (size + 2 * pad - away for size, pad, away in zip(x.shape[2:], padding, reach, strict=True))
-    y = new_batch(x, (len(x), bounds.shape[1], height, width), channels_last)
+def _forward(x: Tensor, weights: Tensor, bias: Tensor | None, *others: Any) -> Tensor:
+    bounds, inputs, *_, padding, reach, channels_last = others
+    y = _new_output(x, bounds, padding, reach, channels_last)
     for some_x, some_y in _chunks(in_format(x, channels_last), y, padding=padding, reach=reach):
-        planes = _transposed("inputs", some_x, padding, channels_last)
+        planes = _to_batch_layout("inputs", some_x, padding, channels_last)
         _sum((bounds, inputs, None), weights, bias, planes, some_y, channels_last)
     return y
 
 
-def _backward(
-    dy: Tensor,
-    x: Tensor,
-    weights: Tensor,
-    bounds: Tensor,
-    inputs: Tensor,
-    back_bounds: Tensor,
-    back_inputs: Tensor,
-    positions: Tensor,
-    padding: list[int],
-    reach: list[int],
-    channels_last: bool,
-    with_dx: bool,
-) -> tuple[Tensor, Tensor]:
-    margin = _margin(padding, reach)
+def _new_output(x: Tensor, bounds: Tensor, padding: list[int], reach: list[int], channels_last: bool) -> Tensor:
+    height, width = (size + 2 * pad - away for size, pad, away in zip(x.shape[2:], padding, reach, strict=True))
+    return new_batch(x, (x.shape[0], bounds.shape[1], height, width), channels_last)
+
+
+def _backward(dy: Tensor, x: Tensor, weights: Tensor, *others: Any) -> tuple[Tensor, Tensor]:
+    bounds, inputs, back_bounds, back_inputs, positions, padding, reach, channels_last, with_dx = others
+    # So much zero padding the gradient of the outputs needs, for that of the inputs to be a sum over it.
+    margin = reach[0] - padding[0], reach[1] - padding[1]
     gradients = torch.zeros_like(weights, memory_format=torch.contiguous_format)
     dx = new_batch(x, x.shape, channels_last) if with_dx else None
     x, dy = in_format(x, channels_last), in_format(dy, channels_last)
     for some_x, some_dy, some_dx in _chunks(x, dy, dx, padding=padding, reach=reach):
-        planes = _transposed("inputs", some_x, padding, channels_last)
-        slopes = _transposed("slopes", some_dy, margin, channels_last)
+        planes = _to_batch_layout("inputs", some_x, padding, channels_last)
+        slopes = _to_batch_layout("slopes", some_dy, margin, channels_last)
         arrays = bounds.numpy(), inputs.numpy(), planes.numpy(), slopes.numpy()
         native.add_synapse_gradients(workers(), *arrays, margin, gradients.numpy(), channels_last)
         if some_dx is not None:
@@ -100,9 +82,9 @@ def _chunks(x: Tensor, *others: Tensor | None, padding: list[int], reach: list[i
     return zip(*parts, strict=False)
 
 
-def _transposed(purpose: str, x: Tensor, margin: Sequence[int], channels_last: bool) -> Tensor:
+def _to_batch_layout(purpose: str, x: Tensor, margin: Sequence[int], channels_last: bool) -> Tensor:
     """A chunk with its items innermost; what was transposed for this purpose before is overwritten."""
-    planes = planes_for(purpose, x, margin, channels_last)
+    planes = batch_layout_memory(purpose, x, margin, channels_last)
     native.turn_into_lanes(workers(), x.numpy(), (margin[0], margin[1]), planes.numpy(), channels_last)
     return planes
 
@@ -130,16 +112,9 @@ def _sum(
     )
 
 
-def _margin(padding: list[int], reach: list[int]) -> tuple[int, int]:
-    """How much zero padding the gradient of the outputs needs, for that of the inputs to be a sum over it."""
-    return reach[0] - padding[0], reach[1] - padding[1]
-
-
 @torch.library.register_fake("sparbor::sparse_conv2d")  # type: ignore[untyped-decorator]
 def _forward_shape(x: Tensor, weights: Tensor, bias: Tensor | None, bounds: Tensor, *rest: Any) -> Tensor:
-    padding, reach, channels_last = rest[-3:]
-    height, width = (size + 2 * pad - away for size, pad, away in zip(x.shape[2:], padding, reach, strict=True))
-    return new_batch(x, (x.shape[0], bounds.shape[1], height, width), channels_last)
+    return _new_output(x, bounds, *rest[-3:])
 
 
 @torch.library.register_fake("sparbor::sparse_conv2d_backward")  # type: ignore[untyped-decorator]
@@ -180,17 +155,9 @@ class _SparseConv2d(torch.autograd.Function):
         )
 
 
-def _differentiable(
-    dy: Tensor,
-    x: Tensor,
-    weights: Tensor,
-    bounds: Tensor,
-    inputs: Tensor,
-    padding: list[int],
-    reach: list[int],
-    channels_last: bool,
-) -> tuple[Tensor | None, Tensor | None]:
+def _differentiable(dy: Tensor, x: Tensor, weights: Tensor, *others: Any) -> tuple[Tensor | None, Tensor | None]:
     """The gradients by a dense convolution, which PyTorch can differentiate again."""
+    bounds, inputs, padding, reach, channels_last = others
     x, weights = x.view_as(x), weights.view_as(weights)  # one may have been made of the other
     padded = Size(x.shape[2] + 2 * padding[0], x.shape[3] + 2 * padding[1], channels_last)
     counts = (bounds[-1] - bounds[0]).long()

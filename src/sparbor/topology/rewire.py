@@ -9,7 +9,7 @@ from torch import Tensor
 from sparbor.recipe.pattern import Pattern, Slots
 from sparbor.topology.units import Units, select, slot_counts, units_of
 
-LARGEST = 1e30  # what counts as infinite: the mean of as many as a group has is finite
+LARGEST = 1e30  # what counts as infinite: the mean of as many as a neuron block has is finite
 KEPT = 1e35  # above every score
 LAST_RESORT = -1.0  # below every score, which is a magnitude
 
@@ -49,10 +49,7 @@ def rewire(layers: Sequence[RewireInput], pattern: Pattern, budget: int, drop: f
     if to_grow == 0 and shortfall < max(int(units.size.max()) for units in ranked):
         return survivors
     scores = [_growth_score(layer, kept) for layer, kept in zip(layers, survivors, strict=True)]
-    return select(
-        [_units(layer, score, pattern, density) for layer, score in zip(layers, scores, strict=True)],
-        budget,
-    )
+    return select([_units(layer, score, pattern, density) for layer, score in zip(layers, scores, strict=True)], budget)
 
 
 def amount(layer: RewireInput, pattern: Pattern) -> int:

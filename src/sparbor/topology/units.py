@@ -13,8 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sparbor import native
 from sparbor.recipe.pattern import NM, Pattern, Slots, Unstructured
-from sparbor.topology.ranking import rank_slots
+from sparbor.workers import workers
+
+NATIVE_BRANCH = 32
 
 
 class Units(NamedTuple):
@@ -33,7 +36,7 @@ class Units(NamedTuple):
 def units_of(pattern: Pattern, score: Tensor, density: float = 1.0, groups: int = 1) -> Units:
     """What a ``pattern`` makes of a matrix of scores, on the way to this ``density``.
 
-    ``groups`` are blocks of neurons that no unit spans, those of a grouped convolution.
+    ``groups`` are sets of neurons that no unit spans, those of a grouped convolution.
     """
     match pattern:
         case Slots():
@@ -45,25 +48,62 @@ def units_of(pattern: Pattern, score: Tensor, density: float = 1.0, groups: int 
 
 
 def _slot_units(pattern: Slots, score: Tensor, groups: int) -> Units:
-    """Rank each neuron's weights on each branch; the j-th ranks of a group's neurons form a unit."""
+    """Rank each neuron's weights on each branch; the j-th ranks of a block's neurons form a unit."""
     outputs, fan_in = score.shape
     neurons = outputs // groups
-    rank, worth = rank_slots(score, pattern.group, pattern.branch, groups)
+    rank, worth = rank_slots(score, pattern.neuron_block, pattern.branch, groups)
     tiles = groups, len(worth) // groups, worth.shape[1], pattern.branch
 
-    # Of a partly filled group or branch, the real neurons and the places that have an input.
-    real = torch.full(tiles[:2], pattern.group, device=score.device)
-    real[:, -1] -= -neurons % pattern.group
+    # Of a partly filled neuron block or branch, the real neurons and the places that have an input.
+    real = torch.full(tiles[:2], pattern.neuron_block, device=score.device)
+    real[:, -1] -= -neurons % pattern.neuron_block
     exists = torch.arange(worth.shape[1] * pattern.branch, device=score.device) < fan_in
     size = real[:, :, None] * exists
 
     def to_mask(kept: Tensor) -> Tensor:
-        """Worth falls with the rank, so what is kept of a (group, branch) are its first ranks."""
+        """Worth falls with the rank, so what is kept of a (neuron block, branch) are its first ranks."""
         counts = kept.view(tiles).sum(-1).to(rank.dtype).repeat_interleave(pattern.branch, -1)[..., :fan_in]
-        counts = counts.repeat_interleave(pattern.group, 1)[:, :neurons]
+        counts = counts.repeat_interleave(pattern.neuron_block, 1)[:, :neurons]
         return rank < counts.reshape(outputs, fan_in)
 
     return Units(worth.flatten(), size.flatten(), to_mask)
+
+
+def rank_slots(score: Tensor, neuron_block: int, branch: int, groups: int = 1) -> tuple[Tensor, Tensor]:
+    """Each score's place on its branch, and the mean score at each place of a (neuron block, branch).
+
+    The ``score`` of ``(outputs, fan_in)`` has no NaN. Blocks, of which none spans two of the ``groups`` of neurons, and
+    branches may be smaller at the end. Ranks have the matrix's shape: how many scores of a neuron's branch are larger,
+    or equal and stand before it. Worths ``(neuron blocks, branches, branch)`` are the mean of the neurons' largest
+    scores, of their second largest ones, and so on; ``-inf`` where the last branch has no inputs.
+
+    >>> rank_slots(torch.tensor([[1.0, 3.0, 2.0, 3.0]]), neuron_block=1, branch=4)[0].tolist()
+    [[3, 0, 2, 1]]
+    """
+    score = score.contiguous()
+    if branch == NATIVE_BRANCH and native.built and score.device.type == "cpu" and score.dtype == torch.float32:
+        neuron_blocks, branches = -(-(len(score) // groups) // neuron_block), -(-score.shape[1] // branch)
+        ranks = torch.empty(score.shape, dtype=torch.uint8)
+        worth = torch.empty(groups * neuron_blocks, branches, branch)
+        native.rank_slots(workers(), score.numpy(), groups, neuron_block, ranks.numpy(), worth.view(-1, branch).numpy())
+        return ranks, worth
+    return _rank_slots(score, neuron_block, branch, groups)
+
+
+def _rank_slots(score: Tensor, neuron_block: int, branch: int, groups: int) -> tuple[Tensor, Tensor]:
+    outputs, fan_in = score.shape
+    neurons = outputs // groups
+    padding = (0, -fan_in % branch, 0, -neurons % neuron_block)
+    padded = F.pad(score.view(groups, neurons, fan_in), padding, value=-math.inf)
+    tiles = padded.view(-1, neuron_block, padded.shape[-1] // branch, branch)
+    sorted_scores, order = tiles.sort(dim=-1, descending=True, stable=True)
+    places = torch.arange(branch, device=score.device).expand_as(order)
+    ranks = torch.empty_like(order).scatter_(-1, order, places)
+    real = F.pad(score.new_ones(groups, neurons, dtype=torch.bool), (0, -neurons % neuron_block)).view(
+        -1, neuron_block, 1, 1
+    )
+    worth = sorted_scores.masked_fill(~real, 0).sum(dim=1) / real.sum(dim=1)
+    return ranks.view(padded.shape)[:, :neurons, :fan_in].reshape(outputs, fan_in), worth
 
 
 def _units_in_quotas(pattern: NM, score: Tensor, density: float) -> Units:
@@ -129,10 +169,10 @@ def priced(units: Units, price: Tensor) -> Units:
 
 
 def slot_counts(mask: Tensor, pattern: Slots, groups: int = 1) -> Tensor:
-    """How many slots each (group, branch) of a slot-shaped ``mask`` has: ``(all groups, branches)``."""
+    """How many slots each (neuron block, branch) of a slot-shaped ``mask`` has: ``(all blocks, branches)``."""
     outputs, fan_in = mask.shape
     neurons = outputs // groups
-    padding = (0, -fan_in % pattern.branch, 0, -neurons % pattern.group)
+    padding = (0, -fan_in % pattern.branch, 0, -neurons % pattern.neuron_block)
     padded = F.pad(mask.reshape(groups, neurons, fan_in), padding)
-    tiles = padded.reshape(-1, pattern.group, padded.shape[-1] // pattern.branch, pattern.branch)
+    tiles = padded.reshape(-1, pattern.neuron_block, padded.shape[-1] // pattern.branch, pattern.branch)
     return tiles.sum(dim=-1).amax(dim=1)

@@ -1,6 +1,7 @@
 """Runs a recipe's growth on a model: makes dendrites, grows them in time or on plateaus, keeps or takes back."""
 
 import copy
+import itertools
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,10 +15,10 @@ from sparbor.errors import StateError
 from sparbor.nn.dendrites import Dendrite, Dendrites
 from sparbor.nn.masked_layer import MaskController
 from sparbor.nn.trained_layer import TrainedLayer
-from sparbor.recipe.growth import Growth
 from sparbor.recipe.pattern import Pattern
 from sparbor.topology.units import select, units_of
 from sparbor.train.optimizer_state import group_of
+from sparbor.train.plan import Plan
 from sparbor.train.plateau import Plateau
 
 logger = logging.getLogger("sparbor")
@@ -41,31 +42,23 @@ class Grower:
     which optimizers skip.
     """
 
-    def __init__(
-        self,
-        growth: Growth,
-        model: nn.Module,
-        optimizer: Optimizer,
-        layers: Sequence[TrainedLayer],
-        controller: MaskController,
-        random: torch.Generator,
-        total_steps: int,
-        settled: int,
-    ) -> None:
-        self.growth = growth
-        self.model = model
-        self.optimizer = optimizer
-        self.total_steps = total_steps
+    def __init__(self, plan: Plan, layers: Sequence[TrainedLayer], controller: MaskController) -> None:
+        assert plan.recipe.growth is not None  # else there is nothing to do here
+        self.growth = plan.recipe.growth
+        self.plan = plan
         self.events: list[GrowthEvent] = []
-        self.plateau = Plateau(growth, total_steps, settled)
+        self.plateau = Plateau(self.growth, plan.total_steps, plan.settled)
         self.finished = False  # something was rolled back: nothing more is grown
         self.grown_at = 0
         self.snapshot: dict[str, Any] | None = None
         self._dendrites: list[Dendrites] = []
-        self._generations: list[list[TrainedLayer]] = [[] for _ in range(growth.generations)]
+        self._generations: list[list[TrainedLayer]] = [[] for _ in range(self.growth.generations)]
         self._parents: dict[str, TrainedLayer] = {}
+        random = torch.Generator().manual_seed(plan.recipe.seed)  # its own: what SET grows does not depend on it
+        names = {finding.name for finding in plan.growing if finding.taken}
         for layer in layers:
-            self._make(layer, controller, random)
+            if f"{layer.name}.dendrites" in names:
+                self._make(layer, controller, random)
 
     # What there is.
 
@@ -77,11 +70,7 @@ class Grower:
     @property
     def layers(self) -> list[TrainedLayer]:
         """The sparse layers of all dendrites that have grown."""
-        return self.layers_of(self.generation)
-
-    def layers_of(self, generations: int | None = None) -> list[TrainedLayer]:
-        """The sparse layers of the first so many generations; of all that may grow if ``None``."""
-        return [layer for generation in self._generations[:generations] for layer in generation]
+        return list(itertools.chain(*self._generations[: self.generation]))
 
     def _make(self, layer: TrainedLayer, controller: MaskController, random: torch.Generator) -> None:
         made = [Dendrite(layer.module, number, random) for number in range(self.growth.generations)]
@@ -95,7 +84,7 @@ class Grower:
                 self._generations[number].append(TrainedLayer(name, module, grown=True))
                 self._parents[name] = layer
         named = {f"{layer.name}.dendrites.{name}": each for name, each in dendrites.named_parameters()}
-        _join_group(self.optimizer, layer.module.parameter, named)
+        _join_group(self.plan.optimizer, layer.module.parameter, named)
 
     # Growing.
 
@@ -105,19 +94,14 @@ class Grower:
             return False
         if self.growth.at is None:
             return self.plateau.seen and self.plateau.leaves_time(step)
-        return step >= self.growth.births(self.total_steps)[self.generation]
-
-    def follow(self, step: int) -> bool:
-        """Go along after every step; whether a generation is to be grown now."""
-        self.plateau.check_begun(step)
-        return self.is_due(step)
+        return step >= self.growth.births(self.plan.total_steps)[self.generation]
 
     def grow(self, step: int) -> list[TrainedLayer]:
         """Let the next generation compute; its sparse layers, of which no synapse has been chosen yet."""
         if self.plateau.best is not None:
             self.snapshot = {
-                "model": copy.deepcopy(self.model.state_dict()),
-                "optimizer": copy.deepcopy(self.optimizer.state_dict()["state"]),
+                "model": copy.deepcopy(self.plan.model.state_dict()),
+                "optimizer": copy.deepcopy(self.plan.optimizer.state_dict()["state"]),
             }
             self.plateau.begin_trial()
         self.grown_at = step
@@ -170,21 +154,14 @@ class Grower:
     def _roll_back(self, snapshot: dict[str, Any]) -> None:
         self.finished = True
         newborn = self._generations[self.generation - 1]
-        self.model.load_state_dict(snapshot["model"])
+        self.plan.model.load_state_dict(snapshot["model"])
         # The groups stay as they are: their learning rates follow the run's own schedule.
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": snapshot["optimizer"], "param_groups": groups})
-        for dendrites in self._dendrites:
-            for number in range(dendrites.count, len(dendrites)):
-                for parameter in dendrites[number].parameters():
-                    parameter.grad = None
+        groups = self.plan.optimizer.state_dict()["param_groups"]
+        self.plan.optimizer.load_state_dict({"state": snapshot["optimizer"], "param_groups": groups})
+        for dendrite in (each for dendrites in self._dendrites for each in dendrites.generations()[dendrites.count :]):
+            dendrite.zero_grad()
         for layer in newborn:
             layer.forget_gradient()
-
-    def release(self) -> None:
-        """Let the dendrites go."""
-        for layer in self.layers_of():
-            layer.module.release()
 
     def _note(self, step: int, generation: int, what: Any, score: float | None = None) -> None:
         self.events.append(GrowthEvent(step, generation, what, self.plateau.best if score is None else score))

@@ -1,15 +1,31 @@
-"""What an optimizer remembers of each weight, when the topology changes or the weights are stored in another way."""
+"""What an optimizer remembers of each weight, when the topology changes or the weights are stored in another way.
 
-from collections.abc import Mapping
+Where weights are stored compactly it has parameters of active weights alone; here is as well for which runs and layers.
+"""
+
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
-from sparbor.distributed.shards import held, held_part
+from sparbor.distributed.ranks import is_distributed
+from sparbor.distributed.shards import held, held_part, is_sharded
 from sparbor.errors import ArgumentError
-from sparbor.nn.active_weights import Mover
+from sparbor.nn.layers import ONE_WEIGHT
+from sparbor.nn.masked_layer import STORAGES, Storage
+from sparbor.nn.masks import Mover
+from sparbor.nn.neuron import PAINeuronModule
+from sparbor.nn.wrapping import plain_layer
+
+# They search along a line through all weights, keep sums over rows and columns, or take matrices alone.
+_TAKES_DENSE_WEIGHTS = tuple(
+    getattr(torch.optim, name) for name in ("LBFGS", "Adafactor", "Muon", "SparseAdam") if hasattr(torch.optim, name)
+)
+
+FEWEST_WEIGHTS = 1 << 14  # below, zeros cost less than exchanging parameters
 
 
 @torch.no_grad()
@@ -25,18 +41,15 @@ def reset_state(optimizer: Optimizer, parameter: Tensor, changed: Tensor) -> Non
         return
     group = group_of(optimizer, parameter)
     for name, value in optimizer.state.get(parameter, {}).items():
-        if _is_by_weight(value, parameter):
+        if isinstance(value, Tensor) and value.shape == parameter.shape:
             held(value).masked_fill_(held_part(changed, value), _initial_value(optimizer, group, name))
 
 
-def _initial_value(optimizer: Optimizer, group: dict[str, object], name: str) -> float:
+def _initial_value(optimizer: Optimizer, group: dict[str, Any], name: str) -> float:
     """State starts from zero, but for two optimizers of torch that say otherwise."""
-    start: object = 0.0
     if isinstance(optimizer, torch.optim.Adagrad) and name == "sum":
-        start = group["initial_accumulator_value"]
-    elif isinstance(optimizer, torch.optim.Rprop) and name == "step_size":
-        start = group["lr"]
-    return float(start)  # type: ignore[arg-type]
+        return float(group["initial_accumulator_value"])
+    return float(group["lr"]) if isinstance(optimizer, torch.optim.Rprop) and name == "step_size" else 0.0
 
 
 @torch.no_grad()
@@ -59,27 +72,6 @@ def replace_parameter(optimizer: Optimizer, old: nn.Parameter, new: nn.Parameter
         optimizer.state[new] = _moved(optimizer, group, state, move)
 
 
-def with_dense_states(
-    optimizer: Optimizer, state_dict: dict[str, Any], moves: Mapping[nn.Parameter, Mover]
-) -> dict[str, Any]:
-    """The optimizer's state dict, with the states of these parameters as ``moves`` makes them."""
-    numbers = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    states = dict(state_dict["state"])
-    for number, parameter in enumerate(numbers):
-        if parameter in moves and number in states:
-            group = group_of(optimizer, parameter)
-            states[number] = _moved(optimizer, group, states[number], moves[parameter])
-    return {**state_dict, "state": states}
-
-
-def take_dense_state(optimizer: Optimizer, parameter: nn.Parameter, move: Mover) -> None:
-    """Of a state that was loaded for the dense weight, keep what belongs to ``parameter``."""
-    state = optimizer.state.get(parameter, {})
-    for name, value in state.items():
-        if move.takes(value):
-            state[name] = move(value, 0.0)
-
-
 def _moved(optimizer: Optimizer, group: dict[str, Any], state: dict[str, Any], move: Mover) -> dict[str, Any]:
     return {
         name: move(value, _initial_value(optimizer, group, name)) if move.takes(value) else value
@@ -87,15 +79,86 @@ def _moved(optimizer: Optimizer, group: dict[str, Any], state: dict[str, Any], m
     }
 
 
-def _is_by_weight(value: object, parameter: Tensor) -> bool:
-    return isinstance(value, Tensor) and value.shape == parameter.shape
-
-
-def holds(optimizer: Optimizer, parameter: Tensor) -> bool:
-    """Whether the parameter is one of the optimizer's."""
-    return any(each is parameter for group in optimizer.param_groups for each in group["params"])
-
-
 def group_of(optimizer: Optimizer, parameter: Tensor) -> dict[str, Any]:
     """The optimizer's group that holds the parameter."""
     return next(group for group in optimizer.param_groups if any(p is parameter for p in group["params"]))
+
+
+def check_storage(storage: Storage, model: nn.Module, optimizer: Optimizer, *, grows: bool) -> None:
+    """Refuse compact storage where parameters must not be exchanged."""
+    if storage not in STORAGES:
+        raise ArgumentError(f"storage={storage!r}: must be one of {', '.join(map(repr, STORAGES))}")
+    if storage == "masked":
+        return
+    reason = _holder_of_parameters(model)
+    if grows:
+        reason = "the recipe lets dendrites grow, which may be rolled back"
+    if isinstance(optimizer, _TAKES_DENSE_WEIGHTS):
+        reason = f"{type(optimizer).__name__} does not treat each weight by itself"
+    if reason:
+        raise ArgumentError(
+            f"storage='compact' exchanges parameters while the model trains, and {reason}; use 'masked'"
+        )
+
+
+def _holder_of_parameters(model: nn.Module) -> str | None:
+    """Who else holds the model's parameters, in words."""
+    for module in model.modules():
+        if isinstance(module, nn.parallel.DistributedDataParallel):
+            return "DistributedDataParallel holds on to them"
+        if type(module).__name__ == "OptimizedModule" or module._compiled_call_impl is not None:
+            return "torch.compile has compiled the model with those that it has now"
+        if any(map(is_sharded, module.parameters(recurse=False))):
+            return "fully_shard has sharded them"
+    return "other ranks have them too" if is_distributed() else None
+
+
+def why_not_compact(module: PAINeuronModule) -> str | None:
+    """The reason why this layer's weights stay masked, or ``None``."""
+    if module.weight_name != "weight" or type(plain_layer(module)) not in ONE_WEIGHT:
+        return "it computes with its weight itself"
+    if module.mask.numel() < FEWEST_WEIGHTS:
+        return f"it has only {module.mask.numel()}"
+    return None
+
+
+class CompactStates:
+    """An optimizer's state dict is of dense weights, however they are stored; and so are the states that it loads.
+
+    ``modules`` are the layers as they are when it is called.
+    """
+
+    def __init__(self, modules: Callable[[], Iterable[PAINeuronModule]]) -> None:
+        self._modules = modules
+        self._loaded = False
+
+    def hook_up(self, optimizer: Optimizer) -> list[RemovableHandle]:
+        """The hooks that do it."""
+        return [
+            optimizer.register_state_dict_post_hook(self._expanded),
+            optimizer.register_load_state_dict_post_hook(self._note),
+        ]
+
+    def before_step(self, optimizer: Optimizer) -> None:
+        """Take in states that have been loaded; not sooner, since masks may be loaded after them."""
+        for module in self._compact() if self._loaded else ():
+            if state := optimizer.state.get(module.parameter):
+                move = Mover(None, module.active_positions(), module.mask.shape)
+                state.update(_moved(optimizer, group_of(optimizer, module.parameter), state, move))
+        self._loaded = False
+
+    def _expanded(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> dict[str, Any]:
+        """The state dict as it would be in masked storage."""
+        compact, states = {module.parameter: module for module in self._compact()}, dict(state_dict["state"])
+        parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
+        for number, parameter in enumerate(parameters):
+            if parameter in compact and number in states:
+                move = Mover(compact[parameter].active_positions(), None, compact[parameter].mask.shape)
+                states[number] = _moved(optimizer, group_of(optimizer, parameter), states[number], move)
+        return {**state_dict, "state": states}
+
+    def _note(self, _: Optimizer) -> None:
+        self._loaded = True
+
+    def _compact(self) -> list[PAINeuronModule]:
+        return [module for module in self._modules() if module.compact]

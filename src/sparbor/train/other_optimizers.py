@@ -10,9 +10,7 @@ CHANGES = 3  # whoever clips, averages or loads weights changes them once or twi
 class OtherOptimizers:
     """Counts how often weights have changed from one backward pass to the next since the perforated optimizer stepped.
 
-    Args:
-        until: the step from which on the schedule changes nothing: who fine-tunes after that is free to do so.
-        total_steps: of the run.
+    ``until`` is the step from which on the schedule changes nothing: who fine-tunes after that is free to do so.
     """
 
     def __init__(self, until: int, total_steps: int) -> None:
@@ -36,12 +34,11 @@ class OtherOptimizers:
         self._seen[id(layer)] = *now, changes
         if changes >= CHANGES:
             self.warned = True
-            warnings.warn(self._words(layer.name, steps), UserWarning, stacklevel=2)
-
-    def _words(self, name: str, steps: int) -> str:
-        return (
-            f"layer {name!r} has changed {CHANGES} times since the perforated optimizer's last step ({steps:,} of"
-            f" {self.total_steps:,} done): another optimizer trains it, and masks do not follow the schedule. Change a"
-            " learning rate in optimizer.param_groups; for a new optimizer save the state dicts of model and"
-            " perforator, perforate sparbor.unwrap(model) with it, and load both"
-        )
+            warnings.warn(
+                f"layer {layer.name!r} has changed {CHANGES} times since the perforated optimizer's last step"
+                f" ({steps:,} of {self.total_steps:,} done): another optimizer trains it, and masks do not follow the"
+                " schedule. Change a learning rate in optimizer.param_groups; for a new optimizer save the state dicts"
+                " of model and perforator, perforate sparbor.unwrap(model) with it, and load both",
+                UserWarning,
+                stacklevel=2,
+            )

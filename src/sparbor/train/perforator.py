@@ -7,12 +7,14 @@ from torch import nn
 from torch.optim import Optimizer
 
 from sparbor.allocation.survey import folded
+from sparbor.errors import ArgumentError
+from sparbor.nn.layers import name_of_weight
 from sparbor.nn.masked_layer import Mode, Storage
+from sparbor.nn.named_layers import named_layers, plain_name
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.recipe import Recipe
-from sparbor.train.compaction import why_not_compact
-from sparbor.train.copies import copy_masks
 from sparbor.train.grower import GrowthEvent
+from sparbor.train.optimizer_state import why_not_compact
 from sparbor.train.plan import make_plan
 from sparbor.train.run import SparseRun
 from sparbor.train.summary import dense_at_last, table
@@ -75,7 +77,7 @@ class Perforator:
         steps: optimizer steps done so far; steps that a ``GradScaler`` skipped do not count.
         findings: every layer with parameters: taken or not, and why.
         modules: the wrapped layers by name.
-        orders: which layers' neurons are put in another order at the switch to dendrite mode, so that those of a group
+        orders: which layers' neurons are put in another order at the switch to dendrite mode, so that those of a block
             agree (``orders.found``), and why those of others are not (``orders.reasons``). Known from the first batch
             on, for which the model is traced.
     """
@@ -150,7 +152,22 @@ class Perforator:
 
     def mask_copy(self, copy: nn.Module) -> nn.Module:
         """Give a copy of the model (an average of its weights, say) the masks and orders as they are; returns it."""
-        copy_masks(self._run.layers, copy)
+        copies = {
+            plain_name(name_of_weight(place.plain_path, place.module.weight_name)): place.module
+            for place in named_layers(copy)
+            if isinstance(place.module, PAINeuronModule)
+        }
+        own = {plain_name(name): module for name, module in self.modules.items()}
+        if not own.keys() <= copies.keys():
+            copies = {name.removeprefix("module."): module for name, module in copies.items()}  # an AveragedModel's
+        for name, module in own.items():
+            if name not in copies:
+                raise ArgumentError(f"the copy has no dendritic layer {name!r}: pass a copy of the perforated model")
+            copies[name].set_mask(module.mask, module.mode)
+            copies[name].sparsity = module.sparsity
+            copies[name].permute_neurons(module.neuron_order, module.input_order)
+            if module.dendrites is not None:
+                copies[name].dendrites.grow_to(module.dendrites.count)
         return copy
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,24 +1,25 @@
 """What is going to happen to a model: decided, and agreed on by all ranks, before anything of it is touched."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from sparbor.allocation.allocator import Allocator
 from sparbor.allocation.growth_plan import plan_growth
 from sparbor.allocation.survey import LayerEligibility, survey
 from sparbor.distributed.ranks import together
+from sparbor.distributed.shards import reshard
 from sparbor.errors import ArgumentError
 from sparbor.nn.masked_layer import MaskController, Storage
-from sparbor.nn.named_layers import replace_part
+from sparbor.nn.named_layers import plain_name, replace_part
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.nn.wrapping import wrappers
 from sparbor.recipe.recipe import Recipe
 from sparbor.recipe.schedule import Timeline
-from sparbor.train.compaction import check_storage, why_not_compact
-from sparbor.train.scaling import check_runnable, facts_of, module_within
-from sparbor.train.unwrap_optimizer import unwrap_optimizer
+from sparbor.train.optimizer_state import check_storage, why_not_compact
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Plan:
     @property
     def settled(self) -> int:
         """The step from which on the schedule changes the density no more."""
-        return _settled(self.recipe, self.timeline)
+        return self.timeline.ramp_end if self.recipe.sparsity else 0
 
     @property
     def finished(self) -> int:
@@ -57,11 +58,19 @@ class Plan:
             return self.total_steps
         return 0 if self.recipe.sparsity == 0 else self.timeline.rewire_end
 
+    def facts(self) -> dict[str, Any]:
+        """What must be the same on every rank before training begins."""
+        layers = {}
+        for each in self.found + self.growing:
+            fate = "dendritic" if each.taken else f"not dendritic ({each.reason})"
+            layers[f"layer {plain_name(each.name)!r}"] = f"{each.kind} of {each.weights} parameters, {fate}"
+        recipe = {f"the recipe's {name}": value for name, value in self.recipe.to_dict().items()}
+        return {"total_steps": self.total_steps, "optimizer": type(self.optimizer).__name__, **recipe, **layers}
+
     def wrap(self, finding: LayerEligibility, controller: MaskController) -> PAINeuronModule:
         """Put the layer of the ``finding`` into a dendritic one that ``controller`` keeps, if it is in none yet."""
         layer = self.model.get_submodule(finding.path)
-        by_hand = (each for each in wrappers(layer) if each.weight_name == finding.weight_name)
-        module = next(by_hand, None)
+        module = next((each for each in wrappers(layer) if each.weight_name == finding.weight_name), None)
         if not isinstance(module, PAINeuronModule):
             module = PAINeuronModule(layer, finding.name, weight_name=finding.weight_name)
             module.training = layer.training
@@ -75,27 +84,63 @@ class Plan:
 def make_plan(model: nn.Module, optimizer: Optimizer, recipe: Recipe, total_steps: int, storage: Storage) -> Plan:
     """Refuse what cannot be done, on all ranks if on one; the model is left as it is."""
     with together(ArgumentError, "let every rank train the same model with the same recipe") as facts:
-        _check_types(model, recipe)
-        optimizer = unwrap_optimizer(optimizer)
+        if not isinstance(model, nn.Module):
+            raise ArgumentError(f"model is a {type(model).__name__}: must be a torch.nn.Module")
+        if not isinstance(recipe, Recipe):
+            kind = type(recipe).__name__
+            raise ArgumentError(f"recipe is a {kind}: must be a sparbor.Recipe, or None for the defaults")
+        optimizer = _unwrapped(optimizer)
         check_storage(storage, model, optimizer, grows=recipe.growth is not None)
-        sharded = check_runnable(model, recipe)
-        model = module_within(model)
+        sharded = _check_runnable(model, recipe)
+        model = model.module if isinstance(model, DistributedDataParallel) else model  # named as in one process
         timeline = recipe.timeline(total_steps)
         found, growing = survey(model, optimizer, recipe), list[LayerEligibility]()
         allocator = Allocator(model, recipe, found)
+        plan = Plan(model, optimizer, recipe, total_steps, storage, sharded, timeline, allocator, found, growing)
         if recipe.growth is not None:
-            growing = plan_growth(model, optimizer, recipe, recipe.growth, [each for each in found if each.taken])
-            recipe.growth.check_fits(total_steps, _settled(recipe, timeline))
-        facts |= facts_of(recipe, total_steps, optimizer, found + growing)
-    return Plan(model, optimizer, recipe, total_steps, storage, sharded, timeline, allocator, found, growing)
+            growing += plan_growth(model, optimizer, recipe, recipe.growth, plan.taken)
+            recipe.growth.check_fits(total_steps, plan.settled)
+        facts |= plan.facts()
+    return plan
 
 
-def _settled(recipe: Recipe, timeline: Timeline) -> int:
-    return timeline.ramp_end if recipe.sparsity else 0
+def _unwrapped(optimizer: object) -> Optimizer:
+    """The optimizer, or the one within it, if a trainer has wrapped it so that no hooks of the wrapper are called.
+
+    Accelerate's wrapper is a ``torch.optim.Optimizer`` by class alone: torch has never set it up. Others that hold an
+    optimizer (averaging ones, say) change weights after it has stepped; their own hooks are called then.
+
+    Raises:
+        ArgumentError: it is no optimizer, or hooks cannot be put on it.
+    """
+    if not isinstance(optimizer, Optimizer):
+        raise ArgumentError(f"optimizer is a {type(optimizer).__name__}: must be a torch.optim.Optimizer")
+    if hasattr(optimizer, "_optimizer_step_pre_hooks"):
+        return optimizer
+    within = getattr(optimizer, "optimizer", None)
+    if not isinstance(within, Optimizer):
+        raise ArgumentError(
+            f"optimizer is a {type(optimizer).__name__} that takes no hooks: pass the torch.optim.Optimizer within it"
+        )
+    return _unwrapped(within)
 
 
-def _check_types(model: object, recipe: object) -> None:
-    if not isinstance(model, nn.Module):
-        raise ArgumentError(f"model is a {type(model).__name__}: must be a torch.nn.Module")
-    if not isinstance(recipe, Recipe):
-        raise ArgumentError(f"recipe is a {type(recipe).__name__}: must be a sparbor.Recipe, or None for the defaults")
+def _check_runnable(model: nn.Module, recipe: Recipe) -> bool:
+    """Refuse what the ranks cannot do together; whether the model's weights are sharded among them."""
+    sharded = reshard(model)
+    if sharded and recipe.growth is not None:
+        raise ArgumentError(
+            "growth: dendrites cannot grow in a model that fully_shard has sharded; leave out growth, or train with"
+            " DistributedDataParallel"
+        )
+    if sharded and recipe.budget is not None:
+        raise ArgumentError(
+            f"Budget({recipe.budget.unit}={recipe.budget.limit:g}): no budget is kept where fully_shard was used;"
+            " give a sparsity in its place, or train with DistributedDataParallel"
+        )
+    if recipe.growth is not None and any(isinstance(part, DistributedDataParallel) for part in model.modules()):
+        raise ArgumentError(
+            "growth: DistributedDataParallel does not know the parameters of dendrites that are made after it; call"
+            " sparbor.perforate() first, then DistributedDataParallel(model, find_unused_parameters=True)"
+        )
+    return sharded

@@ -1,5 +1,6 @@
 """Validation scores: when they have stopped rising, and whether what was grown then made them rise again."""
 
+import copy
 import itertools
 import math
 from collections.abc import Sequence
@@ -8,6 +9,8 @@ from typing import Any
 
 from sparbor.errors import ArgumentError, StateError
 from sparbor.recipe.growth import Growth
+
+STATE = ("scores", "trial", "steps", "bar", "seen", "reference", "waited")  # first the lists
 
 
 def checked_score(score: object) -> float:
@@ -49,6 +52,8 @@ class Plateau:
         scores: those that count, but for those of a trial that is going on, which are in ``trial``.
         bar: what the best score of the trial must exceed; ``None`` when nothing is on trial.
         seen: whether a plateau was seen that no growth has answered yet.
+        reference, waited: the score that a gain is one over, and how many have come since it did.
+        steps: after which every score has come.
     """
 
     def __init__(self, growth: Growth, total_steps: int, settled: int = 0) -> None:
@@ -59,9 +64,9 @@ class Plateau:
         self.trial: list[float] = []
         self.bar: float | None = None
         self.seen = False
-        self._reference: float | None = None
-        self._waited = 0
-        self._steps: list[int] = []
+        self.reference: float | None = None
+        self.waited = 0
+        self.steps: list[int] = []
 
     @property
     def best(self) -> float | None:
@@ -70,16 +75,16 @@ class Plateau:
 
     def add(self, score: float, step: int) -> None:
         """A score has come after ``step``; raises if at this pace no plateau can ever be seen."""
-        self._steps.append(step)
+        self.steps.append(step)
         if self.bar is not None:
             self.trial.append(score)
         elif step >= self.settled:
             self.scores.append(score)
-            if self._reference is None or score > self._reference + self.growth.minimum_gain:
-                self._reference, self._waited = score, 0
+            if self.reference is None or score > self.reference + self.growth.minimum_gain:
+                self.reference, self.waited = score, 0
             else:
-                self._waited += 1
-            self.seen = self.growth.at is None and self._waited >= self.growth.patience
+                self.waited += 1
+            self.seen = self.growth.at is None and self.waited >= self.growth.patience
         if self.growth.at is None:
             self._check_pace(step)
 
@@ -90,7 +95,7 @@ class Plateau:
     def check_begun(self, step: int) -> None:
         """Refuse to go on without a score where growth that waits for a plateau could not come any more."""
         needed = self.growth.patience + self.growth.trial
-        if self.growth.at is None and not self._steps and step >= max(self.total_steps - needed, 1):
+        if self.growth.at is None and not self.steps and step >= max(self.total_steps - needed, 1):
             raise ArgumentError(
                 f"growth waits for a plateau, and no score has come by step {step} of {self.total_steps}: call"
                 " perforator.validate(score) after each validation, or name times with Growth(at=...)"
@@ -120,16 +125,16 @@ class Plateau:
         if kept:
             self.scores += self.trial
         self.trial, self.bar = [], None
-        self._reference, self._waited = self.best, 0
+        self.reference, self.waited = self.best, 0
         return kept
 
     def _pace(self) -> float:
         """Steps from one score to the next, so far."""
-        between = len(self._steps) - 1
-        return max((self._steps[-1] - self._steps[0]) / between if between > 0 else 1.0, 1.0)
+        between = len(self.steps) - 1
+        return max((self.steps[-1] - self.steps[0]) / between if between > 0 else 1.0, 1.0)
 
     def _check_pace(self, step: int) -> None:
-        if len(self._steps) != 2:
+        if len(self.steps) != 2:
             return
         possible = len(self.scores) + (self.total_steps - max(step, self.settled)) / self._pace()
         needed = self.growth.patience + 1 + self.growth.trial
@@ -142,22 +147,12 @@ class Plateau:
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data."""
-        return {
-            "scores": list(self.scores),
-            "trial": list(self.trial),
-            "bar": self.bar,
-            "seen": self.seen,
-            "reference": self._reference,
-            "waited": self._waited,
-            "steps": list(self._steps),
-        }
+        return copy.deepcopy({name: getattr(self, name) for name in STATE})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state_dict` was taken."""
-        lists = [list(state[name]) for name in ("scores", "trial", "steps")]
-        single = [state[name] for name in ("bar", "reference", "seen", "waited")]
-        numbers = [*itertools.chain(*lists), *single]
+        loaded = {name: list(state[name]) if name in STATE[:3] else state[name] for name in STATE}
+        numbers = itertools.chain(*(value if isinstance(value, list) else [value] for value in loaded.values()))
         if not all(each is None or isinstance(each, (int, float)) for each in numbers):
             raise StateError(f"the state is damaged: its validation scores are {state!r}")
-        self.scores, self.trial, self._steps = lists
-        self.bar, self._reference, self.seen, self._waited = single
+        vars(self).update(loaded)

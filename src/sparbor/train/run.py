@@ -1,30 +1,33 @@
-"""A run of sparse training while it goes on: what follows from each step of the optimizer."""
+"""A run of sparse training while it goes on: what follows from what its optimizer and its layers tell."""
 
 import logging
 from statistics import mean
 from typing import Any
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import LBFGS
 from torch.utils.hooks import RemovableHandle
 
+from sparbor.allocation.aims import standing
 from sparbor.distributed.ranks import fingerprint, is_distributed, together, values_of_all, world_size
 from sparbor.errors import ArgumentError, StateError, TrainingError
+from sparbor.nn.masked_layer import MaskedLayer
+from sparbor.nn.masks import Mover
 from sparbor.nn.named_layers import plain_name
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.nn.state_dicts import refuse_other_state
 from sparbor.nn.trained_layer import TrainedLayer, average_gradients
-from sparbor.train.compaction import CompactStates
-from sparbor.train.controller import Controller
-from sparbor.train.copies import named_dendritic
+from sparbor.recipe.recipe import Recipe
 from sparbor.train.grower import Grower
-from sparbor.train.neuron_orders import orders_for
+from sparbor.train.optimizer_state import CompactStates, replace_parameter, reset_state
+from sparbor.train.other_optimizers import OtherOptimizers
+from sparbor.train.permute_neurons import orders_for
 from sparbor.train.plan import Plan
 from sparbor.train.plateau import checked_score
-from sparbor.train.resuming import STATE_VERSION, check_same_run
 from sparbor.train.rewiring import Rewiring
 from sparbor.train.sparse_lr import SparseLR
+
+STATE_VERSION = 2
 
 logger = logging.getLogger("sparbor")
 
@@ -32,19 +35,20 @@ logger = logging.getLogger("sparbor")
 class SparseRun:
     """Carries a plan out through the optimizer's hooks.
 
-    ``steps``: how many the optimizer has done. ``stepping``: whether it is within one.
+    It is the :class:`sparbor.nn.masked_layer.MaskController` of its layers: it keeps dropped weights at zero in the
+    optimizer's eyes too. ``steps``: how many the optimizer has done.
     """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.steps = 0
-        self.stepping = False
-        self.controller = Controller(self, plan)
-        self.rewiring = Rewiring(plan.recipe, plan.timeline, plan.allocator, sharded=plan.sharded)
-        self.wrapped = [TrainedLayer(finding.name, plan.wrap(finding, self.controller)) for finding in plan.taken]
-        self.grower = self._make_grower()
+        self._stepping = False
+        self._other_optimizers = OtherOptimizers(plan.finished, plan.total_steps)
+        self.rewiring = Rewiring(plan)
+        self.wrapped = [TrainedLayer(finding.name, plan.wrap(finding, self)) for finding in plan.taken]
+        self.grower = Grower(plan, self.wrapped, self) if plan.recipe.growth is not None else None
         plan.allocator.divide(self.layers)
-        self.orders = orders_for(plan.model, plan.recipe, plan.timeline, sharded=plan.sharded)
+        self.orders = orders_for(plan)
         # LBFGS has searched for the length of its steps.
         self._sparse_lr = SparseLR(0 if isinstance(plan.optimizer, LBFGS) else plan.recipe.lr_density_exponent)
         self._compact_states = CompactStates(self.modules) if plan.storage == "compact" else None
@@ -59,24 +63,6 @@ class SparseRun:
         """The modules of all of them."""
         return [layer.module for layer in self.layers]
 
-    def _make_grower(self) -> Grower | None:
-        plan = self.plan
-        if plan.recipe.growth is None:
-            return None
-        names = {finding.name for finding in plan.growing if finding.taken}
-        layers = [layer for layer in self.wrapped if f"{layer.name}.dendrites" in names]
-        random = torch.Generator().manual_seed(plan.recipe.seed)  # its own: what SET grows does not depend on it
-        return Grower(
-            plan.recipe.growth,
-            plan.model,
-            plan.optimizer,
-            layers,
-            self.controller,
-            random,
-            plan.total_steps,
-            plan.settled,
-        )
-
     def _hook_up(self) -> list[RemovableHandle]:
         optimizer, model = self.plan.optimizer, self.plan.model
         hooks = [
@@ -90,7 +76,8 @@ class SparseRun:
         return hooks + [
             module.register_load_state_dict_pre_hook(refuse_other_state)  # type: ignore[no-untyped-call]
             for module in model.modules()
-            if not isinstance(module, PAINeuronModule) and named_dendritic(module)
+            if not isinstance(module, PAINeuronModule)
+            and any(isinstance(part, PAINeuronModule) for part in module.modules())
         ]
 
     def detach(self) -> None:
@@ -99,17 +86,16 @@ class SparseRun:
         for hook in hooks:
             hook.remove()
         if hooks:  # every layer that is released calls this again
-            for layer in self.wrapped:
-                layer.module.release()
-            if self.grower:
-                self.grower.release()
+            for module in (part for layer in self.wrapped for part in layer.module.modules()):
+                if isinstance(module, PAINeuronModule) and module.controller is self:  # dendrites have such, too
+                    module.release()
 
     # What the optimizer tells.
 
     def _before_step(self, *_: Any) -> None:
-        self.stepping = True
+        self._stepping = True
         self.orders.stop_listening()
-        self.controller.step_begins()
+        self._other_optimizers.stepped()
         if self._compact_states is not None:
             self._compact_states.before_step(self.plan.optimizer)
         self._sparse_lr.before_step(self.modules())
@@ -122,18 +108,60 @@ class SparseRun:
             return
         for module in self.modules():
             module.apply_mask()
-        if not self.stepping:  # a subclass' step that called super().step(), which was counted: torch hooks both
+        if not self._stepping:  # a subclass' step that called super().step(), which was counted: torch hooks both
             return
-        self.stepping = False
-        if self.topology_changes_by_gradient():
+        self._stepping = False
+        if self.needs_gradient():
             average_gradients(self.layers)
         self.steps += 1
         self.follow_schedule()
 
-    def topology_changes_by_gradient(self) -> bool:
+    # What the layers tell.
+
+    def backward_came(self, layer: MaskedLayer) -> None:
+        """A weight must not have changed much since the last step."""
+        if not self._stepping:  # what a closure does within a step is the optimizer's doing
+            self._other_optimizers.backward_came(layer, self.steps)
+
+    def gradient_came(self, layer: MaskedLayer, gradient: Tensor) -> None:
+        """Growth needs the gradient of inactive weights."""
+        if self.needs_gradient():
+            next(each for each in self.layers if each.module is layer).add_gradient(gradient)
+
+    def needs_gradient(self) -> bool:
         """Whether something grows after the step that comes now, where the dense gradient is largest."""
         step = self.steps + 1
         return self.rewiring.needs_gradient(step) or (self.grower is not None and self.grower.is_due(step))
+
+    def parameter_replaced(self, old: nn.Parameter, new: nn.Parameter, move: Mover) -> None:
+        """The optimizer goes on with the new one."""
+        self._check_held(old)
+        replace_parameter(self.plan.optimizer, old, new, move)
+
+    def mask_changed(self, layer: MaskedLayer, changed: Tensor) -> None:
+        """What was born or died starts afresh in the optimizer."""
+        self._check_held(layer.parameter)
+        reset_state(self.plan.optimizer, layer.parameter, changed)
+
+    def _check_held(self, weight: nn.Parameter) -> None:
+        groups = self.plan.optimizer.param_groups
+        if not any(each is weight for group in groups for each in group["params"]):
+            name = next(layer.name for layer in self.layers if layer.module.parameter is weight)
+            raise StateError(
+                f"layer {name!r} has a new parameter as its weight, which the optimizer does not hold: keep the old "
+                "one and copy the new values into it, layer.weight.data.copy_(values)"
+            )
+
+    def unfinished(self) -> str | None:
+        """Why the layers are denser still than the recipe wants them, and what to do; ``None`` if they are not."""
+        now, ramp_end = standing(self.modules()), self.plan.timeline.ramp_end
+        if self.steps >= ramp_end or not now.too_dense:
+            return None
+        return (
+            f"the dendritic layers keep {now}: {self.steps:,} of {self.plan.total_steps:,} steps are done, and the"
+            f" final density is reached at step {ramp_end:,}; train on, or pass the total_steps that the loop really"
+            " takes to sparbor.perforate()"
+        )
 
     # What follows.
 
@@ -145,8 +173,8 @@ class SparseRun:
             self.plan.allocator.divide(self.layers)
         if self.steps == timeline.reorders:
             self.orders.choose()
-        if self.grower and self.grower.follow(self.steps):
-            self._grow(self.grower)
+        if self.grower:
+            self._grow_if_due(self.grower)
         if timeline.rewires(self.steps):
             self.rewiring.rewire_all(self.layers, self.steps)
             logger.debug("step %d: density %.4f", self.steps, self.density())
@@ -172,9 +200,10 @@ class SparseRun:
         if self.grower.validate(mean(values_of_all(score)), self.steps):
             self._end_trial(self.grower)
 
-    def _grow(self, grower: Grower) -> None:
+    def _grow_if_due(self, grower: Grower) -> None:
         """Grow a generation; in dendrite mode the others make room for it, so that the budget is kept."""
-        if grower.on_trial:
+        grower.plateau.check_begun(self.steps)
+        if grower.is_due(self.steps) and grower.on_trial:
             self._end_trial(grower)
         if grower.is_due(self.steps):
             newborn = grower.grow(self.steps)
@@ -222,7 +251,7 @@ class SparseRun:
             facts |= self._position()
 
     def _take_over(self, state: dict[str, Any]) -> None:
-        check_same_run(state, self.state_dict())
+        _check_same_run(state, self.state_dict())
         steps, generator = state.get("steps"), state.get("generator")
         if not isinstance(steps, int) or steps < 0 or not isinstance(generator, Tensor):
             raise StateError(f"the state is damaged: steps={steps!r} and a {type(generator).__name__} as generator")
@@ -234,3 +263,31 @@ class SparseRun:
             self.grower.load_state_dict(state.get("growth"))
         self.steps = steps
         self._forget_gradients()
+
+
+def _check_same_run(state: Any, own: dict[str, Any]) -> None:
+    """Refuse a ``state`` of another version, model, recipe, length or world size than the run of ``own``."""
+    if not isinstance(state, dict):
+        raise StateError(f"the perforator's state is a {type(state).__name__}: pass what state_dict() gave")
+    if state.get("version") != STATE_VERSION:
+        raise StateError(
+            f"perforator state of version {state.get('version')!r}: this release reads version {STATE_VERSION};"
+            " resume with the release that wrote it"
+        )
+    if isinstance(recipe := state.get("recipe"), dict):
+        state = {**state, "recipe": Recipe.from_dict(recipe).to_dict()}  # in today's fields, whichever release wrote it
+    for part, remedy in (
+        ("layers", "load it into the model it was saved from"),
+        ("recipe", "pass the recipe it was saved with to sparbor.perforate()"),
+        ("total_steps", "pass the total_steps it was saved with to sparbor.perforate()"),
+        ("world_size", "start as many processes as it was saved with"),
+    ):
+        if state.get(part) != own[part]:
+            raise StateError(f"the state has other {part} ({_difference(state.get(part), own[part])}): {remedy}")
+
+
+def _difference(theirs: Any, ours: Any) -> str:
+    if not isinstance(theirs, dict) or not isinstance(ours, dict):
+        return f"{theirs!r} where this run has {ours!r}"
+    names = [name for name in {**theirs, **ours} if theirs.get(name) != ours.get(name)]
+    return "; ".join(f"{name}: {theirs.get(name)!r} where this run has {ours.get(name)!r}" for name in names[:3])

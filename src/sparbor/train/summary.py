@@ -52,11 +52,11 @@ def dense_at_last(
     """
     reasons = dict[str, str]()
     for finding in findings:
-        layer = layers.get(finding.name)
+        layer, why = layers.get(finding.name), finding.reason
         if layer is not None:
             why = None if _is_shared(recipe) else _why_dense(layer, recipe, shapes.get(plain_name(finding.path)))
-        else:
-            why = finding.reason if _has_matrix(model, finding) else None
+        elif not _has_matrix(model, finding):
+            why = None
         if why is not None:
             reasons[finding.name] = why
     return folded("{layers} will be stored dense: {why}", reasons)
@@ -89,14 +89,11 @@ def _has_matrix(model: nn.Module, finding: LayerEligibility) -> bool:
 
 def _of_all(recipe: Recipe) -> list[str]:
     """What the layers have together, where none aims at a density of its own."""
+    undecided = "how dense each becomes is decided while they train"
     if recipe.budget is not None:
-        budget = f"{recipe.budget.unit}={recipe.budget.limit:g}"
-        return [f"the layers share Budget({budget}): how dense each becomes is decided while they train"]
+        return [f"the layers share Budget({recipe.budget.unit}={recipe.budget.limit:g}): {undecided}"]
     if recipe.sparsity is not None and _is_shared(recipe):
-        density = _percent(1 - recipe.sparsity)
-        return [
-            f"the layers keep {density} of their weights together: how dense each becomes is decided while they train"
-        ]
+        return [f"the layers keep {_percent(1 - recipe.sparsity)} of their weights together: {undecided}"]
     return []
 
 

@@ -11,13 +11,12 @@ import sparbor
 from bench.job.models import TASKS
 from sparbor.errors import ArgumentError
 from sparbor.lowering.chains import chains
-from sparbor.lowering.permuted_copy import arranged
+from sparbor.lowering.permuted_copy import permuted
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.pattern import Slots
 from sparbor.recipe.recipe import Recipe
 from sparbor.topology.units import slot_counts
-from sparbor.train.neuron_orders import NOT_YET
-from sparbor.train.regroup import regroup
+from sparbor.train.permute_neurons import NOT_YET, permute_neurons
 from tests.networks import NETWORKS, VGG
 from tests.test_chains import Activated
 
@@ -65,7 +64,7 @@ MODELS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_arranged_copy_computes_the_same_with_the_same_masks(name: str) -> None:
+def test_the_permuted_copy_computes_the_same_with_the_same_masks(name: str) -> None:
     torch.manual_seed(0)
     build, shape = MODELS[name]
     model, x = wrapped(build()).eval(), torch.randn(shape)
@@ -75,12 +74,12 @@ def test_the_arranged_copy_computes_the_same_with_the_same_masks(name: str) -> N
                 values.data.uniform_(0.5, 2)
     found = chains(model, (x,)).found
     assert found
-    regroup(found)
+    permute_neurons(found)
     for layer in model.modules():
         if isinstance(layer, PAINeuronModule):
             layer.set_mode("d")
     before = copy.deepcopy(model.state_dict())
-    moved = arranged(model, x)
+    moved = permuted(model, x)
     assert moved is not model
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     torch.testing.assert_close(moved(x), model(x), rtol=1e-4, atol=1e-5)
@@ -101,7 +100,7 @@ def slots_needed(matrix: Tensor) -> int:
 
 def test_a_model_in_its_own_order_is_not_copied() -> None:
     model = wrapped(TASKS["mnist"].build())
-    assert arranged(model, torch.randn(1, 28, 28)) is model
+    assert permuted(model, torch.randn(1, 28, 28)) is model
 
 
 def trained(model: nn.Module) -> nn.Module:
@@ -132,7 +131,7 @@ def test_a_weight_that_is_put_in_anew_is_named_and_nothing_else_is_said(
     assert capfd.readouterr() == ("", "")
 
 
-def test_training_regroups_at_the_switch_and_deploying_packs_full_slots() -> None:
+def test_training_permutes_neurons_at_the_switch_and_deploying_packs_full_slots() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(96, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 16))
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
@@ -140,13 +139,13 @@ def test_training_regroups_at_the_switch_and_deploying_packs_full_slots() -> Non
     first = model[0]
     assert isinstance(first, PAINeuronModule)
     x, y = torch.randn(64, 96), torch.randn(64, 16)
-    arranged_after = []
+    permuted_after = []
     for _ in range(30):
         (model(x) - y).square().mean().backward()
         optimizer.step()
         optimizer.zero_grad()
-        arranged_after.append(first.is_arranged())
-    assert arranged_after == [False] * 9 + [True] * 21
+        permuted_after.append(first.is_permuted())
+    assert permuted_after == [False] * 9 + [True] * 21
     for layer in perforator.modules.values():
         assert slots_needed(layer.to_matrix(layer.mask)) * 16 == layer.active_weights()
     assert slots_needed(first.mask) * 16 > first.active_weights(), "in their own order neurons of a group differ"
@@ -154,7 +153,7 @@ def test_training_regroups_at_the_switch_and_deploying_packs_full_slots() -> Non
     assert [layer.active for layer in runtime.describe()] == [m.active_weights() for m in perforator.modules.values()]
     natural = copy.deepcopy(model)
     for layer in layers_of(natural):
-        layer.arrange(torch.arange(len(layer.neuron_order)), torch.arange(len(layer.input_order)))
+        layer.permute_neurons(torch.arange(len(layer.neuron_order)), torch.arange(len(layer.input_order)))
     longer = sparbor.deploy(natural, x[:1], weights="exact")
     assert sum(layer.bytes for layer in runtime.describe()) < sum(layer.bytes for layer in longer.describe())
     torch.testing.assert_close(runtime(x), model(x), rtol=1e-4, atol=1e-5)
@@ -184,13 +183,13 @@ def test_a_layer_that_a_sum_reads_stays_in_order_and_the_table_says_so(caplog: p
 
 def test_the_order_travels_with_the_state_dict() -> None:
     model = wrapped(TASKS["mnist"].build())
-    regroup(chains(model, (torch.zeros(3, 1, 28, 28),)).found)
+    permute_neurons(chains(model, (torch.zeros(3, 1, 28, 28),)).found)
     other = wrapped(TASKS["mnist"].build())
     other.load_state_dict(model.state_dict())
     for here, there in zip(layers_of(model), layers_of(other), strict=True):
         assert torch.equal(here.neuron_order, there.neuron_order)
         assert torch.equal(here.input_order, there.input_order)
-    assert layers_of(other)[1].is_arranged()
+    assert layers_of(other)[1].is_permuted()
 
 
 def test_where_tracing_cannot_see_what_a_hook_does_neurons_stay(caplog: pytest.LogCaptureFixture) -> None:
@@ -205,7 +204,7 @@ def test_where_tracing_cannot_see_what_a_hook_does_neurons_stay(caplog: pytest.L
         optimizer.step()
         optimizer.zero_grad()
     with caplog.at_level(logging.WARNING, "sparbor"):
-        assert arranged(model.eval(), x) is model
+        assert permuted(model.eval(), x) is model
     assert caplog.messages == [
         "neurons are deployed in their own order, which takes more slots: in another one the model answers "
         "otherwise, as where a hook treats neurons one by one"
@@ -240,4 +239,4 @@ def test_what_is_not_an_order_is_refused(order: Tensor) -> None:
     with pytest.raises(
         ArgumentError, match=r"an order of layer 'hidden' has shape .*: it must hold each of the numbers 0 to 31 once"
     ):
-        layer.arrange(neurons=order)
+        layer.permute_neurons(neurons=order)

@@ -1,7 +1,7 @@
-"""Which neurons make a group: those whose large weights lie on the same branches.
+"""Which neurons make a block: those whose large weights lie on the same branches.
 
-A slot takes one weight of each neuron of a group, so a group whose neurons disagree on where their large weights lie
-pays for it with weights that are worth little. The order of neurons is arbitrary, and so are the groups.
+A slot takes one weight of each neuron of a block, so a block whose neurons disagree on where their large weights lie
+pays for it with weights that are worth little. The order of neurons is arbitrary, and so are the blocks.
 """
 
 import torch
@@ -18,20 +18,21 @@ LEAST_GAIN = 1e-4
 def best_order(score: Tensor, pattern: Slots, density: float) -> Tensor:
     """An order of the neurons of ``score`` (outputs, fan_in) in which slots at ``density`` keep as much as possible.
 
-    Row i of the reordered matrix is row ``order[i]`` of ``score``, and the i-th group its rows from ``i * group`` on.
+    Row i of the permuted matrix is row ``order[i]`` of ``score``; its i-th block begins at row ``i * neuron_block``.
     Neurons whose best scores lie on the same branches come together first, unless that keeps less than the order that
     is there. Then, as in k-means (Lloyd 1982), two steps take turns while the score that is kept still rises by a
-    ten-thousandth: the groups choose how many slots each branch gets; neurons of two groups change places where, with
+    ten-thousandth: the blocks choose how many slots each branch gets; neurons of two blocks change places where, with
     those numbers of slots, more of their scores are kept.
     """
-    ranked = _ranked(score.float(), pattern)
-    slots = round(density * score.numel() / pattern.group)
+    branches = F.pad(score.float(), (0, -score.shape[1] % pattern.branch)).view(len(score), -1, pattern.branch)
+    ranked = branches.sort(dim=-1, descending=True).values  # each neuron's scores on each branch, the largest first
+    slots = round(density * score.numel() / pattern.neuron_block)
     starts = torch.arange(len(score), device=score.device), _alike_together(score.float(), pattern, density)
-    order = max(starts, key=lambda order: _slots_of_groups(ranked[order], pattern, slots)[1])
-    counts, kept = _slots_of_groups(ranked[order], pattern, slots)
+    order = max(starts, key=lambda order: _slots_of_blocks(ranked[order], pattern, slots)[1])
+    counts, kept = _slots_of_blocks(ranked[order], pattern, slots)
     for _ in range(ROUNDS):
-        moved = order[_exchange(_kept_in_each_group(ranked[order], counts), pattern.group)]
-        new_counts, new_kept = _slots_of_groups(ranked[moved], pattern, slots)
+        moved = order[_exchange(_kept_in_each_block(ranked[order], counts), pattern.neuron_block)]
+        new_counts, new_kept = _slots_of_blocks(ranked[moved], pattern, slots)
         if new_kept <= kept * (1 + LEAST_GAIN):
             break
         order, counts, kept = moved, new_counts, new_kept
@@ -39,7 +40,7 @@ def best_order(score: Tensor, pattern: Slots, density: float) -> Tensor:
 
 
 def _alike_together(score: Tensor, pattern: Slots, density: float) -> Tensor:
-    """The order that puts beside the first neuron those most like it, a group of them, then goes on with the others.
+    """The order that puts beside the first neuron those most like it, a block of them, then goes on with the others.
 
     Alike are neurons that have equally many of their own best scores on each branch.
     """
@@ -53,58 +54,52 @@ def _alike_together(score: Tensor, pattern: Slots, density: float) -> Tensor:
         unlike = (on_branch[left] - on_branch[left[0]]).abs().sum(dim=1)
         unlike[0] = -1  # the first itself comes first
         nearest = unlike.argsort(stable=True)
-        order.append(left[nearest[: pattern.group]])
-        left = left[nearest[pattern.group :].sort().values]
+        order.append(left[nearest[: pattern.neuron_block]])
+        left = left[nearest[pattern.neuron_block :].sort().values]
     return torch.cat(order)
 
 
-def _ranked(score: Tensor, pattern: Slots) -> Tensor:
-    """Each neuron's scores on each branch, the largest first: ``(outputs, branches, branch)``."""
-    branches = F.pad(score, (0, -score.shape[1] % pattern.branch)).view(len(score), -1, pattern.branch)
-    return branches.sort(dim=-1, descending=True).values
-
-
-def _slots_of_groups(ranked: Tensor, pattern: Slots, slots: int) -> tuple[Tensor, float]:
-    """How many of the best ``slots`` each (group, branch) gets, ``(groups, branches)``, and the score they keep."""
-    padded = F.pad(ranked, (0, 0, 0, 0, 0, -len(ranked) % pattern.group))
-    worth = padded.view(-1, pattern.group, *ranked.shape[1:]).sum(dim=1)
+def _slots_of_blocks(ranked: Tensor, pattern: Slots, slots: int) -> tuple[Tensor, float]:
+    """How many of the best ``slots`` each (block, branch) gets, ``(blocks, branches)``, and the score they keep."""
+    padded = F.pad(ranked, (0, 0, 0, 0, 0, -len(ranked) % pattern.neuron_block))
+    worth = padded.view(-1, pattern.neuron_block, *ranked.shape[1:]).sum(dim=1)
     best = worth.flatten().topk(min(slots, worth.numel()))
     chosen = torch.zeros(worth.numel(), dtype=torch.long, device=worth.device).index_fill_(0, best.indices, 1)
     return chosen.view(worth.shape).sum(dim=-1), best.values.sum().item()
 
 
-def _kept_in_each_group(ranked: Tensor, counts: Tensor) -> Tensor:
-    """What would be kept of each neuron's score if it belonged to each of the groups: ``(outputs, groups)``."""
+def _kept_in_each_block(ranked: Tensor, counts: Tensor) -> Tensor:
+    """What would be kept of each neuron's score if it belonged to each of the blocks: ``(outputs, blocks)``."""
     totals = F.pad(ranked.cumsum(dim=-1), (1, 0))
     chosen = F.one_hot(counts, totals.shape[-1]).to(totals.dtype)
     return totals.flatten(1) @ chosen.flatten(1).T
 
 
-def _exchange(kept: Tensor, group: int) -> Tensor:
-    """The order after all exchanges of two neurons that keep more; ``kept``: :func:`_kept_in_each_group`.
+def _exchange(kept: Tensor, neuron_block: int) -> Tensor:
+    """The order after all exchanges of two neurons that keep more; ``kept``: :func:`_kept_in_each_block`.
 
-    What an exchange gains is the sum of what its two neurons gain, so the best one of two groups is that of the best
+    What an exchange gains is the sum of what its two neurons gain, so the best one of two blocks is that of the best
     mover of each.
     """
-    outputs, groups = kept.shape
+    outputs, blocks = kept.shape
     order = torch.arange(outputs, device=kept.device)
-    group_of_place = order // group
+    block_of_place = order // neuron_block
     for _ in range(outputs):  # far more than it takes: each pass gains, or is the last
-        gain = kept[order] - kept[order].gather(1, group_of_place[:, None])
-        by_group = F.pad(gain, (0, 0, 0, -outputs % group), value=-torch.inf).view(groups, group, groups)
-        best, mover = by_group.max(dim=1)  # of a group's neurons, for each group to move to
+        gain = kept[order] - kept[order].gather(1, block_of_place[:, None])
+        by_block = F.pad(gain, (0, 0, 0, -outputs % neuron_block), value=-torch.inf).view(blocks, neuron_block, blocks)
+        best, mover = by_block.max(dim=1)  # of a block's neurons, for each block to move to
         pairs = _pairs(best + best.T)
         if not pairs:
             break
         here, there = torch.tensor(pairs, device=kept.device).T
-        first, second = here * group + mover[here, there], there * group + mover[there, here]
+        first, second = here * neuron_block + mover[here, there], there * neuron_block + mover[there, here]
         order[first], order[second] = order[second], order[first]
     return order
 
 
 def _pairs(gain: Tensor) -> list[tuple[int, int]]:
-    """Pairs of groups that gain by an exchange, the best first, each group in one pair at most."""
-    groups = len(gain)
+    """Pairs of blocks that gain by an exchange, the best first, each block in one pair at most."""
+    blocks = len(gain)
     threshold = 1e-6 * gain.abs().max()
     candidates = gain.triu(diagonal=1)
     order = candidates.flatten().argsort(descending=True)
@@ -112,7 +107,7 @@ def _pairs(gain: Tensor) -> list[tuple[int, int]]:
     taken: set[int] = set()
     pairs = []
     for index in order.tolist():
-        here, there = divmod(index, groups)
+        here, there = divmod(index, blocks)
         if here not in taken and there not in taken:
             taken |= {here, there}
             pairs.append((here, there))

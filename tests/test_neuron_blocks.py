@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from sparbor.recipe.pattern import Slots, Unstructured
-from sparbor.topology.grouping import best_order
+from sparbor.topology.neuron_blocks import best_order
 from sparbor.topology.units import select, units_of
 
 torch.set_num_threads(1)
@@ -28,13 +28,15 @@ def kept(score: Tensor, pattern: Slots | Unstructured, density: float) -> float:
 @settings(max_examples=60, deadline=None)
 def test_it_is_an_order_that_keeps_no_less(outputs: int, fan_in: int, density: float, group: int, seed: int) -> None:
     score = torch.rand(outputs, fan_in, generator=torch.Generator().manual_seed(seed)) ** 4
-    order = best_order(score, Slots(group=group), density)
+    order = best_order(score, Slots(neuron_block=group), density)
     assert torch.equal(order.sort().values, torch.arange(outputs))
     whole_groups = (
         outputs % group == 0
     )  # slots of a group that is partly filled are smaller, budgets come out otherwise
     if whole_groups:
-        assert kept(score[order], Slots(group=group), density) >= kept(score, Slots(group=group), density) * (1 - 1e-5)
+        assert kept(score[order], Slots(neuron_block=group), density) >= kept(
+            score, Slots(neuron_block=group), density
+        ) * (1 - 1e-5)
 
 
 def test_shuffled_neurons_find_their_groups_again() -> None:

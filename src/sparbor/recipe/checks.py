@@ -1,0 +1,55 @@
+"""What the arguments of recipes may be, and what is said of those that cannot be."""
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from sparbor.errors import ArgumentError
+
+_Class = TypeVar("_Class", bound=type)
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a finite number, and no bool."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf
+
+
+def are_names(value: object) -> bool:
+    """Whether it is a tuple (or a list, which comes from JSON) of names."""
+    return isinstance(value, (tuple, list)) and all(isinstance(name, str) for name in value)
+
+
+def check_counts(owner: str, **values: object) -> None:
+    """Refuse what is no whole number from 1 on."""
+    for name, value in values.items():
+        if not isinstance(value, int) or not is_number(value) or value < 1:
+            raise ArgumentError(f"{owner}({name}={value!r}): {name} must be a whole number of at least 1")
+
+
+def check_sparsity(sparsity: float) -> float:
+    """Refuse a sparsity outside [0, 1)."""
+    if not isinstance(sparsity, (int, float)) or not 0 <= sparsity < 1:
+        raise ArgumentError(
+            f"sparsity={sparsity!r}: must be at least 0 and below 1, the share of weights to drop (0.9 keeps a tenth)"
+        )
+    return sparsity
+
+
+def refusing_old_names(renamed: Mapping[str, str]) -> Callable[[_Class], _Class]:
+    """Make the constructor of a class say what an argument is called now."""
+
+    def _decorate(cls: _Class) -> _Class:
+        construct = cls.__init__  # type: ignore[misc]
+
+        @functools.wraps(construct)
+        def _init(self: Any, *args: Any, **fields: Any) -> None:
+            for old, new in renamed.items():
+                if old in fields:
+                    raise ArgumentError(f"{old}={fields[old]!r}: it is called {new} now; pass {new}={fields[old]!r}")
+            construct(self, *args, **fields)
+
+        cls.__init__ = _init  # type: ignore[misc]
+        return cls
+
+    return _decorate
