@@ -11,7 +11,7 @@ from torch import nn
 import sparbor
 from bench.job.models import cifar10_cnn
 from sparbor.errors import ArgumentError, SparborError
-from sparbor.lowering import parity
+from sparbor.lower import parity
 
 CIFAR = sparbor.ByteInput(mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616))
 

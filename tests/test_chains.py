@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.job.models import TASKS
-from sparbor.lowering.chains import chains
+from sparbor.lower.chains import chains
 from sparbor.nn.neuron import PAINeuronModule
 from tests.networks import DenseNet
 

@@ -18,7 +18,7 @@ import sparbor
 from bench.job.measure import parameter_counts
 from sparbor import NM, Growth, PAINeuronModule, Perforator, Recipe, Schedule, Slots, Unstructured
 from sparbor.errors import ArgumentError, StateError
-from sparbor.lowering import permuted_copy
+from sparbor.lower import permuted_copy
 from sparbor.nn.dendrites import Dendrites
 from sparbor.topology.units import slot_counts
 from sparbor.train.grower import GrowthEvent

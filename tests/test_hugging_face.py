@@ -26,7 +26,7 @@ from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
 
 import sparbor
 from sparbor import Growth, Perforator, Recipe, Schedule
-from sparbor.lowering.permuted_copy import permuted
+from sparbor.lower.permuted_copy import permuted
 from sparbor.train.permute_neurons import NOT_YET
 from tests.networks import settled
 from tests.trainers import (

@@ -14,7 +14,7 @@ PACKAGE = Path(sparbor.__file__).parent
 LAYERS = (
     *("errors", "extras", "files", "termination", "native", "workers"),
     *("recipe", "distributed", "topology", "synapses", "nn", "allocation"),
-    *("packing", "program", "ops", "engine", "lowering", "train", "calibration", "export"),
+    *("packing", "program", "ops", "engine", "lower", "train", "calibration", "export"),
     *("timing", "report"),
     *("any_encoding", "cli", "__main__"),
 )
@@ -68,7 +68,7 @@ def test_imports_go_in_one_direction() -> None:
 
 
 def test_what_deploys_a_model_knows_nothing_of_how_it_was_trained() -> None:
-    assert {whom for who, whom in imports() if who == "lowering"} & {"train", "distributed"} == set()
+    assert {whom for who, whom in imports() if who == "lower"} & {"train", "distributed"} == set()
 
 
 def test_what_runs_without_torch_imports_nothing_that_trains() -> None:

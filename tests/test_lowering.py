@@ -14,7 +14,7 @@ from torch.nn import functional as F
 import sparbor
 from sparbor.engine.runtime import kernel_sets
 from sparbor.errors import ArgumentError, SparborError
-from sparbor.lowering.quiet import quiet
+from sparbor.lower.quiet import quiet
 from tests.deploying import Function, assert_deploys, relative_error
 from tests.layers import random_mask, slot_mask
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from sparbor import native
-from sparbor.lowering.neurons import rule_of
+from sparbor.lower.neurons import rule_of
 from sparbor.ops.activations import ACTIVATIONS
 from sparbor.ops.operator import Operator
 from sparbor.ops.table import FAMILIES, LOWERINGS, NEURONS, OPERATORS

@@ -47,9 +47,9 @@ def exists(name: str) -> bool:
 
 ORDER = listed()
 TRAINING = [name for name in ORDER[: ORDER.index("train.perforator")] if path_of(name).exists()]
-DEPLOYING = ("packing", "program", "engine", "lowering")  # of which training uses parts
+DEPLOYING = ("packing", "program", "engine", "lower")  # of which training uses parts
 TRAINING = [name for name in TRAINING if name.partition(".")[0] not in ("errors", "files", *DEPLOYING)]
-TRAINING += [f"lowering.{name}" for name in ("neurons", "restored", "chains", "permuted_copy", "sparse_limit")]
+TRAINING += [f"lower.{name}" for name in ("neurons", "restored", "chains", "permuted_copy", "sparse_limit")]
 TRAINING += ["train.perforator"]
 
 

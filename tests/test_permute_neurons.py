@@ -10,8 +10,8 @@ from torch import Tensor, nn
 import sparbor
 from bench.job.models import TASKS
 from sparbor.errors import ArgumentError
-from sparbor.lowering.chains import chains
-from sparbor.lowering.permuted_copy import permuted
+from sparbor.lower.chains import chains
+from sparbor.lower.permuted_copy import permuted
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.pattern import Slots
 from sparbor.recipe.recipe import Recipe

@@ -12,7 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 import sparbor
 from sparbor import NM, Perforator, Recipe, Slots, Unstructured
-from sparbor.lowering.unfinished import warn_if_unfinished
+from sparbor.lower.unfinished import warn_if_unfinished
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.budget import Budget
 from sparbor.recipe.growth import Growth

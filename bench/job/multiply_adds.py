@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from sparbor.calibration.positions import positions
-from sparbor.lowering.deploy import evaluating
+from sparbor.lower.deploy import evaluating
 from sparbor.nn.layers import ONE_WEIGHT
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.nn.wrapping import plain_layer

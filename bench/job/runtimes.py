@@ -75,7 +75,7 @@ def _import_torch() -> Prepare:
 
 def _store_engine(model: "nn.Module", task: str, example: "Tensor", file: Path) -> None:
     from bench.job.models import TASKS
-    from sparbor.lowering.deploy import deploy
+    from sparbor.lower.deploy import deploy
 
     deploy(model, example, byte_input=TASKS[task].byte_input).save(file)
 

@@ -18,7 +18,7 @@ from bench.job.arms import Arm
 from bench.job.job import Job
 from bench.study import perforatedai_arm
 from bench.study.small_dense import network_widths, small_dense
-from sparbor.lowering.chains import Chains, chains
+from sparbor.lower.chains import Chains, chains
 from sparbor.recipe.pattern import NM, Unstructured
 from sparbor.recipe.recipe import Recipe
 from sparbor.topology.rewire import magnitude_mask

@@ -18,7 +18,7 @@ from bench.job.measure import parameter_counts
 from bench.study.arms import ARMS
 from bench.study.rows import Cell, Row, digest, model_file
 from sparbor.files import write_file
-from sparbor.lowering.deploy import deploy
+from sparbor.lower.deploy import deploy
 
 
 def train_cell(cell: Cell, data_dir: Path | None, scratch: Path) -> Row:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sparbor.engine.runtime import Runtime as Runtime
     from sparbor.engine.runtime import load as load
     from sparbor.errors import SparborError as SparborError
-    from sparbor.lowering.deploy import deploy as deploy
+    from sparbor.lower.deploy import deploy as deploy
     from sparbor.nn.dendrites import unwrap as unwrap
     from sparbor.nn.neuron import PAINeuronModule as PAINeuronModule
     from sparbor.program.byte_input import ByteInput as ByteInput
@@ -43,7 +43,7 @@ _HOME = {
     "SparborError": "errors",
     "Unstructured": "recipe.pattern",
     "calibrated": "calibration.calibration",
-    "deploy": "lowering.deploy",
+    "deploy": "lower.deploy",
     "load": "engine.runtime",
     "perforate": "train.perforator",
     "unwrap": "nn.dendrites",

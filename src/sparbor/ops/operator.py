@@ -38,7 +38,7 @@ class Operator:
 
 
 class NeuronRule(NamedTuple):
-    """What becomes of the neurons of the layer before: the name of a function in :mod:`sparbor.lowering.neurons`.
+    """What becomes of the neurons of the layer before: the name of a function in :mod:`sparbor.lower.neurons`.
 
     ``dimensions`` are those of a plane, for rules that need them.
     """

@@ -1,6 +1,6 @@
 """What operators ask of those whom they write to: a program under construction, an ONNX graph, a C file.
 
-Who these are lies above the operators: :mod:`sparbor.lowering.graph`, :mod:`sparbor.export.onnx.graph` and
+Who these are lies above the operators: :mod:`sparbor.lower.graph`, :mod:`sparbor.export.onnx.graph` and
 :mod:`sparbor.export.c.writer`.
 """
 

@@ -2,7 +2,7 @@
 
 Whose neurons may stand in another order the first batch of a run shows. In training nothing moves: a layer only
 remembers in which order its pattern sees its neurons and its inputs, so optimizers, averaged copies and whoever holds a
-parameter notice nothing. A deployed copy has its weights in that order, see :mod:`sparbor.lowering.permuted_copy`.
+parameter notice nothing. A deployed copy has its weights in that order, see :mod:`sparbor.lower.permuted_copy`.
 """
 
 import logging
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from sparbor.allocation.survey import folded
 from sparbor.distributed.ranks import is_distributed, values_of_all
-from sparbor.lowering.chains import Chain, Chains, all_stay, chains, dendritic
-from sparbor.lowering.permuted_copy import input_order
+from sparbor.lower.chains import Chain, Chains, all_stay, chains, dendritic
+from sparbor.lower.permuted_copy import input_order
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.pattern import Slots
 from sparbor.topology.neuron_blocks import best_order

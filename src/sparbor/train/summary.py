@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from torch import nn
 
 from sparbor.allocation.survey import LayerEligibility, folded
-from sparbor.lowering.sparse_limit import sparse_limit
+from sparbor.lower.sparse_limit import sparse_limit
 from sparbor.nn.named_layers import plain_name
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.nn.wrapping import plain_layer

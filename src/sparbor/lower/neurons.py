@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from sparbor.lowering.tracing import TRACED
+from sparbor.lower.tracing import TRACED
 from sparbor.nn.layers import ONE_WEIGHT
 from sparbor.nn.named_layers import holders_of_parameters, named_layers
 from sparbor.nn.wrapping import plain_layer

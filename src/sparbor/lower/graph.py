@@ -15,9 +15,9 @@ from torch.export.graph_signature import OutputKind
 from torch.fx import Node
 
 from sparbor.errors import ArgumentError
-from sparbor.lowering.folding import folded, renumbered
-from sparbor.lowering.unpacked_program import UnpackedProgram
-from sparbor.lowering.weights import LayerWeights
+from sparbor.lower.folding import folded, renumbered
+from sparbor.lower.unpacked_program import UnpackedProgram
+from sparbor.lower.weights import LayerWeights
 from sparbor.ops.arguments import (
     WAY_OUT,
     Argument,

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from sparbor.lowering.unpacked_program import UnpackedProgram
-from sparbor.lowering.weights import LayerWeights
+from sparbor.lower.unpacked_program import UnpackedProgram
+from sparbor.lower.weights import LayerWeights
 from sparbor.ops.table import OPERATORS
 from sparbor.program.program import Axis, Operation, ScaleShift
 from sparbor.program.windows import Shape

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sparbor.errors import ArgumentError
-from sparbor.lowering.weights import LayerWeights
+from sparbor.lower.weights import LayerWeights
 from sparbor.packing.slots import Encoding
 from sparbor.program.program import Operation, Program, ScaleShift, Weights
 from sparbor.program.windows import Shape, Window

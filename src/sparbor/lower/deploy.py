@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from sparbor.engine.runtime import Runtime
 from sparbor.errors import ArgumentError
-from sparbor.lowering.graph import Graph
-from sparbor.lowering.parity import Answers
-from sparbor.lowering.permuted_copy import permuted
-from sparbor.lowering.tracing import trace
-from sparbor.lowering.unfinished import warn_if_unfinished
-from sparbor.lowering.unpacked_program import UnpackedProgram
+from sparbor.lower.graph import Graph
+from sparbor.lower.parity import Answers
+from sparbor.lower.permuted_copy import permuted
+from sparbor.lower.tracing import trace
+from sparbor.lower.unfinished import warn_if_unfinished
+from sparbor.lower.unpacked_program import UnpackedProgram
 from sparbor.native import choose_kernel_set
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.packing.slots import Encoding

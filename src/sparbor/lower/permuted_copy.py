@@ -1,7 +1,7 @@
 """A copy of a model with its neurons in the order that its layers remember, for deploying.
 
 In training nothing moves: a layer only remembers in which order its pattern sees its neurons and its inputs. A deployed
-copy has its weights in that order, where :mod:`sparbor.lowering.chains` finds that the order is free to choose.
+copy has its weights in that order, where :mod:`sparbor.lower.chains` finds that the order is free to choose.
 """
 
 import copy
@@ -10,8 +10,8 @@ import logging
 import torch
 from torch import Tensor, nn
 
-from sparbor.lowering.chains import Chain, chains
-from sparbor.lowering.tracing import items_like
+from sparbor.lower.chains import Chain, chains
+from sparbor.lower.tracing import items_like
 from sparbor.nn.dendrites import Dendrite, Dendrites
 from sparbor.nn.layers import ONE_WEIGHT, is_transposed
 from sparbor.nn.neuron import PAINeuronModule

@@ -15,7 +15,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from sparbor.errors import ArgumentError
-from sparbor.lowering.quiet import quiet
+from sparbor.lower.quiet import quiet
 from sparbor.ops.arguments import where
 
 _BATCH = 3  # of the traced input; neither 0 nor 1, which tracing takes for special cases

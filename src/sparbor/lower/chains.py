@@ -19,7 +19,7 @@ from torch._ops import OpOverload
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from sparbor.lowering.neurons import (
+from sparbor.lower.neurons import (
     NeuronRule,
     NeuronWalk,
     OrderMattersError,
@@ -29,8 +29,8 @@ from sparbor.lowering.neurons import (
     rule_of,
     shape_of,
 )
-from sparbor.lowering.restored import restored
-from sparbor.lowering.tracing import in_short, trace_call
+from sparbor.lower.restored import restored
+from sparbor.lower.tracing import in_short, trace_call
 from sparbor.nn.dendrites import parts_of_dendrites
 from sparbor.nn.named_layers import named_layers
 from sparbor.nn.neuron import PAINeuronModule
