@@ -27,6 +27,7 @@ from tests.c_programs import MACHINES, STRICT, Compiled, build, needs, scores
 from tests.layers import mlp, random_mask, random_weight
 from tests.networks import EXPORTED, NETWORKS, settled
 from tests.test_program import planes_program, rows_program
+from tests.window_steps import padded, steps
 
 LIMIT = 1e-5  # of the largest output
 
@@ -231,8 +232,8 @@ axes = st.tuples(
 def test_spans_are_where_the_window_meets_the_plane(axis: tuple[int, ...]) -> None:
     kernel, stride, dilation, upsample, before, after, size = axis
     window = Window((1, kernel), (1, stride), (0, before, 0, after), (1, dilation), (1, upsample))
-    _, outputs = window.steps(1, size)
-    if outputs < 1 or window.padded(1, size)[1] < 1:
+    _, outputs = steps(window, 1, size)
+    if outputs < 1 or padded(window, 1, size)[1] < 1:
         return
     _, across = spans(window, Planes(1, 1, size), Planes(1, 1, outputs))
     for place, span in enumerate(across):

@@ -575,6 +575,14 @@ def test_batch_norms_that_are_not_finite_are_refused(variance):
         sparbor.deploy(model, torch.zeros(1, 8))
 
 
+def test_layer_norms_that_are_not_finite_are_refused():
+    model = nn.Sequential(nn.ReLU(), nn.LayerNorm(8))
+    with torch.no_grad():
+        model[1].bias[3] = torch.nan
+    with pytest.raises(ArgumentError, match=r"layer '1': shift holds NaN or infinity.*look for a loss that was not"):
+        sparbor.deploy(model, torch.zeros(1, 8))
+
+
 class DependsOnMore(nn.Module):
     """Its answer is traced at one moment, and another one at the next."""
 

@@ -33,6 +33,7 @@ from sparbor.program.windows import AverageWindow, Window, planes_of
 from sparbor.train.perforator import perforate
 from tests.networks import EXPORTED, NETWORKS, settled
 from tests.test_program import PROGRAMS
+from tests.window_steps import padded, steps, steps_with_a_last
 
 TOLERANCE = 1e-5  # of the largest output
 
@@ -134,9 +135,10 @@ def convolutions(draw) -> Program:
     padding = tuple(sides) if rank == 2 else (0, sides[1], 0, sides[3])
     window = Window(**fields, padding=padding, upsample=upsample, groups=groups)
     x = (inputs, *planes(draw, rank))
-    steps = window.steps(planes_of(x).height, planes_of(x).width)
-    assume(min(window.padded(planes_of(x).height, planes_of(x).width)) > 0 and min(steps) > 0)
-    y = (outputs, *steps[2 - rank :])
+    plane = planes_of(x).height, planes_of(x).width
+    fits = steps(window, *plane)
+    assume(min(padded(window, *plane)) > 0 and min(fits) > 0)
+    y = (outputs, *fits[2 - rank :])
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     fan_in = inputs // groups * math.prod(window.kernel)
     weight = rng.standard_normal((outputs, fan_in)).astype(np.float32)
@@ -169,11 +171,11 @@ def pools(draw) -> Program:
         }
     window = AverageWindow(**fields) if average else Window(**fields)
     x = (channels, *planes(draw, rank))
-    height, width = planes_of(x).height, planes_of(x).width
-    steps = draw(st.sampled_from([window.steps(height, width), window.steps_with_a_last(height, width)]))
-    assume(min(steps) > 0 and min(window.steps(height, width)) > 0)
+    plane = planes_of(x).height, planes_of(x).width
+    fits = draw(st.sampled_from([steps(window, *plane), steps_with_a_last(window, *plane)]))
+    assume(min(fits) > 0 and min(steps(window, *plane)) > 0)
     operation = Operation("average_pool" if average else "max_pool", (0,), 1, settings=window)
-    return Program.of_items((x, (channels, *steps[2 - rank :])), 0, 1, (operation,))
+    return Program.of_items((x, (channels, *fits[2 - rank :])), 0, 1, (operation,))
 
 
 @settings(max_examples=150, deadline=None)

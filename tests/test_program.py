@@ -592,8 +592,8 @@ def test_branch_ids_of_two_groups_are_not_taken_for_one(tmp_path):
 def test_a_program_is_of_finite_numbers(bad):
     layers = {"norm": ScaleShift(np.ones(4, np.float32), np.array([1, bad, 1, 1], np.float32))}
     operations = (Operation("scale_shift", (0,), 1, "norm", settings=Axis(1)),)
-    with pytest.raises(ArgumentError, match=r"layer 'norm': shift holds NaN or infinity.*batch norm"):
-        Program.of_items(((4,), (4,)), 0, 1, operations, layers)
+    with pytest.raises(ArgumentError, match="layer 'norm': shift holds NaN or infinity"):
+        Runtime(Program.of_items(((4,), (4,)), 0, 1, operations, layers))
 
 
 def test_a_header_length_that_lies_is_refused_before_it_is_read(tmp_path):

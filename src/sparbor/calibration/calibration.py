@@ -16,7 +16,7 @@ from sparbor.calibration.positions import positions
 from sparbor.engine.runtime import Runtime
 from sparbor.errors import ArgumentError
 from sparbor.lower.deploy import evaluating, lower
-from sparbor.lower.unpacked_program import UnpackedProgram
+from sparbor.lower.unpacked import UnpackedProgram
 from sparbor.nn.layers import weight_names
 from sparbor.nn.named_layers import named_layers, plain_name
 from sparbor.packing.slots import BRANCH, NEURON_BLOCK, Encoding, SparseLayer

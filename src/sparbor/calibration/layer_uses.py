@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from sparbor.engine.runtime import Runtime
-from sparbor.lower.unpacked_program import UnpackedProgram
-from sparbor.lower.weights import LayerWeights
+from sparbor.lower.unpacked import LayerWeights, UnpackedProgram
 from sparbor.native import choose_kernel_set, convolution_share, linear_share
 from sparbor.packing.dense_weights import pack_dense
 from sparbor.packing.filters import pack_by_groups, pack_filters

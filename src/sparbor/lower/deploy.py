@@ -19,7 +19,7 @@ from sparbor.lower.parity import Answers
 from sparbor.lower.permuted_copy import permuted
 from sparbor.lower.tracing import trace
 from sparbor.lower.unfinished import warn_if_unfinished
-from sparbor.lower.unpacked_program import UnpackedProgram
+from sparbor.lower.unpacked import UnpackedProgram
 from sparbor.native import choose_kernel_set
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.packing.slots import Encoding

@@ -3,46 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import replace
 
-from sparbor.lower.unpacked_program import UnpackedProgram
-from sparbor.lower.weights import LayerWeights
+from sparbor.lower.unpacked import UnpackedProgram
 from sparbor.ops.table import OPERATORS
 from sparbor.program.program import Axis, Operation, ScaleShift
-from sparbor.program.windows import Shape
 
 
-def folded(
-    shapes: list[Shape],
-    operations: list[Operation],
-    weights: dict[str, LayerWeights | ScaleShift],
-    output: int,
-) -> tuple[list[Operation], int]:
-    """The operations that are left, and the value that is then the output.
+def folded(program: UnpackedProgram) -> UnpackedProgram:
+    """The program with fewer operations.
 
     A batch norm or an activation joins the operation before it, if nothing else reads what that computes: its value
     then stands for theirs. Of reshapes in a row only the last is needed, and one to the same shape is none.
     """
-    folding = _Folding(shapes, weights, operations, output)
-    for operation in operations:
+    folding = _Folding(program)
+    for operation in program.operations:
         folding.take(operation)
-    return list(folding.made.values()), folding.meant(output)
+    left = tuple(folding.made.values())
+    return _without_unused(
+        replace(program, output=folding.meant(program.output), operations=left, weights=folding.weights)
+    )
 
 
 class _Folding:
-    def __init__(
-        self,
-        shapes: list[Shape],
-        weights: dict[str, LayerWeights | ScaleShift],
-        operations: list[Operation],
-        output: int,
-    ) -> None:
-        self.shapes, self.weights = shapes, weights
+    def __init__(self, program: UnpackedProgram) -> None:
+        self.shapes, self.weights = program.shapes, dict(program.weights)
         self.made: dict[int, Operation] = {}  # by output
         self.same: dict[int, int] = {}  # values that another one stands for
-        self.uses = Counter(value for operation in operations for value in operation.inputs)
-        self.uses[output] += 1
+        self.uses = Counter(value for operation in program.operations for value in operation.inputs)
+        self.uses[program.output] += 1
 
     def meant(self, value: int) -> int:
         """The value that stands for this one."""
@@ -118,31 +107,23 @@ class _Folding:
         return operation.settings.axis if isinstance(operation.settings, Axis) and operation.layer else None
 
 
-def renumbered(
-    shapes: list[Shape],
-    first: int,
-    output: int,
-    operations: list[Operation],
-    weights: Mapping[str, LayerWeights | ScaleShift],
-) -> UnpackedProgram:
+def _without_unused(program: UnpackedProgram) -> UnpackedProgram:
     """The program without the values that folding left unused, and without operations that lead nowhere."""
-    needed = {output}
-    kept = []
-    for operation in reversed(operations):
+    needed, kept = {program.output}, list[Operation]()
+    for operation in reversed(program.operations):
         if operation.output in needed:
             needed.update(operation.inputs)
-            kept.append(operation)
-    kept.reverse()
-    order = [first, *(operation.output for operation in kept)]
+            kept.insert(0, operation)
+    order = [program.input, *(operation.output for operation in kept)]
     number = {value: position for position, value in enumerate(order)}
     numbered = tuple(
         replace(each, inputs=tuple(number[value] for value in each.inputs), output=number[each.output]) for each in kept
     )
     used = {operation.layer for operation in kept}
     return UnpackedProgram(
-        tuple(shapes[value] for value in order),
-        number[first],
-        number[output],
+        tuple(program.shapes[value] for value in order),
+        number[program.input],
+        number[program.output],
         numbered,
-        {name: each for name, each in weights.items() if name in used},
+        {name: each for name, each in program.weights.items() if name in used},
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,11 +13,12 @@ from torch import Tensor
 from torch.export import ExportedProgram
 from torch.export.graph_signature import OutputKind
 from torch.fx import Node
+from torch.fx.node import map_arg
+from torch.utils import _pytree as pytree
 
 from sparbor.errors import ArgumentError
-from sparbor.lower.folding import folded, renumbered
-from sparbor.lower.unpacked_program import UnpackedProgram
-from sparbor.lower.weights import LayerWeights
+from sparbor.lower.folding import folded
+from sparbor.lower.unpacked import LayerWeights, UnpackedProgram
 from sparbor.ops.arguments import (
     WAY_OUT,
     Argument,
@@ -71,8 +72,7 @@ class Graph:
                 raise ArgumentError(f"the exported graph holds a {node.op} node, {node.name}: {WAY_OUT}")
         assert first is not None  # the output is a value, and values come from the input
         assert output is not None
-        operations, result = folded(self.shapes, self.operations, self.weights, output)
-        return renumbered(self.shapes, first, result, operations, self.weights)
+        return folded(UnpackedProgram(tuple(self.shapes), first, output, tuple(self.operations), self.weights))
 
     def value(self, node: Node, argument: Argument) -> Value:
         """The argument of the node, if it is a value."""
@@ -127,8 +127,10 @@ class Graph:
         """The kind of operation that computes the value; empty for the input."""
         return next((each.kind for each in reversed(self.operations) if each.output == value), "")
 
-    def layer_weights(self, name: str, weight: Constant, matrix: Callable[[Tensor], Tensor], bias: Argument) -> None:
-        """Keep a layer's weight and mask as the matrix that `matrix` makes of them."""
+    def layer_weights(
+        self, name: str, weight: Constant, bias: Argument, groups: int = 1, transposed: bool = False
+    ) -> None:
+        """Keep a layer's weight and mask as matrices; of a convolution, whose kernels become rows, with its groups."""
         mask = weight.mask
         kept = weight.tensor if mask is None else weight.tensor.masked_fill(~mask, 0)
         if unusable := int((~kept.isfinite()).count_nonzero()):
@@ -141,13 +143,10 @@ class Graph:
                 f"layer {name!r}: {stray} weights that its mask drops are not zero, and the model computes with them: "
                 "call apply_mask() on the layer"
             )
+        matrix = partial(to_matrix, groups=groups, transposed=transposed)
         self.weights[name] = LayerWeights(
             matrix(weight.tensor), None if bias is None else bias.tensor, None if mask is None else matrix(mask)
         )
-
-    def convolution_weights(self, name: str, weight: Constant, bias: Argument, groups: int, transposed: bool) -> None:
-        """The same of a convolution's, whose kernels become rows."""
-        self.layer_weights(name, weight, partial(to_matrix, groups=groups, transposed=transposed), bias)
 
     def tensor(self, argument: Argument) -> Tensor:
         """A constant, or a number, in double precision."""
@@ -186,18 +185,11 @@ class Graph:
         self.shapes.append(shape)
         return Value(len(self.shapes) - 1)
 
-    def _resolve(self, argument: Any) -> Argument:
-        if isinstance(argument, Node):
-            return self.known[argument]
-        if isinstance(argument, (list, tuple)):
-            return type(argument)(self._resolve(each) for each in argument)
-        return argument
-
     def _call(self, node: Node) -> Argument:
         if isinstance(node.meta.get("val"), (torch.SymInt, torch.SymFloat, torch.SymBool)):
             return BatchSize()
-        args = [self._resolve(argument) for argument in node.args]
-        kwargs = {name: self._resolve(argument) for name, argument in node.kwargs.items()}
+        resolved: Any = map_arg((node.args, node.kwargs), self.known.__getitem__)
+        args, kwargs = resolved
         name = operator_name(node)
         if node.target is operator.getitem and isinstance(args[0], tuple):
             return self._item(node, args[0], args[1])
@@ -205,7 +197,7 @@ class Graph:
             return args[0]
         if name in RESHAPES and is_value(args[0]):
             args = args[:1]  # the others are the new shape, which the result has too, and may have the batch's size
-        leaves = list(_leaves([args, kwargs]))
+        leaves = pytree.tree_leaves((args, kwargs))
         of_batch_size = any(isinstance(each, BatchSize) for each in leaves)
         if not any(map(is_value, leaves)):
             return BatchSize() if of_batch_size else self._constant(node, name, args, kwargs)
@@ -223,12 +215,15 @@ class Graph:
             )
         return results[index]
 
-    def _constant(self, node: Node, name: str, args: list[Argument], kwargs: dict[str, Argument]) -> Argument:
+    def _constant(self, node: Node, name: str, args: Sequence[Argument], kwargs: Mapping[str, Argument]) -> Argument:
         """What an operation makes of constants; a weight times a mask, a bool tensor, is that weight, masked."""
         assert callable(node.target)
         if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
             raise ArgumentError(f"{where(node)} draws random numbers: a deployed model draws none")
-        result = node.target(*_tensors(args), **_tensors(kwargs))
+        args_of_tensors, kwargs_of_tensors = pytree.tree_map(
+            lambda each: each.tensor if isinstance(each, Constant) else each, (args, kwargs)
+        )
+        result = node.target(*args_of_tensors, **kwargs_of_tensors)
         if isinstance(result, (list, tuple)):
             return tuple(Constant(each, node.name) if isinstance(each, Tensor) else each for each in result)
         if not isinstance(result, Tensor):
@@ -245,7 +240,7 @@ class Graph:
         (results,) = node.args
         assert isinstance(results, (list, tuple))
         given = zip(results, specs, strict=True)
-        found = [self._resolve(each) for each, spec in given if spec.kind is OutputKind.USER_OUTPUT]
+        found = [map_arg(each, self.known.__getitem__) for each, spec in given if spec.kind is OutputKind.USER_OUTPUT]
         if len(found) != 1:
             raise ArgumentError(f"the model returns {len(found)} values: the engine runs models that return one tensor")
         if isinstance(found[0], Padded):
@@ -253,25 +248,6 @@ class Graph:
         if not isinstance(found[0], Value):
             raise ArgumentError("the model's output does not depend on its input: there is nothing to run")
         return found[0]
-
-
-def _leaves(arguments: Any) -> Iterator[Any]:
-    if isinstance(arguments, dict):
-        arguments = list(arguments.values())
-    if isinstance(arguments, (list, tuple)):
-        for each in arguments:
-            yield from _leaves(each)
-    else:
-        yield arguments
-
-
-def _tensors(arguments: Any) -> Any:
-    """The arguments with their constants' tensors."""
-    if isinstance(arguments, dict):
-        return {name: _tensors(each) for name, each in arguments.items()}
-    if isinstance(arguments, (list, tuple)):
-        return type(arguments)(_tensors(each) for each in arguments)
-    return arguments.tensor if isinstance(arguments, Constant) else arguments
 
 
 # Attributes that hold the module a user named.

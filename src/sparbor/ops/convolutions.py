@@ -70,7 +70,7 @@ def _append(
             f"{where(node)} takes items of shape {graph.shapes[x]}: pass a batch of images or of sequences"
         )
     name = graph.layer_name(node, weight)
-    graph.convolution_weights(name, weight, bias, window.groups, transposed)
+    graph.layer_weights(name, weight, bias, window.groups, transposed)
     return graph.append("convolution", (x,), shape, layer=name, settings=window)
 
 

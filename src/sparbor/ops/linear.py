@@ -25,7 +25,7 @@ def linear(graph: Graph, node: Node, x: Argument, weight: Argument, bias: Argume
         refuse(node, "multiplies two computed values")
     rows = graph.in_rows(graph.value(node, x))
     name = graph.layer_name(node, weight)
-    graph.layer_weights(name, weight, lambda tensor: tensor, bias)
+    graph.layer_weights(name, weight, bias)
     shape = graph.result_shape(node)
     product = graph.append("linear", (rows,), (*graph.shapes[rows][:-1], shape[-1]), layer=name)
     return graph.reshaped(product, shape)

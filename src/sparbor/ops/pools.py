@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparbor.errors import ArgumentError
-from sparbor.ops.arguments import Argument, Value, refuse, where
+from sparbor.ops.arguments import Argument, Value, operator_name, refuse, where
 from sparbor.ops.operator import Lowering, NeuronRule, Operator
 from sparbor.ops.pairs import check_is_flat, last, pair, sides
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
@@ -39,11 +39,9 @@ def max_pool(
     padding: Any = 0,
     dilation: Any = 1,
     ceil_mode: bool = False,
-    *,
-    dimensions: int,
 ) -> Value:
     """`max_pool1d` and `max_pool2d`; how far `ceil_mode` reaches shows in the shape of the result."""
-    planes = _planes(graph, node, x, dimensions)
+    planes, dimensions = _planes(graph, node, x)
     window = Window(
         pair(kernel, dimensions),
         pair(stride or kernel, dimensions),
@@ -64,11 +62,9 @@ def average_pool(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
-    *,
-    dimensions: int,
 ) -> Value:
     """`avg_pool1d` and `avg_pool2d`."""
-    planes = _planes(graph, node, x, dimensions)
+    planes, dimensions = _planes(graph, node, x)
     window = AverageWindow(
         pair(kernel, dimensions),
         pair(stride or kernel, dimensions),
@@ -80,9 +76,9 @@ def average_pool(
     return graph.append("average_pool", (planes,), graph.result_shape(node), settings=window)
 
 
-def adaptive_pool(graph: Graph, node: Node, x: Argument, _: Any, *, kind: str, dimensions: int) -> Value:
+def adaptive_pool(graph: Graph, node: Node, x: Argument, _: Any, *, kind: str) -> Value:
     """To the planes of the result; those that have its size stay as they are."""
-    planes, shape = _planes(graph, node, x, dimensions), graph.result_shape(node)
+    (planes, _), shape = _planes(graph, node, x), graph.result_shape(node)
     return planes if graph.shapes[planes] == shape else graph.append(kind, (planes,), shape)
 
 
@@ -111,28 +107,28 @@ def over_planes(
     return graph.reshaped(graph.append(kind, (planes,), (channels, 1, 1)), graph.result_shape(node))
 
 
-def _planes(graph: Graph, node: Node, x: Argument, dimensions: int) -> Value:
-    value = graph.value(node, x)
+def _planes(graph: Graph, node: Node, x: Argument) -> tuple[Value, int]:
+    """What is pooled, and of how many dimensions its planes are."""
+    value, dimensions = graph.value(node, x), _dimensions(operator_name(node))
     shape = graph.shapes[value]
-    if len(shape) != dimensions + 1:
+    if len(shape) - 1 != dimensions:
         raise ArgumentError(f"{where(node)} pools items of shape {shape}: pass a batch of images or of sequences")
-    return value
+    return value, dimensions
 
 
-def _first_of_two(operator: Lowering) -> Lowering:
+def _dimensions(name: str) -> int | None:
+    """Those of the planes that PyTorch's pool of this name is over, if the name says so."""
+    found = re.search(r"pool(\d)d", name)
+    return found and int(found[1])
+
+
+def _with_indices(operator: Lowering) -> Lowering:
     """As an operator that returns indices as well, which nothing may use."""
     return lambda *args, **kwargs: (operator(*args, **kwargs), None)
 
 
-_MAX = {dimensions: partial(max_pool, dimensions=dimensions) for dimensions in (1, 2)}
-_AVERAGE = {dimensions: partial(average_pool, dimensions=dimensions) for dimensions in (1, 2)}
-_ADAPTIVE_AVERAGE = {
-    dimensions: partial(adaptive_pool, kind="adaptive_average_pool", dimensions=dimensions) for dimensions in (1, 2)
-}
-_ADAPTIVE_MAX = {
-    dimensions: _first_of_two(partial(adaptive_pool, kind="adaptive_max_pool", dimensions=dimensions))
-    for dimensions in (1, 2)
-}
+_ADAPTIVE_AVERAGE = partial(adaptive_pool, kind="adaptive_average_pool")
+_ADAPTIVE_MAX = _with_indices(partial(adaptive_pool, kind="adaptive_max_pool"))
 
 
 # To ONNX.
@@ -294,26 +290,20 @@ OPERATORS = (
 )
 
 LOWERINGS: Mapping[str, Lowering] = {
-    "max_pool1d.default": _MAX[1],
-    "max_pool2d.default": _MAX[2],
-    "max_pool1d_with_indices.default": _first_of_two(_MAX[1]),
-    "max_pool2d_with_indices.default": _first_of_two(_MAX[2]),
-    "avg_pool1d.default": _AVERAGE[1],
-    "avg_pool2d.default": _AVERAGE[2],
-    "adaptive_avg_pool1d.default": _ADAPTIVE_AVERAGE[1],
-    "adaptive_avg_pool2d.default": _ADAPTIVE_AVERAGE[2],
-    "_adaptive_avg_pool2d.default": _ADAPTIVE_AVERAGE[2],
-    "adaptive_max_pool1d.default": _ADAPTIVE_MAX[1],
-    "adaptive_max_pool2d.default": _ADAPTIVE_MAX[2],
+    "max_pool1d.default": max_pool,
+    "max_pool2d.default": max_pool,
+    "max_pool1d_with_indices.default": _with_indices(max_pool),
+    "max_pool2d_with_indices.default": _with_indices(max_pool),
+    "avg_pool1d.default": average_pool,
+    "avg_pool2d.default": average_pool,
+    "adaptive_avg_pool1d.default": _ADAPTIVE_AVERAGE,
+    "adaptive_avg_pool2d.default": _ADAPTIVE_AVERAGE,
+    "_adaptive_avg_pool2d.default": _ADAPTIVE_AVERAGE,
+    "adaptive_max_pool1d.default": _ADAPTIVE_MAX,
+    "adaptive_max_pool2d.default": _ADAPTIVE_MAX,
     "mean.dim": partial(over_planes, kind="adaptive_average_pool"),
     "amax.default": partial(over_planes, kind="adaptive_max_pool"),
 }
-
-
-def _rule(name: str) -> NeuronRule:
-    dimensions = re.search(r"pool(\d)d", name)
-    return NeuronRule("plane_by_plane", int(dimensions[1])) if dimensions else NeuronRule("over_dimensions")
-
 
 # Those over volumes the engine has not.
 _OF_VOLUMES = (
@@ -321,4 +311,7 @@ _OF_VOLUMES = (
     *("adaptive_avg_pool3d.default", "_adaptive_avg_pool3d.default", "adaptive_max_pool3d.default"),
 )
 
-NEURONS: Mapping[str, NeuronRule] = {name: _rule(name) for name in (*LOWERINGS, *_OF_VOLUMES)}
+NEURONS: Mapping[str, NeuronRule] = {
+    name: NeuronRule("over_dimensions" if (over := _dimensions(name)) is None else "plane_by_plane", over)
+    for name in (*LOWERINGS, *_OF_VOLUMES)
+}

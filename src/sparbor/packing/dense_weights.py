@@ -9,16 +9,7 @@ from typing import ClassVar, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from sparbor.packing.slots import (
-    NEURON_BLOCK,
-    Bools,
-    Encoding,
-    Floats,
-    aligned_copy,
-    check_layer,
-    neuron_scale,
-    present,
-)
+from sparbor.packing.slots import NEURON_BLOCK, Bools, Encoding, Floats, check_layer, neuron_scale, present
 
 FloatsOrHalves: TypeAlias = npt.NDArray[np.float32 | np.float16]
 _Packed = TypeVar("_Packed", bound="DenseWeights")
@@ -47,12 +38,7 @@ class DenseWeights:
         if scale is not None:
             rows = (weight / scale[:, None]).astype(np.float16)
         outputs, fan_in = weight.shape
-        return cls(outputs, fan_in, aligned_copy(cls._stored(rows)), scale, bias)
-
-    @staticmethod
-    def stored_shape(outputs: int, fan_in: int) -> tuple[int, ...]:
-        """Of a matrix (outputs, fan_in) as it is stored."""
-        return outputs, fan_in
+        return cls(outputs, fan_in, np.array(cls._stored(rows), order="C"), scale, bias)
 
     @staticmethod
     def _stored(rows: FloatsOrHalves) -> FloatsOrHalves:
@@ -88,10 +74,6 @@ class DenseLayer(DenseWeights):
     """A linear layer: for each block of neurons a panel of fan_in × 16 weights."""
 
     exact_part = "panels"
-
-    @staticmethod
-    def stored_shape(outputs: int, fan_in: int) -> tuple[int, ...]:
-        return -(-outputs // NEURON_BLOCK), fan_in, NEURON_BLOCK
 
     @staticmethod
     def _stored(rows: FloatsOrHalves) -> FloatsOrHalves:

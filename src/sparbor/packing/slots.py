@@ -99,12 +99,8 @@ class SparseLayer:
     @property
     def padded(self) -> bool:
         """Whether a neuron has fewer synapses on a branch than its block has slots."""
-        return self.padded_among(np.ones(self.outputs, np.bool_))
-
-    def padded_among(self, real: Bools) -> bool:
-        """The same for these of the outputs alone: the others need no answer."""
         padding = self.padding
-        return bool(padding.any()) and bool((padding & self.lanes(real)).any())
+        return bool(padding.any()) and bool((padding & self.lanes(np.ones(self.outputs, np.bool_))).any())
 
     def lanes(self, outputs: Bools) -> Bools:
         """Which of the (slots, 16) places belong to one of these outputs."""
@@ -164,21 +160,11 @@ def pack(weight: Floats, mask: Bools, bias: Floats | None = None, encoding: Enco
         weights = np.zeros((layout.slots, NEURON_BLOCK), np.float32)
         indices = np.full(weights.shape, PADDING_INDEX, np.uint8)
         weights[slot, lane], indices[slot, lane] = values, index
-        exact = aligned_copy(weights), aligned_copy(indices)
-        return SparseLayer(outputs, fan_in, layout, None, *exact, None, bias)
+        return SparseLayer(outputs, fan_in, layout, None, weights, indices, None, bias)
     scale = neuron_scale(np.where(mask, weight, np.float32(0)))
     words = np.zeros((layout.slots, NEURON_BLOCK), np.uint16)
     words[slot, lane] = balanced_words(values / scale[rows], index, rows)
-    return SparseLayer(outputs, fan_in, layout, aligned_copy(words), None, None, scale, bias)
-
-
-def aligned_copy(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A copy that starts on a cache line, as the kernels like it."""
-    memory = np.empty(array.nbytes + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-    copy[...] = array
-    return copy
+    return SparseLayer(outputs, fan_in, layout, words, None, None, scale, bias)
 
 
 def neuron_scale(weight: Floats) -> Floats:

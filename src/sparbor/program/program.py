@@ -13,7 +13,7 @@ import numpy.typing as npt
 from sparbor.errors import ArgumentError
 from sparbor.packing.dense_weights import DenseLayer
 from sparbor.packing.filters import Filters
-from sparbor.packing.slots import FINITE_WANTED, Floats, SparseLayer, not_finite
+from sparbor.packing.slots import Floats, SparseLayer
 from sparbor.program.byte_input import ByteInput
 from sparbor.program.windows import AverageWindow, Shape, Window
 
@@ -124,11 +124,6 @@ class Program:
     layers: Mapping[str, Weights] = field(default_factory=dict)
     byte_input: ByteInput | None = None
     states: tuple[tuple[str, str], ...] = ()
-
-    def __post_init__(self) -> None:
-        for name, layer in self.layers.items():
-            if (part := not_finite(layer.arrays())) is not None:
-                raise ArgumentError(f"layer {name!r}: {part} holds NaN or infinity{FINITE_WANTED}")
 
     @classmethod
     def of_items(

@@ -28,38 +28,6 @@ class Window:
     upsample: Pair = (1, 1)
     groups: int = 1
 
-    def padded(self, height: int, width: int) -> Pair:
-        """The plane's size with what lies between its pixels and around them."""
-        top, left, bottom, right = self.padding
-        down, across = self.upsample
-        return (height - 1) * down + 1 + top + bottom, (width - 1) * across + 1 + left + right
-
-    def steps(self, height: int, width: int) -> Pair:
-        """How often the window fits into a plane: the output's height and width."""
-        down, across = (
-            (size - dilation * (kernel - 1) - 1) // stride + 1
-            for size, dilation, kernel, stride in zip(
-                self.padded(height, width), self.dilation, self.kernel, self.stride, strict=True
-            )
-        )
-        return down, across
-
-    def steps_with_a_last(self, height: int, width: int) -> Pair:
-        """The same if a last window may run over the edge, as in a pool with `ceil_mode`: it starts in the plane."""
-        down, across = (
-            min(-(-(size - dilation * (kernel - 1) - 1) // stride) + 1, -(-(before + inside) // stride))
-            for size, dilation, kernel, stride, before, inside in zip(
-                self.padded(height, width),
-                self.dilation,
-                self.kernel,
-                self.stride,
-                self.padding[:2],
-                (height, width),
-                strict=True,
-            )
-        )
-        return down, across
-
 
 @dataclass(frozen=True)
 class AverageWindow(Window):
@@ -80,10 +48,6 @@ class Planes:
     channels: int
     height: int
     width: int
-
-    @property
-    def pixels(self) -> int:
-        return self.height * self.width
 
 
 def planes_of(shape: Shape) -> Planes:

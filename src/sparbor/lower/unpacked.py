@@ -1,0 +1,83 @@
+"""A program whose layers are still to be packed: sparse or dense, exact or in 16 bits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparbor.errors import ArgumentError
+from sparbor.ops.arguments import as_numpy
+from sparbor.packing.dense_weights import DenseLayer, pack_dense
+from sparbor.packing.filters import Filters, pack_by_groups, pack_filters
+from sparbor.packing.slots import FINITE_WANTED, Encoding, SparseLayer, not_finite
+from sparbor.program.program import Operation, Program, ScaleShift, Weights, stored_bytes
+from sparbor.program.windows import Shape, Window
+
+# From this share of zeros on, a plain layer's zeros are taken for dropped weights and not for weights.
+_SPARSE_BY_ZEROS = 0.3
+
+
+class LayerWeights:
+    """Of a linear layer or a convolution: a matrix (outputs, fan_in), its mask, and a bias."""
+
+    def __init__(self, matrix: Tensor, bias: Tensor | None, mask: Tensor | None) -> None:
+        self.matrix = matrix.detach().cpu()
+        self.bias = None if bias is None else bias.detach().cpu()
+        if mask is not None:
+            self.mask = mask.detach().cpu().bool().reshape(self.matrix.shape)
+        elif torch.count_nonzero(self.matrix) <= (1 - _SPARSE_BY_ZEROS) * self.matrix.numel():
+            self.mask = self.matrix != 0
+        else:
+            self.mask = torch.ones_like(self.matrix, dtype=torch.bool)
+
+    def then(self, by: ScaleShift) -> None:
+        """Take in the batch norm that follows."""
+        scale, shift = torch.from_numpy(by.scale), torch.from_numpy(by.shift)
+        self.bias = shift if self.bias is None else self.bias.double() * scale + shift
+        self.matrix = self.matrix.double() * scale[:, None]
+
+    def packed(self, window: Window | None, encoding: Encoding) -> SparseLayer | DenseLayer | Filters:
+        """Sparse or dense, whichever takes fewer bytes; `window` is that of a convolution."""
+        weight, mask = as_numpy(self.matrix), self.mask.numpy()
+        bias = None if self.bias is None else as_numpy(self.bias)
+        sparse = pack_by_groups(weight, mask, bias, 1 if window is None else window.groups, encoding)
+        kept = np.where(mask, weight, np.float32(0))
+        dense = (pack_dense if window is None else pack_filters)(kept, bias, encoding)
+        return sparse if stored_bytes(sparse) < stored_bytes(dense) else dense
+
+
+@dataclass(frozen=True)
+class UnpackedProgram:
+    """The program; `shapes` are those of one item, `weights` by the names that operations have for their layers."""
+
+    shapes: tuple[Shape, ...]
+    input: int
+    output: int
+    operations: tuple[Operation, ...]
+    weights: Mapping[str, LayerWeights | ScaleShift]
+
+    def packed(self, encoding: Encoding) -> Program:
+        """The program, each layer stored sparse or dense, whichever takes fewer bytes.
+
+        Raises ArgumentError for a layer that cannot be packed.
+        """
+        layers: dict[str, Weights] = {}
+        for operation in self.operations:
+            if operation.layer is None:
+                continue
+            weights = self.weights[operation.layer]
+            window = operation.settings if isinstance(operation.settings, Window) else None
+            try:
+                if isinstance(weights, LayerWeights):
+                    layers[operation.layer] = weights.packed(window, encoding)
+                elif (part := not_finite(weights.arrays())) is not None:
+                    raise ArgumentError(f"{part} holds NaN or infinity{FINITE_WANTED}")
+                else:
+                    layers[operation.layer] = weights
+            except ArgumentError as error:
+                raise ArgumentError(f"layer {operation.layer!r}: {error}") from None
+        return Program.of_items(self.shapes, self.input, self.output, self.operations, layers)
