@@ -58,7 +58,7 @@ def test_time_prints_a_measurement(model_file: Path, capsys: pytest.CaptureFixtu
 
 
 def test_a_kernel_set_can_be_forced(model_file: Path) -> None:
-    command = [sys.executable, "-m", "sparbor.cli", "time", str(model_file)]
+    command = [sys.executable, "-m", "sparbor", "time", str(model_file)]
     forced = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "SPARBOR_ISA": "portable"})
     assert "portable kernels" in forced.stdout
     refused = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "SPARBOR_ISA": "sse9"})
@@ -183,7 +183,7 @@ def test_bad_input_is_one_line(
 
 
 def test_a_reader_that_goes_away_is_no_error(model_file: Path) -> None:
-    command = f"{sys.executable} -m sparbor.cli inspect {model_file} | true"
+    command = f"{sys.executable} -m sparbor inspect {model_file} | true"
     result = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert result.stderr == ""
 

@@ -207,7 +207,3 @@ def end_cleanly(program: str, options: argparse.Namespace) -> int:
         print(f"{program}: {what}; {str(interrupt) or 'nothing was changed'}", file=sys.stderr)
         return EXIT_TERMINATED if terminated else EXIT_INTERRUPTED
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,22 +8,20 @@ from typing import Any, NoReturn
 from sparbor.errors import ArgumentError, EngineMissingError, ModelFileError
 
 try:
-    from sparbor._native import (
-        Model,
-        RefusedError,
-        Session,
-        activations,
-        add_synapse_gradients,
-        check_model,
-        convolution_share,
-        kernel_sets,
-        linear_share,
-        list_synapses,
-        operators,
-        rank_slots,
-        sum_synapses,
-        turn_into_lanes,
-    )
+    from sparbor._native import Model as Model
+    from sparbor._native import RefusedError as RefusedError
+    from sparbor._native import Session as Session
+    from sparbor._native import activations as activations
+    from sparbor._native import add_synapse_gradients as add_synapse_gradients
+    from sparbor._native import check_model as check_model
+    from sparbor._native import convolution_share as convolution_share
+    from sparbor._native import kernel_sets as kernel_sets
+    from sparbor._native import linear_share as linear_share
+    from sparbor._native import list_synapses as list_synapses
+    from sparbor._native import operators as operators
+    from sparbor._native import rank_slots as rank_slots
+    from sparbor._native import sum_synapses as sum_synapses
+    from sparbor._native import turn_into_lanes as turn_into_lanes
 
     built = True
 except ImportError as error:
@@ -52,25 +50,6 @@ except ImportError as error:
 
     activations = check_model = kernel_sets = operators = convolution_share = linear_share = _missing
     add_synapse_gradients = list_synapses = rank_slots = sum_synapses = turn_into_lanes = _missing
-
-__all__ = [
-    "Model",
-    "RefusedError",
-    "Session",
-    "activations",
-    "add_synapse_gradients",
-    "built",
-    "checked_graph",
-    "choose_kernel_set",
-    "convolution_share",
-    "kernel_sets",
-    "linear_share",
-    "list_synapses",
-    "operators",
-    "rank_slots",
-    "sum_synapses",
-    "turn_into_lanes",
-]
 
 
 def choose_kernel_set() -> str:

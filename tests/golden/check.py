@@ -27,7 +27,7 @@ TOLERANCE = 1e-5  # absolute below 1, relative above
 
 def sparbor(*arguments: str) -> str:
     """What the command prints."""
-    command = [sys.executable, "-m", "sparbor.cli", *arguments]
+    command = [sys.executable, "-m", "sparbor", *arguments]
     return subprocess.run(command, check=True, text=True, encoding="utf-8", stdout=subprocess.PIPE).stdout
 
 

@@ -116,9 +116,8 @@ def _kilobytes(lowered: UnpackedProgram, names: set[str]) -> Costs:
         lists = groups * (2 * branches + 4 * min(branches, BRANCH))
         fixed, dense = (stored_bytes(empty) + lists) / 1000, stored_bytes(use.dense(weight)) / 1000
         all_slots = SLOT_KILOBYTES * groups * weight.shape[1]
-        sparse_to = min(
-            1.0, max(0.0, dense - fixed) / all_slots
-        )  # of its slots, with which it takes fewer bytes sparse
+        # Of its slots, with which it takes fewer bytes sparse.
+        sparse_to = min(1.0, max(0.0, dense - fixed) / all_slots)
         costs.append(LayerCost(use.name, weight.size, fixed, SLOT_KILOBYTES, dense, sparse_to))
     return Costs("kilobytes", sum(map(stored_bytes, others)) / 1000, _by_name(costs))
 
@@ -187,16 +186,8 @@ def _by_name(costs: Sequence[LayerCost]) -> tuple[LayerCost, ...]:
     """Together what a layer costs that is called more than once."""
     together: dict[str, LayerCost] = {}
     for cost in costs:
-        first = together.get(cost.name)
-        together[cost.name] = (
-            cost
-            if first is None
-            else dataclasses.replace(
-                first,
-                fixed=first.fixed + cost.fixed,
-                each=first.each + cost.each,
-                dense=first.dense + cost.dense,
-                sparse_to=min(first.sparse_to, cost.sparse_to),
-            )
-        )
+        if (first := together.get(cost.name)) is not None:
+            sums = {part: getattr(first, part) + getattr(cost, part) for part in ("fixed", "each", "dense")}
+            cost = dataclasses.replace(first, **sums, sparse_to=min(first.sparse_to, cost.sparse_to))
+        together[cost.name] = cost
     return tuple(together.values())

@@ -54,9 +54,8 @@ class Use:
         x, y = self.lowered.shapes[self.operation.inputs[0]], self.lowered.shapes[self.operation.output]
         if isinstance(self.operation.settings, Window):
             neurons = y[0] // self._groups
-            filled = neurons / (
-                -(-neurons // NEURON_BLOCK) * NEURON_BLOCK
-            )  # there synapses count, and slots may have 16 or fewer
+            # Here synapses count, and slots may have 16 or fewer.
+            filled = neurons / (-(-neurons // NEURON_BLOCK) * NEURON_BLOCK)
             sizes = geometry(self.operation.settings, planes_of(x), planes_of(y))
             return filled * convolution_share(sizes, choose_kernel_set())
         return linear_share(math.prod(y[:-1]), choose_kernel_set())

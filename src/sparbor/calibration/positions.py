@@ -1,5 +1,7 @@
 """How often a layer uses each of its weights in one call: at each position of a sequence or a plane."""
 
+from typing import cast
+
 from torch import Tensor, nn
 
 
@@ -15,10 +17,5 @@ def positions(layer: nn.Module, x: Tensor, y: Tensor) -> int:
     32
     """
     if getattr(layer, "transposed", False):
-        return x.numel() // _whole(layer.in_channels)
-    return y.numel() // _whole(layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels)
-
-
-def _whole(number: object) -> int:
-    assert isinstance(number, int)
-    return number
+        return x.numel() // cast(int, layer.in_channels)
+    return y.numel() // cast(int, layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from sparbor.errors import ArgumentError
 from sparbor.program.byte_input import ByteInput
+from sparbor.program.program import DTYPES
 
 
 class Port(NamedTuple):
@@ -23,20 +24,10 @@ class Port(NamedTuple):
     @property
     def dtype(self) -> str:
         """NumPy's and PyTorch's name of the type."""
-        return _DTYPES[self.type]
+        return DTYPES[self.type]
 
     def in_words(self) -> str:
         return f"{self.name} {self.dtype} ({', '.join(map(str, self.shape))}{',' * (len(self.shape) == 1)})"
-
-
-_DTYPES: Mapping[str, str] = {
-    "f32": "float32",
-    "u8": "uint8",
-    "i8": "int8",
-    "i32": "int32",
-    "i64": "int64",
-    "bool": "bool",
-}
 
 
 def by_port(ports: Sequence[Port], given: tuple[Any, ...], by_name: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,18 +146,13 @@ def _type_fault(name: str, x: Any, kind: str, port: Port, byte_input: ByteInput 
             f"{name} is {x.dtype}, and this model takes float32: normalise it as for training, or deploy the model "
             "with byte_input=sparbor.ByteInput(mean, std) to run it on raw bytes"
         )
-    if is_whole(kind):
+    if kind.lstrip("<>").startswith(("i", "u", "bool")):  # of whole numbers or of truth values
         return (
             f"{name} is {x.dtype}, and the engine takes float32: put token ids through the model's embedding first; "
             "deploy with byte_input=sparbor.ByteInput(mean, std) to run on raw pixel values, as uint8; only other "
             f"numbers are for {to_float}"
         )
     return f"{name} is {x.dtype}: the engine takes float32, pass {to_float}"
-
-
-def is_whole(kind: str) -> bool:
-    """Whether a type of this name, PyTorch's or NumPy's, is of whole numbers or of truth values."""
-    return kind.lstrip("<>").startswith(("i", "u", "bool"))
 
 
 def _numbers(given: Any) -> npt.NDArray[Any]:

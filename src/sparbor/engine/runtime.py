@@ -211,30 +211,25 @@ class Runtime(native.Model):
         inputs = by_port(self.inputs, given, by_name)
         arrays, sizes = checked_inputs(inputs, self.inputs, self.program.byte_input)
         tensors = common_kind(inputs)
-        if out is not None:
-            return self._run_into(out, arrays, sizes, next(iter(inputs.values())))
+        result = None if out is None else self._checked_out(out, sizes, next(iter(inputs.values())))
         if self._looks and arrays[0].dtype == np.float32:
             self._look(arrays[0])
-        computed = self._run(arrays, sizes, None)
+        try:
+            computed = self.run_checked(arrays, result)
+        except ValueError as error:
+            named = ", ".join(f"{name} {size}" for name, size in sizes.items())
+            raise ArgumentError(f"the model cannot run with {named}: {error}") from None
+        if out is not None:
+            return out
         return answers(computed if isinstance(computed, tuple) else (computed,), self.outputs, tensors)
 
-    def _run_into(self, out: Any, arrays: list[npt.NDArray[Any]], sizes: dict[str, int], x: Any) -> Any:
+    def _checked_out(self, out: Any, sizes: dict[str, int], x: Any) -> npt.NDArray[Any]:
         if len(self.outputs) != 1:
             raise ArgumentError(f"out is given, and the model has {len(self.outputs)} outputs: call it without out")
         result = checked_output(out, self.outputs[0], sizes)
         if is_tensor(x) != is_tensor(out):
             raise ArgumentError(f"x is a {type(x).__name__} and out a {type(out).__name__}: pass two of a kind")
-        if self._looks and arrays[0].dtype == np.float32:
-            self._look(arrays[0])
-        self._run(arrays, sizes, result)
-        return out
-
-    def _run(self, arrays: list[npt.NDArray[Any]], sizes: dict[str, int], out: npt.NDArray[Any] | None) -> Any:
-        try:
-            return self.run_checked(arrays, out)
-        except ValueError as error:
-            named = ", ".join(f"{name} {size}" for name, size in sizes.items())
-            raise ArgumentError(f"the model cannot run with {named}: {error}") from None
+        return result
 
     def _look(self, x: npt.NDArray[np.float32]) -> None:
         """Warn of floats that are no normalised images, once; and look at no more of them after a few calls."""

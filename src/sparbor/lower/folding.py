@@ -71,7 +71,9 @@ class _Folding:
         if operation.kind == "activation" and OPERATORS[before.kind].activation == "maybe":
             self.made[before.output] = replace(before, activation=operation.activation)
         elif operation.kind == "scale_shift" and self._takes_in(before, operation):
-            self._scale(str(before.layer), str(operation.layer))
+            then = self.weights[str(operation.layer)]
+            assert isinstance(then, ScaleShift)
+            self.weights[str(before.layer)] = self.weights[str(before.layer)].then(then)
         else:
             return False
         self._stand_for(operation.inputs[0], operation.output)
@@ -89,14 +91,6 @@ class _Folding:
     def _takes_in(self, before: Operation, scaling: Operation) -> bool:
         """Whether the layer before can scale and shift what it computes."""
         return before.output == scaling.inputs[0] and self._axis(before) == self._axis(scaling)
-
-    def _scale(self, layer: str, by: str) -> None:
-        first, then = self.weights[layer], self.weights[by]
-        assert isinstance(then, ScaleShift)
-        if isinstance(first, ScaleShift):
-            self.weights[layer] = ScaleShift(first.scale * then.scale, first.shift * then.scale + then.shift)
-        else:
-            first.then(then)
 
     def _axis(self, operation: Operation) -> int | None:
         """The dimension whose numbers the operation's layer has one row, or one scale and shift, for each of."""

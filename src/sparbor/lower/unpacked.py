@@ -34,11 +34,11 @@ class LayerWeights:
         else:
             self.mask = torch.ones_like(self.matrix, dtype=torch.bool)
 
-    def then(self, by: ScaleShift) -> None:
-        """Take in the batch norm that follows."""
+    def then(self, by: ScaleShift) -> LayerWeights:
+        """Those that do what the batch norm that follows does too."""
         scale, shift = torch.from_numpy(by.scale), torch.from_numpy(by.shift)
-        self.bias = shift if self.bias is None else self.bias.double() * scale + shift
-        self.matrix = self.matrix.double() * scale[:, None]
+        bias = shift if self.bias is None else self.bias.double() * scale + shift
+        return LayerWeights(self.matrix.double() * scale[:, None], bias, self.mask)
 
     def packed(self, window: Window | None, encoding: Encoding) -> SparseLayer | DenseLayer | Filters:
         """Sparse or dense, whichever takes fewer bytes; `window` is that of a convolution."""

@@ -163,8 +163,7 @@ def pad(
 
 def _to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
     """Append the convolution, without its activation."""
-    window, shapes = operation.settings, graph.program.items
-    assert isinstance(window, Window)
+    window, shapes = operation.settings_as(Window), graph.program.items
     x, inputs = graph.name_of(operation.inputs[0]), shapes[operation.inputs[0]][0]
     rank = len(shapes[operation.output]) - 1
     check_is_flat(operation, window, rank)
@@ -246,9 +245,8 @@ def _turned(weight: Floats, groups: int) -> Floats:
 
 
 def _to_c(writer: Writer, number: int, operation: Operation) -> None:
-    assert isinstance(operation.settings, Window)
     kind, layer = writer.weights(str(operation.layer))
-    window = writer.window(number, operation, operation.settings)
+    window = writer.window(number, operation, operation.settings_as(Window))
     writer.call(f"convolution_{kind}", layer, window, *writer.x_and_y(operation))
 
 

@@ -88,16 +88,14 @@ def softmax(graph: Graph, node: Node, x: Argument, dim: int, *_: Any, **__: Any)
 
 
 def _scale_shift_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
-    assert isinstance(operation.settings, Axis)
     layer = _scale_and_shift(graph, operation)
-    shape = (-1, *[1] * (len(graph.program.values[operation.output].shape) - 1 - operation.settings.axis))
+    shape = (-1, *[1] * (len(graph.program.values[operation.output].shape) - 1 - operation.settings_as(Axis).axis))
     scale = graph.constant(f"{operation.layer}/scale", layer.scale.reshape(shape))
     scaled = graph.node("Mul", [graph.name_of(operation.inputs[0]), scale])
     graph.node("Add", [scaled, graph.constant(f"{operation.layer}/shift", layer.shift.reshape(shape))], y)
 
 
 def _layer_norm_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
-    assert isinstance(operation.settings, Normalisation)
     if operation.layer is None:
         features = graph.program.items[operation.output][-1]
         names = [graph.constant(f"{y}/ones", np.ones(features, np.float32))]
@@ -106,7 +104,7 @@ def _layer_norm_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
         parts = {"scale": layer.scale, "shift": layer.shift}
         names = [graph.constant(f"{operation.layer}/{part}", array) for part, array in parts.items()]
     x = graph.name_of(operation.inputs[0])
-    graph.node("LayerNormalization", [x, *names], y, axis=-1, epsilon=operation.settings.epsilon)
+    graph.node("LayerNormalization", [x, *names], y, axis=-1, epsilon=operation.settings_as(Normalisation).epsilon)
 
 
 def _scale_and_shift(graph: OnnxGraph, operation: Operation) -> ScaleShift:
@@ -124,21 +122,19 @@ def _softmax_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
 
 def _scale_shift_to_c(writer: Writer, _: int, operation: Operation) -> None:
     """Numbers of the last dimension have one each, planes of a channel one together."""
-    assert isinstance(operation.settings, Axis)
     x, y = writer.x_and_y(operation)
     shape, numbers = writer.y_shape(operation), writer.scale_and_shift(str(operation.layer))
-    if operation.settings.axis == len(shape):
+    if operation.settings_as(Axis).axis == len(shape):
         writer.call("scale_shift_rows", x, *numbers, *_features_and_rows(shape), y)
     else:
         writer.call("scale_shift_channels", x, *numbers, shape[0], math.prod(shape[1:]), y)
 
 
 def _layer_norm_to_c(writer: Writer, _: int, operation: Operation) -> None:
-    assert isinstance(operation.settings, Normalisation)
     x, y = writer.x_and_y(operation)
     numbers = ("NULL", "NULL") if operation.layer is None else writer.scale_and_shift(operation.layer)
     sizes = _features_and_rows(writer.y_shape(operation))
-    writer.call("layer_norm", x, *numbers, writer.number(operation.settings.epsilon), *sizes, y)
+    writer.call("layer_norm", x, *numbers, writer.number(operation.settings_as(Normalisation).epsilon), *sizes, y)
 
 
 def _softmax_to_c(writer: Writer, _: int, operation: Operation) -> None:

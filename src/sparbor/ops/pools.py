@@ -136,7 +136,8 @@ _ADAPTIVE_MAX = _with_indices(partial(adaptive_pool, kind="adaptive_max_pool"))
 
 def _max_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
     """Append a max pool."""
-    window, x, inside, outside = _parts(graph, operation)
+    window, (x, inside, outside) = operation.settings_as(Window), _sizes(graph, operation)
+    check_is_flat(operation, window, len(inside))
     pads = _pads(window, inside, outside)
     dilations, kernel = last(window.dilation, len(inside)), last(window.kernel, len(inside))
     if any(pad >= size for pad, size in zip(pads, kernel * 2, strict=True)):  # no runtime takes that as an attribute
@@ -149,8 +150,8 @@ def _max_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
 
 def _average_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
     """Append an average pool; one that divides by other numbers than ONNX does is corrected afterwards."""
-    window, x, inside, outside = _parts(graph, operation)
-    assert isinstance(window, AverageWindow)
+    window, (x, inside, outside) = operation.settings_as(AverageWindow), _sizes(graph, operation)
+    check_is_flat(operation, window, len(inside))
     rank, pads = len(inside), _pads(window, inside, outside)
     kernel = last(window.kernel, rank)
     steps: dict[str, Any] = {"kernel_shape": kernel, "strides": last(window.stride, rank), "pads": pads}
@@ -201,15 +202,6 @@ def _add_even(graph: OnnxGraph, pool: str, x: str, y: str, inside: list[int], ou
     size = [a // b for a, b in zip(inside, outside, strict=True)]
     graph.node(pool, [x], y, kernel_shape=size, strides=size)
     return True
-
-
-def _parts(graph: OnnxGraph, operation: Operation) -> tuple[Window, str, list[int], list[int]]:
-    """The window, and what `_sizes` gives."""
-    window = operation.settings
-    assert isinstance(window, Window)
-    x, inside, outside = _sizes(graph, operation)
-    check_is_flat(operation, window, len(inside))
-    return window, x, inside, outside
 
 
 def _sizes(graph: OnnxGraph, operation: Operation) -> tuple[str, list[int], list[int]]:
@@ -266,13 +258,11 @@ def _places(size: int, windows: int) -> npt.NDArray[np.int64]:
 
 
 def _max_to_c(writer: Writer, number: int, operation: Operation) -> None:
-    assert isinstance(operation.settings, Window)
-    writer.call("max_pool", writer.window(number, operation, operation.settings), *writer.x_and_y(operation))
+    writer.call("max_pool", writer.window(number, operation, operation.settings_as(Window)), *writer.x_and_y(operation))
 
 
 def _average_to_c(writer: Writer, number: int, operation: Operation) -> None:
-    window = operation.settings
-    assert isinstance(window, AverageWindow)
+    window = operation.settings_as(AverageWindow)
     counted = writer.counted_places(number, operation, window)
     pointer = writer.window(number, operation, window)
     writer.call("average_pool", pointer, *counted, writer.number(window.divisor), *writer.x_and_y(operation))

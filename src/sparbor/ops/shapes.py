@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sparbor.errors import ArgumentError
@@ -88,22 +89,20 @@ def select(graph: Graph, node: Node, x: Argument, dim: int, index: int) -> Value
 # To ONNX.
 
 
-def _reshape_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
-    """A 0 stands for the size that is there: the batch."""
-    shape = graph.integers(f"{y}/shape", [0, *graph.program.items[operation.output]])
-    graph.node("Reshape", [graph.name_of(operation.inputs[0]), shape], y)
+def _shape_to_onnx(graph: OnnxGraph, operation: Operation, y: str, *, node: str, batch: int) -> None:
+    """To another shape; ``batch`` is the number with which the node leaves the size that is there, the batch's."""
+    shape = graph.integers(f"{y}/shape", [batch, *graph.program.items[operation.output]])
+    graph.node(node, [graph.name_of(operation.inputs[0]), shape], y)
 
 
 def _permute_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
-    assert isinstance(operation.settings, Order)
-    graph.node("Transpose", [graph.name_of(operation.inputs[0])], y, perm=operation.settings.order)
+    graph.node("Transpose", [graph.name_of(operation.inputs[0])], y, perm=operation.settings_as(Order).order)
 
 
 def _slice_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
     """Up to behind the last index, which ONNX calls the end."""
-    slice_, count = operation.settings, graph.program.values[operation.output].shape
-    assert isinstance(slice_, Slice)
-    size = count[slice_.axis]
+    slice_ = operation.settings_as(Slice)
+    size = graph.program.values[operation.output].shape[slice_.axis]
     if not isinstance(size, int) or slice_.start < 0:
         raise ArgumentError("a slice along a dimension of any size cannot be exported to ONNX yet: fix the size")
     ends = slice_.start + (size - 1) * slice_.step + 1
@@ -112,19 +111,8 @@ def _slice_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
     graph.node("Slice", [graph.name_of(operation.inputs[0]), *names], y)
 
 
-def _expand_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
-    """A 1 leaves the size that is there, the batch's."""
-    shape = graph.integers(f"{y}/shape", [1, *graph.program.items[operation.output]])
-    graph.node("Expand", [graph.name_of(operation.inputs[0]), shape], y)
-
-
 def _concat_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
-    graph.node("Concat", [graph.name_of(value) for value in operation.inputs], y, axis=_axis(operation))
-
-
-def _axis(operation: Operation) -> int:
-    assert isinstance(operation.settings, Axis)
-    return operation.settings.axis
+    graph.node("Concat", [graph.name_of(value) for value in operation.inputs], y, axis=operation.settings_as(Axis).axis)
 
 
 # To C.
@@ -135,8 +123,8 @@ def _reshape_to_c(_: Writer, __: int, ___: Operation) -> None:
 
 
 def _concat_to_c(writer: Writer, _: int, operation: Operation) -> None:
-    if _axis(operation) != 1:
-        raise ArgumentError(f"a concatenation along dimension {_axis(operation)} cannot be exported to C: only along 1")
+    if (axis := operation.settings_as(Axis).axis) != 1:
+        raise ArgumentError(f"a concatenation along dimension {axis} cannot be exported to C: only along 1")
     start = 0
     for value in operation.inputs:
         count = math.prod(writer.program.items[value])
@@ -145,10 +133,10 @@ def _concat_to_c(writer: Writer, _: int, operation: Operation) -> None:
 
 
 OPERATORS = (
-    Operator("reshape", _reshape_to_onnx, _reshape_to_c),
+    Operator("reshape", partial(_shape_to_onnx, node="Reshape", batch=0), _reshape_to_c),
     Operator("permute", _permute_to_onnx, None, settings=Order),
     Operator("slice", _slice_to_onnx, None, settings=Slice),
-    Operator("expand", _expand_to_onnx, None),
+    Operator("expand", partial(_shape_to_onnx, node="Expand", batch=1), None),
     Operator("concat", _concat_to_onnx, _concat_to_c, inputs=None, settings=Axis),
 )
 

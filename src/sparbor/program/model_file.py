@@ -10,7 +10,6 @@ import json
 import os
 import zlib
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import safetensors
@@ -35,25 +34,23 @@ def save(program: Program, path: str | os.PathLike[str]) -> None:
 def to_bytes(program: Program) -> bytes:
     """What the model file holds."""
     tensors = {
-        f"{name}/{part}": array for name, layer in program.layers.items() for part, array in layer.arrays().items()
+        f"{name}/{part}": np.ascontiguousarray(array)
+        for name, layer in program.layers.items()
+        for part, array in layer.arrays().items()
     }
-    text = json.dumps(_to_json(program, tensors), separators=(",", ":"))
-    metadata = {"sparbor": checksummed(text)}  # one entry: safetensors keeps no order
-    return to_safetensors({name: np.ascontiguousarray(array) for name, array in tensors.items()}, metadata)
+    graph = {
+        "version": VERSION,
+        **graph_to_json(program),
+        "layers": {name: layer_to_json(layer) for name, layer in program.layers.items()},
+        "crc32": {name: zlib.crc32(array.data) for name, array in tensors.items()},
+    }
+    text = json.dumps(graph, separators=(",", ":"))
+    return to_safetensors(tensors, {"sparbor": checksummed(text)})  # one entry: safetensors keeps no order
 
 
 def checksummed(text: str) -> str:
     """The text behind its checksum of eight digits."""
     return f"{zlib.crc32(text.encode(errors='surrogatepass')):08x}{text}"
-
-
-def _to_json(program: Program, tensors: Mapping[str, Array]) -> dict[str, Any]:
-    return {
-        "version": VERSION,
-        **graph_to_json(program),
-        "layers": {name: layer_to_json(layer) for name, layer in program.layers.items()},
-        "crc32": {name: zlib.crc32(np.ascontiguousarray(array).data) for name, array in tensors.items()},
-    }
 
 
 def read(path: str | os.PathLike[str]) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,10 @@ class ScaleShift:
 
     scale: Floats
     shift: Floats
+
+    def then(self, by: ScaleShift) -> ScaleShift:
+        """Both in one."""
+        return ScaleShift(self.scale * by.scale, self.shift * by.scale + by.shift)
 
     def arrays(self) -> dict[str, Array]:
         return {"scale": self.scale, "shift": self.shift}
@@ -69,6 +73,7 @@ class Slice(Axis):
 
 
 Settings: TypeAlias = Window | AverageWindow | Normalisation | Axis | Order | Slice
+_Settings = TypeVar("_Settings", Window, AverageWindow, Normalisation, Axis, Order, Slice)
 Weights: TypeAlias = SparseLayer | DenseLayer | Filters | ScaleShift
 # A number; the name of a size, such as "batch"; or what is computed of two: ("*", 64, "batch"), with "+" or "//" too.
 Dimension: TypeAlias = "int | str | tuple[str, Dimension, Dimension]"
@@ -93,10 +98,19 @@ class Operation:
     activation: Activation | None = None
     settings: Settings | None = None
 
+    def settings_as(self, kind: type[_Settings]) -> _Settings:
+        """Its settings, which operations of its kind have of this class."""
+        assert isinstance(self.settings, kind)
+        return self.settings
+
+
+# NumPy's and PyTorch's names of the types of numbers.
+DTYPES: Mapping[str, str] = dict(f32="float32", u8="uint8", i8="int8", i32="int32", i64="int64", bool="bool")
+
 
 @dataclass(frozen=True)
 class ValueType:
-    """The type of a value's numbers, such as `"f32"`, and its shape."""
+    """The type of a value's numbers, one of :data:`DTYPES`, and its shape."""
 
     type: str
     shape: tuple[Dimension, ...]

@@ -6,7 +6,7 @@ An item of shape (channels, height, width) is as many planes; one of shape (chan
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 Shape: TypeAlias = tuple[int, ...]
 Pair: TypeAlias = tuple[int, int]
@@ -41,8 +41,7 @@ class AverageWindow(Window):
     divisor: int = 0
 
 
-@dataclass(frozen=True)
-class Planes:
+class Planes(NamedTuple):
     """The planes of one item."""
 
     channels: int
@@ -59,13 +58,5 @@ def planes_of(shape: Shape) -> Planes:
 
 def geometry(window: Window, x: Planes, y: Planes) -> list[int]:
     """The numbers as the engine takes them, in its order."""
-    return [
-        *(x.channels, x.height, x.width),
-        *(y.channels, y.height, y.width),
-        *window.kernel,
-        *window.stride,
-        *window.padding,
-        *window.dilation,
-        window.groups,
-        *window.upsample,
-    ]
+    steps = (*window.kernel, *window.stride, *window.padding, *window.dilation)
+    return [*x, *y, *steps, window.groups, *window.upsample]

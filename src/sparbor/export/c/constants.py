@@ -47,10 +47,6 @@ class Constants:
         self.bytes += flat.nbytes
         return name
 
-    def optional_array(self, name: str, values: npt.NDArray[Any] | None) -> str:
-        """The same, or NULL where there are none."""
-        return "NULL" if values is None else self.array(name, values)
-
     def structure(self, kind: str, name: str, fields: Sequence[str | int]) -> str:
         """Define a structure of pointers and sizes; returns a pointer to it."""
         self.definitions.append(f"static const struct {kind} {name} = {{\n{_lines(list(map(str, fields)))}\n}};\n")

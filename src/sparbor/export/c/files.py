@@ -33,9 +33,8 @@ def sources(program: Program, name: str) -> Sources:
             writer.write(number, operation)
     output = math.prod(program.items[program.output])
     if memory.places[program.output] == "in":  # nothing is computed
-        writer.code.calls.append(f"memcpy(out, in, {output} * sizeof(float));")
+        writer.calls.append(f"memcpy(out, in, {output} * sizeof(float));")
     takes_bytes = _byte_input(writer)
-    code = writer.code
     words = {
         "first_line": FIRST_LINE,
         "name": name,
@@ -43,22 +42,18 @@ def sources(program: Program, name: str) -> Sources:
         "inputs": math.prod(program.items[program.input]),
         "input_shape": " x ".join(map(str, program.items[program.input])) or "1",
         "outputs": output,
-        "flash": code.constants.bytes,
+        "flash": writer.constants.bytes,
         "ram": 4 * memory.floats,
-        "functions": "\n".join(code.functions()),
-        "constants": "\n".join(code.constants.definitions),
+        "functions": "\n".join(writer.functions()),
+        "constants": "\n".join(writer.constants.definitions),
         "memory": f"static float memory[{memory.floats}];\n\n" if memory.floats else "",
-        "calls": "\n    ".join(code.calls),
+        "calls": "\n    ".join(writer.calls),
         "image_at": memory.image_at,
         "byte_call": takes_bytes,
     }
-    contents = {
-        f"{name}.h": _filled("model.h", words, bool(takes_bytes)),
-        f"{name}.c": _filled("model.c", words, bool(takes_bytes)),
-        "main.c": _filled("main.c", words, bool(takes_bytes)),
-        "Makefile": _filled("Makefile", words, bool(takes_bytes)),
-    }
-    return Sources(contents, code.constants.bytes, 4 * memory.floats)
+    templates = {f"{name}.h": "model.h", f"{name}.c": "model.c", "main.c": "main.c", "Makefile": "Makefile"}
+    contents = {file: _filled(template, words, bool(takes_bytes)) for file, template in templates.items()}
+    return Sources(contents, writer.constants.bytes, 4 * memory.floats)
 
 
 def _byte_input(writer: Writer) -> str:
@@ -67,10 +62,9 @@ def _byte_input(writer: Writer) -> str:
     if byte_input is None:
         return ""
     scale, shift = byte_input.scale_and_shift()
-    constants = writer.code.constants
-    names = constants.array("byte_scale", scale), constants.array("byte_shift", shift)
+    names = writer.constants.array("byte_scale", scale), writer.constants.array("byte_shift", shift)
     pixels = math.prod(writer.program.items[writer.program.input]) // len(scale)
-    writer.code.require("from_bytes")
+    writer.require("from_bytes")
     return f"from_bytes(in, {names[0]}, {names[1]}, {len(scale)}, {pixels}, memory + {writer.memory.image_at});"
 
 

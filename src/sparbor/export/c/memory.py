@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sparbor.export.c.buffers import plan_buffers
-from sparbor.program.program import Port, Program
+from sparbor.ops.table import OPERATORS
+from sparbor.program.program import Operation, Program
 
 
 @dataclass(frozen=True)
@@ -23,40 +23,22 @@ class Memory:
 
 
 def plan_memory(program: Program) -> Memory:
-    """Input and output are the caller's; all else shares one buffer, each value for as long as it is used.
+    """Input and output are the caller's; all else shares one array, each value for as long as it is used.
 
     Reshapes move nothing: no row is padded here.
     """
     roots = _roots(program)
-    kept = [value for value in range(len(program.items)) if roots[value] == value]
-    number = {value: index for index, value in enumerate(kept)}
-    planned = dataclasses.replace(
-        program,
-        values=tuple(program.values[value] for value in kept),
-        inputs=(Port("input", number[program.input]),),
-        outputs=(Port("output", number[roots[program.output]]),),
-        operations=tuple(
-            dataclasses.replace(
-                operation,
-                inputs=tuple(number[roots[value]] for value in operation.inputs),
-                output=number[operation.output],
-            )
-            for operation in program.operations
-            if operation.kind != "reshape"
-        ),
-    )
-    buffers = plan_buffers(planned)
-    sizes = [0] * (max(buffers) + 1)
-    for value, buffer in enumerate(buffers):
-        elsewhere = value == planned.output or (value == planned.input and program.byte_input is None)
+    output, buffers = roots[program.output], _buffers(program, roots)
+    sizes = [0] * (max(buffers.values()) + 1)
+    for value, buffer in buffers.items():
+        elsewhere = value == output or (value == program.input and program.byte_input is None)
         if not elsewhere:
-            sizes[buffer] = max(sizes[buffer], math.prod(planned.items[value]))
+            sizes[buffer] = max(sizes[buffer], math.prod(program.items[value]))
     starts = [sum(sizes[:buffer]) for buffer in range(len(sizes))]
-    places = [f"memory + {starts[buffer]}" for buffer in buffers]
-    places[planned.output] = "out"
-    places[planned.input] = "in"
-    image_at = starts[buffers[planned.input]]
-    return Memory([places[number[roots[value]]] for value in range(len(program.items))], sum(sizes), image_at)
+    places = {value: f"memory + {starts[buffer]}" for value, buffer in buffers.items()}
+    places[output] = "out"
+    places[program.input] = "in"
+    return Memory([places[root] for root in roots], sum(sizes), starts[buffers[program.input]])
 
 
 def _roots(program: Program) -> list[int]:
@@ -66,3 +48,34 @@ def _roots(program: Program) -> list[int]:
         if operation.kind == "reshape":
             roots[operation.output] = roots[operation.inputs[0]]
     return roots
+
+
+def _buffers(program: Program, roots: Sequence[int]) -> Mapping[int, int]:
+    """A buffer for each value that is no reshape: it is free again once its value has been used for the last time."""
+    operations = [operation for operation in program.operations if operation.kind != "reshape"]
+    read_by = [{roots[value] for value in operation.inputs} for operation in operations]
+    last_use = {value: step for step, read in enumerate(read_by) for value in read}
+    last_use[roots[program.output]] = len(operations)
+    buffers, count = {program.input: 0}, 1
+    free: list[int] = []
+    for step, operation in enumerate(operations):
+        last_read = {value for value in read_by[step] if last_use[value] == step}
+        ended = {buffers[value] for value in last_read}
+        alike = {buffers[value] for value in last_read if _may_take_over(program, operation, value)}
+        if alike:
+            buffers[operation.output] = min(alike)
+            ended.discard(min(alike))
+        elif free:
+            buffers[operation.output] = free.pop()
+        else:
+            buffers[operation.output], count = count, count + 1
+        free += sorted(ended)
+        if operation.output not in last_use:
+            free.append(buffers[operation.output])
+    return buffers
+
+
+def _may_take_over(program: Program, operation: Operation, value: int) -> bool:
+    """Whether the result may lie where this input does: a value that is repeated has other places."""
+    same = program.items[value] == program.items[operation.output]
+    return same and OPERATORS[operation.kind].in_place_in_c

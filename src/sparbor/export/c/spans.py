@@ -46,12 +46,3 @@ def _span(size: int, outputs: int, stride: int, upsample: int, offset: int) -> S
     if first >= outputs or at >= size:
         return Span(0, 1, 0, 1, 0)
     return Span(first, step, at, move, min((outputs - 1 - first) // step, (size - 1 - at) // move) + 1)
-
-
-def counted_places(
-    kernel: int, stride: int, padding: tuple[int, int], size: int, include_padding: bool
-) -> tuple[int, int, int, int, int]:
-    """Along an axis: kernel, stride, padding before, and the places that an average pool counts, from low to high."""
-    before, after = padding
-    low, high = (-before, size + after) if include_padding else (0, size)
-    return kernel, stride, before, low, high

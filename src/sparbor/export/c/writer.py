@@ -10,7 +10,7 @@ from sparbor.export.c.code import Code
 from sparbor.export.c.constants import literal
 from sparbor.export.c.identifiers import for_comment
 from sparbor.export.c.memory import Memory
-from sparbor.export.c.spans import counted_places, spans
+from sparbor.export.c.spans import spans
 from sparbor.ops.activations import ACTIVATIONS, activation_to_c
 from sparbor.ops.table import OPERATORS
 from sparbor.packing.dense_weights import DenseWeights
@@ -36,17 +36,18 @@ def check_operations(program: Program) -> None:
             )
 
 
-class Writer:
+class Writer(Code):
     """Appends operations to the code; a layer's constants are written once, however often it is used."""
 
     def __init__(self, program: Program, memory: Memory) -> None:
-        self.program, self.memory, self.code = program, memory, Code()
+        super().__init__()
+        self.program, self.memory = program, memory
         self._layers: dict[str, str] = {}
 
     def write(self, number: int, operation: Operation) -> None:
         """The call of an operation, and of the activation that follows it."""
         layer = f" {for_comment(operation.layer)}" if operation.layer else ""
-        self.code.calls.append(f"/* {operation.kind}{layer}, to {' x '.join(map(str, self.y_shape(operation)))} */")
+        self.calls.append(f"/* {operation.kind}{layer}, to {' x '.join(map(str, self.y_shape(operation)))} */")
         operator = OPERATORS[operation.kind]
         assert operator.to_c is not None  # check_operations has looked
         operator.to_c(self, number, operation)
@@ -54,13 +55,9 @@ class Writer:
             y = self.place(operation.output)
             activation_to_c(self, operation.activation, y, math.prod(self.y_shape(operation)), y)
 
-    def call(self, function: str, *arguments: str | int) -> None:
-        """Call a function of `parts/`."""
-        self.code.call(function, *arguments)
-
     def copy(self, source: str, target: str, count: int) -> None:
         """Copy so many numbers."""
-        self.code.calls.append(f"memcpy({target}, {source}, {count} * sizeof(float));")
+        self.calls.append(f"memcpy({target}, {source}, {count} * sizeof(float));")
 
     def place(self, value: int) -> str:
         """The C expression of where a value lies."""
@@ -85,33 +82,29 @@ class Writer:
     def pairs(self, left_shape: Shape, right_shape: Shape, left: str, operator: str, right: str, y: str) -> None:
         """``y = left operator right``, number by number; a dimension of 1 is as if repeated."""
         loops = _loops(left_shape, right_shape)
-        self.code.calls.append(f"{{ const float *a = {left}, *b = {right}; float *c = {y};")
+        self.calls.append(f"{{ const float *a = {left}, *b = {right}; float *c = {y};")
         for depth, loop in enumerate(loops):
             i = f"i{depth}"
-            self.code.calls.append("    " * (depth + 1) + f"for (size_t {i} = 0; {i} < {loop.count}; {i}++)")
+            self.calls.append("    " * (depth + 1) + f"for (size_t {i} = 0; {i} < {loop.count}; {i}++)")
         a, b, c = (_place([loop.steps[which] for loop in loops]) for which in range(3))
-        self.code.calls.append("    " * (len(loops) + 1) + f"c[{c}] = a[{a}] {operator} b[{b}]; }}")
+        self.calls.append("    " * (len(loops) + 1) + f"c[{c}] = a[{a}] {operator} b[{b}]; }}")
 
     def planes(self, number: int, operation: Operation) -> str:
         """A pointer to the sizes of an operation's planes."""
         x, y = planes_of(self.x_shape(operation)), planes_of(self.y_shape(operation))
-        self.code.require("planes")
-        sizes = (x.channels, x.height, x.width, y.height, y.width)
-        return self.code.constants.structure("planes", f"planes{number}", sizes)
+        self.require("planes")
+        return self.constants.structure("planes", f"planes{number}", [*x, y.height, y.width])
 
     def counted_places(self, number: int, operation: Operation, window: AverageWindow) -> list[str]:
         """Pointers to which places under an average pool's window count, down and across."""
         x, (top, left, bottom, right) = planes_of(self.x_shape(operation)), window.padding
-        axes = (("down", 0, (top, bottom), x.height), ("across", 1, (left, right), x.width))
-        self.code.require("average_pool")
-        return [
-            self.code.constants.structure(
-                "counted",
-                f"counted_{name}{number}",
-                counted_places(window.kernel[axis], window.stride[axis], padding, size, window.include_padding),
-            )
-            for name, axis, padding, size in axes
-        ]
+        self.require("average_pool")
+        axes, pointers = (("down", top, bottom, x.height), ("across", left, right, x.width)), []
+        for axis, (name, before, after, size) in enumerate(axes):
+            low, high = (-before, size + after) if window.include_padding else (0, size)
+            fields = (window.kernel[axis], window.stride[axis], before, low, high)
+            pointers.append(self.constants.structure("counted", f"counted_{name}{number}", fields))
+        return pointers
 
     def weights(self, name: str) -> tuple[str, str]:
         """The kind of a layer's weights, such as `sparse_words`, and a pointer to them."""
@@ -123,12 +116,12 @@ class Writer:
             kind = "dense_exact" if layer.scale is None else "dense_halves"
         if name not in self._layers:
             constant = f"layer{len(self._layers)}"
-            self.code.constants.definitions.append(f"/* {for_comment(name)}: {layer.outputs} x {layer.fan_in} */\n")
+            self.constants.definitions.append(f"/* {for_comment(name)}: {layer.outputs} x {layer.fan_in} */\n")
             fields: list[str | int] = [layer.outputs]
             parts = layer.arrays()
-            fields += [self.code.constants.array(f"{constant}_{part}", parts[part]) for part in parts if part != "bias"]
-            fields.append(self.code.constants.optional_array(f"{constant}_bias", layer.bias))
-            self._layers[name] = self.code.constants.structure(kind, constant, fields)
+            fields += [self.constants.array(f"{constant}_{part}", parts[part]) for part in parts if part != "bias"]
+            fields.append("NULL" if layer.bias is None else self.constants.array(f"{constant}_bias", layer.bias))
+            self._layers[name] = self.constants.structure(kind, constant, fields)
         return kind, self._layers[name]
 
     def scale_and_shift(self, name: str) -> tuple[str, str]:
@@ -137,20 +130,18 @@ class Writer:
         assert isinstance(layer, ScaleShift)
         if name not in self._layers:
             constant = self._layers[name] = f"layer{len(self._layers)}"
-            self.code.constants.definitions.append(f"/* {for_comment(name)} */\n")
+            self.constants.definitions.append(f"/* {for_comment(name)} */\n")
             for part, values in layer.arrays().items():
-                self.code.constants.array(f"{constant}_{part}", values)
+                self.constants.array(f"{constant}_{part}", values)
         return f"{self._layers[name]}_scale", f"{self._layers[name]}_shift"
 
     def window(self, number: int, operation: Operation, window: Window) -> str:
         """A pointer to the constants of a convolution or a pool."""
         x, y = planes_of(self.x_shape(operation)), planes_of(self.y_shape(operation))
-        constants = self.code.constants
         down, across = spans(window, x, y)
-        self.code.require("window")
-        sizes = (x.channels, x.height, x.width, y.channels, y.height, y.width, window.groups, *window.kernel)
-        pointers = constants.spans(f"down{number}", down), constants.spans(f"across{number}", across)
-        return constants.structure("window", f"window{number}", [*sizes, *pointers])
+        self.require("window")
+        pointers = self.constants.spans(f"down{number}", down), self.constants.spans(f"across{number}", across)
+        return self.constants.structure("window", f"window{number}", [*x, *y, window.groups, *window.kernel, *pointers])
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from sparbor.program.program import Port, Program
+from sparbor.program.program import DTYPES, Port, Program
 
 
 @dataclass
@@ -72,14 +72,5 @@ class OnnxGraph:
     def _described(self, port: Port) -> onnx.ValueInfoProto:
         value = self.program.values[port.value]
         shape = [each if isinstance(each, (int, str)) else None for each in value.shape]
-        return helper.make_tensor_value_info(port.name, _TYPES[value.type], shape)
-
-
-_TYPES: Mapping[str, int] = {
-    "f32": onnx.TensorProto.FLOAT,
-    "u8": onnx.TensorProto.UINT8,
-    "i8": onnx.TensorProto.INT8,
-    "i32": onnx.TensorProto.INT32,
-    "i64": onnx.TensorProto.INT64,
-    "bool": onnx.TensorProto.BOOL,
-}
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(DTYPES[value.type]))
+        return helper.make_tensor_value_info(port.name, kind, shape)
