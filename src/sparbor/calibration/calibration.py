@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from statistics import median
 from time import perf_counter
+from typing import cast
 
 import numpy as np
 from torch import Tensor, nn
@@ -81,17 +82,12 @@ def _multiply_adds(model: nn.Module, example: Tensor) -> Costs:
     finally:
         for hook in hooks:
             hook.remove()
-    weights = {name: _weights(layers[name]) for name in used}
+    weights = {name: cast(Tensor, layers[name].weight).numel() for name in used}
     return Costs(
         "multiply_adds",
         0.0,
         tuple(LayerCost(name, weights[name], 0.0, times, times * weights[name]) for name, times in used.items()),
     )
-
-
-def _weights(layer: nn.Module) -> int:
-    assert isinstance(layer.weight, Tensor)
-    return layer.weight.numel()
 
 
 def _layers(model: nn.Module) -> dict[str, nn.Module]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeAlias
 
 from torch import Tensor, nn
@@ -21,6 +20,7 @@ from sparbor.nn.layers import ONE_WEIGHT
 from sparbor.nn.named_layers import holders_of_parameters, named_layers
 from sparbor.nn.wrapping import plain_layer
 from sparbor.ops.arguments import module_path, operator_name
+from sparbor.ops.pools import dimensions_of
 from sparbor.ops.table import NEURONS
 
 
@@ -158,10 +158,10 @@ def number_by_number(walk: NeuronWalk, node: Node) -> Stand:
     return walk.stands[values[0]]
 
 
-def plane_by_plane(walk: NeuronWalk, node: Node, *, dimensions: int) -> Stand:
-    """The last ``dimensions`` are a plane, and each is worked on by itself."""
+def plane_by_plane(walk: NeuronWalk, node: Node) -> Stand:
+    """A pool: its last dimensions are a plane, and each is worked on by itself."""
     value, stand = walk.only_input(node)
-    if stand.axis >= len(shape_of(value)) - dimensions:
+    if stand.axis >= len(shape_of(value)) - (dimensions_of(operator_name(node)) or 0):
         raise reads(node)
     return stand
 
@@ -233,7 +233,7 @@ def layer_rule(walk: NeuronWalk, node: Node) -> Stand | None:
     return stand
 
 
-_RULES: Mapping[str, Callable[..., Stand | None]] = {
+_RULES: Mapping[str, NeuronRule] = {
     rule.__name__: rule
     for rule in (
         *(number_by_number, plane_by_plane, over_dimensions, reshaped, padded),
@@ -245,7 +245,4 @@ _RULES: Mapping[str, Callable[..., Stand | None]] = {
 def rule_of(operator: str) -> NeuronRule | None:
     """The rule for PyTorch's operator of this name, if it keeps neurons apart."""
     found = NEURONS.get(operator)
-    if found is None:
-        return None
-    rule = _RULES[found.name]
-    return rule if found.dimensions is None else partial(rule, dimensions=found.dimensions)
+    return None if found is None else _RULES[found]

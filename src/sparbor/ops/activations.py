@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sparbor.ops.arguments import Argument, Value, refuse
-from sparbor.ops.operator import Lowering, NeuronRule, Operator
+from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
 from sparbor.program.program import Activation, Operation
 
@@ -60,9 +60,11 @@ def _append(graph: Graph, node: Node, x: Argument, what: Activation) -> Value:
 # To ONNX; those that it has not are put together from what it has.
 
 
-def _plain(kind: str, **attributes: float) -> Callable[[OnnxGraph, str, str], None]:
-    def add(graph: OnnxGraph, x: str, y: str) -> None:
-        graph.node(kind, [x], y, **attributes)
+def _plain(kind: str, *names: str, **attributes: float) -> Callable[..., None]:
+    """One that ONNX has: what it calls the parameters, and attributes that are always the same."""
+
+    def add(graph: OnnxGraph, x: str, y: str, *parameters: float) -> None:
+        graph.node(kind, [x], y, **dict(zip(names, parameters, strict=True)), **attributes)
 
     return add
 
@@ -73,10 +75,6 @@ def _clamp(graph: OnnxGraph, x: str, y: str, low: float, high: float) -> None:
     least = "" if low == -math.inf else graph.scalar(f"{y}/low", low)
     most = "" if high == math.inf else graph.scalar(f"{y}/high", high)
     graph.node("Clip", [x, least, most], y)
-
-
-def _leaky_relu(graph: OnnxGraph, x: str, y: str, slope: float) -> None:
-    graph.node("LeakyRelu", [x], y, alpha=slope)
 
 
 def _elu(graph: OnnxGraph, x: str, y: str, alpha: float, scale: float) -> None:
@@ -156,7 +154,7 @@ class ActivationKind:
 ACTIVATIONS: Mapping[str, ActivationKind] = {
     "relu": ActivationKind((), _plain("Relu"), "relu"),
     "clamp": ActivationKind(("low", "high"), _clamp, "clamp"),
-    "leaky_relu": ActivationKind(("slope",), _leaky_relu, "leaky_relu"),
+    "leaky_relu": ActivationKind(("slope",), _plain("LeakyRelu", "alpha"), "leaky_relu"),
     "elu": ActivationKind(("alpha", "scale"), _elu, "elu"),
     "gelu": ActivationKind((), _gelu, "gelu"),
     "gelu_tanh": ActivationKind((), _gelu_tanh, "gelu_tanh"),
@@ -178,4 +176,4 @@ LOWERINGS: Mapping[str, Lowering] = {
 # Other operators are tagged by PyTorch as computed number by number; these are not, and the engine has none of them.
 _UNTAGGED = ("log_sigmoid.default", "where.ScalarSelf", "_to_copy.default", "to.dtype")
 
-NEURONS: Mapping[str, NeuronRule] = dict.fromkeys((*LOWERINGS, *_UNTAGGED), NeuronRule("number_by_number"))
+NEURONS: Mapping[str, str] = dict.fromkeys((*LOWERINGS, *_UNTAGGED), "number_by_number")

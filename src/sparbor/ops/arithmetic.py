@@ -11,7 +11,7 @@ import numpy as np
 
 from sparbor.errors import ArgumentError
 from sparbor.ops.arguments import Argument, Value, as_numpy, is_value, module_path, refuse, where
-from sparbor.ops.operator import Lowering, NeuronRule, Operator
+from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
 from sparbor.packing.slots import not_finite
 from sparbor.program.program import Axis, Operation, ScaleShift
@@ -154,4 +154,4 @@ LOWERINGS: Mapping[str, Lowering] = {
     "neg.default": negate,
 }
 
-NEURONS: Mapping[str, NeuronRule] = dict.fromkeys(LOWERINGS, NeuronRule("number_by_number"))
+NEURONS: Mapping[str, str] = dict.fromkeys(LOWERINGS, "number_by_number")

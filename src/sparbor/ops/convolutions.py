@@ -12,7 +12,7 @@ import numpy as np
 
 from sparbor.errors import ArgumentError
 from sparbor.ops.arguments import Argument, Constant, Padded, Value, refuse, where
-from sparbor.ops.operator import Lowering, NeuronRule, Operator
+from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.pairs import check_is_flat, last, pair, sides
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
 from sparbor.packing.filters import Filters, real_rows
@@ -271,7 +271,7 @@ _PADS: Mapping[str, Lowering] = {
 
 LOWERINGS: Mapping[str, Lowering] = {**_CONVOLUTIONS, **_PADS}
 
-NEURONS: Mapping[str, NeuronRule] = {
-    **dict.fromkeys(_CONVOLUTIONS, NeuronRule("layer_rule")),
-    **dict.fromkeys(_PADS, NeuronRule("padded")),
+NEURONS: Mapping[str, str] = {
+    **dict.fromkeys(_CONVOLUTIONS, "layer_rule"),
+    **dict.fromkeys(_PADS, "padded"),
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparbor.ops.arguments import Argument, Constant, Value, refuse
-from sparbor.ops.operator import Lowering, NeuronRule, Operator
+from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
 from sparbor.packing.dense_weights import DenseWeights
 from sparbor.packing.slots import SparseLayer
@@ -60,4 +60,4 @@ OPERATORS = (Operator("linear", to_onnx, to_c, layer="yes", activation="maybe"),
 
 LOWERINGS: Mapping[str, Lowering] = {"linear.default": linear}
 
-NEURONS: Mapping[str, NeuronRule] = {"linear.default": NeuronRule("layer_rule")}
+NEURONS: Mapping[str, str] = {"linear.default": "layer_rule"}

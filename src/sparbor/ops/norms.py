@@ -10,7 +10,7 @@ import numpy as np
 
 from sparbor.errors import ArgumentError
 from sparbor.ops.arguments import Argument, Constant, Value, as_numpy, where
-from sparbor.ops.operator import Lowering, NeuronRule, Operator
+from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
 from sparbor.packing.slots import not_finite
 from sparbor.program.program import Axis, Normalisation, Operation, ScaleShift
@@ -100,8 +100,7 @@ def _layer_norm_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
         features = graph.program.items[operation.output][-1]
         names = [graph.constant(f"{y}/ones", np.ones(features, np.float32))]
     else:
-        layer = _scale_and_shift(graph, operation)
-        parts = {"scale": layer.scale, "shift": layer.shift}
+        parts = _scale_and_shift(graph, operation).arrays()
         names = [graph.constant(f"{operation.layer}/{part}", array) for part, array in parts.items()]
     x = graph.name_of(operation.inputs[0])
     graph.node("LayerNormalization", [x, *names], y, axis=-1, epsilon=operation.settings_as(Normalisation).epsilon)
@@ -163,7 +162,7 @@ LOWERINGS: Mapping[str, Lowering] = {
 }
 
 # With its own statistics, or with those of the batch, which the engine has not.
-NEURONS: Mapping[str, NeuronRule] = {
-    "_native_batch_norm_legit_no_training.default": NeuronRule("channel_by_channel"),
-    "_native_batch_norm_legit.no_stats": NeuronRule("channel_by_channel"),
+NEURONS: Mapping[str, str] = {
+    "_native_batch_norm_legit_no_training.default": "channel_by_channel",
+    "_native_batch_norm_legit.no_stats": "channel_by_channel",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from sparbor.ops.targets import OnnxGraph, Writer
 from sparbor.program.program import Operation, Settings
@@ -35,13 +35,3 @@ class Operator:
     activation: Has = "no"
     settings: type[Settings] | None = None
     in_place_in_c: bool = False
-
-
-class NeuronRule(NamedTuple):
-    """What becomes of the neurons of the layer before: the name of a function in :mod:`sparbor.lower.neurons`.
-
-    ``dimensions`` are those of a plane, for rules that need them.
-    """
-
-    name: str
-    dimensions: int | None = None

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from sparbor.errors import ArgumentError
 from sparbor.ops.arguments import Argument, Value, operator_name, refuse, where
-from sparbor.ops.operator import Lowering, NeuronRule, Operator
+from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.pairs import check_is_flat, last, pair, sides
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
 from sparbor.packing.slots import Floats
@@ -109,14 +109,14 @@ def over_planes(
 
 def _planes(graph: Graph, node: Node, x: Argument) -> tuple[Value, int]:
     """What is pooled, and of how many dimensions its planes are."""
-    value, dimensions = graph.value(node, x), _dimensions(operator_name(node))
+    value, dimensions = graph.value(node, x), dimensions_of(operator_name(node))
     shape = graph.shapes[value]
     if len(shape) - 1 != dimensions:
         raise ArgumentError(f"{where(node)} pools items of shape {shape}: pass a batch of images or of sequences")
     return value, dimensions
 
 
-def _dimensions(name: str) -> int | None:
+def dimensions_of(name: str) -> int | None:
     """Those of the planes that PyTorch's pool of this name is over, if the name says so."""
     found = re.search(r"pool(\d)d", name)
     return found and int(found[1])
@@ -155,13 +155,10 @@ def _average_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
     rank, pads = len(inside), _pads(window, inside, outside)
     kernel = last(window.kernel, rank)
     steps: dict[str, Any] = {"kernel_shape": kernel, "strides": last(window.stride, rank), "pads": pads}
-    if not window.include_padding and window.divisor == 0:
-        graph.node("AveragePool", [x], y, count_include_pad=0, **steps)
-        return
-    divisors = _divisors(window, inside, outside)
-    places = math.prod(kernel)
-    if np.all(divisors == places):
-        graph.node("AveragePool", [x], y, count_include_pad=1, **steps)
+    within = not window.include_padding and window.divisor == 0
+    divisors, places = _divisors(window, inside, outside), math.prod(kernel)
+    if within or np.all(divisors == places):
+        graph.node("AveragePool", [x], y, count_include_pad=int(not within), **steps)
         return
     average = graph.node("AveragePool", [x], count_include_pad=1, **steps)
     graph.node("Mul", [average, graph.constant(f"{y}/correction", np.float32(places) / divisors)], y)
@@ -301,7 +298,6 @@ _OF_VOLUMES = (
     *("adaptive_avg_pool3d.default", "_adaptive_avg_pool3d.default", "adaptive_max_pool3d.default"),
 )
 
-NEURONS: Mapping[str, NeuronRule] = {
-    name: NeuronRule("over_dimensions" if (over := _dimensions(name)) is None else "plane_by_plane", over)
-    for name in (*LOWERINGS, *_OF_VOLUMES)
+NEURONS: Mapping[str, str] = {
+    name: "over_dimensions" if dimensions_of(name) is None else "plane_by_plane" for name in (*LOWERINGS, *_OF_VOLUMES)
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sparbor.errors import ArgumentError
 from sparbor.ops.arguments import Argument, Value
-from sparbor.ops.operator import Lowering, NeuronRule, Operator
+from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
 from sparbor.program.program import Axis, Operation, Order, Slice
 
@@ -149,7 +149,7 @@ LOWERINGS: Mapping[str, Lowering] = {
     **dict.fromkeys(RESHAPES, reshape),
 }
 
-NEURONS: Mapping[str, NeuronRule] = {
-    **dict.fromkeys(PASS_THROUGH, NeuronRule("number_by_number")),
-    **dict.fromkeys(RESHAPES, NeuronRule("reshaped")),
+NEURONS: Mapping[str, str] = {
+    **dict.fromkeys(PASS_THROUGH, "number_by_number"),
+    **dict.fromkeys(RESHAPES, "reshaped"),
 }

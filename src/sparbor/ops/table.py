@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sparbor.ops import activations, arithmetic, convolutions, linear, norms, pools, shapes
-from sparbor.ops.operator import Lowering, NeuronRule, Operator
+from sparbor.ops.operator import Lowering, Operator
 
 FAMILIES = (linear, convolutions, norms, activations, arithmetic, shapes, pools)
 
 # By kind of operation, in the order of the engine's table.
 OPERATORS: Mapping[str, Operator] = {each.kind: each for family in FAMILIES for each in family.OPERATORS}
 
-# By PyTorch's names: what is appended for them, and what becomes of neurons in them.
+# By PyTorch's names: what is appended for them; and what becomes of the neurons of the layer before in them, which is
+# the name of a function in sparbor.lower.neurons.
 LOWERINGS: Mapping[str, Lowering] = {name: each for family in FAMILIES for name, each in family.LOWERINGS.items()}
-NEURONS: Mapping[str, NeuronRule] = {name: each for family in FAMILIES for name, each in family.NEURONS.items()}
+NEURONS: Mapping[str, str] = {name: each for family in FAMILIES for name, each in family.NEURONS.items()}

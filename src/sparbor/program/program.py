@@ -73,7 +73,7 @@ class Slice(Axis):
 
 
 Settings: TypeAlias = Window | AverageWindow | Normalisation | Axis | Order | Slice
-_Settings = TypeVar("_Settings", Window, AverageWindow, Normalisation, Axis, Order, Slice)
+_Settings = TypeVar("_Settings", bound=Settings)
 Weights: TypeAlias = SparseLayer | DenseLayer | Filters | ScaleShift
 # A number; the name of a size, such as "batch"; or what is computed of two: ("*", 64, "batch"), with "+" or "//" too.
 Dimension: TypeAlias = "int | str | tuple[str, Dimension, Dimension]"
