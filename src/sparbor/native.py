@@ -22,7 +22,7 @@ try:
         operators,
         rank_slots,
         sum_synapses,
-        turn_into_lanes,
+        to_batch_layout,
     )
 
     built = True
@@ -51,7 +51,7 @@ except ImportError as error:
         """Is never raised."""
 
     activations = check_model = kernel_sets = operators = convolution_share = linear_share = _missing
-    add_synapse_gradients = list_synapses = rank_slots = sum_synapses = turn_into_lanes = _missing
+    add_synapse_gradients = list_synapses = rank_slots = sum_synapses = to_batch_layout = _missing
 
 __all__ = [
     "Model",
@@ -69,7 +69,7 @@ __all__ = [
     "operators",
     "rank_slots",
     "sum_synapses",
-    "turn_into_lanes",
+    "to_batch_layout",
 ]
 
 
