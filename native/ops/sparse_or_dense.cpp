@@ -1,5 +1,7 @@
 #include "ops/sparse_or_dense.h"
 
+#include <algorithm>
+
 #include "encodings/slots.h"
 #include "ops/convolution/dense_dispatch.h"
 
@@ -15,10 +17,16 @@ double share_of(const DenseShares& shares, size_t count, size_t many) {
 
 // Of the places that a convolution's outputs have, those that are stored, padding included.
 double stored_share(const Layer& layer, const std::vector<bool>& real, uint64_t outputs) {
-    std::vector<uint64_t> lanes(ceil_div(real.size(), neuron_block));  // by group, how many are outputs
-    for (size_t row = 0; row < real.size(); row++) lanes[row / neuron_block] += real[row];
+    const auto *runs = layer.data<uint16_t>("runs_per_group"), *slots = layer.data<uint16_t>("run_slots");
+    const auto* branches = layer.data<uint16_t>("run_branches");
     uint64_t places = 0;
-    for_each_slot(layer, [&](uint64_t, uint64_t group, uint64_t) { places += lanes[group]; });
+    for (size_t block = 0, run = 0; block * neuron_block < real.size(); block++) {
+        const auto first = real.begin() + static_cast<ptrdiff_t>(block * neuron_block);
+        const size_t rows = std::min(neuron_block, real.size() - block * neuron_block);
+        const auto outputs_of_block = std::count(first, first + static_cast<ptrdiff_t>(rows), true);
+        for (const size_t end = run + runs[block]; run < end; run++)
+            places += uint64_t{slots[run]} * branches[run] * static_cast<uint64_t>(outputs_of_block);
+    }
     return static_cast<double>(places) / static_cast<double>(outputs * layer.fan_in);
 }
 

@@ -23,7 +23,7 @@ void check_layer_fits(const Node& node, const Window& window) {
     const std::vector<bool> real = real_rows(outputs, is(layer, LayerKind::sparse) ? groups : 1);
     if (layer.outputs != real.size())
         node.refuse("its layer has " + std::to_string(layer.outputs) + " rows, not " + std::to_string(real.size()));
-    if (is(layer, LayerKind::sparse))
+    if (is(layer, LayerKind::sparse) && groups > 1)  // with one, all rows are outputs
         node.require(!has_stray_synapses(layer, real), "a synapse belongs to a neuron that only fills its group");
 }
 
