@@ -16,7 +16,8 @@ void tell(const char* text, char* error, size_t size) {
 
 namespace {
 
-constexpr const char* how_to_call = "pass each input and output of the model once, as sparbor_input and sparbor_output say";
+constexpr const char* how_to_call =
+    "pass each input and output of the model once, as sparbor_input and sparbor_output say";
 
 sparbor_type type_of(Number type) {
     switch (type) {
@@ -92,21 +93,23 @@ bool tell_outputs(const Program& program, const Plan& plan, bool session, sparbo
         all &= output.data != nullptr;
         if (!output.data) output.bytes = needed;
         if (output.bytes < needed)
-            throw Refused(in_quotes(program.outputs[i].name) + " has room for " + std::to_string(output.bytes) + " of " +
-                              std::to_string(needed) + " bytes", "give it more");
+            throw Refused(in_quotes(program.outputs[i].name) + " has room for " + std::to_string(output.bytes) +
+                              " of " + std::to_string(needed) + " bytes",
+                          "give it more");
     }
     return all;
 }
 
-void run(sparbor_model& model, Session* session, const sparbor_array* inputs, size_t input_count, sparbor_array* outputs,
-         size_t output_count) {
+void run(sparbor_model& model, Session* session, const sparbor_array* inputs, size_t input_count,
+         sparbor_array* outputs, size_t output_count) {
     const Program& program = model.program;
     Sizes sizes(program.size_names.size(), 0);
     std::vector<Given> given(program.inputs.size());
     const size_t states = session ? program.states.size() : 0;
     if (input_count != program.inputs.size() - states || output_count != program.outputs.size() - states)
-        throw Refused("there are " + std::to_string(input_count) + " inputs and " + std::to_string(output_count) + " outputs",
-                      how_to_call);
+        throw Refused(
+            "there are " + std::to_string(input_count) + " inputs and " + std::to_string(output_count) + " outputs",
+            how_to_call);
     for (size_t i = 0; i < given.size(); i++) {
         if (session && is_state(program, &State::input, i)) continue;
         const sparbor_array& array = named(inputs, input_count, program.inputs[i].name);
@@ -118,7 +121,8 @@ void run(sparbor_model& model, Session* session, const sparbor_array* inputs, si
     if (!tell_outputs(program, lease->plan(), session, outputs, output_count)) return;
     std::vector<void*> places(program.outputs.size());
     for (size_t i = 0; i < places.size(); i++)
-        if (!session || !is_state(program, &State::output, i)) places[i] = named(outputs, output_count, program.outputs[i].name).data;
+        if (!session || !is_state(program, &State::output, i))
+            places[i] = named(outputs, output_count, program.outputs[i].name).data;
     if (session) session->run(lease, given.data(), places.data());
     else model.engine->run(lease, given.data(), places.data());
 }

@@ -24,7 +24,8 @@ const sparbor::KernelSet* chosen_kernels() {
 // The numbers of an item, if the value is floats whose first dimension alone has a name, and the only one of its kind.
 size_t item_size(const sparbor::Program& program, const std::vector<sparbor::Port>& ports) {
     const sparbor::ValueType& value = program.values[ports[0].value];
-    if (ports.size() != 1 || value.type != sparbor::Number::f32 || value.shape.empty() || value.shape[0].named() < 0) return 0;
+    if (ports.size() != 1 || value.type != sparbor::Number::f32 || value.shape.empty() || value.shape[0].named() < 0)
+        return 0;
     size_t size = 1;
     for (size_t i = 1; i < value.shape.size(); i++) {
         if (!value.shape[i].is_number()) return 0;
@@ -96,7 +97,8 @@ sparbor_status sparbor_run_bytes(sparbor_model* model, const uint8_t* x, float* 
 const char* sparbor_status_text(sparbor_status status) {
     switch (status) {
         case SPARBOR_OK: return "it went well";
-        case SPARBOR_BAD_ARGUMENT: return "a pointer is NULL, the batch has no items, or the model needs sparbor_run_arrays";
+        case SPARBOR_BAD_ARGUMENT:
+            return "a pointer is NULL, the batch has no items, or the model needs sparbor_run_arrays";
         case SPARBOR_NO_BYTES: return "this model takes floats: deploy it with byte_input to run it on bytes";
         case SPARBOR_OUT_OF_MEMORY: return "there is not enough memory: pass fewer items at once";
         case SPARBOR_FAILED: break;

@@ -16,7 +16,8 @@ bool knows_kind(const Json& kind) {
 
 uint64_t read_size(const std::string& name, const Json& entry, const char* part) {
     const Json* size = member(entry, part);
-    require(size && is_count(*size) && as_count(*size) > 0, "layer " + in_quotes(name) + " has " + part + " " + shown(size));
+    require(size && is_count(*size) && as_count(*size) > 0,
+            "layer " + in_quotes(name) + " has " + part + " " + shown(size));
     return as_count(*size);
 }
 
@@ -61,7 +62,8 @@ const Tensor& LayerCheck::part(const char* part, Number type, const Shape* shape
 
 void LayerCheck::bias() {
     const Shape outputs{layer_.outputs};
-    if (layer_.parts.count("bias")) (*this)(all_finite(part("bias", Number::f32, &outputs)), "bias holds NaN or infinity");
+    if (layer_.parts.count("bias"))
+        (*this)(all_finite(part("bias", Number::f32, &outputs)), "bias holds NaN or infinity");
 }
 
 void LayerCheck::scale() {

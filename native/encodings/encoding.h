@@ -1,8 +1,9 @@
-// How a layer's weights are stored: for each kind of layer and of weights that a file may name there is an encoding, whose
-// file says which tensors it has, and checks them.
+// How a layer's weights are stored: for each kind of layer and of weights that a file may name there is an encoding,
+// whose file says which tensors it has, and checks them.
 #pragma once
 
 #include "ir/program.h"
+#include "kernels/kernels.h"
 
 namespace sparbor {
 
@@ -31,6 +32,7 @@ struct Encoding {
     LayerKind kind;
     const char* kind_name;  // as files have it
     const char* weights;    // likewise; null if there is but one
+    WeightType type;        // of its weights, or of what a sparse layer is dense
     // Its tensors lead no kernel out of its arrays, and hold nothing that no packing writes.
     void (*check)(LayerCheck&);
     // Of sparse layers, else null: whether this place of a slot holds no synapse.
@@ -40,7 +42,8 @@ struct Encoding {
 };
 
 // Each file's own.
-extern const Encoding sparse_exact, sparse_word16, dense_exact, dense_halves, filters_exact, filters_halves, scale_shift;
+extern const Encoding sparse_exact, sparse_word16, dense_exact, dense_halves, filters_exact, filters_halves,
+    scale_shift;
 
 inline bool is(const Layer& layer, LayerKind kind) { return layer.encoding->kind == kind; }
 

@@ -1,5 +1,5 @@
-// Weights as they were trained, floats: of sparse layers with an index byte each, where 0x80 is padding; of dense ones in
-// panels of 16 outputs; of dense convolutions as filters, row by row.
+// Weights as they were trained, floats: of sparse layers with an index byte each, where 0x80 is padding; of dense ones
+// in panels of 16 outputs; of dense convolutions as filters, row by row.
 #include "encodings/slots.h"
 
 namespace sparbor {
@@ -8,7 +8,7 @@ namespace {
 constexpr uint8_t padding_index = 0x80;
 
 uint8_t index(const Layer& layer, uint64_t slot, size_t lane) {
-    return layer.data<uint8_t>("indices")[slot * group_size + lane];
+    return layer.data<uint8_t>("indices")[slot * neuron_block + lane];
 }
 
 bool is_padding(const Layer& layer, uint64_t slot, size_t lane) { return index(layer, slot, lane) == padding_index; }
@@ -19,7 +19,7 @@ void take_weights(LayerCheck& check, const char* part, const Shape& stored) {
 
 void check_sparse(LayerCheck& check) {
     check.bias();
-    const Shape stored{check_slots(check), group_size};
+    const Shape stored{check_slots(check), neuron_block};
     take_weights(check, "weights", stored);
     check.part("indices", Number::u8, &stored);
     const Layer& layer = check.layer();
@@ -29,7 +29,7 @@ void check_sparse(LayerCheck& check) {
 void check_dense(LayerCheck& check) {
     check.bias();
     take_weights(check, "panels",
-                 {ceil_div(check.layer().outputs, group_size), check.layer().fan_in, group_size});
+                 {ceil_div(check.layer().outputs, neuron_block), check.layer().fan_in, neuron_block});
 }
 
 void check_filters(LayerCheck& check) {
@@ -42,8 +42,10 @@ uint64_t all_places(const Layer& layer) { return layer.outputs * layer.fan_in; }
 
 }  // namespace
 
-const Encoding sparse_exact{LayerKind::sparse, "sparse", "exact", check_sparse, is_padding, stored_places};
-const Encoding dense_exact{LayerKind::dense, "dense", "exact", check_dense, nullptr, all_places};
-const Encoding filters_exact{LayerKind::filters, "filters", "exact", check_filters, nullptr, all_places};
+const Encoding sparse_exact{LayerKind::sparse, "sparse", "exact",
+                            WeightType::floats, check_sparse, is_padding, stored_places};
+const Encoding dense_exact{LayerKind::dense, "dense", "exact", WeightType::floats, check_dense, nullptr, all_places};
+const Encoding filters_exact{LayerKind::filters, "filters", "exact",
+                             WeightType::floats, check_filters, nullptr, all_places};
 
 }  // namespace sparbor

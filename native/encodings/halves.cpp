@@ -12,7 +12,7 @@ void check_halves(LayerCheck& check, const Shape& stored) {
 }
 
 void check_dense(LayerCheck& check) {
-    check_halves(check, {ceil_div(check.layer().outputs, group_size), check.layer().fan_in, group_size});
+    check_halves(check, {ceil_div(check.layer().outputs, neuron_block), check.layer().fan_in, neuron_block});
 }
 
 void check_filters(LayerCheck& check) { check_halves(check, {check.layer().outputs, check.layer().fan_in}); }
@@ -21,7 +21,8 @@ uint64_t places(const Layer& layer) { return layer.outputs * layer.fan_in; }
 
 }  // namespace
 
-const Encoding dense_halves{LayerKind::dense, "dense", "halves", check_dense, nullptr, places};
-const Encoding filters_halves{LayerKind::filters, "filters", "halves", check_filters, nullptr, places};
+const Encoding dense_halves{LayerKind::dense, "dense", "halves", WeightType::halves, check_dense, nullptr, places};
+const Encoding filters_halves{LayerKind::filters, "filters", "halves",
+                              WeightType::halves, check_filters, nullptr, places};
 
 }  // namespace sparbor

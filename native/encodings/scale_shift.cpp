@@ -14,6 +14,7 @@ void check_both(LayerCheck& check) {
 
 }  // namespace
 
-const Encoding scale_shift{LayerKind::scale_shift, "scale_shift", nullptr, check_both, nullptr, nullptr};
+const Encoding scale_shift{LayerKind::scale_shift, "scale_shift", nullptr,
+                           WeightType::floats, check_both, nullptr, nullptr};
 
 }  // namespace sparbor

@@ -33,8 +33,8 @@ template <class Visit>
 bool any_place(const Layer& layer, const Visit& visit) {
     bool found = false;
     for_each_slot(layer, [&](uint64_t slot, uint64_t group, uint64_t) {
-        for (size_t lane = 0; lane < group_size && !found; lane++)
-            found = visit(group * group_size + lane, layer.encoding->is_padding(layer, slot, lane));
+        for (size_t lane = 0; lane < neuron_block && !found; lane++)
+            found = visit(group * neuron_block + lane, layer.encoding->is_padding(layer, slot, lane));
     });
     return found;
 }
@@ -49,7 +49,7 @@ uint64_t check_slots(LayerCheck& check) {
         check(rows[i]->shape.size() == 1, std::string(names[i]) + " is not one row of numbers");
     }
     const auto [runs_per_group, run_slots, run_branches, branches] = rows;
-    const uint64_t groups = ceil_div(check.layer().outputs, group_size);
+    const uint64_t groups = ceil_div(check.layer().outputs, neuron_block);
     check(runs_per_group->count() == groups, both(runs_per_group->count(), " groups listed, expected ", groups));
     check(run_slots->count() == run_branches->count(),
           both(run_slots->count(), " runs of slots, but of branches ", run_branches->count()));
@@ -70,7 +70,7 @@ uint64_t check_slots(LayerCheck& check) {
 
 std::vector<bool> real_rows(uint64_t outputs, uint64_t groups) {
     if (groups == 1) return std::vector<bool>(outputs, true);
-    const uint64_t each = outputs / groups, whole = ceil_div(each, group_size) * group_size;
+    const uint64_t each = outputs / groups, whole = ceil_div(each, neuron_block) * neuron_block;
     std::vector<bool> real(groups * whole);
     for (uint64_t row = 0; row < real.size(); row++) real[row] = row % whole < each;
     return real;

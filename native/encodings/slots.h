@@ -29,9 +29,9 @@ uint64_t check_slots(LayerCheck& check);
 template <class Index, class Visit>
 void for_each_synapse(const Layer& layer, const Index& index, const Visit& visit) {
     for_each_slot(layer, [&](uint64_t slot, uint64_t group, uint64_t branch) {
-        for (size_t lane = 0; lane < group_size; lane++)
+        for (size_t lane = 0; lane < neuron_block; lane++)
             if (!layer.encoding->is_padding(layer, slot, lane))
-                visit(group * group_size + lane, branch * branch_size + index(slot, lane), slot, lane);
+                visit(group * neuron_block + lane, branch * branch_size + index(slot, lane), slot, lane);
     });
 }
 
@@ -41,7 +41,7 @@ void check_synapses(const LayerCheck& check, const Index& index) {
     const Layer& layer = check.layer();
     bool inside = true, within = true, owned = true, once = true;
     uint64_t group = UINT64_MAX, branch = UINT64_MAX;
-    std::array<uint32_t, group_size> known{};  // by neuron, the inputs of the branch that it has
+    std::array<uint32_t, neuron_block> known{};  // by neuron, the inputs of the branch that it has
     const auto checked = [&](uint64_t slot, size_t lane) {
         const uint64_t at = index(slot, lane);
         inside &= at < branch_size;
@@ -50,8 +50,8 @@ void check_synapses(const LayerCheck& check, const Index& index) {
     for_each_synapse(layer, checked, [&](uint64_t row, uint64_t input, uint64_t, size_t lane) {
         within &= input < layer.fan_in;
         owned &= row < layer.outputs;
-        if (row / group_size != group || input / branch_size != branch) known.fill(0);
-        group = row / group_size;
+        if (row / neuron_block != group || input / branch_size != branch) known.fill(0);
+        group = row / neuron_block;
         branch = input / branch_size;
         once &= !(known[lane] >> input % branch_size & 1);
         known[lane] |= uint32_t{1} << input % branch_size;
@@ -62,22 +62,17 @@ void check_synapses(const LayerCheck& check, const Index& index) {
     check(once, "a neuron has two synapses to one input");
 }
 
-// The stored numbers of a sparse layer, uint16_t words or floats, at all places that it could have, zeros elsewhere: a
-// word is a half, so that nothing is rounded. place(row, input) is one of `count`.
+// Copies stored words or exact weights to the places of their synapses, place(row, input).
 template <class Stored, class Place>
-std::vector<Stored> spread(const Layer& layer, size_t count, const Place& place) {
-    constexpr bool words = std::is_same_v<Stored, uint16_t>;
-    const auto *stored = layer.data<Stored>(words ? "words" : "weights");
+void spread_slots(const Layer& layer, const Stored* stored, Stored* all, const Place& place) {
     const auto* indices = layer.data<uint8_t>("indices");
     const auto index = [&](uint64_t slot, size_t lane) -> uint64_t {
-        const uint64_t at = slot * group_size + lane;
-        return words ? static_cast<uint64_t>(stored[at]) % branch_size : indices[at];
+        const uint64_t at = slot * neuron_block + lane;
+        return std::is_same_v<Stored, uint16_t> ? static_cast<uint64_t>(stored[at]) % branch_size : indices[at];
     };
-    std::vector<Stored> all(count);
     for_each_synapse(layer, index, [&](uint64_t row, uint64_t input, uint64_t slot, size_t lane) {
-        all[place(row, input)] = stored[slot * group_size + lane];
+        all[place(row, input)] = stored[slot * neuron_block + lane];
     });
-    return all;
 }
 
 // Which of a convolution's packed rows are its outputs, and not there to fill a group of neurons.

@@ -8,9 +8,12 @@ namespace {
 constexpr size_t most_tokens = 16, longest_name = 60;
 
 bool is_name(const std::string& text) {
-    const auto letter = [](char each) { return (each >= 'a' && each <= 'z') || (each >= 'A' && each <= 'Z') || each == '_'; };
+    const auto letter = [](char each) {
+        return (each >= 'a' && each <= 'z') || (each >= 'A' && each <= 'Z') || each == '_';
+    };
     const auto sound = [&](char each) { return letter(each) || (each >= '0' && each <= '9'); };
-    return !text.empty() && text.size() <= longest_name && letter(text[0]) && std::all_of(text.begin(), text.end(), sound);
+    return !text.empty() && text.size() <= longest_name && letter(text[0]) &&
+           std::all_of(text.begin(), text.end(), sound);
 }
 
 std::string is_none(const Json& entry) { return "the dimension " + shown(entry) + " is none that a value can have"; }
@@ -66,7 +69,8 @@ uint64_t Dimension::at(const Sizes& sizes) const {
             case Token::over: stack[depth - 2] /= std::max<uint64_t>(1, stack[depth - 1]); break;
         }
         depth--;
-        if (stack[depth - 1] > largest_dimension) throw Refused("a dimension is beyond " + with_commas(largest_dimension));
+        if (stack[depth - 1] > largest_dimension)
+            throw Refused("a dimension is beyond " + with_commas(largest_dimension));
     }
     if (stack[0] < 1) throw Refused("a dimension is 0");
     return stack[0];

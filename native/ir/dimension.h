@@ -23,7 +23,8 @@ public:
     uint64_t operator[](size_t i) const { return numbers_[i]; }
     uint64_t& operator[](size_t i) { return numbers_[i]; }
     bool operator==(const Sizes& other) const {
-        return count_ == other.count_ && std::equal(numbers_.begin(), numbers_.begin() + count_, other.numbers_.begin());
+        return count_ == other.count_ &&
+               std::equal(numbers_.begin(), numbers_.begin() + count_, other.numbers_.begin());
     }
 
 private:
@@ -33,8 +34,9 @@ private:
 
 class Dimension {
 public:
-    // A number, a name, or an operation as a list: ["+", 1, "sequence"], ["*", 64, "batch"], ["//", ...] (rounded down).
-    // Its names are among `names`; if `names_new` it is a number or one name, which is added to them. Throws Refused.
+    // A number, a name, or an operation as a list: ["+", 1, "sequence"], ["*", 64, "batch"], ["//", ...] (rounded
+    // down). Its names are among `names`; if `names_new` it is a number or one name, which is added to them. Throws
+    // Refused.
     Dimension(const Json& entry, SizeNames& names, bool names_new);
 
     // From 1 to largest_dimension, or throws Refused.

@@ -32,7 +32,8 @@ float read_parameter(const Json& value, const Json& activation) {
 }
 
 NamedActivation read_activation(const Json& entry) {
-    require(entry.is_array() && !entry.empty() && entry[0].is_string(), "the activation is " + shown(entry) + ", not a name and its parameters");
+    require(entry.is_array() && !entry.empty() && entry[0].is_string(),
+            "the activation is " + shown(entry) + ", not a name and its parameters");
     NamedActivation activation{entry[0].get<std::string>()};
     const size_t count = entry.size() - 1;
     const auto found = activation_parameters().find(activation.name);
@@ -77,7 +78,8 @@ Operation read_operation(const Json& entry) {
 // The inputs or the outputs, each with a name of its own.
 std::vector<Port> read_ports(const Json& entries, const char* what, size_t values) {
     constexpr size_t longest = 100;
-    require(entries.is_array() && !entries.empty(), "the " + std::string(what) + "s are " + shown(entries) + ", not a list");
+    require(entries.is_array() && !entries.empty(),
+            "the " + std::string(what) + "s are " + shown(entries) + ", not a list");
     std::vector<Port> ports;
     std::set<std::string> names;
     for (const Json& entry : entries) {
@@ -112,7 +114,8 @@ void read_states(const Json& entries, Program& program) {
         const uint64_t from = program.outputs[state.output].value, to = program.inputs[state.input].value;
         require(inputs.insert(state.input).second && outputs.insert(state.output).second,
                 "the state " + shown(entry) + " has an input or an output of another one");
-        require(program.values[from].type == program.values[to].type && program.text_of_shape(from) == program.text_of_shape(to),
+        require(program.values[from].type == program.values[to].type &&
+                    program.text_of_shape(from) == program.text_of_shape(to),
                 "the state " + shown(entry) + " goes from shape " + program.text_of_shape(from) + " to " +
                     program.text_of_shape(to) + ", or to another type");
         program.states.push_back(state);
@@ -162,7 +165,8 @@ void read_byte_input(const Json& entry, Program& program) {
     require(mean.size() == deviation.size(), "byte_input is " + shown(entry));
     const ValueType& input = program.values[program.inputs[0].value];
     require(program.inputs.size() == 1 && input.type == Number::f32, "byte_input is there, and not one f32 input");
-    require(mean.size() == 1 || (input.shape.size() > 2 && input.shape[1].is_number() && input.shape[1].at({0, 0}) == mean.size()),
+    require(mean.size() == 1 ||
+                (input.shape.size() > 2 && input.shape[1].is_number() && input.shape[1].at({0, 0}) == mean.size()),
             "byte_input has " + std::to_string(mean.size()) + " channels, the input shape " +
                 program.text_of_shape(program.inputs[0].value));
     for (size_t i = 0; i < mean.size(); i++) {
@@ -175,7 +179,8 @@ void read_byte_input(const Json& entry, Program& program) {
 // Inputs first, since they are what names sizes.
 void read_values(const Json& entries, Program& program) {
     std::vector<std::optional<ValueType>> values(entries.size());
-    for (const Port& input : program.inputs) values[input.value] = read_value_type(entries[input.value], true, program.size_names);
+    for (const Port& input : program.inputs)
+        values[input.value] = read_value_type(entries[input.value], true, program.size_names);
     for (size_t i = 0; i < values.size(); i++) {
         if (!values[i]) values[i] = read_value_type(entries[i], false, program.size_names);
         program.values.push_back(std::move(*values[i]));
@@ -213,7 +218,8 @@ std::vector<Shape> Program::shapes_at(const Sizes& sizes) const {
     for (const ValueType& value : values) {
         Shape& shape = shapes.emplace_back();
         for (const Dimension& each : value.shape) shape.push_back(each.at(sizes));
-        if (!product(shape, largest_value)) throw Refused("a value has the shape " + to_text(shape) + ", which no machine can hold");
+        if (!product(shape, largest_value))
+            throw Refused("a value has the shape " + to_text(shape) + ", which no machine can hold");
     }
     return shapes;
 }

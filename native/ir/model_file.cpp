@@ -64,8 +64,9 @@ std::map<std::string, Tensor> read_tensors(const Json& header, uint64_t base, ui
 
 std::string graph_text(const Json& header) {
     const Json* metadata = member(header, "__metadata__");
-    const bool strings = metadata && metadata->is_object() &&
-                         std::all_of(metadata->begin(), metadata->end(), [](const Json& each) { return each.is_string(); });
+    const bool strings =
+        metadata && metadata->is_object() &&
+        std::all_of(metadata->begin(), metadata->end(), [](const Json& each) { return each.is_string(); });
     require(!metadata || strings, "the metadata are not strings");
     const Json* entry = metadata ? member(*metadata, "sparbor") : nullptr;
     require(entry, "this is not a Sparbor model: its metadata has no graph");

@@ -15,7 +15,8 @@ Json value_of(const Json& item) {
 // The number of dimensions of an operation's first input, or 2.
 size_t dimensions_of(const Json& operation, const Json& values) {
     const Json& inputs = operation.at("inputs");
-    const bool known = inputs.is_array() && !inputs.empty() && is_count(inputs[0]) && as_count(inputs[0]) < values.size();
+    const bool known =
+        inputs.is_array() && !inputs.empty() && is_count(inputs[0]) && as_count(inputs[0]) < values.size();
     const Json* value = known ? &values[as_count(inputs[0])] : nullptr;
     return value && value->is_object() ? value->at("shape").size() : 2;
 }

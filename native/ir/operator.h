@@ -54,8 +54,8 @@ enum class Has { no, maybe, yes };
 enum class Takes { floats, any };
 
 // How the inputs must lie, and how the output does: as rows, the last dimension's numbers one after another and rows at
-// equal distances; as planes, the same of all dimensions after the channels, dimension 1; as planes if the setting `axis`
-// is that, else as rows; or as it comes, the output like the first input.
+// equal distances; as planes, the same of all dimensions after the channels, dimension 1; as planes if the setting
+// `axis` is that, else as rows; or as it comes, the output like the first input.
 enum class Lies { rows, planes, by_axis, as_it_comes };
 
 // Whether an operation may write where it reads: because it computes each number, or each row, from that place alone.

@@ -29,7 +29,8 @@ inline void require(bool holds, const std::string& fault) {
 
 // The same of something that a later version of the format may have.
 inline void require_known(bool holds, const std::string& what) {
-    if (!holds) throw Refused("version " + std::to_string(newest_version) + " of the format has no " + what, Refused::later);
+    if (!holds)
+        throw Refused("version " + std::to_string(newest_version) + " of the format has no " + what, Refused::later);
 }
 
 // A name or a text of a file in quotation marks, cut if it is long, and without what would begin another line.

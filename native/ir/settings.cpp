@@ -60,7 +60,8 @@ Settings::Settings(const std::vector<SettingRule>& rules, const Json* entry, con
 }
 
 void Settings::read(const SettingRule& rule, const Json& value, const std::string& operation) {
-    require(is_of(rule.type, value), operation + ": " + rule.name + " is " + shown(value) + ", not " + to_text(rule.type));
+    require(is_of(rule.type, value),
+            operation + ": " + rule.name + " is " + shown(value) + ", not " + to_text(rule.type));
     if (rule.type == Type::number) numbers_[rule.name] = as_float(value.get<double>());
     else if (value.is_array()) wholes_[rule.name] = value.get<std::vector<int64_t>>();
     else wholes_[rule.name] = {value.is_boolean() ? value.get<bool>() : value.get<int64_t>()};

@@ -15,7 +15,7 @@ struct HalfSlot {    // eight neurons' synapses
 struct Words {
     const uint16_t* at;
 
-    Words(const SparseLayer& layer, size_t slot) : at(layer.words + slot * group_size) {}
+    Words(const SparseLayer& layer, size_t slot) : at(words_of(layer) + slot * neuron_block) {}
 
     ALWAYS_INLINE HalfSlot next() {
         const __m128i words = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
@@ -31,7 +31,7 @@ struct Exact {
     const uint8_t* index;
 
     Exact(const SparseLayer& layer, size_t slot)
-        : weight(layer.weights + slot * group_size), index(layer.indices + slot * group_size) {}
+        : weight(weights_of(layer) + slot * neuron_block), index(layer.indices + slot * neuron_block) {}
 
     ALWAYS_INLINE HalfSlot next() {
         const __m256i wide = _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(index)));
@@ -99,12 +99,12 @@ ALWAYS_INLINE __m256 load_weights(const uint16_t* at) {
 template <int rows, class Weight>
 void dense_tile(const Weight* panels, const DenseLayer& layer, const Rows& io, size_t group) {
     constexpr int chains = rows == 1 ? 4 : rows == 2 ? 2 : 1;
-    const Weight* panel = panels + group * group_size * layer.fan_in;
+    const Weight* panel = panels + group * neuron_block * layer.fan_in;
     __m256 sums[rows][chains][2];
     UNROLL for (int row = 0; row < rows; row++)
         UNROLL for (int i = 0; i < 2 * chains; i++) sums[row][i / 2][i % 2] = _mm256_setzero_ps();
     const auto add = [&](size_t k, int chain) __attribute__((always_inline)) {
-        const __m256 low = load_weights(panel + k * group_size), high = load_weights(panel + k * group_size + 8);
+        const __m256 low = load_weights(panel + k * neuron_block), high = load_weights(panel + k * neuron_block + 8);
         UNROLL for (int row = 0; row < rows; row++) {
             const __m256 x = _mm256_set1_ps(io.x[row * io.x_stride + k]);
             sums[row][chain][0] = _mm256_fmadd_ps(low, x, sums[row][chain][0]);
@@ -118,7 +118,7 @@ void dense_tile(const Weight* panels, const DenseLayer& layer, const Rows& io, s
     const __m256 clamp_min = _mm256_set1_ps(layer.clamp_min);
     UNROLL for (int row = 0; row < rows; row++)
         UNROLL for (int half = 0; half < 2; half++) {
-            const size_t neuron = group * group_size + 8 * half;
+            const size_t neuron = group * neuron_block + 8 * half;
             UNROLL for (int chain = 1; chain < chains; chain++)
                 sums[row][0][half] = _mm256_add_ps(sums[row][0][half], sums[row][chain][half]);
             const __m256 y = _mm256_fmadd_ps(sums[row][0][half], _mm256_loadu_ps(layer.scale + neuron),
@@ -134,14 +134,29 @@ constexpr Tile<Weight> tiles[] = {
 };
 
 void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
-    if (layer.halves) by_tiles(tiles<uint16_t>, layer.halves, layer, io, first, last);
-    else by_tiles(tiles<float>, layer.panels, layer, io, first, last);
+    with_numbers(layer.panels, [&]<class Number>(const Number* panels) {
+        by_tiles(tiles<Number>, panels, layer, io, first, last);
+    });
 }
 
 }  // namespace
 
-const KernelSet kernels{"avx2", sparse_by_rows<Inputs, Sums, Words, Exact>, 6, dense, &columns, &outputs, find_depthwise,
-                        &planes, &pools, &winograd, &elementwise, &training, &batch_turning, &ranking,
-                        {0.25, 0.45}, {0.33, 0.63}, {0.32, 0.28}};
+const KernelSet kernels{"avx2",
+                        sparse_by_rows<Inputs, Sums, Words, Exact>,
+                        6,
+                        dense,
+                        &columns,
+                        &outputs,
+                        find_depthwise,
+                        &planes,
+                        &pools,
+                        &winograd,
+                        &elementwise,
+                        &training,
+                        &batch_layout,
+                        &ranking,
+                        {0.25, 0.45},
+                        {0.33, 0.63},
+                        {0.32, 0.28}};
 
 }  // namespace sparbor::avx2

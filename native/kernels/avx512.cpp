@@ -22,11 +22,11 @@ struct Slot {
 struct Words {
     const uint16_t* at;
 
-    Words(const SparseLayer& layer, size_t slot) : at(layer.words + slot * group_size) {}
+    Words(const SparseLayer& layer, size_t slot) : at(words_of(layer) + slot * neuron_block) {}
 
     ALWAYS_INLINE Slot next() {
         const __m256i words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
-        at += group_size;
+        at += neuron_block;
         return {_mm512_cvtepu16_epi32(words), _mm512_cvtph_ps(words), _mm256_test_epi16_mask(words, words)};
     }
 };
@@ -36,14 +36,14 @@ struct Exact {
     const uint8_t* index;
 
     Exact(const SparseLayer& layer, size_t slot)
-        : weight(layer.weights + slot * group_size), index(layer.indices + slot * group_size) {}
+        : weight(weights_of(layer) + slot * neuron_block), index(layer.indices + slot * neuron_block) {}
 
     ALWAYS_INLINE Slot next() {
         const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(index));
         const Slot slot{_mm512_cvtepu8_epi32(bytes), _mm512_loadu_ps(weight),
                         static_cast<__mmask16>(~_mm_movepi8_mask(bytes))};
-        weight += group_size;
-        index += group_size;
+        weight += neuron_block;
+        index += neuron_block;
         return slot;
     }
 };
@@ -134,8 +134,8 @@ struct Finish {
 
     template <class Layer>
     ALWAYS_INLINE Finish(const Layer& layer, size_t group)
-        : scale(_mm512_loadu_ps(layer.scale + group * group_size)),
-          bias(_mm512_loadu_ps(layer.bias + group * group_size)), clamp_min(_mm512_set1_ps(layer.clamp_min)) {}
+        : scale(_mm512_loadu_ps(layer.scale + group * neuron_block)),
+          bias(_mm512_loadu_ps(layer.bias + group * neuron_block)), clamp_min(_mm512_set1_ps(layer.clamp_min)) {}
 
     ALWAYS_INLINE void store(__m512 sums, float* y) const {
         _mm512_storeu_ps(y, _mm512_max_ps(clamp_min, _mm512_fmadd_ps(sums, scale, bias)));  // keeps NaN
@@ -154,7 +154,7 @@ void sparse_tile(const SparseLayer& layer, const Rows& io, size_t first, size_t 
             branch += run->branches;
         }
         const Finish finish(layer, group);
-        float* y = io.y + group * group_size;
+        float* y = io.y + group * neuron_block;
         UNROLL for (int row = 0; row < rows; row++) finish.store(sums.total(row), y + row * io.y_stride);
     }
 }
@@ -218,7 +218,7 @@ struct WordPairs {
     WordPairs(const NormalHalves& constants, const SparseLayer& layer, const float* inputs, size_t group)
         : halves(&constants), x(inputs), run(layer.runs + layer.groups[group].run),
           branch(layer.branches + layer.groups[group].branch),
-          words(layer.words + layer.groups[group].slot * group_size) {}
+          words(words_of(layer) + layer.groups[group].slot * neuron_block) {}
 
     ALWAYS_INLINE void add_two(const Inputs<1>& inputs, int turn) {
         const __m512i even = in_register(_mm512_loadu_si512(words));
@@ -226,7 +226,7 @@ struct WordPairs {
         const __m512 even_weights = halves->low(even), odd_weights = halves->high(even);
         sums.even[turn] = _mm512_fmadd_ps(inputs.choose(even), even_weights, sums.even[turn]);
         sums.odd[turn] = _mm512_fmadd_ps(inputs.choose(odd), odd_weights, sums.odd[turn]);
-        words += 2 * group_size;
+        words += 2 * neuron_block;
     }
 
     ALWAYS_INLINE void add_one(const Inputs<1>& inputs, int turn) {
@@ -234,7 +234,7 @@ struct WordPairs {
         const __m512i wide = in_register(_mm512_cvtepu16_epi32(slot));
         const __m512 weights = halves->low(wide);
         sums.single[turn] = _mm512_fmadd_ps(inputs.choose(wide), weights, sums.single[turn]);
-        words += group_size;
+        words += neuron_block;
     }
 
     // The words reach the second cache in time without help, the first one not quite. Further ahead it was slower.
@@ -290,7 +290,7 @@ void word_row(const SparseLayer& layer, const Rows& io, size_t first, size_t las
         if (layer.groups[group].normal) {
             pairs.sums = PairSums();
             pairs.add_runs(layer.groups[group].runs);
-            Finish(layer, group).store(pairs.sums.total(), io.y + group * group_size);
+            Finish(layer, group).store(pairs.sums.total(), io.y + group * neuron_block);
         } else {
             sparse_tile<padded, 1, Words>(layer, io, group, group + 1);
             if (group + 1 < last) pairs = WordPairs(halves, layer, io.x, group + 1);
@@ -310,10 +310,12 @@ void sparse_rows(const SparseLayer& layer, Rows io, size_t first, size_t last) {
 
 void sparse(const SparseLayer& layer, const Rows& io, size_t first, size_t last) {
     if (first == last) return;
-    if (layer.words)
-        (layer.padded ? sparse_rows<true, Words> : sparse_rows<false, Words>)(layer, io, first, last);
-    else
-        (layer.padded ? sparse_rows<true, Exact> : sparse_rows<false, Exact>)(layer, io, first, last);
+    switch (layer.type) {
+        case SynapseType::word16:
+            return (layer.padded ? sparse_rows<true, Words> : sparse_rows<false, Words>)(layer, io, first, last);
+        case SynapseType::exact:
+            return (layer.padded ? sparse_rows<true, Exact> : sparse_rows<false, Exact>)(layer, io, first, last);
+    }
 }
 
 ALWAYS_INLINE __m512 load_weights(const float* at) { return _mm512_loadu_ps(at); }
@@ -325,12 +327,12 @@ ALWAYS_INLINE __m512 load_weights(const uint16_t* at) {
 template <int rows, class Weight>
 void dense_tile(const Weight* panels, const DenseLayer& layer, const Rows& io, size_t group) {
     constexpr int chains = rows == 1 ? 8 : rows < 4 ? 4 : rows < 8 ? 2 : 1;
-    const Weight* panel = panels + group * group_size * layer.fan_in;
+    const Weight* panel = panels + group * neuron_block * layer.fan_in;
     __m512 sums[rows][chains];
     UNROLL for (int row = 0; row < rows; row++)
         UNROLL for (int chain = 0; chain < chains; chain++) sums[row][chain] = _mm512_setzero_ps();
     const auto add = [&](size_t k, int chain) __attribute__((always_inline)) {
-        const __m512 weights = load_weights(panel + k * group_size);
+        const __m512 weights = load_weights(panel + k * neuron_block);
         UNROLL for (int row = 0; row < rows; row++)
             sums[row][chain] =
                 _mm512_fmadd_ps(weights, _mm512_set1_ps(io.x[row * io.x_stride + k]), sums[row][chain]);
@@ -340,7 +342,7 @@ void dense_tile(const Weight* panels, const DenseLayer& layer, const Rows& io, s
         UNROLL for (int chain = 0; chain < chains; chain++) add(k + chain, chain);
     for (; k < layer.fan_in; k++) add(k, 0);
     const Finish finish(layer, group);
-    float* y = io.y + group * group_size;
+    float* y = io.y + group * neuron_block;
     UNROLL for (int row = 0; row < rows; row++) {
         UNROLL for (int chain = 1; chain < chains; chain++)
             sums[row][0] = _mm512_add_ps(sums[row][0], sums[row][chain]);
@@ -356,8 +358,9 @@ constexpr Tile<Weight> tiles[] = {
 };
 
 void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
-    if (layer.halves) by_tiles(tiles<uint16_t>, layer.halves, layer, io, first, last);
-    else by_tiles(tiles<float>, layer.panels, layer, io, first, last);
+    with_numbers(layer.panels, [&]<class Number>(const Number* panels) {
+        by_tiles(tiles<Number>, panels, layer, io, first, last);
+    });
 }
 
 }  // namespace
@@ -366,7 +369,7 @@ void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
 constexpr size_t worth_columns = std::numeric_limits<size_t>::max();
 
 const KernelSet kernels{"avx512", sparse, worth_columns, dense, &columns, &outputs, find_depthwise,
-                        &planes, &pools, &winograd, &elementwise, &training, &batch_turning, &ranking,
+                        &planes, &pools, &winograd, &elementwise, &training, &batch_layout, &ranking,
                         {0.8, 0.7}, {0.35, 0.58}, {0.34, 0.28}};
 
 }  // namespace sparbor::avx512

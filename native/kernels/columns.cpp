@@ -32,8 +32,8 @@ ALWAYS_INLINE void finish(const Layer& layer, size_t output, const Vector* sums,
 struct EvenBranch {
     uint32_t first, step;
 
-    ALWAYS_INLINE EvenBranch(const Panel& panel, size_t branch)
-        : first(static_cast<uint32_t>(branch * branch_size) * panel.step), step(panel.step) {}
+    ALWAYS_INLINE EvenBranch(const PackedInput& packed, size_t branch)
+        : first(static_cast<uint32_t>(branch * branch_size) * packed.step), step(packed.step) {}
     ALWAYS_INLINE Integers choose(Integers words) const {
         return first + (words & (uint32_t{branch_size} - 1)) * step;
     }
@@ -43,9 +43,9 @@ struct EvenBranch {
 struct AnyBranch {
     Integers low, high;
 
-    ALWAYS_INLINE AnyBranch(const Panel& panel, size_t branch) {
-        std::memcpy(&low, panel.offsets + branch * branch_size, sizeof low);
-        std::memcpy(&high, panel.offsets + branch * branch_size + lanes, sizeof high);
+    ALWAYS_INLINE AnyBranch(const PackedInput& packed, size_t branch) {
+        std::memcpy(&low, packed.offsets + branch * branch_size, sizeof low);
+        std::memcpy(&high, packed.offsets + branch * branch_size + lanes, sizeof high);
     }
     ALWAYS_INLINE Integers choose(Integers words) const {
         return reinterpret_cast<Integers>(_mm512_permutex2var_epi32(
@@ -56,7 +56,8 @@ struct AnyBranch {
 struct AnyBranch {
     const uint32_t* offsets;
 
-    ALWAYS_INLINE AnyBranch(const Panel& panel, size_t branch) : offsets(panel.offsets + branch * branch_size) {}
+    ALWAYS_INLINE AnyBranch(const PackedInput& packed, size_t branch)
+        : offsets(packed.offsets + branch * branch_size) {}
     ALWAYS_INLINE Integers choose(Integers words) const {
         Integers chosen;
         UNROLL for (size_t lane = 0; lane < lanes; lane++) chosen[lane] = offsets[words[lane] % branch_size];
@@ -67,7 +68,7 @@ struct AnyBranch {
 
 template <class Branch>
 ALWAYS_INLINE void decode_words(const uint16_t* words, const Branch& branch, uint32_t zeros, Synapses& to) {
-    UNROLL for (size_t lane = 0; lane < group_size; lane += lanes) {
+    UNROLL for (size_t lane = 0; lane < neuron_block; lane += lanes) {
         const Integers wide = widen(words + lane);
         const Integers chosen = branch.choose(wide);
         const Integers offsets = wide == 0 ? zeros + Integers{} : chosen;
@@ -80,7 +81,7 @@ template <class Branch>
 ALWAYS_INLINE void decode_exact(const float* weights, const uint8_t* indices, const Branch& branch, uint32_t zeros,
                                 Synapses& to) {
     typedef uint8_t Bytes __attribute__((vector_size(lanes), aligned(1)));
-    UNROLL for (size_t lane = 0; lane < group_size; lane += lanes) {
+    UNROLL for (size_t lane = 0; lane < neuron_block; lane += lanes) {
         const Integers wide = __builtin_convertvector(*reinterpret_cast<const Bytes*>(indices + lane), Integers);
         const Integers chosen = branch.choose(wide);
         const Integers offsets = wide >= uint32_t{branch_size} ? zeros + Integers{} : chosen;
@@ -94,7 +95,7 @@ struct Chunks {
     size_t count = 1;
     uint32_t starts[most_chunks + 1] = {};
 
-    void find(const SparseLayer& layer, const Group& group, uint32_t shift) {
+    void find(const SparseLayer& layer, const NeuronBlock& group, uint32_t shift) {
         const uint16_t* branch = layer.branches + group.branch;
         for (const Run* run = layer.runs + group.run; run != layer.runs + group.run + group.runs; run++)
             for (size_t i = 0; i < run->branches; i++) {
@@ -110,24 +111,26 @@ constexpr size_t slots_ahead = 64;  // that are on their way from a cache far aw
 
 // Decodes a group's slots, sorted by chunk. Padding reads zeros.
 template <class Branch>
-void decode(const SparseLayer& layer, const Group& group, const Panel& panel, const Chunks& chunks, Synapses* to) {
+void decode(const SparseLayer& layer, const NeuronBlock& group, const PackedInput& packed, const Chunks& chunks,
+            Synapses* to) {
     uint32_t next[most_chunks];
     for (size_t chunk = 0; chunk < chunks.count; chunk++) next[chunk] = chunks.starts[chunk];
     size_t slot = group.slot;
     const uint16_t* branch = layer.branches + group.branch;
     for (const Run* run = layer.runs + group.run; run != layer.runs + group.run + group.runs; run++)
         for (size_t i = 0; i < run->branches; i++, branch++) {
-            const Branch inputs(panel, *branch);
-            uint32_t& at = next[*branch >> panel.chunk_shift];
+            const Branch inputs(packed, *branch);
+            uint32_t& at = next[*branch >> packed.chunk_shift];
             Synapses* decoded = to + at;
             at += run->slots;
             for (const Synapses* end = decoded + run->slots; decoded != end; decoded++, slot++)
-                if (layer.words) {
-                    __builtin_prefetch(layer.words + (slot + slots_ahead) * group_size);
-                    decode_words(layer.words + slot * group_size, inputs, panel.zeros, *decoded);
-                } else {
-                    decode_exact(layer.weights + slot * group_size, layer.indices + slot * group_size, inputs,
-                                 panel.zeros, *decoded);
+                switch (const size_t first = slot * neuron_block; layer.type) {
+                    case SynapseType::word16:
+                        __builtin_prefetch(words_of(layer) + first + slots_ahead * neuron_block);
+                        decode_words(words_of(layer) + first, inputs, packed.zeros, *decoded);
+                        break;
+                    case SynapseType::exact:
+                        decode_exact(weights_of(layer) + first, layer.indices + first, inputs, packed.zeros, *decoded);
                 }
         }
 }
@@ -198,7 +201,7 @@ ALWAYS_INLINE void sparse_block(const Work& work, size_t chunk, size_t first) {
     UNROLL for (size_t i = 0; i < neurons; i++) {
         if (first + i >= work.neurons) break;
         if (last)
-            finish(work.layer, work.group * group_size + first + i, sums[i], vectors,
+            finish(work.layer, work.group * neuron_block + first + i, sums[i], vectors,
                    work.y + (first + i) * work.stride);
         else
             UNROLL for (size_t part = 0; part < vectors; part++)
@@ -219,12 +222,13 @@ struct Groups {
     Chunks chunks[most_groups];
     const Synapses* slots[most_groups];
 
-    Groups(const SparseLayer& layer, size_t first, size_t count, const Panel& panel, Synapses* decoded) : count(count) {
+    Groups(const SparseLayer& layer, size_t first, size_t count, const PackedInput& packed, Synapses* decoded)
+        : count(count) {
         for (size_t i = 0; i < count; i++) {
-            const Group& group = layer.groups[first + i];
+            const NeuronBlock& group = layer.groups[first + i];
             Synapses* const to = decoded + (group.slot - layer.groups[first].slot);
-            chunks[i].find(layer, group, panel.chunk_shift);
-            (panel.offsets ? decode<AnyBranch> : decode<EvenBranch>)(layer, group, panel, chunks[i], to);
+            chunks[i].find(layer, group, packed.chunk_shift);
+            (packed.offsets ? decode<AnyBranch> : decode<EvenBranch>)(layer, group, packed, chunks[i], to);
             slots[i] = to;
             if (chunks[i].count > most_chunks_of_one) most_chunks_of_one = chunks[i].count;
         }
@@ -238,20 +242,20 @@ void sparse_columns(const SparseLayer& layer, size_t first_group, const Groups& 
     for (size_t chunk = 0; chunk < groups.most_chunks_of_one; chunk++)
         for (size_t i = 0; i < groups.count; i++) {
             if (chunk >= groups.chunks[i].count) continue;
-            const size_t above = i * group_size, left = tile.neurons - above;
+            const size_t above = i * neuron_block, left = tile.neurons - above;
             const Work work{layer, first_group + i, groups.slots[i], groups.chunks[i], x,
                             waiting + above * width * column_tile, y + above * tile.stride, tile.stride,
-                            left < group_size ? left : group_size};
+                            left < neuron_block ? left : neuron_block};
             sparse_chunk<width>(work, chunk);
         }
 }
 
-void sparse(const SparseLayer& layer, size_t first_group, size_t count, const Panel& panel, const Tile& tile,
+void sparse(const SparseLayer& layer, size_t first_group, size_t count, const PackedInput& packed, const Tile& tile,
             float* waiting, Synapses* decoded) {
-    const Groups groups(layer, first_group, count, panel, decoded);
-    for (size_t done = 0; done < panel.count;) {
-        const size_t left = panel.count - done;
-        const float* const x = panel.data + done * column_tile;
+    const Groups groups(layer, first_group, count, packed, decoded);
+    for (size_t done = 0; done < packed.count;) {
+        const size_t left = packed.count - done;
+        const float* const x = packed.data + done * column_tile;
         float* const y = tile.y + done * column_tile;
         if (widest_sparse >= 4 && left >= 4) {
             sparse_columns<widest_sparse >= 4 ? 4 : 1>(layer, first_group, groups, x, tile, y, waiting);
@@ -284,61 +288,66 @@ void dense_columns(const DenseBlocks& layer, size_t block, const float* weights,
 }
 
 template <size_t outputs>
-void dense_tile(const DenseBlocks& layer, size_t block, const float* weights, const Panel& panel, const Tile& tile) {
-    for (size_t done = 0; done < panel.count;) {
-        const size_t left = panel.count - done;
-        const float* x = panel.data + done * column_tile;
+void dense_tile(const DenseBlocks& layer, size_t block, const float* weights, const PackedInput& packed,
+                const Tile& tile) {
+    for (size_t done = 0; done < packed.count;) {
+        const size_t left = packed.count - done;
+        const float* x = packed.data + done * column_tile;
         float* y = tile.y + done * column_tile;
         if (widest_dense >= 3 && left >= 3 && left != 4) {
-            dense_columns<outputs, widest_dense >= 3 ? 3 : 1>(layer, block, weights, panel.offsets, x, tile, y);
+            dense_columns<outputs, widest_dense >= 3 ? 3 : 1>(layer, block, weights, packed.offsets, x, tile, y);
             done += 3;
         } else if (widest_dense >= 2 && left >= 2) {
-            dense_columns<outputs, widest_dense >= 2 ? 2 : 1>(layer, block, weights, panel.offsets, x, tile, y);
+            dense_columns<outputs, widest_dense >= 2 ? 2 : 1>(layer, block, weights, packed.offsets, x, tile, y);
             done += 2;
         } else {
-            dense_columns<outputs, 1>(layer, block, weights, panel.offsets, x, tile, y);
+            dense_columns<outputs, 1>(layer, block, weights, packed.offsets, x, tile, y);
             done += 1;
         }
     }
 }
 
-void dense(const DenseBlocks& layer, size_t block, const Panel& panel, const Tile& tile, float* decoded) {
-    const size_t size = layer.fan_in * layer.block;
-    const float* weights = decoded;
-    if (layer.halves) {
-        const uint16_t* halves = layer.halves + block * size;
-        size_t i = 0;
-        for (; i + lanes <= size; i += lanes) store(decoded + i, load_halves(halves + i));
-        if (i < size) {
-            uint16_t last[lanes] = {};
-            std::memcpy(last, halves + i, (size - i) * sizeof last[0]);
-            store(decoded + i, load_halves(last));
-        }
-    } else {
-        weights = layer.weights + block * size;
+// Weights as floats: where they lie, or decoded.
+const float* as_floats(const float* weights, size_t, float*) { return weights; }
+
+const float* as_floats(const uint16_t* halves, size_t size, float* decoded) {
+    size_t i = 0;
+    for (; i + lanes <= size; i += lanes) store(decoded + i, load_halves(halves + i));
+    if (i < size) {
+        uint16_t last[lanes] = {};
+        std::memcpy(last, halves + i, (size - i) * sizeof last[0]);
+        store(decoded + i, load_halves(last));
     }
-    if (layer.block == 1) dense_tile<1>(layer, block, weights, panel, tile);
-    else dense_tile<dense_block>(layer, block, weights, panel, tile);
+    return decoded;
 }
 
-void to_panel(const Rows& io, size_t fan_in, size_t columns, float* panel) {
+void dense(const DenseBlocks& layer, size_t block, const PackedInput& packed, const Tile& tile, float* decoded) {
+    const size_t size = layer.fan_in * layer.block;
+    const float* const weights =
+        with_numbers(layer.weights, [&](const auto* all) { return as_floats(all + block * size, size, decoded); });
+    if (layer.block == 1) dense_tile<1>(layer, block, weights, packed, tile);
+    else dense_tile<dense_block>(layer, block, weights, packed, tile);
+}
+
+void to_packed(const Rows& io, size_t fan_in, size_t columns, float* packed) {
     const size_t whole = io.count / column_tile * column_tile;
-    for (size_t k = 0; k < fan_in; k++, panel += columns) {
+    for (size_t k = 0; k < fan_in; k++, packed += columns) {
         for (size_t first = 0; first < whole; first += column_tile)
-            UNROLL for (size_t row = first; row < first + column_tile; row++) panel[row] = io.x[row * io.x_stride + k];
-        for (size_t row = whole; row < columns; row++) panel[row] = row < io.count ? io.x[row * io.x_stride + k] : 0.0f;
+            UNROLL for (size_t row = first; row < first + column_tile; row++) packed[row] = io.x[row * io.x_stride + k];
+        for (size_t row = whole; row < columns; row++)
+            packed[row] = row < io.count ? io.x[row * io.x_stride + k] : 0.0f;
     }
-    std::memset(panel, 0, columns * sizeof(float));
+    std::memset(packed, 0, columns * sizeof(float));
 }
 
 void to_rows(const float* tile, size_t stride, float* y, size_t y_stride, size_t rows) {
     for (size_t row = 0; row < rows; row++)
-        UNROLL for (size_t neuron = 0; neuron < group_size; neuron++)
+        UNROLL for (size_t neuron = 0; neuron < neuron_block; neuron++)
             y[row * y_stride + neuron] = tile[neuron * stride + row];
 }
 
 }  // namespace
 
-const Columns columns{dense_block, sparse, dense, to_panel, to_rows};
+const Columns columns{dense_block, sparse, dense, to_packed, to_rows};
 
 }  // namespace sparbor::SPARBOR_KERNELS

@@ -17,7 +17,7 @@ constexpr size_t round_up(size_t value, size_t multiple) { return (value + multi
 
 }  // namespace
 
-constexpr size_t group_size = 16;   // neurons that share a slot
+constexpr size_t neuron_block = 16;   // neurons that share a slot
 constexpr size_t branch_size = 32;  // consecutive inputs that a synapse's index chooses from
 
 // `branches` branches of one group that all have `slots` slots.
@@ -27,7 +27,7 @@ struct Run {
 };
 
 // Where a group's data begin in the layer's arrays.
-struct Group {
+struct NeuronBlock {
     uint64_t slot;
     uint32_t branch;
     uint32_t run;
@@ -35,24 +35,55 @@ struct Group {
     bool normal;  // its neurons' words are normal halves: not padding, not subnormal, not zero
 };
 
-// A packed sparse layer. A slot is 16 synapses, one a neuron: 16 words, or 16 weights and 16 index bytes.
+// How synapses are stored: as 16-bit words, of which 0x0000 is padding; or as floats and an index byte each, of which
+// 0x80 is padding. And dense weights: floats, or halves, none of which is infinite or NaN. Whoever chooses by one of
+// these does so by a switch, which does not compile if it knows not all of them.
+enum class SynapseType { word16, exact };
+enum class WeightType { floats, halves };
+
+struct WeightArray {
+    WeightType type;
+    const void* numbers;
+};
+
+namespace {
+
+// Calls use(numbers), by a pointer to what they are.
+template <class Use>
+auto with_numbers(const WeightArray& weights, const Use& use) {
+    switch (weights.type) {
+        case WeightType::floats: return use(static_cast<const float*>(weights.numbers));
+        case WeightType::halves: break;
+    }
+    return use(static_cast<const uint16_t*>(weights.numbers));
+}
+
+}  // namespace
+
+// A packed sparse layer. A slot is 16 synapses, one a neuron.
 struct SparseLayer {
-    const Group* groups;
+    const NeuronBlock* groups;
     const Run* runs;
     const uint16_t* branches;
-    const uint16_t* words;    // 16-bit synapses, else null; 0x0000 is padding
-    const float* weights;     // exact synapses, else null
-    const uint8_t* indices;   // beside `weights`; 0x80 is padding
+    SynapseType type;
+    const void* synapses;     // words or floats
+    const uint8_t* indices;   // beside floats
     const float* scale;       // by neuron, padded to whole groups, like `bias`
     const float* bias;
     float clamp_min;          // results are not less than this: 0 for ReLU, -infinity for none
     bool padded;              // some neuron has padding: those synapses must not touch their input
 };
 
-// A dense layer: for each group, fan_in times 16 weights, as floats or as halves. No half is infinite or NaN.
+namespace {
+
+inline const uint16_t* words_of(const SparseLayer& layer) { return static_cast<const uint16_t*>(layer.synapses); }
+inline const float* weights_of(const SparseLayer& layer) { return static_cast<const float*>(layer.synapses); }
+
+}  // namespace
+
+// A dense layer: for each group, fan_in times 16 weights.
 struct DenseLayer {
-    const float* panels;      // else null
-    const uint16_t* halves;   // else null
+    WeightArray panels;
     const float* scale;
     const float* bias;
     size_t fan_in;
@@ -116,10 +147,10 @@ struct Elementwise {
 constexpr size_t column_tile = 16;
 
 // Where the columns of each input lie: `count` times column_tile floats from data + offsets[input], or without offsets
-// from data + input * step. There are offsets for whole branches. As many zeros lie at `zeros`, for layers with padding.
-// What one chunk of branches, 2^chunk_shift of them, reads for a few columns fits into a first cache; there are at most
-// most_chunks.
-struct Panel {
+// from data + input * step. There are offsets for whole branches. As many zeros lie at `zeros`, for layers with
+// padding. What one chunk of branches, 2^chunk_shift of them, reads for a few columns fits into a first cache; there
+// are at most most_chunks.
+struct PackedInput {
     const float* data;
     const uint32_t* offsets;  // else null
     uint32_t step;
@@ -139,19 +170,18 @@ struct Tile {
 
 // Synapses of a slot, decoded.
 struct Synapses {
-    float weights[group_size];
-    uint32_t offsets[group_size];
+    float weights[neuron_block];
+    uint32_t offsets[neuron_block];
 };
 
 // Groups that share a chunk while it is in a first cache, and floats for the sums that wait there for the next one.
 constexpr size_t most_groups = 4, widest_block = 4 * column_tile;
-constexpr size_t waiting_sums = most_groups * group_size * widest_block;
+constexpr size_t waiting_sums = most_groups * neuron_block * widest_block;
 
 // A dense layer over columns: for each block of outputs, fan_in times as many weights. Scale and bias are padded to
 // whole blocks.
 struct DenseBlocks {
-    const float* weights;     // else null
-    const uint16_t* halves;   // else null
+    WeightArray weights;
     const float* scale;
     const float* bias;
     size_t block;             // Columns::block or Outputs::block, or 1
@@ -163,12 +193,12 @@ struct DenseBlocks {
 struct Columns {
     size_t block;  // outputs that `dense` computes at once
     // Up to most_groups of them; `waiting` has room for waiting_sums, `decoded` for their slots.
-    void (*sparse)(const SparseLayer&, size_t first_group, size_t groups, const Panel&, const Tile&, float* waiting,
-                   Synapses* decoded);
+    void (*sparse)(const SparseLayer&, size_t first_group, size_t groups, const PackedInput&, const Tile&,
+                   float* waiting, Synapses* decoded);
     // One block; `decoded` has room for its weights and up to a whole vector.
-    void (*dense)(const DenseBlocks&, size_t block, const Panel&, const Tile&, float* decoded);
+    void (*dense)(const DenseBlocks&, size_t block, const PackedInput&, const Tile&, float* decoded);
     // Rows as columns: `columns` floats for each input, of which the last may be zeros, and then a row of zeros.
-    void (*to_panel)(const Rows&, size_t fan_in, size_t columns, float* panel);
+    void (*to_packed)(const Rows&, size_t fan_in, size_t columns, float* panel);
     // A group's results, `stride` floats for each neuron, as rows.
     void (*to_rows)(const float* tile, size_t stride, float* y, size_t y_stride, size_t rows);
 };
@@ -178,8 +208,8 @@ struct Outputs {
     size_t block;    // outputs that are computed at once
     size_t results;  // floats that `dense` needs for them
     double cost;     // of a multiply-add, where it takes 1 if the lanes are columns
-    double turning;  // of a result, in multiply-adds
-    void (*dense)(const DenseBlocks&, size_t block, const Panel&, const Tile&, float* results);
+    double transposing;  // of a result, in multiply-adds
+    void (*dense)(const DenseBlocks&, size_t block, const PackedInput&, const Tile&, float* results);
 };
 
 // One output of a depthwise convolution: its weights by row and column of the kernel.
@@ -241,8 +271,8 @@ constexpr size_t winograd_line(size_t tiles, size_t columns) {
 // A convolution's inputs and outputs, a plane at a time, to and from Winograd's tiles: 16 numbers each, `stride` apart.
 // A kernel is 3 x 3 with stride 1.
 struct Winograd {
-    // Nine rows of `count` weights, whole lane groups, floats or else halves, become 16 rows.
-    void (*weights)(const float* weights, const uint16_t* halves, size_t count, float* to);
+    // Nine rows of `count` weights, whole lane groups, become 16 rows.
+    void (*weights)(const WeightArray& weights, size_t count, float* to);
     void (*input)(const Geometry&, const float* plane, TileRows, float* lines, float* to, size_t to_stride);
     // Not less than `clamp_min`; `y` is the whole plane.
     void (*output)(const Geometry&, const float* products, size_t stride, TileRows, float clamp_min, float* lines,
@@ -291,25 +321,25 @@ struct Training {
     void (*add_dots_of_doubles)(const SynapseRows&, const DotsOf<double>&, size_t first, size_t last);
 };
 
-// `numbers` of each of `count` items, item_stride apart, to lanes: those with the same number go `stride` after those of
-// the number before. There are column_tile lanes, of which those without an item become zeros. And back.
+// `numbers` of each of `count` items, item_stride apart, to lanes: those with the same number go `stride` after those
+// of the number before. There are column_tile lanes, of which those without an item become zeros. And back.
 template <class Real>
-using ToLanes = void (*)(const Real* items, size_t item_stride, size_t count, size_t numbers, Real* lanes,
+using ToBatchLayout = void (*)(const Real* items, size_t item_stride, size_t count, size_t numbers, Real* lanes,
                          size_t stride);
 template <class Real>
 using ToItems = void (*)(const Real* lanes, size_t stride, size_t count, size_t numbers, Real* items,
                          size_t item_stride);
 
-struct Turning {
-    ToLanes<float> to_lanes;
-    ToLanes<double> to_lanes_of_doubles;
+struct BatchLayout {
+    ToBatchLayout<float> to_batch_layout;
+    ToBatchLayout<double> to_batch_layout_of_doubles;
     ToItems<float> to_items;
     ToItems<double> to_items_of_doubles;
 };
 
-// For rows, `stride` apart, of at most branch_size scores, none of them NaN: the place of each in its row when the largest
-// comes first, and of equals the first. `sums` of branch_size numbers has added to it, place by place, the rows' scores;
-// a short row is filled up with scores of minus infinity.
+// For rows, `stride` apart, of at most branch_size scores, none of them NaN: the place of each in its row when the
+// largest comes first, and of equals the first. `sums` of branch_size numbers has added to it, place by place, the
+// rows' scores; a short row is filled up with scores of minus infinity.
 struct Ranking {
     void (*rank)(const float* scores, size_t rows, size_t count, size_t stride, uint8_t* ranks, float* sums);
 };
@@ -332,7 +362,7 @@ struct KernelSet {
     const Winograd* winograd;
     const Elementwise* elementwise;
     const Training* training;
-    const Turning* turning;
+    const BatchLayout* batch_layout;
     const Ranking* ranking;
     DenseShares linear, convolution, tiled_convolution;  // as measured: docs/kernels.md
 };
@@ -348,7 +378,7 @@ struct KernelSet {
     extern const Winograd winograd;           \
     extern const Elementwise elementwise;     \
     extern const Training training;           \
-    extern const Turning batch_turning;       \
+    extern const BatchLayout batch_layout;       \
     extern const Ranking ranking;             \
     }
 SPARBOR_KERNEL_SET(portable)

@@ -7,7 +7,7 @@
 namespace sparbor::neon {
 namespace {
 
-constexpr int quarters = group_size / 4;  // of a group: the neurons of a register
+constexpr int quarters = neuron_block / 4;  // of a group: the neurons of a register
 
 struct Quarter {  // four neurons' synapses
     uint32x4_t index;  // in its lower five bits
@@ -18,7 +18,7 @@ struct Quarter {  // four neurons' synapses
 struct Words {
     const uint16_t* at;
 
-    Words(const SparseLayer& layer, size_t slot) : at(layer.words + slot * group_size) {}
+    Words(const SparseLayer& layer, size_t slot) : at(words_of(layer) + slot * neuron_block) {}
 
     ALWAYS_INLINE Quarter next() {
         const uint16x4_t words = vld1_u16(at);
@@ -33,7 +33,7 @@ struct Exact {
     const uint8_t* index;
 
     Exact(const SparseLayer& layer, size_t slot)
-        : weight(layer.weights + slot * group_size), index(layer.indices + slot * group_size) {}
+        : weight(weights_of(layer) + slot * neuron_block), index(layer.indices + slot * neuron_block) {}
 
     ALWAYS_INLINE Quarter next() {
         uint32_t four;
@@ -107,13 +107,13 @@ ALWAYS_INLINE float32x4_t load_weights(const uint16_t* at) { return vcvt_f32_f16
 template <int rows, class Weight>
 void dense_tile(const Weight* panels, const DenseLayer& layer, const Rows& io, size_t group) {
     constexpr int chains = 4 / rows;
-    const Weight* panel = panels + group * group_size * layer.fan_in;
+    const Weight* panel = panels + group * neuron_block * layer.fan_in;
     float32x4_t sums[rows][chains][quarters];
     UNROLL for (int row = 0; row < rows; row++)
         UNROLL for (int i = 0; i < quarters * chains; i++) sums[row][i / quarters][i % quarters] = vdupq_n_f32(0);
     const auto add = [&](size_t k, int chain) __attribute__((always_inline)) {
         UNROLL for (int i = 0; i < quarters; i++) {
-            const float32x4_t weight = load_weights(panel + k * group_size + 4 * i);
+            const float32x4_t weight = load_weights(panel + k * neuron_block + 4 * i);
             UNROLL for (int row = 0; row < rows; row++)
                 sums[row][chain][i] = vfmaq_n_f32(sums[row][chain][i], weight, io.x[row * io.x_stride + k]);
         }
@@ -126,7 +126,7 @@ void dense_tile(const Weight* panels, const DenseLayer& layer, const Rows& io, s
         UNROLL for (int i = 0; i < quarters; i++) {
             UNROLL for (int chain = 1; chain < chains; chain++)
                 sums[row][0][i] = vaddq_f32(sums[row][0][i], sums[row][chain][i]);
-            const size_t neuron = group * group_size + 4 * i;
+            const size_t neuron = group * neuron_block + 4 * i;
             store(sums[row][0][i], layer.scale + neuron, layer.bias + neuron, layer.clamp_min,
                   io.y + row * io.y_stride + neuron);
         }
@@ -138,15 +138,30 @@ constexpr Tile<Weight> tiles[] = {
 };
 
 void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
-    if (layer.halves) by_tiles(tiles<uint16_t>, layer.halves, layer, io, first, last);
-    else by_tiles(tiles<float>, layer.panels, layer, io, first, last);
+    with_numbers(layer.panels, [&]<class Number>(const Number* panels) {
+        by_tiles(tiles<Number>, panels, layer, io, first, last);
+    });
 }
 
 }  // namespace
 
 // The shares were measured on no such machine yet: its vectors are as wide as those of the portable set.
-const KernelSet kernels{"neon", sparse_by_rows<Inputs, Sums, Words, Exact>, 6, dense, &columns, &outputs, find_depthwise,
-                        &planes, &pools, &winograd, &elementwise, &training, &batch_turning, &ranking,
-                        {0.5, 0.9}, {0.7, 0.8}, {0.43, 0.39}};
+const KernelSet kernels{"neon",
+                        sparse_by_rows<Inputs, Sums, Words, Exact>,
+                        6,
+                        dense,
+                        &columns,
+                        &outputs,
+                        find_depthwise,
+                        &planes,
+                        &pools,
+                        &winograd,
+                        &elementwise,
+                        &training,
+                        &batch_layout,
+                        &ranking,
+                        {0.5, 0.9},
+                        {0.7, 0.8},
+                        {0.43, 0.39}};
 
 }  // namespace sparbor::neon

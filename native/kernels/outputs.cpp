@@ -8,13 +8,13 @@ namespace {
 
 #if defined(__AVX512F__)
 constexpr size_t most_columns = 14;
-constexpr double cost = 0.9, turning = 12;
+constexpr double cost = 0.9, transposing = 12;
 #elif defined(__AVX__)
 constexpr size_t most_columns = 6;
-constexpr double cost = 0.93, turning = 24;
+constexpr double cost = 0.93, transposing = 24;
 #else
 constexpr size_t most_columns = 5;
-constexpr double cost = 2, turning = 24;
+constexpr double cost = 2, transposing = 24;
 #endif
 constexpr size_t block_vectors = 2;
 constexpr size_t block = block_vectors * lanes;
@@ -80,7 +80,7 @@ void sum_all(const Work<Weight>& work, size_t count) {
 
 // Sixteen columns of `lanes` outputs each become rows of sixteen columns.
 #if defined(__AVX512F__)
-ALWAYS_INLINE void turn(const float* results, size_t outputs, float* y, size_t stride) {
+ALWAYS_INLINE void transpose(const float* results, size_t outputs, float* y, size_t stride) {
     __m512 a[16], b[16];
     UNROLL for (size_t i = 0; i < 16; i++) a[i] = _mm512_loadu_ps(results + i * block);
     UNROLL for (size_t i = 0; i < 16; i += 2) {
@@ -95,7 +95,8 @@ ALWAYS_INLINE void turn(const float* results, size_t outputs, float* y, size_t s
         }
     // a[4 q + r] now has, in its part p, columns 4 q to 4 q + 3 of output 4 p + r.
     UNROLL for (size_t r = 0; r < 4; r++) {
-        const __m512 low = _mm512_shuffle_f32x4(a[r], a[4 + r], 0x44), high = _mm512_shuffle_f32x4(a[r], a[4 + r], 0xEE);
+        const __m512 low = _mm512_shuffle_f32x4(a[r], a[4 + r], 0x44),
+                     high = _mm512_shuffle_f32x4(a[r], a[4 + r], 0xEE);
         const __m512 low2 = _mm512_shuffle_f32x4(a[8 + r], a[12 + r], 0x44);
         const __m512 high2 = _mm512_shuffle_f32x4(a[8 + r], a[12 + r], 0xEE);
         b[r] = _mm512_shuffle_f32x4(low, low2, 0x88);
@@ -107,7 +108,7 @@ ALWAYS_INLINE void turn(const float* results, size_t outputs, float* y, size_t s
         if (output < outputs) _mm512_storeu_ps(y + output * stride, b[output]);
 }
 #else
-ALWAYS_INLINE void turn(const float* results, size_t outputs, float* y, size_t stride) {
+ALWAYS_INLINE void transpose(const float* results, size_t outputs, float* y, size_t stride) {
     for (size_t output = 0; output < lanes && output < outputs; output++)
         UNROLL for (size_t column = 0; column < column_tile; column++)
             y[output * stride + column] = results[column * block + output];
@@ -115,31 +116,30 @@ ALWAYS_INLINE void turn(const float* results, size_t outputs, float* y, size_t s
 #endif
 
 template <class Weight>
-void sum_block(const Weight* weights, const DenseBlocks& layer, size_t number, const Panel& panel, const Tile& tile,
-               float* results) {
-    const size_t batches = (panel.columns + batch_columns - 1) / batch_columns;
-    const size_t even = (panel.columns + batches - 1) / batches;
+void sum_block(const Weight* weights, const DenseBlocks& layer, size_t number, const PackedInput& packed,
+               const Tile& tile, float* results) {
+    const size_t batches = (packed.columns + batch_columns - 1) / batch_columns;
+    const size_t even = (packed.columns + batches - 1) / batches;
     const size_t most = (even + column_tile - 1) / column_tile * column_tile;
-    for (size_t done = 0; done < panel.columns; done += most) {
-        const size_t count = panel.columns - done < most ? panel.columns - done : most;
-        const Work<Weight> work{layer, weights + number * block * layer.fan_in, panel.offsets, panel.data + done,
+    for (size_t done = 0; done < packed.columns; done += most) {
+        const size_t count = packed.columns - done < most ? packed.columns - done : most;
+        const Work<Weight> work{layer, weights + number * block * layer.fan_in, packed.offsets, packed.data + done,
                                 layer.scale + number * block, layer.bias + number * block, results};
         if (tile.neurons <= lanes) sum_all<1>(work, count);
         else sum_all<2>(work, count);
         for (size_t column = 0; column < count; column += column_tile)
             for (size_t output = 0; output < tile.neurons; output += lanes)
-                turn(results + column * block + output, tile.neurons - output,
+                transpose(results + column * block + output, tile.neurons - output,
                      tile.y + output * tile.stride + done + column, tile.stride);
     }
 }
 
-void dense(const DenseBlocks& layer, size_t number, const Panel& panel, const Tile& tile, float* results) {
-    if (layer.halves) sum_block(layer.halves, layer, number, panel, tile, results);
-    else sum_block(layer.weights, layer, number, panel, tile, results);
+void dense(const DenseBlocks& layer, size_t number, const PackedInput& packed, const Tile& tile, float* results) {
+    with_numbers(layer.weights, [&](const auto* all) { sum_block(all, layer, number, packed, tile, results); });
 }
 
 }  // namespace
 
-const Outputs outputs{block, batch_columns * block, cost, turning, dense};
+const Outputs outputs{block, batch_columns * block, cost, transposing, dense};
 
 }  // namespace sparbor::SPARBOR_KERNELS

@@ -6,12 +6,12 @@
 namespace sparbor::portable {
 namespace {
 
-constexpr size_t parts = group_size / lanes;
+constexpr size_t parts = neuron_block / lanes;
 constexpr std::make_index_sequence<lanes> each_lane;
 
-// Of one slot, a vector for some of a group's neurons; `index` says where in the branch each reads. Without padding there is
-// nothing to ask of a synapse: the neurons that fill up the last group have padding all the same, but their sums are
-// nobody's, so any input of the branch will do.
+// Of one slot, a vector for some of a group's neurons; `index` says where in the branch each reads. Without padding
+// there is nothing to ask of a synapse: the neurons that fill up the last group have padding all the same, but their
+// sums are nobody's, so any input of the branch will do.
 template <bool padded, class Index, size_t... lane>
 ALWAYS_INLINE Vector inputs_of(const Index* index, Index padding, const float* x, std::index_sequence<lane...>) {
     return Vector{(padded && index[lane] == padding ? 0.0f : x[index[lane] % branch_size])...};
@@ -39,7 +39,7 @@ void finish(const Vector* sums, const float* scale, const float* bias, float cla
 
 template <bool padded>
 void sparse_group(const SparseLayer& layer, size_t number, const float* x, float* y) {
-    const Group& group = layer.groups[number];
+    const NeuronBlock& group = layer.groups[number];
     const uint16_t* branch = layer.branches + group.branch;
     size_t slot = group.slot;
     Vector sums[parts] = {};
@@ -47,12 +47,14 @@ void sparse_group(const SparseLayer& layer, size_t number, const float* x, float
         for (size_t i = 0; i < run->branches; i++, branch++)
             for (size_t k = 0; k < run->slots; k++, slot++) {
                 const float* inputs = x + *branch * branch_size;
-                if (layer.words)
-                    add_words<padded>(layer.words + slot * group_size, inputs, sums);
-                else
-                    add_exact<padded>(layer.weights + slot * group_size, layer.indices + slot * group_size, inputs, sums);
+                const size_t at = slot * neuron_block;
+                switch (layer.type) {
+                    case SynapseType::word16: add_words<padded>(words_of(layer) + at, inputs, sums); break;
+                    case SynapseType::exact:
+                        add_exact<padded>(weights_of(layer) + at, layer.indices + at, inputs, sums);
+                }
             }
-    const size_t neuron = number * group_size;
+    const size_t neuron = number * neuron_block;
     finish(sums, layer.scale + neuron, layer.bias + neuron, layer.clamp_min, y + neuron);
 }
 
@@ -71,25 +73,24 @@ void dense_rows(const Weight* panels, const DenseLayer& layer, const Rows& io, s
     for (size_t row = 0; row < io.count; row++)
         for (size_t group = first; group < last; group++) {
             const float* x = io.x + row * io.x_stride;
-            const Weight* panel = panels + group * group_size * layer.fan_in;
+            const Weight* panel = panels + group * neuron_block * layer.fan_in;
             Vector sums[parts] = {};
-            for (size_t k = 0; k < layer.fan_in; k++, panel += group_size)
+            for (size_t k = 0; k < layer.fan_in; k++, panel += neuron_block)
                 UNROLL for (size_t part = 0; part < parts; part++)
                     sums[part] += load_weights(panel + part * lanes) * everywhere(x[k]);
-            const size_t neuron = group * group_size;
+            const size_t neuron = group * neuron_block;
             finish(sums, layer.scale + neuron, layer.bias + neuron, layer.clamp_min, io.y + row * io.y_stride + neuron);
         }
 }
 
 void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
-    if (layer.halves) dense_rows(layer.halves, layer, io, first, last);
-    else dense_rows(layer.panels, layer, io, first, last);
+    with_numbers(layer.panels, [&](const auto* panels) { dense_rows(panels, layer, io, first, last); });
 }
 
 }  // namespace
 
 const KernelSet kernels{"portable", sparse, 6, dense, &columns, &outputs, find_depthwise,
-                        &planes, &pools, &winograd, &elementwise, &training, &batch_turning, &ranking,
+                        &planes, &pools, &winograd, &elementwise, &training, &batch_layout, &ranking,
                         {0.5, 0.9}, {0.7, 0.8}, {0.43, 0.39}};
 
 }  // namespace sparbor::portable

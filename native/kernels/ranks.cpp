@@ -28,7 +28,8 @@ void rank(const float* scores, size_t rows, size_t numbers, size_t stride, uint8
     for (uint32_t lane = 0; lane < lanes; lane++) places[lane] = lane;
     for (size_t row = 0; row < rows; row++, scores += stride, ranks += stride) {
         float values[width];
-        for (size_t i = 0; i < width; i++) values[i] = i < numbers ? scores[i] : -std::numeric_limits<float>::infinity();
+        for (size_t i = 0; i < width; i++)
+            values[i] = i < numbers ? scores[i] : -std::numeric_limits<float>::infinity();
         uint32_t found[width];
         UNROLL for (size_t i = 0; i < vectors; i++) {
             const Vector own = load(values + i * lanes);

@@ -7,8 +7,8 @@
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
 
-// One row's sums of some groups. A set has the registers of a branch, `Inputs`, and of a group, `Sums`; `Synapses` walks
-// through its slots, and `add_slot` adds one to one of two chains of sums.
+// One row's sums of some groups. A set has the registers of a branch, `Inputs`, and of a group, `Sums`; `Synapses`
+// walks through its slots, and `add_slot` adds one to one of two chains of sums.
 template <class Inputs, class Sums, bool padded, class Synapses>
 ALWAYS_INLINE void add_run(const Run& run, const uint16_t* branch, const float* x, Synapses& synapses, Sums& sums) {
     for (size_t i = 0; i < run.branches; i++) {
@@ -33,7 +33,7 @@ void sparse_row(const SparseLayer& layer, const float* x, float* y, size_t first
             add_run<Inputs, Sums, padded>(*run, branch, x, synapses, sums);
             branch += run->branches;
         }
-        sums.store(layer, group * group_size, y);
+        sums.store(layer, group * neuron_block, y);
     }
 }
 
@@ -47,15 +47,18 @@ void sparse_rows(const SparseLayer& layer, const Rows& io, size_t first, size_t 
 template <class Inputs, class Sums, class Words, class Exact>
 void sparse_by_rows(const SparseLayer& layer, const Rows& io, size_t first, size_t last) {
     if (first == last) return;
-    if (layer.words)
-        (layer.padded ? sparse_rows<Inputs, Sums, true, Words> : sparse_rows<Inputs, Sums, false, Words>)(layer, io,
-                                                                                                          first, last);
-    else
-        (layer.padded ? sparse_rows<Inputs, Sums, true, Exact> : sparse_rows<Inputs, Sums, false, Exact>)(layer, io,
-                                                                                                          first, last);
+    switch (layer.type) {
+        case SynapseType::word16:
+            return (layer.padded ? sparse_rows<Inputs, Sums, true, Words> : sparse_rows<Inputs, Sums, false, Words>)(
+                layer, io, first, last);
+        case SynapseType::exact:
+            return (layer.padded ? sparse_rows<Inputs, Sums, true, Exact> : sparse_rows<Inputs, Sums, false, Exact>)(
+                layer, io, first, last);
+    }
 }
 
-// A tile is so many rows of one group: tiles[n] computes n rows, and there are as many tiles as a set has registers for.
+// A tile is so many rows of one group: tiles[n] computes n rows, and there are as many tiles as a set has registers
+// for.
 template <class Weight>
 using Tile = void (*)(const Weight* panels, const DenseLayer& layer, const Rows& io, size_t group);
 

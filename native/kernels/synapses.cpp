@@ -18,7 +18,8 @@ struct Lanes {
 template <class Real>
 using VectorOf = typename Lanes<Real>::Vector;
 
-// From and to any address of a number. (Clang forgets a lower alignment of a type that a template parameter is part of.)
+// From and to any address of a number. (Clang forgets a lower alignment of a type that a template parameter is part
+// of.)
 template <class Real>
 ALWAYS_INLINE VectorOf<Real> read(const Real* from, size_t vector) {
     VectorOf<Real> value;

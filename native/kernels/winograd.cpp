@@ -35,19 +35,26 @@ ALWAYS_INLINE void transform_weights(const Vector* g, size_t step, Vector* to, s
     to[3 * to_step] = g[2 * step];
 }
 
-void weights(const float* floats, const uint16_t* halves, size_t count, float* to) {
+ALWAYS_INLINE Vector load_weights(const float* at) { return load(at); }
+ALWAYS_INLINE Vector load_weights(const uint16_t* halves) { return load_halves(halves); }
+
+template <class Number>
+void transform_all(const Number* weights, size_t count, float* to) {
     for (size_t i = 0; i < count; i += lanes) {
         Vector g[9], rows[12], transformed[16];
         UNROLL for (size_t k = 0; k < 9; k++) {
             const size_t at = k * count + i, next_block = at + 9 * count;
-            g[k] = floats ? load(floats + at) : load_halves(halves + at);
-            if (floats) __builtin_prefetch(floats + next_block);
-            else __builtin_prefetch(halves + next_block);
+            g[k] = load_weights(weights + at);
+            __builtin_prefetch(weights + next_block);
         }
         UNROLL for (size_t column = 0; column < 3; column++) transform_weights(g + column, 3, rows + column, 3);
         UNROLL for (size_t row = 0; row < 4; row++) transform_weights(rows + 3 * row, 1, transformed + 4 * row, 1);
         UNROLL for (size_t k = 0; k < 16; k++) store(to + k * count + i, transformed[k]);
     }
+}
+
+void weights(const WeightArray& weights, size_t count, float* to) {
+    with_numbers(weights, [&](const auto* numbers) { transform_all(numbers, count, to); });
 }
 
 // A row of the plane, which starts at its column `at`, as rows of tiles see it: four numbers for each, `stride` apart.

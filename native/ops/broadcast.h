@@ -45,8 +45,8 @@ using WithOne = void (*)(const Elementwise&, const float* x, float number, float
 // has a single one, so the operator has to be commutative.
 class BroadcastStep final : public Step {
 public:
-    BroadcastStep(const Value& left, const Value& right, const Value& y, PairKernel kernel, WithOne with_one, Ending ending,
-                  Activation relu);
+    BroadcastStep(const Value& left, const Value& right, const Value& y, PairKernel kernel, WithOne with_one,
+                  Ending ending, Activation relu);
     void run(const Call& call) const override;
 
 private:

@@ -3,8 +3,7 @@
 
 #include <vector>
 
-#include "ir/layer.h"
-#include "kernels/kernels.h"
+#include "ops/laid_out_weights.h"
 
 namespace sparbor {
 
@@ -19,8 +18,7 @@ public:
 
 private:
     std::vector<float> scale_, bias_;  // padded to whole groups
-    std::vector<float> weights_;       // of a sparse layer, or
-    std::vector<uint16_t> halves_;
+    LaidOutWeights spread_;            // of a sparse layer
     DenseLayer layer_;
 };
 

@@ -11,11 +11,11 @@
 namespace sparbor {
 namespace {
 
-constexpr size_t most_columns = 4 * column_tile;  // of a panel
+constexpr size_t most_columns = 4 * column_tile;  // of a packed
 
-size_t panel_columns(size_t rows) { return std::min(most_columns, round_up(rows, column_tile)); }
+size_t packed_columns(size_t rows) { return std::min(most_columns, round_up(rows, column_tile)); }
 
-size_t groups_of(size_t neurons) { return round_up(neurons, group_size) / group_size; }
+size_t groups_of(size_t neurons) { return round_up(neurons, neuron_block) / neuron_block; }
 
 Rows both(const Call& call, const Matrix& x, const Matrix& y) {
     return {call.data(x), x.stride, call.data(y), y.stride, x.rows};
@@ -28,7 +28,7 @@ void run_groups(const Call& call, const Rows& rows, size_t groups, double work, 
     call.split(groups, work, [&](size_t first, size_t last, size_t thread) {
         kernel(first, last, thread);
         if (activation)
-            apply(*activation, rows.y + first * group_size, rows.y_stride, rows.count, (last - first) * group_size);
+            apply(*activation, rows.y + first * neuron_block, rows.y_stride, rows.count, (last - first) * neuron_block);
     });
 }
 
@@ -50,47 +50,53 @@ public:
             activation_);
     }
 
-    // The first thread has the panel as well.
+    // The first thread has the packed as well.
     size_t scratch_floats() const override {
-        const size_t columns = panel_columns(x_.rows);
+        const size_t columns = packed_columns(x_.rows);
         return by_columns_ ? own_floats(columns) + (x_.columns + 1) * columns : 0;
     }
 
 private:
     // The waiting sums, decoded slots and results of some groups.
     size_t own_floats(size_t columns) const {
-        return waiting_sums + matrix_->decoded_floats() + most_groups * group_size * columns;
+        return waiting_sums + matrix_->decoded_floats() + most_groups * neuron_block * columns;
     }
 
     void run_columns(const Call& call, const Rows& all) const {
-        const size_t most = panel_columns(all.count);
+        const size_t most = packed_columns(all.count);
         float* const data = call.scratch() + own_floats(most);
         for (size_t done = 0; done < all.count; done += most) {
-            const size_t count = std::min(all.count - done, most), width = panel_columns(count);
-            const Rows rows{all.x + done * all.x_stride, all.x_stride, all.y + done * all.y_stride, all.y_stride, count};
-            call.kernels.columns->to_panel(rows, x_.columns, width, data);
-            const Panel panel{data, nullptr, static_cast<uint32_t>(width), static_cast<uint32_t>(x_.columns * width),
-                              width / column_tile, chunk_shift(width, x_.columns), count};
+            const size_t count = std::min(all.count - done, most), width = packed_columns(count);
+            const Rows rows{all.x + done * all.x_stride, all.x_stride, all.y + done * all.y_stride, all.y_stride,
+                            count};
+            call.kernels.columns->to_packed(rows, x_.columns, width, data);
+            const PackedInput packed{data,
+                                     nullptr,
+                                     static_cast<uint32_t>(width),
+                                     static_cast<uint32_t>(x_.columns * width),
+                                     width / column_tile,
+                                     chunk_shift(width, x_.columns),
+                                     count};
             run_groups(
                 call, rows, matrix_->groups(), work_ * width,
-                [&](size_t first, size_t last, size_t thread) { run_panel(call, rows, panel, first, last, thread); },
+                [&](size_t first, size_t last, size_t thread) { run_packed(call, rows, packed, first, last, thread); },
                 activation_);
         }
     }
 
-    void run_panel(const Call& call, const Rows& rows, const Panel& panel, size_t first, size_t last,
+    void run_packed(const Call& call, const Rows& rows, const PackedInput& packed, size_t first, size_t last,
                    size_t thread) const {
         const Columns& columns = *call.kernels.columns;
-        const size_t width = panel.count * column_tile;
+        const size_t width = packed.count * column_tile;
         float* const waiting = call.scratch(thread);
         auto* const decoded = reinterpret_cast<Synapses*>(waiting + waiting_sums);
         float* const results = waiting + waiting_sums + matrix_->decoded_floats();
         for (size_t group = first; group < last; group += most_groups) {
             const size_t groups = std::min(most_groups, last - group);
-            const Tile tile{results, width, groups * group_size};
-            columns.sparse(matrix_->layer(), group, groups, panel, tile, waiting, decoded);
+            const Tile tile{results, width, groups * neuron_block};
+            columns.sparse(matrix_->layer(), group, groups, packed, tile, waiting, decoded);
             for (size_t i = 0; i < groups; i++)
-                columns.to_rows(results + i * group_size * width, width, rows.y + (group + i) * group_size,
+                columns.to_rows(results + i * neuron_block * width, width, rows.y + (group + i) * neuron_block,
                                 rows.y_stride, rows.count);
         }
     }

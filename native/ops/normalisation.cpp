@@ -53,9 +53,13 @@ private:
 
 class LayerNorm final : public Step {
 public:
-    LayerNorm(const Matrix& x, const Matrix& y, const Layer* layer, float epsilon)  // without a layer, nothing is scaled or shifted
-        : x_(x), y_(y), scale_(layer ? layer->data<float>("scale") : nullptr),
-          shift_(layer ? layer->data<float>("shift") : nullptr), epsilon_(epsilon) {}
+    LayerNorm(const Matrix& x, const Matrix& y, const Layer* layer,
+              float epsilon)  // without a layer, nothing is scaled or shifted
+        : x_(x),
+          y_(y),
+          scale_(layer ? layer->data<float>("scale") : nullptr),
+          shift_(layer ? layer->data<float>("shift") : nullptr),
+          epsilon_(epsilon) {}
 
     void run(const Call& call) const override {
         run_each_row(call, x_, y_, [&](const float* x, float* y, size_t, const Elementwise& kernels) {
@@ -110,7 +114,8 @@ std::unique_ptr<Step> make_scale_shift(const Node& node, const Placement& at) {
 }
 
 std::unique_ptr<Step> make_layer_norm(const Node& node, const Placement& at) {
-    return std::make_unique<LayerNorm>(rows_of(at.x[0]), rows_of(at.y), node.layer(), node.settings().number("epsilon"));
+    return std::make_unique<LayerNorm>(rows_of(at.x[0]), rows_of(at.y), node.layer(),
+                                       node.settings().number("epsilon"));
 }
 
 std::unique_ptr<Step> make_softmax(const Node&, const Placement& at) {

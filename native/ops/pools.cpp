@@ -111,14 +111,14 @@ const std::vector<OperatorType>& pool_operators() {
     constexpr auto floats = Takes::floats;
     constexpr auto planes = Lies::planes;
     static const std::vector<OperatorType> types = {
-        {"max_pool", 1, Has::no, Has::no, window_settings(), floats, planes, none, check_window_pool, work_of_window, no_layout,
-         make_max},
-        {"average_pool", 1, Has::no, Has::no, average_settings(), floats, planes, none, check_average_pool, work_of_window, no_layout,
-         make_average},
-        {"adaptive_max_pool", 1, Has::no, Has::no, {}, floats, planes, none, check_adaptive, work_of_adaptive, no_layout,
-         make_adaptive_max},
-        {"adaptive_average_pool", 1, Has::no, Has::no, {}, floats, planes, none, check_adaptive, work_of_adaptive, no_layout,
-         make_adaptive_average},
+        {"max_pool", 1, Has::no, Has::no, window_settings(), floats, planes, none, check_window_pool, work_of_window,
+         no_layout, make_max},
+        {"average_pool", 1, Has::no, Has::no, average_settings(), floats, planes, none, check_average_pool,
+         work_of_window, no_layout, make_average},
+        {"adaptive_max_pool", 1, Has::no, Has::no, {}, floats, planes, none, check_adaptive, work_of_adaptive,
+         no_layout, make_adaptive_max},
+        {"adaptive_average_pool", 1, Has::no, Has::no, {}, floats, planes, none, check_adaptive, work_of_adaptive,
+         no_layout, make_adaptive_average},
     };
     return types;
 }

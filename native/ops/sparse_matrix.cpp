@@ -22,7 +22,7 @@ size_t first_cache_bytes() {
 // Whether the first `lanes` words of each slot are normal halves.
 bool all_normal(const uint16_t* words, size_t slots, size_t lanes) {
     constexpr uint16_t exponent = 0x7C00;
-    for (size_t slot = 0; slot < slots; slot++, words += group_size) {
+    for (size_t slot = 0; slot < slots; slot++, words += neuron_block) {
         bool normal = true;
         for (size_t lane = 0; lane < lanes; lane++) normal &= (words[lane] & exponent) != 0;
         if (!normal) return false;
@@ -41,15 +41,16 @@ uint32_t chunk_shift(size_t input_floats, size_t inputs) {
 }
 
 SparseMatrix::SparseMatrix(const Layer& layer, const std::vector<bool>& real, float clamp_min)
-    : scale_(padded(layer.data<float>("scale"), layer.outputs, group_size, 1.0f)),
-      bias_(padded(layer.data<float>("bias"), layer.outputs, group_size, 0.0f)), slots_(0), most_slots_(0) {
+    : scale_(padded(layer.data<float>("scale"), layer.outputs, neuron_block, 1.0f)),
+      bias_(padded(layer.data<float>("bias"), layer.outputs, neuron_block, 0.0f)), slots_(0), most_slots_(0) {
+    const auto* words = layer.data<uint16_t>("words");
     find_groups(layer, layer.outputs);
     count_most_slots();
     layer_ = {groups_.data(),
               runs_.data(),
               layer.data<uint16_t>("branches"),
-              layer.data<uint16_t>("words"),
-              layer.data<float>("weights"),
+              words ? SynapseType::word16 : SynapseType::exact,
+              words ? static_cast<const void*>(words) : layer.data<float>("weights"),
               layer.data<uint8_t>("indices"),
               scale_.data(),
               bias_.data(),
@@ -60,7 +61,7 @@ SparseMatrix::SparseMatrix(const Layer& layer, const std::vector<bool>& real, fl
 void SparseMatrix::find_groups(const Layer& layer, size_t outputs) {
     const auto *runs = layer.data<uint16_t>("runs_per_group"), *words = layer.data<uint16_t>("words");
     const auto *slots = layer.data<uint16_t>("run_slots"), *branches = layer.data<uint16_t>("run_branches");
-    Group at{};
+    NeuronBlock at{};
     for (size_t number = 0; number < layer.parts.at("runs_per_group").count(); number++) {
         at.runs = runs[number];
         groups_.push_back(at);
@@ -71,9 +72,9 @@ void SparseMatrix::find_groups(const Layer& layer, size_t outputs) {
             at.branch += run.branches;
         }
         at.run += at.runs;
-        Group& group = groups_.back();
-        const size_t neurons = std::min(group_size, outputs - number * group_size);
-        group.normal = words && all_normal(words + group.slot * group_size, at.slot - group.slot, neurons);
+        NeuronBlock& group = groups_.back();
+        const size_t neurons = std::min(neuron_block, outputs - number * neuron_block);
+        group.normal = words && all_normal(words + group.slot * neuron_block, at.slot - group.slot, neurons);
     }
     slots_ = at.slot;
 }

@@ -25,7 +25,7 @@ private:
     void find_groups(const Layer& layer, size_t outputs);
     void count_most_slots();
 
-    std::vector<Group> groups_;
+    std::vector<NeuronBlock> groups_;
     std::vector<Run> runs_;
     std::vector<float> scale_, bias_;  // padded to whole groups
     SparseLayer layer_;

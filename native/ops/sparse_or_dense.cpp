@@ -1,5 +1,7 @@
 #include "ops/sparse_or_dense.h"
 
+#include <algorithm>
+
 #include "encodings/slots.h"
 #include "ops/convolution/dense_dispatch.h"
 
@@ -9,14 +11,22 @@ namespace {
 // From so many rows or pixels on there are many.
 constexpr size_t many_rows = 6, many_pixels = 64, many_tiled_pixels = 1500;
 
-double share_of(const DenseShares& shares, size_t count, size_t many) { return count < many ? shares.few : shares.many; }
+double share_of(const DenseShares& shares, size_t count, size_t many) {
+    return count < many ? shares.few : shares.many;
+}
 
 // Of the places that a convolution's outputs have, those that are stored, padding included.
 double stored_share(const Layer& layer, const std::vector<bool>& real, uint64_t outputs) {
-    std::vector<uint64_t> lanes(ceil_div(real.size(), group_size));  // by group, how many are outputs
-    for (size_t row = 0; row < real.size(); row++) lanes[row / group_size] += real[row];
+    const auto *runs = layer.data<uint16_t>("runs_per_group"), *slots = layer.data<uint16_t>("run_slots");
+    const auto* branches = layer.data<uint16_t>("run_branches");
     uint64_t places = 0;
-    for_each_slot(layer, [&](uint64_t, uint64_t group, uint64_t) { places += lanes[group]; });
+    for (size_t block = 0, run = 0; block * neuron_block < real.size(); block++) {
+        const auto first = real.begin() + static_cast<ptrdiff_t>(block * neuron_block);
+        const size_t rows = std::min(neuron_block, real.size() - block * neuron_block);
+        const auto outputs_of_block = std::count(first, first + static_cast<ptrdiff_t>(rows), true);
+        for (const size_t end = run + runs[block]; run < end; run++)
+            places += uint64_t{slots[run]} * branches[run] * static_cast<uint64_t>(outputs_of_block);
+    }
     return static_cast<double>(places) / static_cast<double>(outputs * layer.fan_in);
 }
 
@@ -32,21 +42,22 @@ double convolution_share(const Geometry& geometry, const KernelSet& kernels) {
 }
 
 bool faster_dense(const Layer& layer, size_t rows, const KernelSet& kernels) {
-    const double places = static_cast<double>(ceil_div(layer.outputs, group_size) * layer.fan_in);
-    const double slots = static_cast<double>(layer.encoding->places(layer) / group_size);
+    const double places = static_cast<double>(ceil_div(layer.outputs, neuron_block) * layer.fan_in);
+    const double slots = static_cast<double>(layer.encoding->places(layer) / neuron_block);
     return slots > linear_share(rows, kernels) * places;
 }
 
 bool faster_dense(const Layer& layer, const Geometry& geometry, const KernelSet& kernels) {
     const double share = convolution_share(geometry, kernels);
     const auto outputs = static_cast<uint64_t>(geometry.out_channels);
-    return share == 0 || stored_share(layer, real_rows(outputs, static_cast<uint64_t>(geometry.groups)), outputs) > share;
+    return share == 0 ||
+           stored_share(layer, real_rows(outputs, static_cast<uint64_t>(geometry.groups)), outputs) > share;
 }
 
 uint64_t dense_bytes(const Layer& layer) {
     constexpr uint64_t most = uint64_t{1} << 56;
     const uint64_t each = layer.parts.count("words") ? sizeof(uint16_t) : sizeof(float);
-    return product({ceil_div(layer.outputs, group_size) * group_size, layer.fan_in, each}, most).value_or(most);
+    return product({ceil_div(layer.outputs, neuron_block) * neuron_block, layer.fan_in, each}, most).value_or(most);
 }
 
 }  // namespace sparbor

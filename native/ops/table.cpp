@@ -24,7 +24,8 @@ const OperatorType* find_operator(const std::string& name) {
 const std::map<std::string, size_t>& activation_parameters() {
     static const std::map<std::string, size_t> all = [] {
         std::map<std::string, size_t> counts{{"relu", 0}};  // which has no kernel: it is part of how a sum is stored
-        for (const NamedMap* each = portable::elementwise.maps; each->name; each++) counts[each->name] = each->parameters;
+        for (const NamedMap* each = portable::elementwise.maps; each->name; each++)
+            counts[each->name] = each->parameters;
         return counts;
     }();
     return all;
@@ -39,8 +40,8 @@ size_t Node::axis() const {
 void Node::refuse(const std::string& why) const {
     std::string taken;
     for (size_t i = 0; i < inputs(); i++) taken += (i > 0 ? ", " : "") + to_text(x(i));
-    throw Refused("operation " + in_quotes(operation_.type->name) + " cannot take shape " + taken + " to " + to_text(y()) +
-                  (why.empty() ? "" : ": " + why));
+    throw Refused("operation " + in_quotes(operation_.type->name) + " cannot take shape " + taken + " to " +
+                  to_text(y()) + (why.empty() ? "" : ": " + why));
 }
 
 }  // namespace sparbor

@@ -79,7 +79,8 @@ int64_t steps_with_a_last(const Window& window, const PlaneShape& planes, size_t
 }
 
 std::string pixels_text(const Window& window, const PlaneShape& planes) {
-    return to_text(Shape{static_cast<uint64_t>(steps(window, planes, 0)), static_cast<uint64_t>(steps(window, planes, 1))});
+    return to_text(
+        Shape{static_cast<uint64_t>(steps(window, planes, 0)), static_cast<uint64_t>(steps(window, planes, 1))});
 }
 
 Geometry geometry_of(const Node& node, const Window& w) {

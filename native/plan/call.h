@@ -18,7 +18,9 @@ public:
 
     char* memory() const { return memory_; }
     float* data(const Matrix& matrix) const { return reinterpret_cast<float*>(memory_) + matrix.offset; }
-    float* data(const Matrix& matrix, size_t item) const { return data(matrix) + item * matrix.item_rows * matrix.stride; }
+    float* data(const Matrix& matrix, size_t item) const {
+        return data(matrix) + item * matrix.item_rows * matrix.stride;
+    }
     // As much as the step has asked for, a thread, and aligned to cache lines.
     float* scratch(size_t thread = 0) const { return scratch_ + thread * thread_scratch_; }
     size_t threads() const { return pool_ ? pool_->threads() : 1; }

@@ -20,8 +20,9 @@ struct Given {
 
 class Engine {
 public:
-    // It points into the program's tensors. Layers run sparse or dense, whichever is faster, or `as_stored`. Throws Refused if the program would need more memory or work than its
-    // weights make likely, and std::runtime_error if the system does not start so many threads.
+    // It points into the program's tensors. Layers run sparse or dense, whichever is faster, or `as_stored`. Throws
+    // Refused if the program would need more memory or work than its weights make likely, and std::runtime_error if the
+    // system does not start so many threads.
     Engine(const Program& program, const KernelSet& kernels, size_t threads, bool as_stored = false);
 
     const Program& program() const { return program_; }
@@ -40,7 +41,9 @@ public:
     std::map<std::string, const char*> ways(const Sizes& sizes) { return plan_for(sizes)->ways; }
 
 private:
-    std::unique_ptr<Plan> plan_for(const Sizes& sizes) { return make_plan(program_, kernels_, sizes, layers_, as_stored_); }
+    std::unique_ptr<Plan> plan_for(const Sizes& sizes) {
+        return make_plan(program_, kernels_, sizes, layers_, as_stored_);
+    }
     void copy_in(const PortCopy& input, const Given& given, char* memory) const;
     void copy_bytes(const Matrix& to, const uint8_t* bytes, char* memory) const;
 

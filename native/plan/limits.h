@@ -1,5 +1,5 @@
-// How much memory and work a program may ask for: shapes cost a file nothing, so what they ask for is tied to the bytes of
-// its weights.
+// How much memory and work a program may ask for: shapes cost a file nothing, so what they ask for is tied to the bytes
+// of its weights.
 #pragma once
 
 #include "ir/operator.h"

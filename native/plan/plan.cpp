@@ -44,8 +44,9 @@ public:
     size_t place(uint64_t value) const { return places_[value]; }
 
 private:
-    // How the first operation that minds wants each value to lie: one that takes its input as it comes, and does not look
-    // at it in another shape, passes on what its output's readers want. Where nobody minds, planes have the least padding.
+    // How the first operation that minds wants each value to lie: one that takes its input as it comes, and does not
+    // look at it in another shape, passes on what its output's readers want. Where nobody minds, planes have the least
+    // padding.
     void find_wishes() {
         wishes_.assign(program_.values.size(), Lies::as_it_comes);
         for (size_t i = program_.operations.size(); i-- > 0;) {

@@ -1,5 +1,5 @@
-// The threads that training's kernels run on: those of the OpenMP runtime that PyTorch has. A pool of our own would have
-// to share the cores with PyTorch's threads, which spin for milliseconds after each of its operations.
+// The threads that training's kernels run on: those of the OpenMP runtime that PyTorch has. A pool of our own would
+// have to share the cores with PyTorch's threads, which spin for milliseconds after each of its operations.
 #pragma once
 
 #include <cstddef>

@@ -21,8 +21,8 @@ public:
 
     size_t threads() const { return workers_.size() + 1; }
 
-    // Calls piece(i, thread) for each i below `pieces`, on whichever threads are free; the caller is thread 0. If another
-    // caller has the pool, or the process has forked and left the workers behind, the caller does it all.
+    // Calls piece(i, thread) for each i below `pieces`, on whichever threads are free; the caller is thread 0. If
+    // another caller has the pool, or the process has forked and left the workers behind, the caller does it all.
     template <class Piece>
     void run(size_t pieces, const Piece& piece) {
         const auto call = [](const void* context, size_t i, size_t thread) {

@@ -10,8 +10,8 @@
 
 namespace sparbor {
 
-// Numbers between two rows: whole branches, and not a multiple of a page's quarter, because rows at such distances would
-// compete for the same cache lines.
+// Numbers between two rows: whole branches, and not a multiple of a page's quarter, because rows at such distances
+// would compete for the same cache lines.
 constexpr size_t row_stride(size_t columns) {
     const size_t whole = round_up(columns, branch_size);
     return whole % 256 == 0 ? whole + branch_size : whole;

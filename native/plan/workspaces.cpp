@@ -108,7 +108,8 @@ void Workspaces::reserve(Workspace& workspace) {
         bytes_ += workspace.bytes_ = bytes;
     }
     const auto address = reinterpret_cast<uintptr_t>(workspace.allocated_.get());
-    workspace.memory_ = reinterpret_cast<char*>(workspace.allocated_.get()) + (alignment - address % alignment) % alignment;
+    workspace.memory_ =
+        reinterpret_cast<char*>(workspace.allocated_.get()) + (alignment - address % alignment) % alignment;
     workspace.scratch_ = reinterpret_cast<float*>(workspace.memory_ + plan.bytes);  // whole lines
     workspace.thread_scratch_ = thread_scratch(plan);
     workspace.reserved_for_ = &plan;

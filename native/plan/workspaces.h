@@ -1,6 +1,6 @@
-// The memory that calls compute in, and the plans that they follow. A call takes a workspace and gives it back, so there
-// are as many as calls have run at once, each with as much memory as the largest call that it was used for; they are kept
-// for the next calls.
+// The memory that calls compute in, and the plans that they follow. A call takes a workspace and gives it back, so
+// there are as many as calls have run at once, each with as much memory as the largest call that it was used for; they
+// are kept for the next calls.
 #pragma once
 
 #include <array>

@@ -1,5 +1,5 @@
-// What Python sees of the engine. Calls with plain NumPy arrays are taken here directly, because at a microsecond a model
-// Python's own checks would cost as much as the model; all others go to runtime.py first.
+// What Python sees of the engine. Calls with plain NumPy arrays are taken here directly, because at a microsecond a
+// model Python's own checks would cost as much as the model; all others go to runtime.py first.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/map.h>
 #include <nanobind/stl/pair.h>
@@ -117,9 +117,9 @@ public:
     void look_at_floats(bool looks) { float_type_ = looks ? NPY_NOTYPE : NPY_FLOAT32; }
     int float_type() const { return float_type_; }
 
-    // The result for plain arrays, an input each, or null (and no error set) for anything that needs a closer look. It is
-    // an array, or a tuple of several; `out` replaces the former. `float_type` is that of arrays that count as floats: a
-    // variable, since it costs a call nothing, which one more condition would.
+    // The result for plain arrays, an input each, or null (and no error set) for anything that needs a closer look. It
+    // is an array, or a tuple of several; `out` replaces the former. `float_type` is that of arrays that count as
+    // floats: a variable, since it costs a call nothing, which one more condition would.
     PyObject* try_run(PyObject* const* x, PyObject* out, int float_type, Session* session = nullptr) {
         const size_t count = program_->inputs.size();
         Sizes sizes(program_->size_names.size(), 0);
@@ -144,7 +144,8 @@ public:
     size_t workspace_bytes() const { return engine_->workspace_bytes(); }
     nb::dict ways(const std::vector<uint64_t>& numbers) const {
         Sizes sizes(program_->size_names.size(), 1);
-        if (numbers.size() != program_->size_names.size()) throw std::invalid_argument("there must be a number for each size");
+        if (numbers.size() != program_->size_names.size())
+            throw std::invalid_argument("there must be a number for each size");
         for (size_t i = 0; i < numbers.size(); i++) sizes[i] = numbers[i];
         nb::dict ways;
         for (const auto& [layer, way] : engine_->ways(sizes)) ways[as_text(layer)] = way;
@@ -222,7 +223,8 @@ private:
     static bool is_output(PyObject* out, const Value& value) {
         auto* const array = reinterpret_cast<PyArrayObject*>(out);
         if (!PyArray_CheckExact(out) || PyArray_TYPE(array) != numpy_type(value.type)) return false;
-        bool same = is_plain(array, NPY_ARRAY_WRITEABLE) && static_cast<size_t>(PyArray_NDIM(array)) == value.shape.size();
+        bool same =
+            is_plain(array, NPY_ARRAY_WRITEABLE) && static_cast<size_t>(PyArray_NDIM(array)) == value.shape.size();
         for (size_t i = 0; same && i < value.shape.size(); i++)
             same = static_cast<uint64_t>(PyArray_DIM(array, static_cast<int>(i))) == value.shape[i];
         return same;
@@ -281,8 +283,8 @@ PyObject* run_model(PyObject* self, PyObject* const* x, PyObject* out, int float
     return nullptr;
 }
 
-// model(x, out=None) of a model with one input and one output: the fast way, or else the method `_checked_call` of the Python class.
-// Only functions of the limited API, which nanobind builds against.
+// model(x, out=None) of a model with one input and one output: the fast way, or else the method `_checked_call` of the
+// Python class. Only functions of the limited API, which nanobind builds against.
 PyObject* call_model(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
     PyObject* out = kwargs ? PyDict_GetItemWithError(kwargs, out_name) : nullptr;
     const Model& model = *nb::inst_ptr<Model>(self);
@@ -415,13 +417,15 @@ NB_MODULE(_native, module) {
         .def("run_checked", &run_checked, "x"_a, "out"_a.none())
         .def_prop_ro("graph", [](const Model& model) { return model.program()->graph; })
         .def_prop_ro("input_ports", [](const Model& model) { return ports(*model.program(), model.program()->inputs); })
-        .def_prop_ro("output_ports", [](const Model& model) { return ports(*model.program(), model.program()->outputs); })
+        .def_prop_ro("output_ports",
+                     [](const Model& model) { return ports(*model.program(), model.program()->outputs); })
         .def_prop_ro("size_names", [](const Model& model) { return model.program()->size_names; })
-        .def_prop_ro("states", [](const Model& model) {
-            std::vector<std::pair<size_t, size_t>> states;
-            for (const State& each : model.program()->states) states.emplace_back(each.input, each.output);
-            return states;
-        })
+        .def_prop_ro("states",
+                     [](const Model& model) {
+                         std::vector<std::pair<size_t, size_t>> states;
+                         for (const State& each : model.program()->states) states.emplace_back(each.input, each.output);
+                         return states;
+                     })
         .def_prop_ro("takes_bytes", &Model::takes_bytes)
         .def_prop_ro("workspace_bytes", &Model::workspace_bytes)
         .def_prop_ro("item_bytes", [](const Model& model) { return model.engine().item_bytes(); })

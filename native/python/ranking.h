@@ -20,8 +20,8 @@ struct Scores {
     size_t tiles() const { return blocks * groups() * branches(); }
 };
 
-// `ranks` is of the matrix' shape. `worth` has branch_size numbers for each tile: the means of its neurons' best scores,
-// of their second best ones and so on.
+// `ranks` is of the matrix' shape. `worth` has branch_size numbers for each tile: the means of its neurons' best
+// scores, of their second best ones and so on.
 void rank_slots(const Team& team, const Ranking& kernel, const Scores& scores, uint8_t* ranks, float* worth);
 
 }  // namespace sparbor

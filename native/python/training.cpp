@@ -60,17 +60,17 @@ void turn_line(ToItems<Real> kernel, const Real* tile, size_t first, size_t last
 
 template <>
 TrainingKernels<float>::TrainingKernels(const KernelSet& set)
-    : sum(set.training->sum), add_dots(set.training->add_dots), to_lanes(set.turning->to_lanes),
-      to_items(set.turning->to_items) {}
+    : sum(set.training->sum), add_dots(set.training->add_dots), to_batch_layout(set.batch_layout->to_batch_layout),
+      to_items(set.batch_layout->to_items) {}
 
 template <>
 TrainingKernels<double>::TrainingKernels(const KernelSet& set)
     : sum(set.training->sum_doubles), add_dots(set.training->add_dots_of_doubles),
-      to_lanes(set.turning->to_lanes_of_doubles), to_items(set.turning->to_items_of_doubles) {}
+      to_batch_layout(set.batch_layout->to_batch_layout_of_doubles), to_items(set.batch_layout->to_items_of_doubles) {}
 
 template <class Real>
-void to_lanes(const Team& team, const TrainingKernels<Real>& kernels, const Batch<const Real>& x, size_t top, size_t left,
-              const Lanes<Real>& lanes) {
+void to_batch_layout(const Team& team, const TrainingKernels<Real>& kernels, const Batch<const Real>& x, size_t top,
+                     size_t left, const Lanes<Real>& lanes) {
     // A line of one channel, or of all: these come pixel by pixel.
     const size_t planes = x.channels_last ? 1 : x.channels;
     const size_t runs = x.channels_last ? x.width : 1, numbers = x.channels_last ? x.channels : x.width;
@@ -88,7 +88,7 @@ void to_lanes(const Team& team, const TrainingKernels<Real>& kernels, const Batc
         const size_t first = std::min(tile * column_tile, x.items);
         const Real* from = x.data + first * x.size() + (plane * x.height + line - top) * runs * numbers;
         for (size_t run = 0; run < runs; run++)
-            kernels.to_lanes(from + run * numbers, x.size(), std::min(column_tile, x.items - first), numbers,
+            kernels.to_batch_layout(from + run * numbers, x.size(), std::min(column_tile, x.items - first), numbers,
                              to + margin + run * lanes.pixel + tile * column_tile, lanes.lanes);
     });
 }
@@ -152,13 +152,13 @@ void add_all_dots(const Team& team, const TrainingKernels<Real>& kernels, const 
     });
 }
 
-#define FOR(Real)                                                                                                     \
-    template void to_lanes(const Team&, const TrainingKernels<Real>&, const Batch<const Real>&, size_t, size_t,       \
-                           const Lanes<Real>&);                                                                       \
-    template void sum_all(const Team&, const TrainingKernels<Real>&, const Topology&, const Real*, const Real*,    \
-                          const Lanes<const Real>&, const Batch<Real>&);                                              \
-    template void add_all_dots(const Team&, const TrainingKernels<Real>&, const Topology&,                            \
-                               const Lanes<const Real>&, const Lanes<const Real>&, size_t, size_t, Real*);
+#define FOR(Real)                                                                                                      \
+    template void to_batch_layout(const Team&, const TrainingKernels<Real>&, const Batch<const Real>&, size_t, size_t, \
+                                  const Lanes<Real>&);                                                                 \
+    template void sum_all(const Team&, const TrainingKernels<Real>&, const Topology&, const Real*, const Real*,        \
+                          const Lanes<const Real>&, const Batch<Real>&);                                               \
+    template void add_all_dots(const Team&, const TrainingKernels<Real>&, const Topology&, const Lanes<const Real>&,   \
+                               const Lanes<const Real>&, size_t, size_t, Real*);
 FOR(float)
 FOR(double)
 #undef FOR

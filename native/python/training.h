@@ -43,7 +43,7 @@ template <class Real>
 struct TrainingKernels {
     void (*sum)(const SynapseRows&, const SumOf<Real>&, size_t first, size_t last);
     void (*add_dots)(const SynapseRows&, const DotsOf<Real>&, size_t first, size_t last);
-    ToLanes<Real> to_lanes;
+    ToBatchLayout<Real> to_batch_layout;
     ToItems<Real> to_items;
 
     explicit TrainingKernels(const KernelSet&);
@@ -53,7 +53,7 @@ struct TrainingKernels {
 
 // `x` in lanes, with zeros around it: `top` lines above and as many below, `left` pixels on either side.
 template <class Real>
-void to_lanes(const Team&, const TrainingKernels<Real>&, const Batch<const Real>& x, size_t top, size_t left,
+void to_batch_layout(const Team&, const TrainingKernels<Real>&, const Batch<const Real>& x, size_t top, size_t left,
               const Lanes<Real>& lanes);
 
 // The sums of the synapses of each row, a channel of `y`, whose pixels begin where those of `x` do.

@@ -83,13 +83,13 @@ Lanes<Number> as_lanes(const Planes<Number>& planes, bool channels_last) {
 }
 
 template <class Real>
-void turn(const Workers& workers, const Images<const Real>& x, Margin margin, const Planes<Real>& planes,
+void turn_into_batch_layout(const Workers& workers, const Images<const Real>& x, Margin margin, const Planes<Real>& planes,
           bool channels_last) {
     check(x.shape(0) <= planes.shape(3), "a lane for each item");
     const nb::gil_scoped_release release;
     const Lanes<Real> lanes = as_lanes(planes, channels_last);  // what is one pixel may have a margin
-    to_lanes<Real>(as_team(workers), TrainingKernels<Real>(kernels_of(workers)), as_batch(x, lanes.channels_last),
-                   margin.first, margin.second, lanes);
+    to_batch_layout<Real>(as_team(workers), TrainingKernels<Real>(kernels_of(workers)),
+                          as_batch(x, lanes.channels_last), margin.first, margin.second, lanes);
 }
 
 template <class Real>
@@ -114,8 +114,8 @@ void add_dots(const Workers& workers, const Bounds& bounds, const Vector<const i
     check(bounds.shape(1) == dy.shape(0), "a row for each channel of dy");
     const nb::gil_scoped_release release;
     add_all_dots<Real>(as_team(workers), TrainingKernels<Real>(kernels_of(workers)),
-                       as_topology(bounds, inputs, std::nullopt), as_lanes(x, channels_last), as_lanes(dy, channels_last),
-                       margin.first, margin.second, gradients.data());
+                       as_topology(bounds, inputs, std::nullopt), as_lanes(x, channels_last),
+                       as_lanes(dy, channels_last), margin.first, margin.second, gradients.data());
 }
 
 void rank(const Workers& workers, const Matrix<const float>& scores, size_t blocks, size_t group,
@@ -132,8 +132,8 @@ void rank(const Workers& workers, const Matrix<const float>& scores, size_t bloc
 using Four = std::tuple<size_t, size_t, size_t, size_t>;
 using Three = std::tuple<uint32_t, uint32_t, uint32_t>;
 
-void list(const Vector<const int64_t>& positions, Four shape, Margin dilation, size_t groups, Three inputs, Three slopes,
-          const MutableBounds& bounds, const Vector<int32_t>& pixels, const MutableBounds& back_bounds,
+void list(const Vector<const int64_t>& positions, Four shape, Margin dilation, size_t groups, Three inputs,
+          Three slopes, const MutableBounds& bounds, const Vector<int32_t>& pixels, const MutableBounds& back_bounds,
           const Vector<int32_t>& back_pixels, const Vector<int32_t>& order) {
     const auto [outputs, fan_in, kernel_h, kernel_w] = shape;
     const size_t count = positions.size();
@@ -141,7 +141,9 @@ void list(const Vector<const int64_t>& positions, Four shape, Margin dilation, s
         const auto [channel, line, pixel] = spacing;
         return Spacing{channel, line, pixel};
     };
-    const auto unsigned_data = [](const Vector<int32_t>& numbers) { return reinterpret_cast<uint32_t*>(numbers.data()); };
+    const auto unsigned_data = [](const Vector<int32_t>& numbers) {
+        return reinterpret_cast<uint32_t*>(numbers.data());
+    };
     const auto as_lists = [&](const MutableBounds& of_rows, const Vector<int32_t>& read) {
         return RowLists{of_rows.shape(1), of_rows.shape(0) - 1, reinterpret_cast<uint32_t*>(of_rows.data()),
                         unsigned_data(read)};
@@ -163,11 +165,13 @@ void list(const Vector<const int64_t>& positions, Four shape, Margin dilation, s
 
 template <class Real>
 void bind(nb::module_& module) {
-    module.def("turn_into_lanes", turn<Real>, "workers"_a, "x"_a.noconvert(), "margin"_a, "planes"_a.noconvert(), "channels_last"_a);
-    module.def("sum_synapses", sum<Real>, "workers"_a, "bounds"_a.noconvert(), "inputs"_a.noconvert(), "positions"_a.none().noconvert(), "weights"_a.noconvert(),
-               "bias"_a.none().noconvert(), "x"_a.noconvert(), "y"_a.noconvert(), "channels_last"_a);
-    module.def("add_synapse_gradients", add_dots<Real>, "workers"_a, "bounds"_a.noconvert(), "inputs"_a.noconvert(), "x"_a.noconvert(), "dy"_a.noconvert(),
-               "margin"_a, "gradients"_a.noconvert(), "channels_last"_a);
+    module.def("to_batch_layout", turn_into_batch_layout<Real>, "workers"_a, "x"_a.noconvert(), "margin"_a, "planes"_a.noconvert(),
+               "channels_last"_a);
+    module.def("sum_synapses", sum<Real>, "workers"_a, "bounds"_a.noconvert(), "inputs"_a.noconvert(),
+               "positions"_a.none().noconvert(), "weights"_a.noconvert(), "bias"_a.none().noconvert(),
+               "x"_a.noconvert(), "y"_a.noconvert(), "channels_last"_a);
+    module.def("add_synapse_gradients", add_dots<Real>, "workers"_a, "bounds"_a.noconvert(), "inputs"_a.noconvert(),
+               "x"_a.noconvert(), "dy"_a.noconvert(), "margin"_a, "gradients"_a.noconvert(), "channels_last"_a);
 }
 
 }  // namespace
@@ -175,9 +179,9 @@ void bind(nb::module_& module) {
 void bind_training(nb::module_& module) {
     module.def("rank_slots", rank, "workers"_a, "scores"_a.noconvert(), "blocks"_a, "group"_a, "ranks"_a.noconvert(),
                "worth"_a.noconvert());
-    module.def("list_synapses", list, "positions"_a.noconvert(), "shape"_a, "dilation"_a, "groups"_a, "inputs"_a, "slopes"_a,
-               "bounds"_a.noconvert(), "pixels"_a.noconvert(), "back_bounds"_a.noconvert(), "back_pixels"_a.noconvert(),
-               "order"_a.noconvert());
+    module.def("list_synapses", list, "positions"_a.noconvert(), "shape"_a, "dilation"_a, "groups"_a, "inputs"_a,
+               "slopes"_a, "bounds"_a.noconvert(), "pixels"_a.noconvert(), "back_bounds"_a.noconvert(),
+               "back_pixels"_a.noconvert(), "order"_a.noconvert());
     bind<float>(module);
     bind<double>(module);
 }

@@ -19,7 +19,8 @@ std::vector<Tap> taps_of(const Wiring& layer) {
                 const uint32_t y = row * layer.dilation_h, x = column * layer.dilation_w;
                 const uint32_t from_last_y = (layer.kernel_h - 1) * layer.dilation_h - y;
                 const uint32_t from_last_x = (layer.kernel_w - 1) * layer.dilation_w - x;
-                taps.push_back({channel, channel * layer.inputs.channel + y * layer.inputs.line + x * layer.inputs.pixel,
+                taps.push_back({channel,
+                                channel * layer.inputs.channel + y * layer.inputs.line + x * layer.inputs.pixel,
                                 from_last_y * layer.slopes.line + from_last_x * layer.slopes.pixel});
             }
     return taps;
@@ -28,7 +29,8 @@ std::vector<Tap> taps_of(const Wiring& layer) {
 // Of each row's parts, how many synapses they have; from these, where each begins, and where the row ends.
 class Counts {
 public:
-    Counts(const RowLists& lists, size_t columns) : lists_(lists), columns_(columns), counts_(lists.rows * lists.parts) {}
+    Counts(const RowLists& lists, size_t columns)
+        : lists_(lists), columns_(columns), counts_(lists.rows * lists.parts) {}
 
     void add(size_t row, size_t column) { counts_[row * lists_.parts + column * lists_.parts / columns_]++; }
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from sparbor.calibration.calibration import calibrated as calibrated
     from sparbor.engine.runtime import Runtime as Runtime
     from sparbor.engine.runtime import load as load
+    from sparbor.engine.session import Session as Session
     from sparbor.errors import SparborError as SparborError
     from sparbor.lower.deploy import deploy as deploy
     from sparbor.nn.dendrites import unwrap as unwrap
@@ -39,6 +40,7 @@ _HOME = {
     "Recipe": "recipe.recipe",
     "Runtime": "engine.runtime",
     "Schedule": "recipe.schedule",
+    "Session": "engine.session",
     "Slots": "recipe.pattern",
     "SparborError": "errors",
     "Unstructured": "recipe.pattern",

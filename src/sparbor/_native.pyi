@@ -28,7 +28,7 @@ def list_synapses(
     back_pixels: Array,
     order: Array,
 ) -> None: ...
-def turn_into_lanes(
+def to_batch_layout(
     workers: tuple[str, int, int], x: Array, margin: tuple[int, int], planes: Array, channels_last: bool
 ) -> None: ...
 def sum_synapses(

@@ -21,7 +21,7 @@ try:
     from sparbor._native import operators as operators
     from sparbor._native import rank_slots as rank_slots
     from sparbor._native import sum_synapses as sum_synapses
-    from sparbor._native import turn_into_lanes as turn_into_lanes
+    from sparbor._native import to_batch_layout as to_batch_layout
 
     built = True
 except ImportError as error:
@@ -49,7 +49,7 @@ except ImportError as error:
         """Is never raised."""
 
     activations = check_model = kernel_sets = operators = convolution_share = linear_share = _missing
-    add_synapse_gradients = list_synapses = rank_slots = sum_synapses = turn_into_lanes = _missing
+    add_synapse_gradients = list_synapses = rank_slots = sum_synapses = to_batch_layout = _missing
 
 
 def choose_kernel_set() -> str:

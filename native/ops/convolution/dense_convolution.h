@@ -1,7 +1,6 @@
 // Dense convolutions as direct sums; the kernel's lanes are pixels or outputs.
 #pragma once
 
-#include "ir/aligned_array.h"
 #include "ops/convolution/convolution.h"
 #include "ops/convolution/filter_arrays.h"
 
@@ -23,8 +22,7 @@ public:
     size_t block_weights() const { return blocks_.block * blocks_.fan_in; }
 
 private:
-    AlignedArray<float> weights_;
-    AlignedArray<uint16_t> halves_;
+    LaidOutWeights weights_;
     std::vector<float> scale_, bias_;
     DenseBlocks blocks_;
 };
@@ -32,11 +30,11 @@ private:
 class DenseConvolution final : public Convolution {
 public:
     // `floats` that the kernel needs beside the pixels.
-    DenseConvolution(const Matrix& x, const Matrix& y, const Geometry& geometry, Lanes lanes, std::shared_ptr<const DenseMatrix> matrix,
-                     size_t floats, std::optional<Activation> activation);
+    DenseConvolution(const Matrix& x, const Matrix& y, const Geometry& geometry, Lanes lanes,
+                     std::shared_ptr<const DenseMatrix> matrix, size_t floats, std::optional<Activation> activation);
 
 private:
-    void compute_tiles(const KernelSet& kernels, size_t first, size_t count, const Panel& panel, const Tile& to,
+    void compute_tiles(const KernelSet& kernels, size_t first, size_t count, const PackedInput& packed, const Tile& to,
                        float* own) const override;
 
     Lanes lanes_;

@@ -23,9 +23,8 @@ std::unique_ptr<Step> make_direct(const Placement& at, const Layer& layer, const
     const auto matrix = at.layer.get<DenseMatrix>(by_outputs ? outputs : pixels, [&] {
         return std::make_shared<const DenseMatrix>(geometry, block, FilterArrays(layer, geometry), ending.clamp_min);
     });
-    const size_t floats = by_outputs                ? kernels.outputs->results
-                          : matrix->blocks().halves ? matrix->block_weights() + branch_size
-                                                    : 0;
+    const bool decoded = matrix->blocks().weights.type == WeightType::halves;
+    const size_t floats = by_outputs ? kernels.outputs->results : decoded ? matrix->block_weights() + branch_size : 0;
     return std::make_unique<DenseConvolution>(planes_of(at.x[0]), planes_of(at.y), geometry, lanes, matrix, floats,
                                               ending.activation);
 }

@@ -5,7 +5,9 @@
 namespace sparbor {
 namespace {
 
-float half_value(uint16_t half) {
+float value_of(float weight) { return weight; }
+
+float value_of(uint16_t half) {
     const int exponent = half >> 10 & 31, mantissa = half & 1023;
     const float size = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -24)
                                      : std::ldexp(static_cast<float>(mantissa + 1024), exponent - 25);
@@ -14,15 +16,20 @@ float half_value(uint16_t half) {
 
 }  // namespace
 
-DepthwiseConvolution::DepthwiseConvolution(const Matrix& x, const Matrix& y, const Geometry& geometry, DepthwiseKernel kernel,
-                                           const FilterArrays& arrays, const Ending& ending)
-    : x_(x), y_(y), geometry_(geometry), kernel_(kernel),
+DepthwiseConvolution::DepthwiseConvolution(const Matrix& x, const Matrix& y, const Geometry& geometry,
+                                           DepthwiseKernel kernel, const FilterArrays& arrays, const Ending& ending)
+    : x_(x),
+      y_(y),
+      geometry_(geometry),
+      kernel_(kernel),
       weights_(geometry.out_channels * geometry.kernel_h * geometry.kernel_w),
       scale_(padded(arrays.scale, geometry.out_channels, 1, 1.0f)),
       bias_(padded(arrays.bias, geometry.out_channels, 1, 0.0f)),
-      clamp_min_(ending.clamp_min), activation_(ending.activation) {
-    for (size_t i = 0; i < weights_.size(); i++)
-        weights_[i] = arrays.weights ? arrays.weights[i] : half_value(arrays.halves[i]);
+      clamp_min_(ending.clamp_min),
+      activation_(ending.activation) {
+    with_numbers(arrays.weights, [&](const auto* weights) {
+        for (size_t i = 0; i < weights_.size(); i++) weights_[i] = value_of(weights[i]);
+    });
 }
 
 void DepthwiseConvolution::run(const Call& call) const {

@@ -15,22 +15,18 @@ const float* real_ones(const float* numbers, const std::vector<bool>& real, std:
 }  // namespace
 
 FilterArrays::FilterArrays(const Layer& layer, const Geometry& geometry)
-    : weights(layer.data<float>("weights")), halves(layer.data<uint16_t>("halves")), scale(layer.data<float>("scale")),
-      bias(layer.data<float>("bias")) {
-    if (is(layer, LayerKind::filters)) return;
+    : weights(), scale(layer.data<float>("scale")), bias(layer.data<float>("bias")), spread_(layer.encoding->type, 0) {
+    if (is(layer, LayerKind::filters)) {
+        weights = dense_weights(layer, "weights");
+        return;
+    }
     const auto outputs = static_cast<uint64_t>(geometry.out_channels), groups = static_cast<uint64_t>(geometry.groups);
     const std::vector<bool> real = real_rows(outputs, groups);
     const uint64_t whole = real.size() / groups, each = outputs / groups;
-    const auto place = [&](uint64_t row, uint64_t input) {
+    spread_ = spread(layer, outputs * layer.fan_in, [&](uint64_t row, uint64_t input) {
         return (row / whole * each + row % whole) * layer.fan_in + input;
-    };
-    if (layer.parts.count("words")) {
-        spread_halves_ = spread<uint16_t>(layer, outputs * layer.fan_in, place);
-        halves = spread_halves_.data();
-    } else {
-        spread_weights_ = spread<float>(layer, outputs * layer.fan_in, place);
-        weights = spread_weights_.data();
-    }
+    });
+    weights = spread_.array();
     scale = real_ones(scale, real, scale_);
     bias = real_ones(bias, real, bias_);
 }

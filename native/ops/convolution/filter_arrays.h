@@ -3,12 +3,11 @@
 
 #include <vector>
 
-#include "ir/layer.h"
-#include "kernels/kernels.h"
+#include "ops/laid_out_weights.h"
 
 namespace sparbor {
 
-// Row-major weights as floats or as halves, the other null; scale and bias one an output, or null for ones and zeros.
+// Row-major weights; scale and bias one an output, or null for ones and zeros.
 class FilterArrays {
 public:
     // Of filters, whose tensors stay their own, or of a sparse layer, which is spread.
@@ -16,14 +15,13 @@ public:
     FilterArrays(const FilterArrays&) = delete;
     FilterArrays& operator=(const FilterArrays&) = delete;
 
-    const float* weights;
-    const uint16_t* halves;
+    WeightArray weights;
     const float* scale;
     const float* bias;
 
 private:
-    std::vector<float> spread_weights_, scale_, bias_;
-    std::vector<uint16_t> spread_halves_;
+    LaidOutWeights spread_;
+    std::vector<float> scale_, bias_;
 };
 
 }  // namespace sparbor

@@ -23,7 +23,7 @@ void check_layer_fits(const Node& node, const Window& window) {
     const std::vector<bool> real = real_rows(outputs, is(layer, LayerKind::sparse) ? groups : 1);
     if (layer.outputs != real.size())
         node.refuse("its layer has " + std::to_string(layer.outputs) + " rows, not " + std::to_string(real.size()));
-    if (is(layer, LayerKind::sparse))
+    if (is(layer, LayerKind::sparse) && groups > 1)  // with one, all rows are outputs
         node.require(!has_stray_synapses(layer, real), "a synapse belongs to a neuron that only fills its group");
 }
 
@@ -46,14 +46,15 @@ double work(const Node& node) {
 LayoutCost layout(const Node& node) {
     constexpr uint64_t most_padding = 16, output_bytes = 16;  // outputs that are padded; their scale, bias and group
     constexpr uint64_t gather_bytes = 80, tap_bytes = 64;
-    constexpr uint64_t wide = 16, most_gathers_of_wide = 2048;  // see Strips::make_tables
+    constexpr uint64_t wide = 16, most_gathers_of_wide = 2048;  // see ConvInputTiles::make_tables
     const Layer& layer = *node.layer();
     const uint64_t taps = taps_of(window_of(node.settings()));
     const uint64_t rows = static_cast<uint64_t>(plane_shape(node.y()).size[0]), gathers = taps * (2 * rows + 1);
     // A layer that is faster dense takes up to four times its own bytes, one without slots for its groups all of it.
     const bool depthwise = static_cast<uint64_t>(window_of(node.settings()).groups) == node.y()[1];
     const uint64_t dense = depthwise ? dense_bytes(layer) : std::min(dense_bytes(layer), 4 * layer.bytes());
-    const uint64_t stored = is(layer, LayerKind::filters) ? most_padding * layer.bytes() : layer.bytes() + most_padding * dense;
+    const uint64_t stored =
+        is(layer, LayerKind::filters) ? most_padding * layer.bytes() : layer.bytes() + most_padding * dense;
     const uint64_t bytes = stored + output_bytes * layer.outputs + layer.fan_in * sizeof(uint32_t) +
                            taps * tap_bytes + gather_bytes * (node.y().back() < wide ? gathers : most_gathers_of_wide);
     const uint64_t counted = std::min<uint64_t>(taps, UINT32_MAX);  // its square does not overflow

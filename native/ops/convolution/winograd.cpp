@@ -11,22 +11,24 @@ constexpr size_t numbers = 16;  // of a transformed tile or kernel
 constexpr size_t most_columns = 7 * column_tile;
 
 // Row-major weights in blocks of outputs: for each block a row of `row` weights, by channels and outputs, for each tap.
-template <class Weight>
-std::vector<Weight> in_blocks(const Weight* weights, size_t outputs, size_t channels, size_t block, size_t row) {
-    std::vector<Weight> blocks(round_up(outputs, block) / block * taps * row);
-    for (size_t output = 0; output < outputs; output++)
-        for (size_t channel = 0; channel < channels; channel++)
-            for (size_t tap = 0; tap < taps; tap++)
-                blocks[(output / block * taps + tap) * row + channel * block + output % block] =
-                    weights[(output * channels + channel) * taps + tap];
+LaidOutWeights in_blocks(const WeightArray& weights, size_t outputs, size_t channels, size_t block, size_t row) {
+    LaidOutWeights blocks(weights.type, round_up(outputs, block) / block * taps * row);
+    with_numbers(weights, [&]<class Number>(const Number* numbers) {
+        for (size_t output = 0; output < outputs; output++)
+            for (size_t channel = 0; channel < channels; channel++)
+                for (size_t tap = 0; tap < taps; tap++)
+                    blocks.as<Number>()[(output / block * taps + tap) * row + channel * block + output % block] =
+                        numbers[(output * channels + channel) * taps + tap];
+    });
     return blocks;
 }
 
 }  // namespace
 
 WinogradWeights::WinogradWeights(size_t block, const Geometry& geometry, const FilterArrays& arrays)
-    : block(block), row(spread(geometry.channels * block)) {
-    const size_t channels = geometry.channels, outputs = geometry.out_channels;
+    : block(block), row(spread_apart(geometry.channels * block)),
+      weights(in_blocks(arrays.weights, geometry.out_channels, geometry.channels, block, row)) {
+    const size_t outputs = geometry.out_channels;
     scale.resize(numbers * round_up(outputs, block), 1.0f);
     bias.resize(scale.size(), 0.0f);
     for (size_t output = 0; output < outputs; output++) {
@@ -35,20 +37,18 @@ WinogradWeights::WinogradWeights(size_t block, const Geometry& geometry, const F
         if (arrays.bias) bias[first + second_of_second * block] = arrays.bias[output];
         for (size_t i = 0; arrays.scale && i < numbers; i++) scale[first + i * block] = arrays.scale[output];
     }
-    if (arrays.weights) weights = in_blocks(arrays.weights, outputs, channels, block, row);
-    else halves = in_blocks(arrays.halves, outputs, channels, block, row);
 }
 
 WinogradConvolution::WinogradConvolution(const Matrix& x, const Matrix& y, const Geometry& geometry,
                                          std::shared_ptr<const WinogradWeights> weights, const Ending& ending)
-    : PanelStep(x.rows / x.item_rows), x_(x), y_(y), geometry_(geometry),
+    : PackedInputStep(x.rows / x.item_rows), x_(x), y_(y), geometry_(geometry),
       tile_rows_(round_up(geometry.out_height, outputs_across) / outputs_across),
       tile_columns_(round_up(geometry.out_width, outputs_across) / outputs_across), weights_(std::move(weights)),
       clamp_min_(ending.clamp_min), activation_(ending.activation) {
     const size_t channels = geometry.channels, outputs = geometry.out_channels;
     choose_rows();
     columns_ = columns(rows_);
-    panel_stride_ = spread(channels * columns_);
+    packed_stride_ = spread_apart(channels * columns_);
     for (size_t channel = 0; channel < channels; channel++)
         offsets_.push_back(static_cast<uint32_t>(channel * columns_));
     const double all_columns = static_cast<double>(columns(tile_rows_)) / column_tile;
@@ -58,12 +58,13 @@ WinogradConvolution::WinogradConvolution(const Matrix& x, const Matrix& y, const
 // Each time anew: a layer's transformed weights are 3.6 times as large as halves, and would come from a third cache.
 void WinogradConvolution::transform(const Winograd& winograd, size_t block, float* to) const {
     const size_t start = block * taps * weights_->row;
-    winograd.weights(weights_->weights.empty() ? nullptr : weights_->weights.data() + start,
-                     weights_->halves.empty() ? nullptr : weights_->halves.data() + start, weights_->row, to);
+    winograd.weights(weights_->weights.array(start), weights_->row, to);
 }
 
 size_t WinogradConvolution::columns(size_t tile_rows) const { return round_up(tile_rows * tile_columns_, column_tile); }
-size_t WinogradConvolution::block_count() const { return round_up(geometry_.out_channels, weights_->block) / weights_->block; }
+size_t WinogradConvolution::block_count() const {
+    return round_up(geometry_.out_channels, weights_->block) / weights_->block;
+}
 
 // Of what fits the budget, what leaves the fewest lanes idle.
 void WinogradConvolution::choose_rows() {
@@ -72,12 +73,12 @@ void WinogradConvolution::choose_rows() {
     };
     rows_ = 1;
     for (size_t rows = 2; rows <= tile_rows_; rows++) {
-        if (columns(rows) > most_columns || numbers * geometry_.channels * columns(rows) > panel_budget) break;
+        if (columns(rows) > most_columns || numbers * geometry_.channels * columns(rows) > packed_budget) break;
         if (in_all(rows) <= in_all(rows_)) rows_ = rows;
     }
 }
 
-size_t WinogradConvolution::panel_floats() const { return numbers * panel_stride_; }
+size_t WinogradConvolution::packed_floats() const { return numbers * packed_stride_; }
 size_t WinogradConvolution::product_floats() const { return numbers * weights_->block * columns_; }
 size_t WinogradConvolution::line_floats() const {
     return winograd_lines * winograd_line(columns_, tile_columns_);
@@ -96,31 +97,36 @@ TileRows WinogradConvolution::rows(size_t unit) const {
 }
 
 void WinogradConvolution::prepare(const Call& call, size_t unit, size_t first, size_t last, float* own,
-                                  float* panel) const {
+                                  float* packed) const {
     const float* const x = call.data(x_, unit / item_units());
     const TileRows part = rows(unit);
     float* const lines = own + product_floats();
     for (size_t channel = first; channel < last; channel++)
         call.kernels.winograd->input(geometry_, x + channel * x_.stride, part, lines,
-                                     panel + channel * columns_, panel_stride_);
+                                     packed + channel * columns_, packed_stride_);
 }
 
 // A block's products, `stride` columns for each output of each number, to the start of `own`.
-void WinogradConvolution::multiply(const Call& call, size_t block, size_t stride, const float* panel,
+void WinogradConvolution::multiply(const Call& call, size_t block, size_t stride, const float* packed,
                                    float* own) const {
     float* const weights = own + product_floats() + line_floats();
     transform(*call.kernels.winograd, block, weights);
     for (size_t i = 0; i < numbers; i++) {
         const size_t first = (block * numbers + i) * weights_->block;
-        const DenseBlocks layer{weights + i * weights_->row, nullptr, weights_->scale.data() + first, weights_->bias.data() + first, weights_->block,
-                                static_cast<size_t>(geometry_.channels), -std::numeric_limits<float>::infinity()};
-        const Panel inputs{panel + i * panel_stride_, offsets_.data(), 0, 0, stride / column_tile, 0, stride};
-        call.kernels.columns->dense(layer, 0, inputs, {own + i * weights_->block * stride, stride, weights_->block}, nullptr);
+        const DenseBlocks layer{{WeightType::floats, weights + i * weights_->row},
+                                weights_->scale.data() + first,
+                                weights_->bias.data() + first,
+                                weights_->block,
+                                static_cast<size_t>(geometry_.channels),
+                                -std::numeric_limits<float>::infinity()};
+        const PackedInput inputs{packed + i * packed_stride_, offsets_.data(), 0, 0, stride / column_tile, 0, stride};
+        call.kernels.columns->dense(layer, 0, inputs, {own + i * weights_->block * stride, stride, weights_->block},
+                                    nullptr);
     }
 }
 
 void WinogradConvolution::compute(const Call& call, size_t unit, size_t first, size_t last, float* own,
-                                  const float* panel) const {
+                                  const float* packed) const {
     const TileRows part = rows(unit);
     float* const planes = call.data(y_, unit / item_units());
     const size_t plane = y_.stride;
@@ -129,11 +135,12 @@ void WinogradConvolution::compute(const Call& call, size_t unit, size_t first, s
     const size_t stride = columns(part.count);
     float* const lines = own + product_floats();
     for (size_t block = first; block < last; block++) {
-        multiply(call, block, stride, panel, own);
+        multiply(call, block, stride, packed, own);
         const size_t outputs = std::min(weights_->block, geometry_.out_channels - block * weights_->block);
         for (size_t i = 0; i < outputs; i++) {
             float* const y = planes + (block * weights_->block + i) * plane;
-            call.kernels.winograd->output(geometry_, own + i * stride, weights_->block * stride, part, clamp_min_, lines, y);
+            call.kernels.winograd->output(geometry_, own + i * stride, weights_->block * stride, part, clamp_min_,
+                                          lines, y);
             if (activation_)
                 activation_->map(y + out_row * out_width, out_rows * out_width, activation_->a, activation_->b);
         }

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "ops/convolution/filter_arrays.h"
-#include "ops/convolution/panel_step.h"
+#include "ops/convolution/packed_input_step.h"
 #include "ops/outputs.h"
 
 namespace sparbor {
@@ -14,12 +14,11 @@ struct WinogradWeights {
 
     size_t block;                  // outputs
     size_t row;                    // floats for one of a block's numbers or taps
-    std::vector<float> weights;    // for each block its taps, or else
-    std::vector<uint16_t> halves;
+    LaidOutWeights weights;        // for each block its taps
     std::vector<float> scale, bias;  // of all numbers of a block's outputs, block by block
 };
 
-class WinogradConvolution final : public PanelStep {
+class WinogradConvolution final : public PackedInputStep {
 public:
     WinogradConvolution(const Matrix& x, const Matrix& y, const Geometry& geometry,
                         std::shared_ptr<const WinogradWeights> weights, const Ending& ending);
@@ -31,14 +30,14 @@ private:
     size_t blocks(size_t) const override { return block_count(); }
     double item_work() const override { return work_; }
     size_t own_floats() const override;
-    size_t panel_floats() const override;
-    void prepare(const Call& call, size_t unit, size_t first, size_t last, float* own, float* panel) const override;
+    size_t packed_floats() const override;
+    void prepare(const Call& call, size_t unit, size_t first, size_t last, float* own, float* packed) const override;
     void compute(const Call& call, size_t unit, size_t first, size_t last, float* own,
-                 const float* panel) const override;
+                 const float* packed) const override;
 
     size_t item_units() const;
     TileRows rows(size_t unit) const;
-    void multiply(const Call& call, size_t block, size_t stride, const float* panel, float* own) const;
+    void multiply(const Call& call, size_t block, size_t stride, const float* packed, float* own) const;
     void transform(const Winograd& winograd, size_t block, float* to) const;
 
     void choose_rows();
@@ -52,8 +51,8 @@ private:
     size_t tile_rows_, tile_columns_;  // of a plane
     size_t rows_;                      // of tiles that a unit has
     size_t columns_;                   // those of its tiles, whole lane groups
-    size_t panel_stride_;              // from one of a tile's 16 numbers to the next
-    std::vector<uint32_t> offsets_;    // of a panel's channels
+    size_t packed_stride_;              // from one of a tile's 16 numbers to the next
+    std::vector<uint32_t> offsets_;    // of a packed's channels
     std::shared_ptr<const WinogradWeights> weights_;
     float clamp_min_;
     double work_;

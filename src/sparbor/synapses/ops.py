@@ -85,7 +85,7 @@ def _chunks(x: Tensor, *others: Tensor | None, padding: list[int], reach: list[i
 def _to_batch_layout(purpose: str, x: Tensor, margin: Sequence[int], channels_last: bool) -> Tensor:
     """A chunk with its items innermost; what was transposed for this purpose before is overwritten."""
     planes = batch_layout_memory(purpose, x, margin, channels_last)
-    native.turn_into_lanes(workers(), x.numpy(), (margin[0], margin[1]), planes.numpy(), channels_last)
+    native.to_batch_layout(workers(), x.numpy(), (margin[0], margin[1]), planes.numpy(), channels_last)
     return planes
 
 

@@ -1,9 +1,9 @@
-#include "ops/convolution/panel_step.h"
+#include "ops/convolution/packed_input_step.h"
 
 namespace sparbor {
 
 // Many units: a thread prepares and computes its own. Few: the threads prepare one together and then share its blocks.
-void PanelStep::run(const Call& call) const {
+void PackedInputStep::run(const Call& call) const {
     const size_t count = units();
     const double work = item_work() * static_cast<double>(items_);
     if (count >= 2 * call.threads() || call.threads() == 1)

@@ -1,11 +1,11 @@
-#include "ops/convolution/strips.h"
+#include "ops/convolution/conv_input_tiles.h"
 
 #include <algorithm>
 #include <cstring>
 #include <limits>
 #include <numeric>
 
-#include "ops/convolution/panel_step.h"
+#include "ops/convolution/packed_input_step.h"
 #include "ops/sparse_matrix.h"
 
 namespace sparbor {
@@ -42,7 +42,7 @@ void classify(Gather& each, int32_t floats) {
 
 }  // namespace
 
-Strips::Strips(const Geometry& geometry, size_t x_stride, Pixels pixels, bool zeros)
+ConvInputTiles::ConvInputTiles(const Geometry& geometry, size_t x_stride, Pixels pixels, bool zeros)
     : geometry_(geometry), x_stride_(x_stride), groups_(geometry.groups),
       group_channels_(geometry.channels / geometry.groups), out_height_(geometry.out_height), pixels_(pixels),
       zeros_(zeros), in_place_(!zeros && reads_planes_as_they_are(geometry)) {
@@ -54,7 +54,7 @@ Strips::Strips(const Geometry& geometry, size_t x_stride, Pixels pixels, bool ze
     if (!in_place_) make_tables();
 }
 
-void Strips::choose_pitch() {
+void ConvInputTiles::choose_pitch() {
     const size_t width = geometry_.out_width;
     const size_t aligned = width <= 4 ? 4 : width <= 8 ? 8 : round_up(width, floats_per_line);
     const bool little_waste = 7 * aligned <= 8 * width;
@@ -62,12 +62,12 @@ void Strips::choose_pitch() {
 }
 
 // Whether so many copies of a small plane would crowd a second cache; then loads that cross lines cost less.
-bool Strips::rows_need_strips() const {
-    return pitch_ < floats_per_line && group_channels_ * channel_floats(out_height_) > panel_budget;
+bool ConvInputTiles::rows_need_strips() const {
+    return pitch_ < floats_per_line && group_channels_ * channel_floats(out_height_) > packed_budget;
 }
 
 // One for each shift that is not whole `alignment`s of another's.
-void Strips::find_copies(size_t alignment) {
+void ConvInputTiles::find_copies(size_t alignment) {
     copies_.clear();
     taps_.clear();
     for (int64_t ky = 0; ky < geometry_.kernel_h; ky++)
@@ -91,24 +91,25 @@ void Strips::find_copies(size_t alignment) {
         }
 }
 
-size_t Strips::channel_floats(size_t rows) const {
+size_t ConvInputTiles::channel_floats(size_t rows) const {
     size_t floats = 0;
     for (const Copy& copy : copies_) floats += copy.more_rows * pitch_ + columns(rows);
-    return spread(floats + (pitch_ % floats_per_line ? floats_per_line : 0));  // rows may be written beyond their end
+    return spread_apart(floats +
+                        (pitch_ % floats_per_line ? floats_per_line : 0));  // rows may be written beyond their end
 }
 
 // As many rows as fit the budget, and then as many groups of the convolution.
-void Strips::choose_rows() {
+void ConvInputTiles::choose_rows() {
     rows_ = out_height_;
-    const auto too_many = [&] { return group_channels_ * channel_floats(rows_) > panel_budget; };
+    const auto too_many = [&] { return group_channels_ * channel_floats(rows_) > packed_budget; };
     while (rows_ * pitch_ > small_plane && rows_ > 1 && too_many()) rows_ -= (rows_ + 7) / 8;
     const size_t whole_lines = floats_per_line / std::gcd(pitch_, floats_per_line);
     if (rows_ < out_height_ && rows_ > whole_lines) rows_ -= rows_ % whole_lines;
     const size_t group_floats = group_channels_ * channel_floats(rows_);
-    groups_at_once_ = std::clamp(panel_budget / group_floats, size_t{1}, groups_);
+    groups_at_once_ = std::clamp(packed_budget / group_floats, size_t{1}, groups_);
 }
 
-void Strips::lay_out() {
+void ConvInputTiles::lay_out() {
     channel_size_ = in_place_ ? x_stride_ : channel_floats(rows_);
     size_t floats = 0;
     for (Copy& copy : copies_) {
@@ -126,16 +127,16 @@ void Strips::lay_out() {
     offsets_.resize(round_up(offsets_.size(), branch_size));
 }
 
-Strips::Strip Strips::strip(size_t chunk, size_t number) const {
+ConvInputTiles::Strip ConvInputTiles::strip(size_t chunk, size_t number) const {
     const size_t first_row = number * rows_, first_group = chunk * groups_at_once_;
     return {first_row, std::min(rows_, out_height_ - first_row), first_group,
             std::min(groups_, first_group + groups_at_once_)};
 }
 
-void Strips::prepare(const Planes& planes, const float* item, const Strip& strip, size_t first, size_t last,
+void ConvInputTiles::prepare(const Planes& planes, const float* item, const Strip& strip, size_t first, size_t last,
                      float* scratch) const {
     if (in_place_) return;
-    if (zeros_) std::memset(scratch + panel_floats(), 0, columns(rows_) * sizeof(float));
+    if (zeros_) std::memset(scratch + packed_floats(), 0, columns(rows_) * sizeof(float));
     const float* const planes_from = item + (strip.first_group * group_channels_ + first) * x_stride_;
     float* const to = scratch + first * channel_size_;
     if (!tables_.empty()) {
@@ -154,14 +155,14 @@ void Strips::prepare(const Planes& planes, const float* item, const Strip& strip
                          strip.rows + copy.more_rows, pitch_, to + channel * channel_size_ + copy.offset);
 }
 
-void Strips::make_tables() {
+void ConvInputTiles::make_tables() {
     const size_t vectors = copies_.size() * columns(out_height_) / column_tile;
     if (geometry_.out_width >= int64_t{column_tile} && vectors > most_gathers) return;
     for (size_t number = 0; number < strips(); number++)
         for (const Copy& copy : copies_) tables_.push_back(table(copy, strip(0, number)));
 }
 
-std::vector<Gather> Strips::table(const Copy& copy, const Strip& strip) const {
+std::vector<Gather> ConvInputTiles::table(const Copy& copy, const Strip& strip) const {
     const Geometry& g = geometry_;
     const size_t rows = strip.rows + copy.more_rows;
     std::vector<Gather> made(round_up(rows * pitch_, column_tile) / column_tile);
@@ -178,18 +179,18 @@ std::vector<Gather> Strips::table(const Copy& copy, const Strip& strip) const {
     return made;
 }
 
-Panel Strips::panel(const float* item, const Strip& strip, size_t group, const float* scratch) const {
+PackedInput ConvInputTiles::packed(const float* item, const Strip& strip, size_t group, const float* scratch) const {
     const size_t count = columns(strip.rows) / column_tile, pixels = strip.rows * pitch_;
     if (in_place_)
         return {item + group * group_channels_ * x_stride_ + strip.first_row * pitch_, offsets_.data(), 0, 0, count,
                 chunk_shift_, pixels};
     const size_t channel = (group - strip.first_group) * group_channels_;
-    const size_t zeros = zeros_ ? panel_floats() - channel * channel_size_ : 0;
+    const size_t zeros = zeros_ ? packed_floats() - channel * channel_size_ : 0;
     return {scratch + channel * channel_size_, offsets_.data(), 0, static_cast<uint32_t>(zeros), count, chunk_shift_,
             pixels};
 }
 
-bool Strips::results_in_place(const Strip& strip) const {
+bool ConvInputTiles::results_in_place(const Strip& strip) const {
     const size_t first = strip.first_row * pitch_, end = first + strip.rows * pitch_;
     const size_t room = strip.first_row + strip.rows == out_height_ ? round_up(end, column_tile) : end;
     return pitch_ == static_cast<size_t>(geometry_.out_width) && first + columns(strip.rows) <= room;

@@ -65,7 +65,7 @@ private:
 };
 
 template <class Real>
-void to_lanes(const Real* items, size_t item_stride, size_t count, size_t numbers, Real* lanes, size_t stride) {
+void to_batch_layout(const Real* items, size_t item_stride, size_t count, size_t numbers, Real* lanes, size_t stride) {
     constexpr size_t size = Square<Real>::size;
     for (size_t lane = 0; lane < column_tile; lane += size)
         for (size_t first = 0; first < numbers; first += size) {
@@ -96,6 +96,6 @@ void to_items(const Real* lanes, size_t stride, size_t count, size_t numbers, Re
 
 }  // namespace
 
-const Turning batch_turning{to_lanes<float>, to_lanes<double>, to_items<float>, to_items<double>};
+const BatchLayout batch_layout{to_batch_layout<float>, to_batch_layout<double>, to_items<float>, to_items<double>};
 
 }  // namespace sparbor::SPARBOR_KERNELS

@@ -13,15 +13,18 @@ namespace sparbor {
 // A tap (ky, kx) of an output pixel reads a pixel of a shifted plane. A copy of the plane, shifted by kx and with the
 // padding written in, serves every ky whose rows lie whole vectors away. Its rows are as long as the output's, give or
 // take what aligns them, so pixels are numbered through without a gap.
-class Strips {
+class ConvInputTiles {
 public:
-    enum class Pixels { in_vectors, one_by_one };  // how the kernel reads them: by aligned vectors if it can be, or each
+    enum class Pixels {
+        in_vectors,
+        one_by_one
+    };  // how the kernel reads them: by aligned vectors if it can be, or each
     // `x_stride` floats lie between two planes of the input; with `zeros`, there are some to read for padding.
-    Strips(const Geometry& geometry, size_t x_stride, Pixels pixels, bool zeros);
+    ConvInputTiles(const Geometry& geometry, size_t x_stride, Pixels pixels, bool zeros);
 
     size_t strips() const { return (out_height_ + rows_ - 1) / rows_; }
     size_t chunks() const { return (groups_ + groups_at_once_ - 1) / groups_at_once_; }
-    size_t scratch_floats() const { return in_place_ ? 0 : panel_floats() + (zeros_ ? columns(rows_) : 0); }
+    size_t scratch_floats() const { return in_place_ ? 0 : packed_floats() + (zeros_ ? columns(rows_) : 0); }
 
     struct Strip {
         size_t first_row, rows;
@@ -35,7 +38,7 @@ public:
     size_t channels(const Strip& strip) const { return (strip.last_group - strip.first_group) * group_channels_; }
 
     // What one group of the convolution reads.
-    Panel panel(const float* item, const Strip& strip, size_t group, const float* scratch) const;
+    PackedInput packed(const float* item, const Strip& strip, size_t group, const float* scratch) const;
 
     size_t pitch() const { return pitch_; }
     // Columns of a strip, whole lane groups.
@@ -55,7 +58,7 @@ private:
     bool rows_need_strips() const;
     void choose_rows();
     void lay_out();
-    size_t panel_floats() const { return groups_at_once_ * group_channels_ * channel_size_; }
+    size_t packed_floats() const { return groups_at_once_ * group_channels_ * channel_size_; }
     size_t channel_floats(size_t rows) const;
 
     Geometry geometry_;
