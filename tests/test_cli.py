@@ -13,7 +13,9 @@ import torch
 import sparbor
 from bench.job.models import mnist_mlp
 from sparbor.cli import main
+from sparbor.engine.runtime import Runtime
 from sparbor.train.perforator import perforate
+from tests.test_values import two_inputs
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,19 @@ def test_inspect_lists_every_layer(model_file: Path, capsys: pytest.CaptureFixtu
     assert [line.split()[0] for line in lines] == ["layer", "fc1", "fc2", "fc3", "input"]
     assert re.search(r"fc1 +256 +784 +sparse word16 +sparse +\d+\.\d\d% +\d\d,\d{3}$", lines[1])
     assert f"{model_file.stat().st_size:,} bytes stored" in lines[-1]
+
+
+def test_models_with_several_inputs_are_shown_and_timed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "model"
+    Runtime(two_inputs()).save(file)
+    assert main(["inspect", str(file)]) == 0
+    assert "mask float32 (batch, sequence, 1), vector" in capsys.readouterr().out
+    assert main(["time", str(file), "--batch", "3"]) == 0
+    assert "batch 3" in capsys.readouterr().out
+    assert main(["export", str(file), "--to", "c", "--out", str(tmp_path / "c")]) == 1
+    assert (
+        "has shape (batch, sequence, 8): this works with programs whose values are all f32" in capsys.readouterr().err
+    )
 
 
 def test_run_gives_what_the_runtime_gives(model_file: Path, images: Path, tmp_path: Path) -> None:

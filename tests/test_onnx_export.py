@@ -31,6 +31,7 @@ from sparbor.program import model_file
 from sparbor.program.program import Activation, Operation, Program
 from sparbor.program.windows import AverageWindow, Window, planes_of
 from sparbor.train.perforator import perforate
+from tests import test_values
 from tests.networks import EXPORTED, NETWORKS, settled
 from tests.test_program import PROGRAMS
 from tests.window_steps import padded, steps, steps_with_a_last
@@ -65,6 +66,18 @@ def assert_answers_as_the_engine(program: Program, run=in_onnxruntime, scale: fl
         assert result.dtype == np.float32
         assert result.shape == expected.shape
         np.testing.assert_allclose(result, expected, rtol=0, atol=TOLERANCE * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("batch", "sequence"), [(1, 1), (2, 7)])
+def test_several_inputs_and_outputs_keep_their_names_and_sizes(batch, sequence):
+    program = test_values.two_inputs()
+    session = onnxruntime.InferenceSession(to_onnx(program).SerializeToString())
+    assert [(each.name, each.shape) for each in session.get_inputs()][1] == ("mask", ["batch", "sequence", 1])
+    shapes = {"tokens": (batch, sequence, 8), "mask": (batch, sequence, 1), "vector": (batch, 1, 8)}
+    given = {name: np.random.default_rng(0).standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    expected = Runtime(program)(**given)
+    for name, answer in zip(expected, session.run(None, given), strict=True):
+        np.testing.assert_allclose(answer, expected[name], rtol=1e-6)
 
 
 @RUNTIMES

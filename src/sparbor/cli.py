@@ -159,7 +159,7 @@ def _read_array(path: Path) -> "np.ndarray[Any, Any]":
 
 
 def time_model(options: argparse.Namespace) -> None:
-    """Median and 95th percentile of many calls on random input."""
+    """Median and 95th percentile of many calls on random input; sizes other than the batch are 1."""
     import numpy as np
 
     from sparbor.engine.runtime import load
@@ -168,10 +168,15 @@ def time_model(options: argparse.Namespace) -> None:
     if options.batch < 1:
         raise ArgumentError(f"batch={options.batch}: must be at least 1")
     runtime = load(options.file, threads=options.threads)
-    x = np.random.default_rng(0).standard_normal((options.batch, *runtime.input_shape)).astype(np.float32)
-    result = np.empty((options.batch, *runtime.output_shape), np.float32)
-    sample(lambda: runtime(x, out=result), WARMUP_CALLS)
-    latency = summarize(sample(lambda: runtime(x, out=result), TIMED_CALLS))
+    random, sizes = np.random.default_rng(0), {"batch": options.batch}
+    shapes = [[sizes.get(each, 1) if isinstance(each, str) else each for each in port.shape] for port in runtime.inputs]
+    given = [
+        random.standard_normal(shape).astype(port.dtype) for shape, port in zip(shapes, runtime.inputs, strict=True)
+    ]
+    answer = runtime(*given)
+    into = {} if isinstance(answer, dict) else {"out": answer}
+    sample(lambda: runtime(*given, **into), WARMUP_CALLS)
+    latency = summarize(sample(lambda: runtime(*given, **into), TIMED_CALLS))
     print(
         f"median {latency.median_us:.2f} µs, 95th percentile {latency.p95_us:.2f} µs"
         f" ({TIMED_CALLS} calls, batch {options.batch}, threads {options.threads}, {runtime.isa} kernels)"

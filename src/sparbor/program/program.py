@@ -162,8 +162,8 @@ class Program:
             first, *item = value.shape or (None,)
             if first != "batch" or value.type != "f32" or not all(isinstance(each, int) for each in item):
                 raise ArgumentError(
-                    f"a value of type {value.type} has shape {value.shape}: only programs of float32 values can be "
-                    "exported whose first dimension is the batch and whose others are numbers"
+                    f"a value of type {value.type} has shape ({', '.join(map(str, value.shape))}): this works with"
+                    " programs whose values are all f32, the batch their first dimension and numbers the others"
                 )
             shapes.append(tuple(each for each in item if isinstance(each, int)))
         return tuple(shapes)
