@@ -131,7 +131,7 @@ def test_sparbor_commands_exist() -> None:
     }
     assert {name for name, _ in commands} == {"inspect", "time", "report", "run", "export"}
     for name in {name for name, _ in commands}:
-        result = subprocess.run([sys.executable, "-m", "sparbor.cli", name, "--help"], capture_output=True, text=True)
+        result = subprocess.run([sys.executable, "-m", "sparbor", name, "--help"], capture_output=True, text=True)
         assert result.returncode == 0
         for options in {options for named, options in commands if named == name}:
             for option in re.findall(r"--\w+", options.partition("#")[0]):
