@@ -4,7 +4,7 @@
 #include <limits>
 #include <set>
 
-#include "ir/numbers.h"
+#include "ir/number.h"
 #include "ir/operator.h"
 
 namespace sparbor {

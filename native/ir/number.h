@@ -1,8 +1,10 @@
-// The types of numbers that values and tensors have.
+// The types of numbers that values and tensors have; and those of a graph, which are doubles, as floats.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 
@@ -44,6 +46,13 @@ inline std::optional<Number> find_number(const std::string& name) {
     for (const Number each : all_numbers)
         if (name == to_text(each)) return each;
     return std::nullopt;
+}
+
+// The nearest float, or an infinity beyond all of them.
+inline float as_float(double value) {
+    constexpr float most = std::numeric_limits<float>::max(), infinity = std::numeric_limits<float>::infinity();
+    if (std::abs(value) > most) return value > 0 ? infinity : -infinity;
+    return static_cast<float>(value);
 }
 
 }  // namespace sparbor

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "ir/numbers.h"
+#include "ir/number.h"
 
 namespace sparbor {
 namespace {

@@ -89,7 +89,7 @@ def _layers(metrics: dict[str, Any]) -> Element:
 
 def _stored(packed: dict[str, Any] | None) -> str:
     """What a layer is stored as; a hyphen for one that the model file has not."""
-    return f"{packed['kind']}, {packed.get('weights') or packed['precision']}" if packed else "–"
+    return f"{packed['kind']}, {packed.get('weights') or packed.get('precision', '–')}" if packed else "–"
 
 
 def _by_epoch(key: str, name: str, epochs: Sequence[dict[str, Any]]) -> Child:
