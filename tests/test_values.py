@@ -226,6 +226,126 @@ def test_a_value_and_a_view_of_it_are_not_written_over(isa: str) -> None:
     np.testing.assert_array_equal(Runtime(square)(x), x + x.T)
 
 
+def test_views_of_one_number_are_computed_with(isa: str) -> None:
+    """Where both operands of a sum stand still along some dimension, or along all; and steps beyond a size of 1."""
+    a, b = numbers(2, 1), numbers(2, 1)
+    still = program(
+        [f32(2, 1), f32(2, 1), *[f32(2, 5)] * 5],
+        "a0 b1",
+        "square4 sum5 soft6",
+        Operation("expand", (0,), 2),
+        Operation("expand", (1,), 3),
+        Operation("multiply", (2, 2), 4),
+        Operation("add", (2, 3), 5),
+        Operation("activation", (2,), 6, activation=Activation("tanh")),
+    )
+    answer = Runtime(still)(a, b)
+    np.testing.assert_array_equal(answer["square"], np.broadcast_to(a * a, (2, 5)))
+    np.testing.assert_array_equal(answer["sum"], np.broadcast_to(a + b, (2, 5)))
+    np.testing.assert_allclose(answer["soft"], np.broadcast_to(np.tanh(a), (2, 5)), rtol=1e-5)
+    far = program(
+        [f32(2, 64, 32), *[f32(1, 64, 32)] * 2],
+        "x0",
+        "y2",
+        Operation("slice", (0,), 1, settings=Slice(0, 1, 2**40)),
+        Operation("activation", (1,), 2, activation=Activation("tanh")),
+    )
+    x = numbers(2, 64, 32)
+    np.testing.assert_allclose(Runtime(far)(x), np.tanh(x[1:]), rtol=1e-5)
+    within = program(
+        [f32(1, 68), f32(1, 35), *[f32(1, 35)] * 2],
+        "x0",
+        "y2 z3",
+        Operation("slice", (0,), 1, settings=Slice(1, 33, 1)),
+        Operation("activation", (1,), 2, activation=Activation("tanh")),
+        Operation("add", (1, 2), 3),
+    )
+    x = numbers(1, 68)
+    answer = Runtime(within)(x)
+    np.testing.assert_allclose(answer["z"], x[:, 33:] + np.tanh(x[:, 33:]), rtol=1e-5)
+
+
+def random_program(random: np.random.Generator) -> tuple[Program, Any]:
+    """Views, sums and products of one input, in any order, and what NumPy makes of it."""
+    shape = tuple(int(each) for each in random.choice([1, 1, 2, 3, 5, 8], int(random.integers(1, 5))))
+    shapes, operations, steps = [shape], [], []
+    for output in range(1, int(random.integers(3, 9))):
+        source = int(random.integers(output))
+        x = shapes[source]
+        kind = str(random.choice(["permute", "slice", "reshape", "expand", "add", "multiply", "activation", "concat"]))
+        axis = int(random.integers(len(x)))
+        settings: Any = None
+        inputs, activation = (source,), None
+        if kind == "permute":
+            settings = Order(tuple(int(each) for each in random.permutation(len(x))))
+            step, y = (lambda a, o=settings.order: a.transpose(o)), tuple(x[each] for each in settings.order)
+        elif kind == "slice":
+            start, by = int(random.integers(x[axis])), int(random.integers(1, 4))
+            settings, cut = Slice(axis, start, by), (*[slice(None)] * axis, slice(start, None, by))
+            step, y = (lambda a, c=cut: a[c]), np.empty(x)[cut].shape
+        elif kind == "reshape":
+            y = (int(np.prod(x)),) if random.random() < 0.5 else (x[0], int(np.prod(x[1:])))
+            step = lambda a, s=y: a.reshape(s)  # noqa: E731
+        elif kind == "expand":
+            y = tuple(int(random.choice([1, 3])) if each == 1 else each for each in x)
+            step = lambda a, s=y: np.broadcast_to(a, s)  # noqa: E731
+        elif kind == "concat":
+            settings, y = Axis(axis), (*x[:axis], 2 * x[axis], *x[axis + 1 :])
+            inputs, step = (source, source), lambda a, i=axis: np.concatenate([a, a], i)
+        elif kind == "activation":
+            activation, step, y = Activation("relu"), lambda a: np.maximum(a, 0), x
+        else:
+            same = [other for other in range(output) if shapes[other] == x]
+            other = int(random.choice(same))
+            inputs, y = (source, other), x
+            step = np.add if kind == "add" else np.multiply  # of two
+        operations.append(Operation(kind, inputs, output, None, activation, settings))
+        steps.append((step, inputs if kind in ("add", "multiply") else (source,)))
+        shapes.append(tuple(y))
+    outputs = tuple(Port(f"y{number}", number) for number in range(1, len(shapes)))
+    made = Program(tuple(f32(*each) for each in shapes), (Port("x", 0),), outputs, tuple(operations))
+
+    def wanted(x: np.ndarray) -> list[np.ndarray]:
+        values = [x]
+        for step, inputs in steps:
+            values.append(step(*(values[each] for each in inputs)))
+        return values[1:]
+
+    return made, wanted
+
+
+def test_random_programs_of_views(isa: str) -> None:
+    """Each value of 300 programs, against NumPy."""
+    random = np.random.default_rng(1)
+    for _ in range(300):
+        made, wanted = random_program(random)
+        x = random.standard_normal(made.values[0].shape).astype(np.float32)
+        answer = Runtime(made)(x)
+        found = list(answer.values()) if isinstance(answer, dict) else [answer]
+        for each, value in zip(found, wanted(x), strict=True):
+            np.testing.assert_allclose(each, value, rtol=1e-5, atol=1e-6, err_msg=str(made))
+
+
+def test_grouped_convolutions_of_any_number_of_outputs(isa: str) -> None:
+    """What was laid out for some sizes is not used for others."""
+    weight, mask = np.zeros((32, 9), np.float32), np.zeros((32, 9), bool)
+    weight[[0, 16]], mask[[0, 16]] = numbers(2, 9), True
+    grouped = program(
+        [f32("k", 1), f32(1, 2, 5, 5), f32(1, ("*", 2, "k"), 5, 5)],
+        "size0 x1",
+        "y2",
+        Operation("convolution", (1,), 2, "conv", settings=Window((3, 3), padding=(1, 1, 1, 1), groups=2)),
+        layers={"conv": pack(weight, mask)},
+    )
+    runtime, x = Runtime(grouped), numbers(1, 2, 5, 5)
+    first = runtime(np.ones((1, 1), np.float32), x)
+    for k in (3, 16, 1):
+        y = runtime(np.ones((k, 1), np.float32), x)
+        assert y.shape == (1, 2 * k, 5, 5)
+        np.testing.assert_allclose(y[:, [0, k]], first, rtol=1e-6)
+        assert not np.delete(y, [0, k], axis=1).any()
+
+
 def test_an_image_is_turned_between_planes_and_rows(isa: str) -> None:
     """A convolution, then a linear layer over the channels of each pixel, then a convolution again."""
     filters, weight, back = numbers(6, 27), numbers(5, 6), numbers(4, 5)
@@ -304,10 +424,25 @@ def test_a_session_remembers_and_its_runtime_does_not(isa: str) -> None:
     np.testing.assert_array_equal(one(x[:2]), runtime(x[:2], np.zeros((2, 8), np.float32))["y"])
 
 
+def test_a_state_may_be_one_number() -> None:
+    count = program([f32(), f32(), f32()], "x0 h1", "next2 y2", Operation("add", (0, 1), 2), states=(("h", "next"),))
+    session = Session(Runtime(count))
+    one = np.ones((), np.float32)
+    assert [float(session(one)) for _ in range(3)] == [1, 2, 3]
+
+
 def test_sessions_that_cannot_be() -> None:
     runtime = Runtime(recurrent())
     session = Session(runtime)
     x = numbers(2, 8)
+    two = Session(
+        Runtime(
+            program([f32("batch", 8)] * 4, "x0 z1 h2", "y3 next3", Operation("add", (0, 2), 3), states=(("h", "next"),))
+        )
+    )
+    with pytest.raises(ArgumentError, match="some inputs are tensors"):
+        two(x, torch.from_numpy(x))
+    np.testing.assert_array_equal(two(x, x), x)  # what was refused has changed nothing
     for given, by_name, text in (
         ((), {}, "x is missing: this model takes x"),
         ((x, x), {}, "2 inputs are given without a name"),

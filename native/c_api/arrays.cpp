@@ -79,9 +79,9 @@ void take_sizes(const Program& program, const Port& port, const sparbor_array& a
     if (!fits) throw Refused(name + " is not of shape " + program.text_of_shape(port.value), how_to_call);
 }
 
-// Whether there is room for all outputs, whose shapes are told; if some have no place at all, how much they need.
+// Tells the outputs' shapes. Whether there is room for all; if some have no place at all, how much each needs.
 bool tell_outputs(const Program& program, const Plan& plan, bool session, sparbor_array* outputs, size_t count) {
-    bool all = true;
+    const bool all = std::all_of(outputs, outputs + count, [](const sparbor_array& each) { return each.data; });
     for (size_t i = 0; i < program.outputs.size(); i++) {
         if (session && is_state(program, &State::output, i)) continue;
         sparbor_array& output = named(outputs, count, program.outputs[i].name);
@@ -90,8 +90,7 @@ bool tell_outputs(const Program& program, const Plan& plan, bool session, sparbo
         output.type = type_of(value.type);
         output.dimensions = value.shape.size();
         std::copy(value.shape.begin(), value.shape.end(), output.shape);
-        all &= output.data != nullptr;
-        if (!output.data) output.bytes = needed;
+        if (!all) output.bytes = needed;
         if (output.bytes < needed)
             throw Refused(in_quotes(program.outputs[i].name) + " has room for " + std::to_string(output.bytes) +
                               " of " + std::to_string(needed) + " bytes",
@@ -142,7 +141,7 @@ sparbor_array sparbor_output(const sparbor_model* model, size_t number) {
 }
 
 sparbor_session* sparbor_session_new(sparbor_model* model) {
-    return model ? new (std::nothrow) sparbor_session{sparbor::Session(*model->engine)} : nullptr;
+    return model ? new (std::nothrow) sparbor_session(*model->engine) : nullptr;
 }
 
 void sparbor_session_reset(sparbor_session* session) {

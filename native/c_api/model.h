@@ -14,6 +14,8 @@ struct sparbor_model {
 };
 
 struct sparbor_session {
+    explicit sparbor_session(sparbor::Engine& engine) : session(engine) {}
+
     sparbor::Session session;
 };
 

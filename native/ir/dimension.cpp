@@ -59,7 +59,11 @@ uint64_t Dimension::at(const Sizes& sizes) const {
     for (const Token& token : tokens_) {
         switch (token.kind) {
             case Token::number: stack[depth++] = token.value; continue;
-            case Token::size: stack[depth++] = sizes[token.value]; continue;
+            case Token::size:
+                stack[depth++] = sizes[token.value];
+                if (stack[depth - 1] > largest_dimension)
+                    throw Refused("a dimension is beyond " + with_commas(largest_dimension));
+                continue;
             case Token::plus: stack[depth - 2] += stack[depth - 1]; break;
             case Token::times: {
                 const auto result = product({stack[depth - 2], stack[depth - 1]}, largest_dimension);

@@ -33,7 +33,8 @@ BroadcastRuns::BroadcastRuns(const Value& left, const Value& right, const Value&
     for (size_t i = y.shape.size(); i-- > 0;)
         if (y.shape[i] > 1) add({y.shape[i], y.strides[i], left_steps[i], right_steps[i]});
     const auto flat = [](size_t step) { return step <= 1; };
-    if (!around_.empty() && around_[0].y == 1 && flat(around_[0].left) && flat(around_[0].right)) {
+    const bool moves = !around_.empty() && around_[0].left + around_[0].right > 0;
+    if (moves && around_[0].y == 1 && flat(around_[0].left) && flat(around_[0].right)) {
         length_ = around_[0].size;
         left_moves_ = around_[0].left == 1;
         right_moves_ = around_[0].right == 1;

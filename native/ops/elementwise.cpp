@@ -77,7 +77,7 @@ void check_same(const Node& node) { node.require(node.x() == node.y()); }
 
 std::unique_ptr<Step> make_activation(const Node& node, const Placement& at) {
     const Activation activation = activation_of(node, at.kernels);
-    if (!lie_alike(at.x[0], at.y)) return std::make_unique<CopyAndApply>(at.x[0], at.y, activation);
+    if (!lie_alike_in_whole(at.x[0], at.y)) return std::make_unique<CopyAndApply>(at.x[0], at.y, activation);
     Matrix x = *find_laid_out(at.y);
     x.offset = at.x[0].offset / sizeof(float);
     return std::make_unique<Apply>(x, *find_laid_out(at.y), activation);
@@ -88,7 +88,7 @@ std::unique_ptr<Step> make_pair(const char* name, const Node& node, const Placem
     const PairKernel kernel = find_pair(at.kernels, name);
     const Ending ending = ending_of(node, at.kernels);
     const Value &left = at.x[0], &right = at.x[1];
-    if (lie_alike(left, at.y) && lie_alike(right, at.y))
+    if (lie_alike_in_whole(left, at.y) && lie_alike_in_whole(right, at.y))
         return std::make_unique<PairStep>(left.offset / sizeof(float), right.offset / sizeof(float),
                                           *find_laid_out(at.y), kernel, ending);
     return std::make_unique<BroadcastStep>(left, right, at.y, kernel, with_one, ending, relu_of(at.kernels));

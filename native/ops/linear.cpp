@@ -164,10 +164,10 @@ std::unique_ptr<Step> make(const Node& node, const Placement& at) {
     const Matrix x = rows_of(at.x[0]), y = rows_of(at.y);
     if (is(layer, LayerKind::dense) || (!at.as_stored && faster_dense(layer, x.rows, at.kernels))) {
         const auto made = at.layer.get<DensePanels>(
-            dense, [&] { return std::make_shared<const DensePanels>(layer, ending.clamp_min); });
+            dense, layer.outputs, [&] { return std::make_shared<const DensePanels>(layer, ending.clamp_min); });
         return std::make_unique<DenseLinear>(x, y, made, ending.activation);
     }
-    const auto made = at.layer.get<SparseMatrix>(sparse, [&] {
+    const auto made = at.layer.get<SparseMatrix>(sparse, layer.outputs, [&] {
         return std::make_shared<const SparseMatrix>(layer, std::vector<bool>(layer.outputs, true), ending.clamp_min);
     });
     return std::make_unique<SparseLinear>(at.kernels, x, y, made, ending.activation);

@@ -86,7 +86,7 @@ std::optional<Value> view_slice(const Node& node, const Value& x) {
     Value y{x.type, node.y(), x.strides, x.offset};
     const size_t axis = node.axis();
     y.offset += static_cast<size_t>(first_of(node)) * x.strides[axis] * bytes_of(x.type);
-    y.strides[axis] *= static_cast<size_t>(node.settings().whole("step"));
+    if (y.shape[axis] > 1) y.strides[axis] *= static_cast<size_t>(node.settings().whole("step"));
     return y;
 }
 
@@ -112,6 +112,7 @@ void check_concat(const Node& node) {
         const Shape& x = node.x(i);
         node.require(x.size() == node.y().size() && with(x, axis, node.y()[axis]) == node.y());
         sum += x[axis];
+        node.require(sum <= largest_value);
     }
     node.require(sum == node.y()[axis]);
 }

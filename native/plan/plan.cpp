@@ -78,8 +78,9 @@ private:
         const Value& first = values[action.x[0]].value;
         Value y = laid_out(program_.values[operation.output].type, shapes_[operation.output],
                            lies == Lies::as_it_comes ? wishes_[operation.output] : lies);
-        if (lies == Lies::as_it_comes && first.shape == y.shape && first.type == y.type && find_laid_out(first))
-            y.strides = first.strides;
+        if (lies == Lies::as_it_comes && first.type == y.type)  // by strides of its own: a view's may be any where a size is 1
+            for (const Lies way : {Lies::rows, Lies::planes})
+                if (Value like = laid_out(y.type, y.shape, way); lie_alike(first, like)) y = std::move(like);
         action.y = places_[operation.output] = add(std::move(y));
         actions.push_back(std::move(action));
     }
@@ -179,7 +180,10 @@ private:
             begins.push_back(bytes_);
             bytes_ = std::min(bytes_ + size, more_than_there_is);
         }
-        for (Drafted& each : draft_.values) each.value.offset += begins[buffers_[each.root]];
+        for (Drafted& each : draft_.values) {
+            each.value.shifted = each.value.offset != 0;
+            each.value.offset += begins[buffers_[each.root]];
+        }
     }
 
     const Program& program_;

@@ -22,6 +22,7 @@ struct Value {
     Shape shape;
     std::vector<size_t> strides;  // in numbers, a dimension each
     size_t offset;                // of the first number in the memory of a call, in bytes
+    bool shifted = false;         // whether its storage begins before it, so that its last row's padding may go beyond that
 };
 
 // Floats as rows, each of consecutive columns.
@@ -48,5 +49,7 @@ size_t bytes_of(const Value& value);
 std::optional<Matrix> find_laid_out(const Value& value);
 // Whether they have one shape, and equal strides where those matter.
 bool lie_alike(const Value& x, const Value& y);
+// The same, and whole rows of x, padding and all, lie in its own storage.
+inline bool lie_alike_in_whole(const Value& x, const Value& y) { return lie_alike(x, y) && !x.shifted; }
 
 }  // namespace sparbor

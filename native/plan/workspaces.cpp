@@ -75,13 +75,21 @@ std::unique_ptr<Workspace> Workspaces::take_any() {
     return std::make_unique<Workspace>();
 }
 
+std::unique_ptr<Plan> Workspaces::plan_of(const Sizes& sizes) const {
+    try {
+        return make_plan_(sizes);
+    } catch (const Refused& refused) {  // the file is sound: it has a plan for other sizes
+        throw Refused(refused.fault(), "call the model with sizes that its operations can have");
+    }
+}
+
 // Brings the plan of these sizes to the front, or makes it.
 void Workspaces::follow(Workspace& workspace, const Sizes& sizes) const {
     auto& plans = workspace.plans_;
     if (!plans.empty() && plans.front()->sizes == sizes) return;
     auto found = std::find_if(plans.begin(), plans.end(), [&](const auto& plan) { return plan->sizes == sizes; });
     if (found == plans.end()) {
-        std::unique_ptr<Plan> plan = make_plan_(sizes);
+        std::unique_ptr<Plan> plan = plan_of(sizes);
         check_machine(*plan);  // none is kept that cannot be followed
         if (plans.size() == Workspace::most_plans) plans.pop_back();  // not the front, which memory is reserved for
         found = plans.insert(plans.end(), std::move(plan));

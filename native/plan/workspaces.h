@@ -57,6 +57,7 @@ private:
     std::unique_ptr<Workspace> take_any();
     size_t bytes_for(const Plan& plan) const;
     void check_machine(const Plan& plan) const;  // throws std::bad_alloc if it has not so much memory
+    std::unique_ptr<Plan> plan_of(const Sizes& sizes) const;
     void follow(Workspace& workspace, const Sizes& sizes) const;
     void reserve(Workspace& workspace);
     size_t thread_scratch(const Plan& plan) const;

@@ -35,7 +35,7 @@ void classify(Gather& each, int32_t floats) {
         each.mask |= 1u << i;
     }
     constexpr int32_t span = 2 * column_tile;
-    least = std::min(least, floats - span);
+    least = std::max(0, std::min(least, floats - span));  // no plane begins before its memory
     each.kind = in_order ? Gather::in_order : most < least + span ? Gather::near : Gather::anywhere;
     each.base = in_order ? start : least;
 }

@@ -20,7 +20,8 @@ std::unique_ptr<Step> make_direct(const Placement& at, const Layer& layer, const
     const bool by_outputs = lanes == Lanes::outputs;
     const bool one_by_one = geometry.out_channels == geometry.groups;
     const size_t block = by_outputs ? kernels.outputs->block : one_by_one ? 1 : kernels.columns->block;
-    const auto matrix = at.layer.get<DenseMatrix>(by_outputs ? outputs : pixels, [&] {
+    const auto key = static_cast<uint64_t>(geometry.out_channels);
+    const auto matrix = at.layer.get<DenseMatrix>(by_outputs ? outputs : pixels, key, [&] {
         return std::make_shared<const DenseMatrix>(geometry, block, FilterArrays(layer, geometry), ending.clamp_min);
     });
     const bool decoded = matrix->blocks().weights.type == WeightType::halves;
@@ -45,7 +46,7 @@ std::unique_ptr<Step> make_dense_convolution(const Placement& at, const Layer& l
                                              const Ending& ending) {
     const Matrix x = planes_of(at.x[0]), y = planes_of(at.y);
     if (takes_tiles(geometry)) {
-        const auto weights = at.layer.get<WinogradWeights>(tiles, [&] {
+        const auto weights = at.layer.get<WinogradWeights>(tiles, static_cast<uint64_t>(geometry.out_channels), [&] {
             return std::make_shared<const WinogradWeights>(at.kernels.columns->block, geometry,
                                                            FilterArrays(layer, geometry));
         });

@@ -68,7 +68,7 @@ std::unique_ptr<Step> make(const Node& node, const Placement& at) {
     if (is(layer, LayerKind::filters) || (!at.as_stored && faster_dense(layer, geometry, at.kernels)))
         return make_dense_convolution(at, layer, geometry, ending);
     constexpr size_t sparse = 0;  // the way that it is laid out
-    const auto matrix = at.layer.get<SparseMatrix>(sparse, [&] {
+    const auto matrix = at.layer.get<SparseMatrix>(sparse, node.y()[1], [&] {
         const std::vector<bool> real = real_rows(node.y()[1], static_cast<uint64_t>(geometry.groups));
         return std::make_shared<const SparseMatrix>(layer, real, ending.clamp_min);
     });

@@ -46,7 +46,8 @@ def by_port(ports: Sequence[Port], given: tuple[Any, ...], by_name: Mapping[str,
             raise ArgumentError(f"{name} is no input: {takes}")
     found |= by_name
     if missing := [name for name in names if name not in found]:
-        raise ArgumentError(f"{missing[0]} is missing: {takes}")
+        where = ", the one called out by its position" if "out" in missing else ""  # a name that says where answers go
+        raise ArgumentError(f"{missing[0]} is missing: {takes}{where}")
     return {name: found[name] for name in names}
 
 

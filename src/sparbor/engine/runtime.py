@@ -203,7 +203,7 @@ class Runtime(native.Model):
         takes = "" if byte_input is None else f", takes {byte_input.in_words()}"
         return f"Runtime({self.signature()}, {size}, {self.isa} kernels, {self.threads} threads{takes})"
 
-    def _checked_call(self, *given: Any, out: Any = None, **by_name: Any) -> Any:
+    def _checked_call(self, /, *given: Any, out: Any = None, **by_name: Any) -> Any:
         """Calls that are not with plain arrays come here: tensors, inputs by name, and mistakes."""
         if len(self.inputs) == 1 and len(given) == 2 and out is None:
             x, out = given
@@ -216,6 +216,8 @@ class Runtime(native.Model):
             self._look(arrays[0])
         try:
             computed = self.run_checked(arrays, result)
+        except ArgumentError:  # of memory
+            raise
         except ValueError as error:
             named = ", ".join(f"{name} {size}" for name, size in sizes.items())
             raise ArgumentError(f"the model cannot run with {named}: {error}") from None
@@ -243,6 +245,8 @@ class Runtime(native.Model):
             warnings.warn(doubt, stacklevel=3)
 
     def _out_of_memory(self, x: npt.NDArray[np.float32]) -> NoReturn:
+        if len(self.inputs) > 1 or x.ndim == 0:
+            raise ArgumentError("the call needs more memory than this machine gives: pass fewer items at once")
         needed = len(x) * self.item_bytes + self.scratch_bytes
         raise ArgumentError(
             f"x has {len(x):,} items, which need {needed:,} bytes or more, and this machine gives fewer: pass fewer at"

@@ -37,10 +37,11 @@ class Session:
         self._session = native.Session(runtime)
         self._turn = threading.Lock()
 
-    def __call__(self, *given: Any, **by_name: Any) -> Any:
+    def __call__(self, /, *given: Any, **by_name: Any) -> Any:
         """As the runtime, but for the states."""
         inputs = by_port(self.inputs, given, by_name)
         arrays, sizes = checked_inputs(inputs, self.inputs, None)
+        tensors = common_kind(inputs)
         everything: list[Any] = [None] * len(self.runtime.inputs)
         for number, array in zip(self._given, arrays, strict=True):
             everything[number] = array
@@ -50,8 +51,12 @@ class Session:
         except native.RefusedError as error:
             named = ", ".join(f"{name} {size}" for name, size in sizes.items())
             raise ArgumentError(f"the model cannot run with {named}: {'; '.join(error.args)}") from None
+        except MemoryError:
+            raise ArgumentError(
+                "the call needs more memory than this machine gives: pass fewer items at once"
+            ) from None
         results = [each for each in computed if each is not None] if isinstance(computed, tuple) else []
-        return answers(results, self.outputs, common_kind(inputs))
+        return answers(results, self.outputs, tensors)
 
     def reset(self) -> None:
         """The states are zeros again, of any number of items."""
