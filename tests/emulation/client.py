@@ -25,7 +25,7 @@ SERVER = Path(__file__).parent / "serve.py"
 
 ATTRIBUTES = (  # of a model
     *("isa", "threads", "workspace_bytes", "item_bytes", "scratch_bytes"),
-    *("graph", "input_shape", "output_shape", "takes_bytes"),
+    *("graph", "input_ports", "output_ports", "size_names", "states", "takes_bytes"),
 )
 
 
@@ -83,8 +83,8 @@ class _Model:
 
     server: _Server
 
-    def __init__(self, *arguments: Any) -> None:
-        self._number = self.server.call(None, "Model", *arguments)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._number = self.server.call(None, "Model", *arguments, **options)
 
     def __del__(self) -> None:
         if "_number" in vars(self):
@@ -108,6 +108,8 @@ def _without_openmp(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _encode(argument: Any, arrays: list[tuple[Any, np.ndarray]]) -> Any:
+    if isinstance(argument, list):
+        return [_encode(each, arrays) for each in argument]
     if not isinstance(argument, (np.ndarray, torch.Tensor)):
         return argument
     array = argument.detach().numpy() if isinstance(argument, torch.Tensor) else argument

@@ -16,6 +16,8 @@ numbers = itertools.count()
 
 def decode(argument, arrays):
     """An argument as the engine takes it; arrays are remembered in ``arrays``, since it may write to them."""
+    if isinstance(argument, list):
+        return [decode(each, arrays) for each in argument]
     if not (isinstance(argument, tuple) and argument and argument[0] == "array"):
         return argument
     _, memory, offset, shape, strides, dtype = argument
