@@ -338,6 +338,7 @@ def test_grouped_convolutions_of_any_number_of_outputs(isa: str) -> None:
         layers={"conv": pack(weight, mask)},
     )
     runtime, x = Runtime(grouped), numbers(1, 2, 5, 5)
+    assert runtime.describe()[0].outputs == 32  # its rows: how many are outputs, each call says
     first = runtime(np.ones((1, 1), np.float32), x)
     for k in (3, 16, 1):
         y = runtime(np.ones((k, 1), np.float32), x)

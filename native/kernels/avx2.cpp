@@ -141,22 +141,7 @@ void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
 
 }  // namespace
 
-const KernelSet kernels{"avx2",
-                        sparse_by_rows<Inputs, Sums, Words, Exact>,
-                        6,
-                        dense,
-                        &columns,
-                        &outputs,
-                        find_depthwise,
-                        &planes,
-                        &pools,
-                        &winograd,
-                        &elementwise,
-                        &training,
-                        &batch_layout,
-                        &ranking,
-                        {0.25, 0.45},
-                        {0.33, 0.63},
-                        {0.32, 0.28}};
+const KernelSet kernels{"avx2", sparse_by_rows<Inputs, Sums, Words, Exact>, 6, dense, SPARBOR_SHARED_KERNELS,
+                        {0.25, 0.45}, {0.33, 0.63}, {0.32, 0.28}};
 
 }  // namespace sparbor::avx2

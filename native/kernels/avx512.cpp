@@ -368,8 +368,7 @@ void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
 // Four rows at a time are faster than columns, whatever the batch.
 constexpr size_t worth_columns = std::numeric_limits<size_t>::max();
 
-const KernelSet kernels{"avx512", sparse, worth_columns, dense, &columns, &outputs, find_depthwise,
-                        &planes, &pools, &winograd, &elementwise, &training, &batch_layout, &ranking,
+const KernelSet kernels{"avx512", sparse, worth_columns, dense, SPARBOR_SHARED_KERNELS,
                         {0.8, 0.7}, {0.35, 0.58}, {0.34, 0.28}};
 
 }  // namespace sparbor::avx512

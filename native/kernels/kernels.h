@@ -198,7 +198,7 @@ struct Columns {
     // One block; `decoded` has room for its weights and up to a whole vector.
     void (*dense)(const DenseBlocks&, size_t block, const PackedInput&, const Tile&, float* decoded);
     // Rows as columns: `columns` floats for each input, of which the last may be zeros, and then a row of zeros.
-    void (*to_packed)(const Rows&, size_t fan_in, size_t columns, float* panel);
+    void (*to_packed)(const Rows&, size_t fan_in, size_t columns, float* packed);
     // A group's results, `stride` floats for each neuron, as rows.
     void (*to_rows)(const float* tile, size_t stride, float* y, size_t y_stride, size_t rows);
 };
@@ -366,6 +366,10 @@ struct KernelSet {
     const Ranking* ranking;
     DenseShares linear, convolution, tiled_convolution;  // as measured: docs/kernels.md
 };
+
+// What every set has by the same name, in the order of KernelSet.
+#define SPARBOR_SHARED_KERNELS \
+    &columns, &outputs, find_depthwise, &planes, &pools, &winograd, &elementwise, &training, &batch_layout, &ranking
 
 #define SPARBOR_KERNEL_SET(name)              \
     namespace name {                          \

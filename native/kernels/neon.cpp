@@ -146,22 +146,7 @@ void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
 }  // namespace
 
 // The shares were measured on no such machine yet: its vectors are as wide as those of the portable set.
-const KernelSet kernels{"neon",
-                        sparse_by_rows<Inputs, Sums, Words, Exact>,
-                        6,
-                        dense,
-                        &columns,
-                        &outputs,
-                        find_depthwise,
-                        &planes,
-                        &pools,
-                        &winograd,
-                        &elementwise,
-                        &training,
-                        &batch_layout,
-                        &ranking,
-                        {0.5, 0.9},
-                        {0.7, 0.8},
-                        {0.43, 0.39}};
+const KernelSet kernels{"neon", sparse_by_rows<Inputs, Sums, Words, Exact>, 6, dense, SPARBOR_SHARED_KERNELS,
+                        {0.5, 0.9}, {0.7, 0.8}, {0.43, 0.39}};
 
 }  // namespace sparbor::neon

@@ -89,8 +89,7 @@ void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
 
 }  // namespace
 
-const KernelSet kernels{"portable", sparse, 6, dense, &columns, &outputs, find_depthwise,
-                        &planes, &pools, &winograd, &elementwise, &training, &batch_layout, &ranking,
+const KernelSet kernels{"portable", sparse, 6, dense, SPARBOR_SHARED_KERNELS,
                         {0.5, 0.9}, {0.7, 0.8}, {0.43, 0.39}};
 
 }  // namespace sparbor::portable

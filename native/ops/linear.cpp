@@ -11,7 +11,7 @@
 namespace sparbor {
 namespace {
 
-constexpr size_t most_columns = 4 * column_tile;  // of a packed
+constexpr size_t most_columns = 4 * column_tile;  // of a packed input
 
 size_t packed_columns(size_t rows) { return std::min(most_columns, round_up(rows, column_tile)); }
 
@@ -50,7 +50,7 @@ public:
             activation_);
     }
 
-    // The first thread has the packed as well.
+    // The first thread has the packed input as well.
     size_t scratch_floats() const override {
         const size_t columns = packed_columns(x_.rows);
         return by_columns_ ? own_floats(columns) + (x_.columns + 1) * columns : 0;
@@ -70,13 +70,9 @@ private:
             const Rows rows{all.x + done * all.x_stride, all.x_stride, all.y + done * all.y_stride, all.y_stride,
                             count};
             call.kernels.columns->to_packed(rows, x_.columns, width, data);
-            const PackedInput packed{data,
-                                     nullptr,
-                                     static_cast<uint32_t>(width),
-                                     static_cast<uint32_t>(x_.columns * width),
-                                     width / column_tile,
-                                     chunk_shift(width, x_.columns),
-                                     count};
+            const auto step = static_cast<uint32_t>(width), zeros = static_cast<uint32_t>(x_.columns * width);
+            const PackedInput packed{
+                data, nullptr, step, zeros, width / column_tile, chunk_shift(width, x_.columns), count};
             run_groups(
                 call, rows, matrix_->groups(), work_ * width,
                 [&](size_t first, size_t last, size_t thread) { run_packed(call, rows, packed, first, last, thread); },
@@ -139,12 +135,9 @@ void check(const Node& node) {
     node.require(node.x().back() == layer.fan_in && node.y() == wanted);
 }
 
-double rows_of(const Node& node) {
-    return static_cast<double>(numbers_of(node.y())) / static_cast<double>(node.y().back());
-}
-
 double work(const Node& node) {
-    return rows_of(node) * static_cast<double>(node.layer()->encoding->places(*node.layer()));
+    const double rows = static_cast<double>(numbers_of(node.y())) / static_cast<double>(node.y().back());
+    return rows * static_cast<double>(node.layer()->encoding->places(*node.layer()));
 }
 
 // The outputs' scale, bias and group, and what a sparse layer may become; it is laid out anew for each operation.

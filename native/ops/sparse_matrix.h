@@ -32,7 +32,7 @@ private:
     size_t slots_, most_slots_;
 };
 
-// How many branches make a chunk of a panel, of whose inputs each has so many floats for a block of columns.
+// How many branches make a chunk of a packed input, of whose inputs each has so many floats for a block of columns.
 uint32_t chunk_shift(size_t input_floats, size_t inputs);
 
 }  // namespace sparbor

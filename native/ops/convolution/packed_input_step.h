@@ -1,4 +1,4 @@
-// Steps whose kernels read a packed: the inputs of some pixels, prepared in a part of a cache.
+// Steps whose kernels read a packed input: what of some pixels, prepared in a part of a cache.
 #pragma once
 
 #include "plan/call.h"
@@ -12,7 +12,7 @@ constexpr size_t spread_apart(size_t floats) {
     return (round_up(floats, column_tile) / column_tile | 1) * column_tile;
 }
 
-// The work of a batch falls into units, each with a packed of its own. A unit's inputs can be prepared one by one, and
+// The work of a batch falls into units, each with a packed input of its own. A unit's inputs can be prepared one by one, and
 // so can the blocks of its outputs be computed.
 class PackedInputStep : public Step {
 public:
@@ -27,7 +27,7 @@ protected:
     virtual size_t blocks(size_t unit) const = 0;
     virtual double item_work() const = 0;  // nanoseconds, roughly
 
-    virtual size_t own_floats() const = 0;  // that a thread needs beside the packed
+    virtual size_t own_floats() const = 0;  // that a thread needs beside the packed input
     virtual size_t packed_floats() const = 0;
     virtual void prepare(const Call& call, size_t unit, size_t first_input, size_t last_input, float* own,
                          float* packed) const = 0;

@@ -52,7 +52,7 @@ private:
     size_t rows_;                      // of tiles that a unit has
     size_t columns_;                   // those of its tiles, whole lane groups
     size_t packed_stride_;              // from one of a tile's 16 numbers to the next
-    std::vector<uint32_t> offsets_;    // of a packed's channels
+    std::vector<uint32_t> offsets_;    // of the packed input's channels
     std::shared_ptr<const WinogradWeights> weights_;
     float clamp_min_;
     double work_;

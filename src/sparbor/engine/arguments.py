@@ -113,6 +113,15 @@ def common_kind(given: Mapping[str, Any]) -> bool:
     return tensors.pop()
 
 
+NOT_ENOUGH_MEMORY = "the call needs more memory than this machine gives: pass fewer items at once"
+
+
+def cannot_run(sizes: Mapping[str, int], reason: object) -> ArgumentError:
+    """What is said of inputs whose sizes the model's operations cannot have."""
+    named = ", ".join(f"{name} {size}" for name, size in sizes.items())
+    return ArgumentError(f"the model cannot run with {named}: {reason}")
+
+
 def is_tensor(given: Any) -> bool:
     torch = sys.modules.get("torch")  # whoever has a tensor has imported torch
     return torch is not None and isinstance(given, torch.Tensor)

@@ -14,7 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from sparbor import native
-from sparbor.engine.arguments import Port, by_port, checked_inputs, checked_output, common_kind, is_tensor
+from sparbor.engine.arguments import (
+    NOT_ENOUGH_MEMORY,
+    Port,
+    by_port,
+    cannot_run,
+    checked_inputs,
+    checked_output,
+    common_kind,
+    is_tensor,
+)
 from sparbor.errors import ArgumentError, ModelFileError
 from sparbor.packing.slots import SparseLayer
 from sparbor.program import model_file
@@ -173,10 +182,10 @@ class Runtime(native.Model):
             if operation.layer is None or layer is None or isinstance(layer, ScaleShift):
                 continue
             convolves = operation.kind == "convolution"  # packed with rows that only fill groups of neurons
-            shape = self.program.values[operation.output].shape if convolves else ()
+            channels = self.program.values[operation.output].shape[1] if convolves else layer.outputs
             reports[operation.layer] = LayerReport(
                 operation.layer,
-                int(str(shape[1])) if len(shape) > 1 else layer.outputs,
+                channels if isinstance(channels, int) else layer.outputs,
                 layer.fan_in,
                 "sparse" if isinstance(layer, SparseLayer) else "dense",
                 stored_as(layer),
@@ -219,8 +228,7 @@ class Runtime(native.Model):
         except ArgumentError:  # of memory
             raise
         except ValueError as error:
-            named = ", ".join(f"{name} {size}" for name, size in sizes.items())
-            raise ArgumentError(f"the model cannot run with {named}: {error}") from None
+            raise cannot_run(sizes, error) from None
         if out is not None:
             return out
         return answers(computed if isinstance(computed, tuple) else (computed,), self.outputs, tensors)
@@ -246,7 +254,7 @@ class Runtime(native.Model):
 
     def _out_of_memory(self, x: npt.NDArray[np.float32]) -> NoReturn:
         if len(self.inputs) > 1 or x.ndim == 0:
-            raise ArgumentError("the call needs more memory than this machine gives: pass fewer items at once")
+            raise ArgumentError(NOT_ENOUGH_MEMORY)
         needed = len(x) * self.item_bytes + self.scratch_bytes
         raise ArgumentError(
             f"x has {len(x):,} items, which need {needed:,} bytes or more, and this machine gives fewer: pass fewer at"

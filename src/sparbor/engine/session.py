@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 from sparbor import native
-from sparbor.engine.arguments import by_port, checked_inputs, common_kind
+from sparbor.engine.arguments import NOT_ENOUGH_MEMORY, by_port, cannot_run, checked_inputs, common_kind
 from sparbor.engine.runtime import Runtime, answers
 from sparbor.errors import ArgumentError
 
@@ -49,14 +49,11 @@ class Session:
             with self._turn:
                 computed = self._session.run(self.runtime, everything)
         except native.RefusedError as error:
-            named = ", ".join(f"{name} {size}" for name, size in sizes.items())
-            raise ArgumentError(f"the model cannot run with {named}: {'; '.join(error.args)}") from None
+            raise cannot_run(sizes, "; ".join(error.args)) from None
         except MemoryError:
-            raise ArgumentError(
-                "the call needs more memory than this machine gives: pass fewer items at once"
-            ) from None
-        results = [each for each in computed if each is not None] if isinstance(computed, tuple) else []
-        return answers(results, self.outputs, tensors)
+            raise ArgumentError(NOT_ENOUGH_MEMORY) from None
+        # A tuple, since there is an output that is no state beside one that is: those are None.
+        return answers([each for each in computed if each is not None], self.outputs, tensors)
 
     def reset(self) -> None:
         """The states are zeros again, of any number of items."""

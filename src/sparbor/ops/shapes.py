@@ -71,8 +71,7 @@ def slice_along(
     axis = dim % (len(shape) + 1)
     if graph.shapes[value] == shape:
         return value
-    size = graph.shapes[value][axis - 1]
-    begin = min(size, max(0, (start or 0) + size * ((start or 0) < 0)))
+    begin, _, _ = slice(start, None).indices(graph.shapes[value][axis - 1])  # from 0 on, as Python clamps it
     return graph.append("slice", (value,), shape, settings=Slice(axis, begin, step))
 
 
