@@ -116,7 +116,10 @@ static void mistakes(sparbor_model *model, size_t size)
     TRY(inputs[0].dimensions = 1, in);
     TRY(inputs[0].shape[0] = size + 1, in);
     TRY(inputs[0].shape[0] = 0, in);
-    outputs[0].data = numbers;
+    for (i = 0; i < out; i++) { /* all have a place: if one had none, it would be a question */
+        outputs[i].data = numbers;
+        outputs[i].bytes = sizeof numbers;
+    }
     outputs[0].bytes = 4;
     TRY((void)0, in);
     if (sparbor_run(model, numbers, numbers, 1) != SPARBOR_BAD_ARGUMENT || sparbor_input_size(model) != 0)
