@@ -163,8 +163,14 @@ def _medians_us(runtimes: Sequence[Runtime]) -> list[float]:
 
 
 def _call(runtime: Runtime) -> Callable[[], object]:
-    x = np.random.default_rng(0).standard_normal((1, *runtime.input_shape)).astype(np.float32)
-    return partial(runtime, x, out=np.empty((1, *runtime.output_shape), np.float32))
+    """A call with noise, or with zeros where no floats are taken: those may be ids."""
+    random = np.random.default_rng(0)
+    given = []
+    for port in runtime.inputs:
+        shape = tuple(size for size in port.shape if isinstance(size, int))  # the program is for one item
+        noise = random.standard_normal(shape) if port.dtype == "float32" else np.zeros(shape)
+        given.append(noise.astype(port.dtype))
+    return partial(runtime, *given)
 
 
 def _seconds(call: Callable[[], object], times: int) -> list[float]:

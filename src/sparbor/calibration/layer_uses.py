@@ -10,12 +10,13 @@ import numpy as np
 import torch
 
 from sparbor.engine.runtime import Runtime
+from sparbor.lower.sizes import size_at
 from sparbor.lower.unpacked import LayerWeights, UnpackedProgram
 from sparbor.native import choose_kernel_set, convolution_share, linear_share
 from sparbor.packing.dense_weights import pack_dense
 from sparbor.packing.filters import pack_by_groups, pack_filters
 from sparbor.packing.slots import BRANCH, NEURON_BLOCK, Encoding, Floats, SparseLayer
-from sparbor.program.program import Operation, Program, ScaleShift, Weights
+from sparbor.program.program import Operation, Port, Program, ScaleShift, ValueType, Weights
 from sparbor.program.windows import Window, geometry, planes_of
 from sparbor.recipe.pattern import Slots
 from sparbor.topology.rewire import magnitude_mask
@@ -51,12 +52,12 @@ class Use:
     @property
     def sparse_to(self) -> float:
         """The share of its slots up to which it is sure to run sparse."""
-        x, y = self.lowered.shapes[self.operation.inputs[0]], self.lowered.shapes[self.operation.output]
+        x, y = (_numbers(value) for value in self._values)
         if isinstance(self.operation.settings, Window):
-            neurons = y[0] // self._groups
+            neurons = y[1] // self._groups
             # Here synapses count, and slots may have 16 or fewer.
             filled = neurons / (-(-neurons // NEURON_BLOCK) * NEURON_BLOCK)
-            sizes = geometry(self.operation.settings, planes_of(x), planes_of(y))
+            sizes = geometry(self.operation.settings, planes_of(x[1:]), planes_of(y[1:]))
             return filled * convolution_share(sizes, choose_kernel_set())
         return linear_share(math.prod(y[:-1]), choose_kernel_set())
 
@@ -72,9 +73,14 @@ class Use:
 
     def alone(self, layer: Weights) -> Runtime:
         """A program of nothing but this call."""
-        shapes = self.lowered.shapes[self.operation.inputs[0]], self.lowered.shapes[self.operation.output]
         operation = dataclasses.replace(self.operation, inputs=(0,), output=1, layer=self.name)
-        return Runtime(Program.of_items(shapes, 0, 1, (operation,), {self.name: layer}))
+        ports = (Port("input", 0),), (Port("output", 1),)
+        return Runtime(Program(self._values, *ports, (operation,), {self.name: layer}))
+
+    @property
+    def _values(self) -> tuple[ValueType, ValueType]:
+        """What it reads and what it computes."""
+        return self.lowered.values[self.operation.inputs[0]], self.lowered.values[self.operation.output]
 
     @property
     def _groups(self) -> int:
@@ -90,6 +96,11 @@ def uses(lowered: UnpackedProgram, names: set[str]) -> list[Use]:
     """The calls of the layers of these names, in order."""
     found = [Use(lowered, operation) for operation in lowered.operations if operation.layer is not None]
     return [use for use in found if use.name in names and not isinstance(lowered.weights[use.label], ScaleShift)]
+
+
+def _numbers(value: ValueType) -> tuple[int, ...]:
+    """The shape of a value of a program for one item, where no size has a name."""
+    return tuple(size_at(size, {}) for size in value.shape)
 
 
 def uneven(outputs: int, fan_in: int) -> Floats:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from sparbor.engine.runtime import Runtime
-from sparbor.errors import ArgumentError
+from sparbor.errors import ArgumentError, SparborError
+from sparbor.lower.call import ModelCall, call_of
 from sparbor.lower.graph import Graph
 from sparbor.lower.parity import Answers
 from sparbor.lower.permuted_copy import permuted
-from sparbor.lower.tracing import trace
+from sparbor.lower.sizes import UnnamedSizeError
+from sparbor.lower.tracing import FreeSizes, checked_free_sizes, likely_free_sizes, trace
 from sparbor.lower.unfinished import warn_if_unfinished
 from sparbor.lower.unpacked import UnpackedProgram
 from sparbor.native import choose_kernel_set
@@ -28,11 +30,12 @@ from sparbor.program.byte_input import ByteInput
 
 def deploy(
     model: nn.Module,
-    example: Tensor,
+    example: Tensor | Sequence[Any] | Mapping[str, Any],
     *,
     threads: int = 1,
     weights: str = "word16",
     byte_input: ByteInput | None = None,
+    dynamic_shapes: Mapping[str, Mapping[int, str]] | None = None,
 ) -> Runtime:
     """Lower a trained model to the native engine, and compare its answers with the model's.
 
@@ -43,17 +46,24 @@ def deploy(
     deployed with a warning.
 
     Args:
-        model: any module that takes one tensor and returns one, on the CPU and in float32.
-        example: an input, float32 of shape (batch, ...).
+        model: any module that takes tensors and returns tensors, on the CPU and in float32. What it returns may be a
+            tensor, a tuple, a dictionary or an object with fields, such as a `ModelOutput` of Hugging Face; several
+            tensors come back as a dictionary by name.
+        example: what the model is called with: an input of shape (batch, ...), a tuple of arguments, or a dictionary
+            of arguments by name, as in `model(**example)`. Arguments that are no tensors stay as they are.
         threads: how many one call may use, from 1 to 256, the caller's among them. A file does not keep the number.
         weights: how they are stored: `"word16"`, 16 bits for each active weight with a relative error of at most
             1/64, or `"exact"`, as they are.
         byte_input: with it the runtime takes raw uint8 images too, and normalises them as it says. Float32 input is
             what the model takes, so normalised already.
+        dynamic_shapes: for each input by name, the dimensions that may be of any size, and a name for each, as in
+            `{"input_ids": {0: "batch", 1: "sequence"}}`; sizes of one name are equal. Without it, these are the batch
+            and, where the model leaves them free, the lengths of sequences: all other dimensions of inputs that have
+            up to three.
 
     Raises:
-        ArgumentError: the engine cannot run the model (the message names the operation and the way out), an argument
-            is out of range, or a weight is NaN.
+        ArgumentError: the engine cannot run the model (the message names all operations that it lacks, and the way
+            out), an argument is out of range, or a weight is NaN.
         EngineMissingError: the native engine is not built into this installation.
         SparborError: the engine's answers are not the model's.
 
@@ -66,34 +76,77 @@ def deploy(
     if weights not in {each.value for each in Encoding}:
         raise ArgumentError(f"weights={weights!r}: it must be one of {', '.join(each.value for each in Encoding)}")
     choose_kernel_set()  # a missing engine, or one forced that cannot run, should be the first thing to hear of
-    _check_example(example)
-    _check_byte_input(byte_input, example)
-    model = _checked_model(model)
+    model, call, guesses = _checked(model, example, dynamic_shapes)
+    _check_byte_input(byte_input, call)
     warn_if_unfinished(model)
-    lowered = lower(model, example)
-    with evaluating(model):
-        answers = Answers(model, example, byte_input)
+    expanded = _expanded(model)
+    with evaluating(model), evaluating(expanded):
+        moved = permuted(expanded, call)
 
-        def runtime(encoding: Encoding) -> Runtime:
-            program = dataclasses.replace(lowered.packed(encoding), byte_input=byte_input)
-            built = Runtime(program, threads)
-            answers.check(built, encoding)
-            return built
+        def deployed(free: FreeSizes) -> Runtime:
+            lowered = _lowered(moved, call, free)
+            answers = Answers(model, call, free, byte_input)
 
-        wanted = Encoding(weights)
-        if wanted is not Encoding.EXACT:
-            runtime(Encoding.EXACT)  # with exact weights a wrong operation shows that rounding would hide
-        return runtime(wanted).watched()
+            def runtime(encoding: Encoding) -> Runtime:
+                program = dataclasses.replace(lowered.packed(encoding), byte_input=byte_input)
+                built = Runtime(program, threads)
+                answers.check(built, encoding)
+                return built
+
+            wanted = Encoding(weights)
+            if wanted is not Encoding.EXACT:
+                runtime(Encoding.EXACT)  # with exact weights a wrong operation shows that rounding would hide
+            return runtime(wanted).watched()
+
+        return _first_that_works(deployed, guesses)
 
 
-def lower(model: nn.Module, example: Tensor) -> UnpackedProgram:
-    """The model's program before its layers are packed; refuses what `deploy` refuses."""
+def lower(
+    model: nn.Module,
+    example: Tensor | Sequence[Any] | Mapping[str, Any],
+    dynamic_shapes: Mapping[str, Mapping[int, str]] | None = None,
+) -> UnpackedProgram:
+    """The program for one item of the example, before its layers are packed; refuses what `deploy` refuses."""
     choose_kernel_set()
-    _check_example(example)
-    model = _expanded(_checked_model(model))
+    model, call, guesses = _checked(model, example, dynamic_shapes)
+    model = _expanded(model)
     with evaluating(model):
-        moved = permuted(model, example)
-        return Graph(trace(moved, example), _kept_masks(moved)).lower()
+        moved = permuted(model, call)
+        return _first_that_works(lambda free: _lowered(moved, call, free), guesses).for_one_item(call.tensors)
+
+
+def _checked(
+    model: Any, example: Any, dynamic_shapes: Mapping[str, Mapping[int, str]] | None
+) -> tuple[nn.Module, ModelCall, list[FreeSizes]]:
+    """The model, how it is called, and what may be of any size: guesses, of which the first one that works counts."""
+    model = getattr(model, "_orig_mod", model)  # which torch.compile may have wrapped
+    if not isinstance(model, nn.Module):
+        raise ArgumentError(f"model is a {type(model).__name__}: pass a torch.nn.Module")
+    call = call_of(model, example)
+    _check_model(model)
+    if dynamic_shapes is None:
+        return model, call, likely_free_sizes(call.tensors)
+    return model, call, [checked_free_sizes(dynamic_shapes, call.tensors)]
+
+
+def _lowered(model: nn.Module, call: ModelCall, free: FreeSizes) -> UnpackedProgram:
+    try:
+        return Graph(trace(model, call, free), _kept_masks(model), free).lower()
+    except UnnamedSizeError as error:
+        raise ArgumentError(f"{error}, which is no number and no size of its own: fix it by dynamic_shapes") from None
+
+
+Made = TypeVar("Made")
+
+
+def _first_that_works(make: Callable[[FreeSizes], Made], guesses: Sequence[FreeSizes]) -> Made:
+    """What is made with the first guess that can be; if none can, what is wrong with the last, the most modest one."""
+    for free in guesses[:-1]:
+        try:
+            return make(free)
+        except SparborError:
+            continue
+    return make(guesses[-1])
 
 
 def _expanded(model: nn.Module) -> nn.Module:
@@ -106,31 +159,14 @@ def _expanded(model: nn.Module) -> nn.Module:
     return model
 
 
-def _check_example(example: Any) -> None:
-    if not isinstance(example, Tensor):
-        raise ArgumentError(f"example is a {type(example).__name__}: pass one input as a tensor, the batch first")
-    if example.device.type != "cpu":
-        raise ArgumentError(f"example is on {example.device}: the engine runs on the CPU, pass a CPU tensor")
-    if example.layout is not torch.strided:
-        raise ArgumentError(f"example is {example.layout}: pass a strided tensor, such as example.to_dense()")
-    if example.dim() < 2 or example.numel() == 0:
-        raise ArgumentError(f"example has shape {tuple(example.shape)}: it must be (batch, ...) and not empty")
-    if example.dtype == torch.float32:
-        return
-    if example.is_floating_point() or example.is_complex():
-        raise ArgumentError(f"example is {example.dtype}: the engine takes float32, pass example.float()")
-    raise ArgumentError(
-        f"example is {example.dtype}: the engine takes float32 and has no embeddings. For token ids deploy the part "
-        "behind the embedding, or export all of it by torch.onnx.export; for raw pixels pass a normalised float32 "
-        "example and byte_input=sparbor.ByteInput(mean, std); only for other numbers pass example.float()"
-    )
-
-
-def _check_byte_input(byte_input: Any, example: Tensor) -> None:
+def _check_byte_input(byte_input: Any, call: ModelCall) -> None:
     if byte_input is None:
         return
     if not isinstance(byte_input, ByteInput):
         raise ArgumentError(f"byte_input is a {type(byte_input).__name__}: pass sparbor.ByteInput(mean, std)")
+    example, *others = call.tensors.values()
+    if others or example.dtype != torch.float32:
+        raise ArgumentError("byte_input is for models of one float32 input: pass the example as it is normalised")
     if not byte_input.fits(tuple(example.shape[1:])):
         raise ArgumentError(
             f"byte_input has {len(byte_input.mean)} channels, and the example items of shape "
@@ -138,11 +174,8 @@ def _check_byte_input(byte_input: Any, example: Tensor) -> None:
         )
 
 
-def _checked_model(model: Any) -> nn.Module:
-    """The model itself, which `torch.compile` may have wrapped, if all of it is float32 on the CPU."""
-    model = getattr(model, "_orig_mod", model)
-    if not isinstance(model, nn.Module):
-        raise ArgumentError(f"model is a {type(model).__name__}: pass a torch.nn.Module")
+def _check_model(model: nn.Module) -> None:
+    """All of it is float32 on the CPU, and can be traced."""
     for path, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             where = f"its {path!r}" if path else "it"
@@ -151,7 +184,6 @@ def _checked_model(model: Any) -> nn.Module:
             _check_mask(path or "layer", module)
     for name, tensor in chain(model.named_parameters(), model.named_buffers()):
         _check_weight(name, tensor)
-    return model
 
 
 def _check_mask(name: str, layer: PAINeuronModule) -> None:

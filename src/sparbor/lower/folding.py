@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from sparbor.lower.unpacked import UnpackedProgram
+from sparbor.lower.unpacked import LayerWeights, UnpackedProgram
 from sparbor.ops.table import OPERATORS
-from sparbor.program.program import Axis, Operation, ScaleShift
+from sparbor.program.program import Axis, Operation, Port, ScaleShift
 
 
 def folded(program: UnpackedProgram) -> UnpackedProgram:
@@ -16,22 +16,40 @@ def folded(program: UnpackedProgram) -> UnpackedProgram:
     A batch norm or an activation joins the operation before it, if nothing else reads what that computes: its value
     then stands for theirs. Of reshapes in a row only the last is needed, and one to the same shape is none.
     """
+    program = _without_repeats(program)
     folding = _Folding(program)
     for operation in program.operations:
         folding.take(operation)
     left = tuple(folding.made.values())
-    return _without_unused(
-        replace(program, output=folding.meant(program.output), operations=left, weights=folding.weights)
-    )
+    outputs = tuple(Port(port.name, folding.meant(port.value)) for port in program.outputs)
+    return _without_unused(replace(program, outputs=outputs, operations=left, weights=folding.weights))
+
+
+def _without_repeats(program: UnpackedProgram) -> UnpackedProgram:
+    """The program with what is computed twice, of the same and in the same way, computed once."""
+    same: dict[int, int] = {}
+    known: dict[tuple[object, ...], int] = {}
+    kept = []
+    for operation in program.operations:
+        operation = replace(operation, inputs=tuple(same.get(value, value) for value in operation.inputs))
+        result = program.values[operation.output]
+        what = (operation.kind, operation.inputs, operation.activation, operation.settings, result.type, result.shape)
+        first = operation.output if operation.layer is not None else known.setdefault(what, operation.output)
+        if first == operation.output:
+            kept.append(operation)
+        else:
+            same[operation.output] = first
+    outputs = tuple(Port(port.name, same.get(port.value, port.value)) for port in program.outputs)
+    return replace(program, operations=tuple(kept), outputs=outputs)
 
 
 class _Folding:
     def __init__(self, program: UnpackedProgram) -> None:
-        self.shapes, self.weights = program.shapes, dict(program.weights)
+        self.values, self.weights = program.values, dict(program.weights)
         self.made: dict[int, Operation] = {}  # by output
         self.same: dict[int, int] = {}  # values that another one stands for
         self.uses = Counter(value for operation in program.operations for value in operation.inputs)
-        self.uses[program.output] += 1
+        self.uses.update(port.value for port in program.outputs)
 
     def meant(self, value: int) -> int:
         """The value that stands for this one."""
@@ -54,7 +72,7 @@ class _Folding:
             else:
                 self.uses[before.inputs[0]] += 1
             (x,) = before.inputs
-        if self.shapes[x] == self.shapes[operation.output]:
+        if self.values[x].shape == self.values[operation.output].shape:
             self._stand_for(x, operation.output)
         else:
             self.made[operation.output] = replace(operation, inputs=(x,))
@@ -65,15 +83,17 @@ class _Folding:
 
     def _joins(self, operation: Operation) -> bool:
         """Whether the operation is now part of the one before it."""
-        before = self._before(operation)
+        before = self._before(operation) if operation.inputs else None
         if before is None or before.activation is not None:
             return False
         if operation.kind == "activation" and OPERATORS[before.kind].activation == "maybe":
             self.made[before.output] = replace(before, activation=operation.activation)
         elif operation.kind == "scale_shift" and self._takes_in(before, operation):
             then = self.weights[str(operation.layer)]
+            scaled = self.weights[str(before.layer)]
             assert isinstance(then, ScaleShift)
-            self.weights[str(before.layer)] = self.weights[str(before.layer)].then(then)
+            assert isinstance(scaled, (LayerWeights, ScaleShift))
+            self.weights[str(before.layer)] = scaled.then(then)
         else:
             return False
         self._stand_for(operation.inputs[0], operation.output)
@@ -97,27 +117,28 @@ class _Folding:
         if operation.kind == "convolution":
             return 1
         if operation.kind == "linear":
-            return len(self.shapes[operation.output])  # the batch is dimension 0, and not in the shape
+            return len(self.values[operation.output].shape) - 1
         return operation.settings.axis if isinstance(operation.settings, Axis) and operation.layer else None
 
 
 def _without_unused(program: UnpackedProgram) -> UnpackedProgram:
     """The program without the values that folding left unused, and without operations that lead nowhere."""
-    needed, kept = {program.output}, list[Operation]()
+    needed, kept = {port.value for port in program.outputs}, list[Operation]()
     for operation in reversed(program.operations):
         if operation.output in needed:
             needed.update(operation.inputs)
-            kept.insert(0, operation)
-    order = [program.input, *(operation.output for operation in kept)]
+            kept.append(operation)
+    kept.reverse()
+    order = [*(port.value for port in program.inputs), *(operation.output for operation in kept)]
     number = {value: position for position, value in enumerate(order)}
     numbered = tuple(
         replace(each, inputs=tuple(number[value] for value in each.inputs), output=number[each.output]) for each in kept
     )
     used = {operation.layer for operation in kept}
     return UnpackedProgram(
-        tuple(program.shapes[value] for value in order),
-        number[program.input],
-        number[program.output],
+        tuple(program.values[value] for value in order),
+        tuple(Port(port.name, number[port.value]) for port in program.inputs),
+        tuple(Port(port.name, number[port.value]) for port in program.outputs),
         numbered,
         {name: each for name, each in program.weights.items() if name in used},
     )

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from sparbor.engine.runtime import Runtime
 from sparbor.errors import ArgumentError, SparborError
+from sparbor.lower.call import ModelCall, named_answers
+from sparbor.lower.sizes import BATCH
+from sparbor.lower.tracing import FreeSizes
 from sparbor.packing.slots import Encoding
 from sparbor.program.byte_input import ByteInput
+
+Resize: TypeAlias = Callable[[int], int]
 
 _MOST = 16  # items of the example that are compared
 _ODD = 5  # items of the second batch: no usual size of anything else
@@ -29,24 +34,40 @@ _LARGEST_ROUNDING = 1 / 4  # what many layers together may do
 @dataclass(frozen=True)
 class _Batch:
     what: str
-    items: Tensor  # as the model takes them
-    given: Tensor  # as the engine is given them
-    answer: Tensor
+    call: ModelCall  # as the model takes it
+    given: Mapping[str, Tensor]  # as the engine is given it
+    answers: Mapping[str, Tensor]
 
 
 class Answers:
-    """A model's answers to its example and to a few random items like it, to compare the engine's with."""
+    """A model's answers to its example and to a few random calls like it, to compare the engine's with."""
 
-    def __init__(self, model: nn.Module, example: Tensor, byte_input: ByteInput | None = None) -> None:
-        random = torch.Generator().manual_seed(0)
-        items = torch.nan_to_num(example.detach()[:_MOST], 0.0, 0.0, 0.0).contiguous()
-        odd = torch.arange(_ODD) % len(items)
-        batches = {"the example": items, "random items": _nudged(items[odd], 1.0, random)}
-        self.batches = [_Batch(what, batch, batch, _answer(model, batch)) for what, batch in batches.items()]
+    def __init__(self, model: nn.Module, call: ModelCall, free: FreeSizes, byte_input: ByteInput | None = None) -> None:
+        self.batches: list[_Batch] = []
+        few = _resized(call, free, lambda size: min(size, _MOST), lambda size: size)
+        few = few.with_tensors({name: _finite(tensor) for name, tensor in few.tensors.items()})
+        odd = _resized(few, free, lambda _: _ODD, lambda size: size)
+        self._add("the example", model, few)
+        self._add("random items", model, odd.with_noise(1.0))
         if byte_input is not None:
-            given = torch.randint(256, (_ODD, *items.shape[1:]), generator=random, dtype=torch.uint8)
-            normal = _normalised(given, byte_input)
-            self.batches.append(_Batch("random bytes", normal, given, _answer(model, normal)))
+            random = torch.Generator().manual_seed(0)
+            ((name, like),) = odd.tensors.items()
+            given = torch.randint(256, like.shape, generator=random, dtype=torch.uint8)
+            self._add("random bytes", model, odd.with_tensors({name: _normalised(given, byte_input)}), {name: given})
+        if any(size != BATCH for sizes in free.values() for size in sizes.values()):
+            self._add_other_lengths(model, odd, free)
+
+    def _add(self, what: str, model: nn.Module, call: ModelCall, given: Mapping[str, Tensor] | None = None) -> None:
+        self.batches.append(_Batch(what, call, given or call.tensors, _answers(model, call)))
+
+    def _add_other_lengths(self, model: nn.Module, call: ModelCall, free: FreeSizes) -> None:
+        """Sequences of half the length, and of one more; the model may have its reasons to refuse those."""
+        for what, length in {
+            "shorter items": lambda size: -(-size // 2),
+            "longer items": lambda size: size + 1,
+        }.items():
+            with suppress(ArgumentError):
+                self._add(what, model, _resized(call, free, lambda size: size, length))
 
     def check(self, runtime: Runtime, encoding: Encoding) -> None:
         """Raise if the runtime's answers differ by more than rounding does."""
@@ -54,27 +75,49 @@ class Answers:
         growth = math.sqrt(max(1, len(runtime.describe())))
         rounding = min(growth * _ROUNDING[encoding], _LARGEST_ROUNDING)
         for batch in self.batches:
-            computed = runtime(batch.given)
-            if computed.shape != batch.answer.shape:
-                raise ArgumentError(
-                    f"the model's answer to {len(batch.items)} items has shape {tuple(batch.answer.shape)}, to others "
-                    f"(batch, {', '.join(map(str, computed.shape[1:]))}): as squeeze() does; name its dimension"
-                )
-            error, answer = _distance(computed, batch.answer), _distance(torch.zeros(()), batch.answer)
-            if not error <= rounding * answer and not error <= growth * _sensitivity(runtime, batch.items, encoding):
-                raise _complaint(batch.what, error / answer if answer else math.inf, rounding, encoding)
+            computed = _called(runtime, batch.given)
+            nudged: dict[str, Tensor] | None = None
+            for name, answer in batch.answers.items():
+                _check_alike(batch.what, name, computed[name], answer)
+                error, size = _distance(computed[name], answer), _distance(torch.zeros(()), answer)
+                if not answer.is_floating_point() or error <= rounding * size:
+                    continue
+                if nudged is None:
+                    noise = batch.call.with_noise(_ROUNDING[encoding], 1)
+                    nudged = _called(runtime, noise.tensors)
+                # How far the answer moves with an input that is rounded as weights are: large logits amplify it.
+                if not error <= growth * _distance(nudged[name], computed[name]):
+                    raise _complaint(batch.what, error / size if size else math.inf, rounding, encoding)
 
 
-def _sensitivity(runtime: Runtime, items: Tensor, encoding: Encoding) -> float:
-    """How far the answer moves with an input that is rounded as weights are: large logits amplify it."""
-    nudged = _nudged(items, _ROUNDING[encoding], torch.Generator().manual_seed(1))
-    return _distance(runtime(nudged), runtime(items))
+def _called(runtime: Runtime, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The runtime's answers by name."""
+    answer = runtime(**{port.name: given[port.name] for port in runtime.inputs})
+    return answer if isinstance(answer, dict) else {runtime.outputs[0].name: answer}
 
 
-def _nudged(items: Tensor, share: float, random: torch.Generator) -> Tensor:
-    """The items plus noise, in size this share of theirs (of 1 if they are all zero)."""
-    size = float(items.double().square().mean().sqrt()) or 1.0
-    return items + share * size * torch.randn(items.shape, generator=random, dtype=torch.float32, device="cpu")
+def _check_alike(what: str, name: str, computed: Tensor, answer: Tensor) -> None:
+    if computed.shape != answer.shape or computed.dtype != answer.dtype:
+        raise ArgumentError(
+            f"the model's {name} for {what} is {answer.dtype} of shape {tuple(answer.shape)}, and for other sizes it "
+            f"would be {computed.dtype} of shape {tuple(computed.shape)}: as squeeze() does; name its dimension"
+        )
+
+
+def _resized(call: ModelCall, free: FreeSizes, batch: Resize, length: Resize) -> ModelCall:
+    """The call with other sizes: numbers are left out, or repeated from the first on."""
+    made = {}
+    for name, tensor in call.tensors.items():
+        for axis, size in free.get(name, {}).items():
+            old = tensor.shape[axis]
+            new = batch(old) if size == BATCH else length(old)
+            tensor = tensor.index_select(axis, torch.arange(new) % old)
+        made[name] = tensor.detach().contiguous()
+    return call.with_tensors(made)
+
+
+def _finite(tensor: Tensor) -> Tensor:
+    return torch.nan_to_num(tensor, 0.0, 0.0, 0.0) if tensor.is_floating_point() else tensor
 
 
 def _normalised(given: Tensor, byte_input: ByteInput) -> Tensor:
@@ -84,17 +127,15 @@ def _normalised(given: Tensor, byte_input: ByteInput) -> Tensor:
     return (given / 255 - mean) / std
 
 
-def _answer(model: nn.Module, items: Tensor) -> Tensor:
+def _answers(model: nn.Module, call: ModelCall) -> dict[str, Tensor]:
+    copied = call.with_tensors({name: tensor.clone() for name, tensor in call.tensors.items()})
     with _exactly():
         try:
-            answer: Any = model(items.clone())  # it may write to its input
+            answer = copied.of(model)  # it may write to its input
         except Exception as error:
-            raise ArgumentError(
-                f"the model fails on a batch of {len(items)}: {type(error).__name__}: {error}"
-            ) from error
-    if not isinstance(answer, Tensor):
-        raise ArgumentError(f"the model returns a {type(answer).__name__}: the engine runs models that return a tensor")
-    return answer.detach()
+            sizes = ", ".join(f"{name} of shape {tuple(tensor.shape)}" for name, tensor in call.tensors.items())
+            raise ArgumentError(f"the model fails on {sizes}: {type(error).__name__}: {error}") from error
+    return {name: each.detach() for name, each in named_answers(answer).items()}
 
 
 @contextmanager

@@ -10,8 +10,9 @@ import logging
 import torch
 from torch import Tensor, nn
 
+from sparbor.lower.call import ModelCall, named_answers
 from sparbor.lower.chains import Chain, chains
-from sparbor.lower.tracing import items_like
+from sparbor.lower.tracing import items_like, likely_free_sizes
 from sparbor.nn.dendrites import Dendrite, Dendrites
 from sparbor.nn.layers import ONE_WEIGHT, is_transposed
 from sparbor.nn.neuron import PAINeuronModule
@@ -29,22 +30,22 @@ def input_order(reader: nn.Module, neurons: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def permuted(model: nn.Module, example: Tensor) -> nn.Module:
+def permuted(model: nn.Module, call: ModelCall) -> nn.Module:
     """A copy of ``model`` that computes the same, its neurons where possible in the order that its layers remember.
 
     A layer whose order has to stay keeps it; whoever packs it then fills slots up with zeros. So do all if tracing
-    was wrong about the order of one (a hook may scale channels, say), which outputs for ``example`` and for noise of
-    its shape tell.
+    was wrong about the order of one (a hook may scale channels, say), which its answers to ``call`` and to noise of
+    the same shapes tell.
     """
     layers = [module for module in model.modules() if isinstance(module, PAINeuronModule)]
     if not any(layer.is_permuted() for layer in layers) or any(_computes_with_dropped(layer) for layer in layers):
         return model
-    noise = torch.randn(example.shape, generator=torch.Generator().manual_seed(0))
     try:
         moved = copy.deepcopy(model)
-        for chain in chains(moved, (items_like(example),)).found:
+        like = call.with_tensors(items_like(call.tensors, likely_free_sizes(call.tensors)[-1]))
+        for chain in chains(moved, like.args, like.kwargs).found:
             _move(chain, chain.layer.neuron_order)
-        agree = all(torch.allclose(moved(x), model(x), 1e-2, 1e-3, equal_nan=True) for x in (example, noise))
+        agree = all(_agree(moved, model, each) for each in (call, call.with_noise(1.0)))
         reason = "in another one the model answers otherwise, as where a hook treats neurons one by one"
     except Exception as error:  # of code that is not ours, or that neurons in another order have broken
         agree, reason = False, (str(error).splitlines() or [type(error).__name__])[0]
@@ -52,6 +53,11 @@ def permuted(model: nn.Module, example: Tensor) -> nn.Module:
         return moved
     logger.warning("neurons are deployed in their own order, which takes more slots: %s", reason)
     return model
+
+
+def _agree(one: nn.Module, other: nn.Module, call: ModelCall) -> bool:
+    answers = (named_answers(call.of(model)).values() for model in (one, other))
+    return all(torch.allclose(mine, wanted, 1e-2, 1e-3, equal_nan=True) for mine, wanted in zip(*answers, strict=True))
 
 
 def _computes_with_dropped(layer: PAINeuronModule) -> bool:

@@ -5,26 +5,59 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
-from torch.export import ExportedProgram
+from torch.export import Dim, ExportedProgram
 from torch.fx import Node
 
 from sparbor.errors import ArgumentError
+from sparbor.lower.call import ModelCall, named_answers
 from sparbor.lower.quiet import quiet
+from sparbor.lower.sizes import BATCH
 from sparbor.ops.arguments import where
 
-_BATCH = 3  # of the traced input; neither 0 nor 1, which tracing takes for special cases
+_BATCH = 3  # of the traced inputs; neither 0 nor 1, which tracing takes for special cases
+_LENGTH = 5  # likewise, of a dimension of any size that the example has one number along
+
+# By input, the dimensions that may be of any size: by name, or without one where tracing is to find out.
+FreeSizes: TypeAlias = Mapping[str, Mapping[int, "str | None"]]
 
 
-def trace(model: nn.Module, example: Tensor) -> ExportedProgram:
-    """The model's graph for inputs like `example`, of any batch size."""
+@dataclass(frozen=True)
+class Traced:
+    """A model's graph, and what its inputs and outputs are called, in the graph's order."""
+
+    exported: ExportedProgram
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def trace(model: nn.Module, call: ModelCall, free: FreeSizes) -> Traced:
+    """The model's graph for calls like this one, of any size along the free dimensions."""
+    call = call.with_tensors(items_like(call.tensors, free))
+    outputs: list[str] = []
+
+    def name_outputs(_: nn.Module, __: Any, answer: Any) -> Any:
+        named = named_answers(answer)
+        outputs[:] = named
+        return tuple(named.values())
+
+    naming = model.register_forward_hook(name_outputs)
+    try:
+        functional = _functional(model, call, free)
+    finally:
+        naming.remove()
+    return Traced(functional, _inputs_in_order(functional, call), tuple(outputs))
+
+
+def _functional(model: nn.Module, call: ModelCall, free: FreeSizes) -> ExportedProgram:
     with quiet():
-        exported = _export(model, items_like(example))
+        exported = _export(model, call, free)
         for node in exported.graph.nodes:
             _refuse_training_mode(node)
             _drop_dropout(node)
@@ -41,9 +74,63 @@ def trace(model: nn.Module, example: Tensor) -> ExportedProgram:
     return functional
 
 
-def items_like(example: Tensor) -> Tensor:
-    """A batch of items like the first of ``example``, of a size that tracing takes for any other."""
-    return example.detach()[:1].expand(_BATCH, *example.shape[1:]).contiguous()
+def _inputs_in_order(exported: ExportedProgram, call: ModelCall) -> tuple[str, ...]:
+    """The names of the tensors in the order in which the graph takes them."""
+    keywords = exported.call_spec.in_spec.children()[1].context or ()
+    return tuple(name for name in (*call.names, *keywords) if name in call.tensors)
+
+
+def items_like(tensors: Mapping[str, Tensor], free: FreeSizes) -> dict[str, Tensor]:
+    """A batch of items like the first of each, of sizes that tracing takes for any other."""
+    made = {}
+    for name, tensor in tensors.items():
+        items = tensor.detach()
+        for axis, size in free.get(name, {}).items():
+            if size == BATCH and axis == 0:
+                items = items[:1].expand(_BATCH, *items.shape[1:])
+            elif items.shape[axis] < 2:
+                items = items.repeat_interleave(_LENGTH, axis)
+        made[name] = items.contiguous()
+    return made
+
+
+def checked_free_sizes(given: Any, tensors: Mapping[str, Tensor]) -> FreeSizes:
+    """What a user names; raises ArgumentError if it is not of the example's inputs and dimensions."""
+    if not isinstance(given, Mapping):
+        raise ArgumentError(
+            f"dynamic_shapes is a {type(given).__name__}: pass a dictionary, as {{'input_ids': {{0: 'batch'}}}}"
+        )
+    free = {}
+    for name, sizes in given.items():
+        if name not in tensors:
+            raise ArgumentError(f"dynamic_shapes has {name!r}, which is no input: those are {', '.join(tensors)}")
+        rank = tensors[name].dim()
+        for axis, size in sizes.items():
+            if not isinstance(axis, int) or not 0 <= axis < rank or not str(size).isidentifier():
+                raise ArgumentError(
+                    f"dynamic_shapes[{name!r}] has {axis!r}: {size!r}: it must be one of its dimensions, 0 to "
+                    f"{rank - 1}, and a name such as 'sequence'"
+                )
+        free[str(name)] = dict(sizes)
+    return free
+
+
+def likely_free_sizes(tensors: Mapping[str, Tensor]) -> list[FreeSizes]:
+    """What may be of any size, the boldest guess first: the batch, and the lengths of sequences.
+
+    The batch is the first dimension of the first input, and of all others that have it as long. Whole numbers are
+    tokens or masks, and floats of two or three dimensions may be sequences; an image is of one size.
+    """
+    first = next(tensor for tensor in tensors.values() if tensor.dim() > 0)
+    batch: dict[str, Mapping[int, str | None]] = {
+        name: {0: BATCH} for name, tensor in tensors.items() if tensor.dim() > 0 and len(tensor) == len(first)
+    }
+    lengths: dict[str, Mapping[int, str | None]] = {}
+    for name, tensor in tensors.items():
+        known = batch.get(name, {})
+        others = [axis for axis in range(tensor.dim()) if axis not in known]
+        lengths[name] = {**known, **(dict.fromkeys(others) if tensor.dim() <= 3 else {})}
+    return [lengths, batch] if lengths != batch else [batch]
 
 
 def trace_call(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ExportedProgram:
@@ -93,21 +180,24 @@ def _tensors_in(value: Any, seen: set[int]) -> Iterator[Tensor]:
         yield from _tensors_in(vars(value), seen)
 
 
-def _export(model: nn.Module, items: Tensor) -> ExportedProgram:
+def _export(model: nn.Module, call: ModelCall, free: FreeSizes) -> ExportedProgram:
     try:
-        return _exported(model, items, strict=False)
+        return _exported(model, call, free, strict=False)
+    except ArgumentError:
+        raise
     except Exception as error:
         reason = error
     if "Constraints violated" in str(reason):
         with suppress(Exception):  # len(x) fixes the batch, but strict tracing sees through it
-            return _exported(model, items, strict=True)
+            return _exported(model, call, free, strict=True)
         raise ArgumentError(
-            "the model's forward does not fit every batch size, or treats some differently: the batch must stay free "
-            "and the first dimension, as in x.flatten(1) or x.view(x.shape[0], -1)"
+            "the model's forward does not fit every batch size, or treats some differently: the batch must stay free, "
+            "as in x.flatten(1) or x.view(x.shape[0], -1)"
         ) from reason
+    shapes = ", ".join(str(tuple(tensor.shape[1:])) for tensor in call.tensors.values())
     raise ArgumentError(
-        f"torch.export could not trace the model for items of shape {tuple(items.shape[1:])}: {in_short(reason)}. Its "
-        "forward must take one tensor, the batch first, without control flow that depends on values"
+        f"torch.export could not trace the model for items of shape {shapes}: {in_short(reason)}. Its "
+        "forward must take tensors, the batch first, without control flow that depends on values"
     ) from reason
 
 
@@ -121,10 +211,14 @@ def in_short(reason: Exception) -> str:
     return (text.splitlines() or [type(reason).__name__])[0]
 
 
-def _exported(model: nn.Module, items: Tensor, *, strict: bool) -> ExportedProgram:
+def _exported(model: nn.Module, call: ModelCall, free: FreeSizes, *, strict: bool) -> ExportedProgram:
+    named = {size: Dim(size) for sizes in free.values() for size in sizes.values() if size is not None}
     shapes: Any = torch.export.ShapesCollection()  # type: ignore[no-untyped-call]
-    shapes[items] = {0: torch.export.Dim("batch")}
-    return torch.export.export(model, (items,), dynamic_shapes=shapes, strict=strict)
+    for name, tensor in call.tensors.items():
+        dimensions = {axis: Dim.AUTO if size is None else named[size] for axis, size in free.get(name, {}).items()}
+        if dimensions:
+            shapes[tensor] = dimensions
+    return torch.export.export(model, call.args, dict(call.kwargs), dynamic_shapes=shapes, strict=strict)
 
 
 # How operators call the argument that makes them compute as in training.

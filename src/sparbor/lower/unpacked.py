@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sparbor.errors import ArgumentError
+from sparbor.lower.sizes import BATCH, size_at
 from sparbor.ops.arguments import as_numpy
 from sparbor.packing.dense_weights import DenseLayer, pack_dense
 from sparbor.packing.filters import Filters, pack_by_groups, pack_filters
-from sparbor.packing.slots import FINITE_WANTED, Encoding, SparseLayer, not_finite
-from sparbor.program.program import Operation, Program, ScaleShift, Weights, stored_bytes
-from sparbor.program.windows import Shape, Window
+from sparbor.packing.slots import FINITE_WANTED, Encoding, Floats, SparseLayer, not_finite
+from sparbor.program.program import (
+    ConstantValues,
+    Operation,
+    Port,
+    Program,
+    ScaleShift,
+    Table,
+    ValueType,
+    Weights,
+    stored_bytes,
+)
+from sparbor.program.windows import Window
 
 # From this share of zeros on, a plain layer's zeros are taken for dropped weights and not for weights.
 _SPARSE_BY_ZEROS = 0.3
@@ -51,14 +62,35 @@ class LayerWeights:
 
 
 @dataclass(frozen=True)
-class UnpackedProgram:
-    """The program; `shapes` are those of one item, `weights` by the names that operations have for their layers."""
+class TableWeights:
+    """Of an embedding: a row of features for each id."""
 
-    shapes: tuple[Shape, ...]
-    input: int
-    output: int
+    rows: Floats
+
+    def stored(self, encoding: Encoding) -> Table:
+        """As floats, or as halves where weights are rounded."""
+        return Table(self.rows)
+
+
+@dataclass(frozen=True)
+class UnpackedProgram:
+    """The program; `weights` are by the names that operations have for their layers."""
+
+    values: tuple[ValueType, ...]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
     operations: tuple[Operation, ...]
-    weights: Mapping[str, LayerWeights | ScaleShift]
+    weights: Mapping[str, LayerWeights | ScaleShift | ConstantValues | TableWeights]
+
+    def for_one_item(self, example: Mapping[str, Tensor]) -> UnpackedProgram:
+        """The program for one item of the example alone: no dimension has a name."""
+        sizes: dict[str, int] = {}
+        for port in self.inputs:
+            for dimension, size in zip(self.values[port.value].shape, example[port.name].shape, strict=True):
+                if isinstance(dimension, str):
+                    sizes[dimension] = 1 if dimension == BATCH else size
+        values = (ValueType(value.type, tuple(size_at(each, sizes) for each in value.shape)) for value in self.values)
+        return replace(self, values=tuple(values))
 
     def packed(self, encoding: Encoding) -> Program:
         """The program, each layer stored sparse or dense, whichever takes fewer bytes.
@@ -69,15 +101,20 @@ class UnpackedProgram:
         for operation in self.operations:
             if operation.layer is None:
                 continue
-            weights = self.weights[operation.layer]
-            window = operation.settings if isinstance(operation.settings, Window) else None
             try:
-                if isinstance(weights, LayerWeights):
-                    layers[operation.layer] = weights.packed(window, encoding)
-                elif (part := not_finite(weights.arrays())) is not None:
-                    raise ArgumentError(f"{part} holds NaN or infinity{FINITE_WANTED}")
-                else:
-                    layers[operation.layer] = weights
+                layers[operation.layer] = _packed(self.weights[operation.layer], operation, encoding)
             except ArgumentError as error:
                 raise ArgumentError(f"layer {operation.layer!r}: {error}") from None
-        return Program.of_items(self.shapes, self.input, self.output, self.operations, layers)
+        return Program(self.values, self.inputs, self.outputs, self.operations, layers)
+
+
+def _packed(
+    weights: LayerWeights | ScaleShift | ConstantValues | TableWeights, operation: Operation, encoding: Encoding
+) -> Weights:
+    if isinstance(weights, LayerWeights):
+        return weights.packed(operation.settings if isinstance(operation.settings, Window) else None, encoding)
+    if isinstance(weights, TableWeights):
+        return weights.stored(encoding)
+    if isinstance(weights, ScaleShift) and (part := not_finite(weights.arrays())) is not None:
+        raise ArgumentError(f"{part} holds NaN or infinity{FINITE_WANTED}")
+    return weights

@@ -33,6 +33,15 @@ _OF_PYTORCH: Mapping[str, tuple[str, tuple[float, ...]]] = {
     "hardswish.default": ("hardswish", ()),
     "hardsigmoid.default": ("hardsigmoid", ()),
     "softplus.default": ("softplus", (1.0, 20.0)),
+    **{
+        f"{name}.default": (name, ())
+        for name in (
+            *("exp", "log", "sqrt", "rsqrt", "reciprocal", "abs", "sin", "cos", "erf", "floor", "ceil", "round"),
+            *("sign", "log1p", "softsign", "mish"),
+        )
+    },
+    "log_sigmoid.default": ("log_sigmoid", ()),
+    "log_sigmoid_forward.default": ("log_sigmoid", ()),
 }
 
 
@@ -54,7 +63,11 @@ def gelu(graph: Graph, node: Node, x: Argument, approximate: str = "none") -> Va
 
 
 def _append(graph: Graph, node: Node, x: Argument, what: Activation) -> Value:
-    return graph.append("activation", (graph.value(node, x),), graph.result_shape(node), activation=what)
+    result = graph.result(node)
+    if result.type != "f32":
+        refuse(node, f"computes in {result.type}: the engine has activations of floats")
+    value = graph.cast(graph.value(node, x), "f32")
+    return graph.append("activation", (value,), result.shape, activation=what)
 
 
 # To ONNX; those that it has not are put together from what it has.

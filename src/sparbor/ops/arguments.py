@@ -28,8 +28,15 @@ class Constant:
     mask: Tensor | None = None
 
 
-class BatchSize:
-    """A number, or a tensor, that depends on the size of the batch."""
+@dataclass(frozen=True)
+class Size:
+    """A number that depends on the sizes of the inputs: PyTorch's own symbol for it."""
+
+    symbol: Any
+
+
+class Lacking:
+    """What an operator would compute that the engine does not have; that has been noted."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +51,13 @@ class Padded:
 Argument: TypeAlias = Any
 
 WAY_OUT = (
-    "Keep that part in PyTorch and deploy the rest, or replace it by what the engine has: linear and convolutional "
-    "layers of one and two dimensions, pools, the common activations, flatten and reshape, arithmetic with constants "
-    "and of two values, concatenation of channels, batch norm, layer norm, softmax and dropout"
+    "Keep that part in PyTorch and deploy the rest, or replace it by what the engine has: docs/deploy.md lists its "
+    "operators"
 )
 
 
 def is_value(argument: Argument) -> bool:
-    """Whether it depends on the input."""
+    """Whether it depends on the input's numbers, or is a tensor whose shape depends on its sizes."""
     return isinstance(argument, (Value, Padded))
 
 

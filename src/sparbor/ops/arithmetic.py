@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparbor.errors import ArgumentError
-from sparbor.ops.arguments import Argument, Value, as_numpy, is_value, module_path, refuse, where
+from sparbor.ops.arguments import Argument, Size, Value, as_numpy, is_value, module_path, refuse
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
 from sparbor.packing.slots import not_finite
-from sparbor.program.program import Axis, Operation, ScaleShift
-from sparbor.program.windows import Shape
+from sparbor.program.program import DTYPES, Activation, Axis, Dimension, Dimensions, Operation, ScaleShift
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,13 +22,19 @@ if TYPE_CHECKING:
 
 def add(graph: Graph, node: Node, left: Argument, right: Argument, *, alpha: float = 1) -> Value:
     """left + alpha · right."""
-    if not is_value(left):
-        return _scale_shift(graph, node, right, alpha, left)
-    if not is_value(right):
-        return _scale_shift(graph, node, left, 1, right, alpha)
-    if alpha != 1:
-        right = _scale_shift(graph, node, right, alpha, 0)
-    return _of_two(graph, node, "add", left, right)
+    if is_value(left) and not is_value(right):
+        scaled = _scale_shift(graph, node, left, 1, right, alpha)
+    elif is_value(right) and not is_value(left):
+        scaled = _scale_shift(graph, node, right, alpha, left)
+    else:
+        scaled = None
+    if scaled is not None:
+        return scaled
+    if alpha == 1:
+        return of_two(graph, node, "add", left, right)
+    if alpha == -1:
+        return of_two(graph, node, "subtract", left, right)
+    return of_two(graph, node, "add", left, of_two(graph, node, "multiply", right, alpha))
 
 
 def subtract(graph: Graph, node: Node, left: Argument, right: Argument, *, alpha: float = 1) -> Value:
@@ -45,74 +49,167 @@ def subtract_from(graph: Graph, node: Node, left: Argument, right: Argument, alp
 
 def multiply(graph: Graph, node: Node, left: Argument, right: Argument) -> Value:
     """By a constant or another value."""
-    if is_value(left) and is_value(right):
-        return _of_two(graph, node, "multiply", left, right)
-    return _scale_shift(graph, node, left, right, 0) if is_value(left) else _scale_shift(graph, node, right, left, 0)
+    scaled = None
+    if is_value(left) != is_value(right):
+        value, factor = (left, right) if is_value(left) else (right, left)
+        scaled = _scale_shift(graph, node, value, factor, 0)
+    return of_two(graph, node, "multiply", left, right) if scaled is None else scaled
 
 
-def divide(graph: Graph, node: Node, left: Argument, right: Argument) -> Value:
-    """By a constant."""
-    if is_value(right):
-        refuse(node, "divides by a computed value")
-    return _scale_shift(graph, node, left, 1 / graph.tensor(right), 0)
+def divide(graph: Graph, node: Node, left: Argument, right: Argument, *, rounding_mode: str | None = None) -> Value:
+    """left / right, or that rounded down."""
+    if rounding_mode is not None:
+        return _divide_rounded(graph, node, left, right, rounding_mode)
+    if not is_value(right) and not isinstance(right, Size):
+        scaled = _scale_shift(graph, node, left, 1 / graph.tensor(right), 0)
+        if scaled is not None:
+            return scaled
+    return of_two(graph, node, "divide", left, right)
+
+
+def _divide_rounded(graph: Graph, node: Node, left: Argument, right: Argument, mode: str) -> Value:
+    if graph.result(node).type == "f32":
+        activation = Activation("floor")
+        if mode != "floor":
+            refuse(node, f"divides and rounds with mode {mode!r}")
+        quotient = of_two(graph, node, "divide", left, right)
+        return graph.append("activation", (quotient,), graph.shape(quotient), activation=activation)
+    if mode == "trunc" and not (isinstance(right, int) and right > 0):
+        refuse(node, "divides whole numbers and rounds towards zero")
+    return of_two(graph, node, "floor_divide", left, right)
 
 
 def negate(graph: Graph, node: Node, x: Argument) -> Value:
     """−x."""
-    return _scale_shift(graph, node, x, -1, 0)
+    return multiply(graph, node, x, -1)
 
 
-def _of_two(graph: Graph, node: Node, kind: str, left: Argument, right: Argument) -> Value:
-    """An operator of two values, of which a dimension of 1 is as if repeated."""
-    values = graph.value(node, left), graph.value(node, right)
-    shapes = [graph.shapes[value] for value in values]
-    if len(shapes[0]) != len(shapes[1]):
-        refuse(node, f"takes shapes {shapes[0]} and {shapes[1]}: the engine takes values of as many dimensions")
-    return graph.append(kind, values, graph.result_shape(node))
+def power(graph: Graph, node: Node, base: Argument, exponent: Argument) -> Value:
+    """base ^ exponent; the exponents that people use have operators of their own."""
+    result = graph.result(node)
+    if isinstance(exponent, (int, float)) and (exponent == 2 or (exponent == 3 and result.type != "f32")):
+        square = of_two(graph, node, "multiply", base, base)
+        return square if exponent == 2 else of_two(graph, node, "multiply", square, base)
+    if isinstance(exponent, (int, float)) and result.type == "f32":
+        named = {0.5: Activation("sqrt"), -0.5: Activation("rsqrt"), -1: Activation("reciprocal")}
+        what = named.get(float(exponent), Activation("power", (float(exponent),)))
+        value = graph.cast(graph.value(node, base), "f32")
+        return graph.append("activation", (value,), result.shape, activation=what)
+    return of_two(graph, node, "power", base, exponent)
 
 
-def _scale_shift(graph: Graph, node: Node, x: Argument, scale: Any, shift: Any, of_shift: float = 1) -> Value:
-    """x · scale + of_shift · shift, over the dimension along which they vary."""
-    value, shape = graph.value(node, x), graph.result_shape(node)
-    if graph.shapes[value] != shape:
-        refuse(node, f"makes items of shape {shape} of {graph.shapes[value]}")
-    factors = _for_an_item(node, graph.tensor(scale), shape), _for_an_item(node, of_shift * graph.tensor(shift), shape)
+def clamp(graph: Graph, node: Node, x: Argument, low: Argument = None, high: Argument = None) -> Value:
+    """Not less than one bound, and not more than the other."""
+    result = graph.result(node)
+    if result.type == "f32" and all(each is None or isinstance(each, (int, float)) for each in (low, high)):
+        bounds = -math.inf if low is None else float(low), math.inf if high is None else float(high)
+        value = graph.cast(graph.value(node, x), "f32")
+        return graph.append("activation", (value,), result.shape, activation=Activation("clamp", bounds))
+    clamped = x if low is None else of_two(graph, node, "maximum", x, low)
+    return graph.value(node, clamped) if high is None else of_two(graph, node, "minimum", clamped, high)
+
+
+def add_product(graph: Graph, node: Node, x: Argument, left: Argument, right: Argument, *, value: float = 1) -> Value:
+    """x + value · left · right."""
+    return _add_scaled(graph, node, x, of_two(graph, node, "multiply", left, right), value)
+
+
+def add_quotient(graph: Graph, node: Node, x: Argument, left: Argument, right: Argument, *, value: float = 1) -> Value:
+    """x + value · left / right."""
+    return _add_scaled(graph, node, x, of_two(graph, node, "divide", left, right), value)
+
+
+def _add_scaled(graph: Graph, node: Node, x: Argument, term: Value, factor: float) -> Value:
+    return of_two(graph, node, "add", x, term if factor == 1 else of_two(graph, node, "multiply", term, factor))
+
+
+def interpolate(graph: Graph, node: Node, start: Argument, end: Argument, weight: Argument) -> Value:
+    """start + weight · (end − start)."""
+    way = of_two(graph, node, "subtract", end, start)
+    return of_two(graph, node, "add", start, of_two(graph, node, "multiply", way, weight))
+
+
+def of_two(graph: Graph, node: Node, kind: str, left: Argument, right: Argument, dtype: str | None = None) -> Value:
+    """An operator of two values in the type of the result, or in that type; dimensions of 1 are as if repeated."""
+    dtype = dtype or graph.result(node).type
+    values = alike(graph, node, (left, right), dtype)
+    return graph.append(kind, values, broadcast(graph, node, values), dtype=dtype)
+
+
+def alike(graph: Graph, node: Node, given: Sequence[Argument], dtype: str) -> tuple[Value, ...]:
+    """Values of one type and of as many dimensions, new ones of 1 before their own."""
+    values = [graph.cast(_value_of(graph, node, each, dtype), dtype) for each in given]
+    rank = max(len(graph.shape(each)) for each in values)
+    return tuple(graph.reshaped(each, (*(1,) * (rank - len(graph.shape(each))), *graph.shape(each))) for each in values)
+
+
+def _value_of(graph: Graph, node: Node, given: Argument, dtype: str) -> Value:
+    """A plain number in the type that it is used in."""
+    if isinstance(given, (bool, int, float)):
+        return graph.constant(np.array(given, DTYPES[dtype]))
+    return graph.value(node, given)
+
+
+def broadcast(graph: Graph, node: Node, values: Sequence[Value]) -> Dimensions:
+    """The shape of what is computed number by number of values of as many dimensions."""
+    shape: list[Dimension] = []
+    for sizes in zip(*(graph.shape(value) for value in values), strict=True):
+        wide = [size for size in sizes if size != 1]
+        if any(size != wide[0] for size in wide):
+            refuse(node, f"takes sizes {' and '.join(map(str, wide))}, which may be different")
+        shape.append(wide[0] if wide else 1)
+    return tuple(shape)
+
+
+def _scale_shift(graph: Graph, node: Node, x: Argument, scale: Any, shift: Any, of_shift: float = 1) -> Value | None:
+    """x · scale + of_shift · shift over the dimension along which they vary, if there is but one, and for floats."""
+    result, value = graph.result(node), graph.value(node, x)
+    if isinstance(scale, Size) or isinstance(shift, Size):
+        return None
+    if result.type != "f32" or graph.dtype(value) != "f32" or graph.shape(value) != result.shape or not result.shape:
+        return None
+    rank = len(result.shape)
+    factors = [_of_rank(factor, rank) for factor in (graph.tensor(scale), of_shift * graph.tensor(shift))]
     along = {dim for factor in factors for dim, size in enumerate(factor.shape) if size > 1}
-    axis, rows = _place(graph, value, along)
-    scale_shift = ScaleShift(*(_vector(factor, shape, rows[axis - 1]) for factor in factors))
+    place = _place(graph, value, along)
+    if place is None:
+        return None
+    axis, rows = place
+    features = rows[axis]
+    assert isinstance(features, int)
+    scale_shift = ScaleShift(*(_vector(factor, result.shape, features) for factor in factors))
     name = graph.unique(f"{module_path(node)}.{node.name}".removeprefix("."))
     if not_finite(scale_shift.arrays()):
-        raise ArgumentError(f"{where(node)} computes with a constant that is 0, NaN or infinite: mend it")
+        return None
     graph.weights[name] = scale_shift
     changed = graph.append("scale_shift", (graph.reshaped(value, rows),), rows, layer=name, settings=Axis(axis))
-    return graph.reshaped(changed, shape)
+    return graph.reshaped(changed, result.shape)
 
 
-def _for_an_item(node: Node, factor: Tensor, shape: Shape) -> Tensor:
-    """The constant with as many dimensions as an item."""
-    if factor.dim() == len(shape) + 1 and factor.shape[0] == 1:
-        return factor[0]
-    if factor.dim() > len(shape):
-        refuse(node, f"computes with a constant of shape {tuple(factor.shape)}")
-    return factor.reshape((1,) * (len(shape) - factor.dim()) + factor.shape)
+def _of_rank(factor: Tensor, rank: int) -> Tensor:
+    """The constant with as many dimensions as the value."""
+    return factor.reshape((1,) * (rank - factor.dim()) + factor.shape)
 
 
-def _place(graph: Graph, value: Value, along: set[int]) -> tuple[int, Shape]:
-    """The axis, the batch counted, and the shape in which the factors that vary along these dimensions are one row."""
-    shape = graph.shapes[value]
-    numbers, last = math.prod(shape), len(shape) - 1
-    if len(shape) > 1 and along <= {0} and (along or graph.made_by(value) != "linear"):
+def _place(graph: Graph, value: Value, along: set[int]) -> tuple[int, Dimensions] | None:
+    """The axis, and the shape in which factors that vary along these dimensions are one row; None if there is none."""
+    shape = graph.shape(value)
+    last = len(shape) - 1
+    is_known = [isinstance(size, int) for size in shape]
+    if last > 1 and along <= {1} and is_known[1] and (along or graph.made_by(value) != "linear"):
         return 1, shape
-    if along <= {last} and len(shape) > 1:
-        return 2, (numbers // shape[-1], shape[-1])
-    return 1, (numbers,)
+    if along <= {last} and is_known[last]:
+        return last, shape
+    if last > 0 and 0 not in along and all(is_known[1:]):
+        return 1, (shape[0], math.prod(int(str(size)) for size in shape[1:]))
+    return None
 
 
-def _vector(factor: Tensor, shape: Shape, features: int) -> Any:
+def _vector(factor: Tensor, shape: Dimensions, features: int) -> Any:
     if factor.numel() == 1:
         return np.full(features, float(factor), np.float32)
-    whole = factor.reshape(-1) if factor.numel() == features else factor.expand(shape).reshape(-1)
-    return as_numpy(whole)
+    whole = factor if factor.numel() == features else factor.expand(1, *(int(str(size)) for size in shape[1:]))
+    return as_numpy(whole.reshape(-1))
 
 
 def _to_onnx(graph: OnnxGraph, operation: Operation, y: str, *, node: str) -> None:
@@ -151,7 +248,28 @@ LOWERINGS: Mapping[str, Lowering] = {
     "mul.Scalar": multiply,
     "div.Tensor": divide,
     "div.Scalar": divide,
+    "div.Tensor_mode": divide,
+    "div.Scalar_mode": divide,
+    "floor_divide.default": partial(divide, rounding_mode="floor"),
+    "remainder.Tensor": lambda graph, node, *given: of_two(graph, node, "remainder", *given),
+    "remainder.Scalar": lambda graph, node, *given: of_two(graph, node, "remainder", *given),
     "neg.default": negate,
+    "pow.Tensor_Scalar": power,
+    "pow.Tensor_Tensor": power,
+    "pow.Scalar": power,
+    "square.default": lambda graph, node, x: of_two(graph, node, "multiply", x, x),
+    "maximum.default": lambda graph, node, *given: of_two(graph, node, "maximum", *given),
+    "minimum.default": lambda graph, node, *given: of_two(graph, node, "minimum", *given),
+    "clamp.default": clamp,
+    "clamp.Tensor": clamp,
+    "clamp_min.default": clamp,
+    "clamp_min.Tensor": clamp,
+    "clamp_max.default": lambda graph, node, x, high: clamp(graph, node, x, None, high),
+    "clamp_max.Tensor": lambda graph, node, x, high: clamp(graph, node, x, None, high),
+    "addcmul.default": add_product,
+    "addcdiv.default": add_quotient,
+    "lerp.Scalar": interpolate,
+    "lerp.Tensor": interpolate,
 }
 
 NEURONS: Mapping[str, str] = dict.fromkeys(LOWERINGS, "number_by_number")

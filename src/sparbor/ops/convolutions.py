@@ -1,4 +1,4 @@
-"""Convolutions of one and two dimensions, transposed ones, and the zeros that are put around an image before one.
+"""Convolutions of one and two dimensions, and transposed ones.
 
 A transposed convolution is one of stride 1 over its upsampled input, with each kernel turned around.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparbor.errors import ArgumentError
-from sparbor.ops.arguments import Argument, Constant, Padded, Value, refuse, where
+from sparbor.ops.arguments import Argument, Constant, Padded, Value, refuse
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.pairs import check_is_flat, last, pair, sides
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
@@ -46,11 +46,9 @@ def convolution(
     dimensions = weight.tensor.dim() - 2
     if dimensions not in (1, 2):
         refuse(node, f"is a convolution over {dimensions} dimensions")
-    around = (0,) * 4
-    if isinstance(x, Padded):
-        if transposed:
-            raise ArgumentError(f"{where(node)} is a transposed convolution of a padded value: crop its output instead")
-        x, around = x.value, tuple(x.sides)
+    around: tuple[int, ...] = (0,) * 4
+    if isinstance(x, Padded) and not transposed and len(x.sides) <= 2 * dimensions:
+        x, around = x.value, (*x.sides, 0, 0)[:4]
     kernel, stride, dilation = (pair(setting, dimensions) for setting in (weight.tensor.shape[2:], stride, dilation))
     padding = padding if isinstance(padding, str) else pair(padding, dimensions, 0)
     if transposed:
@@ -64,14 +62,13 @@ def convolution(
 def _append(
     graph: Graph, node: Node, x: Value, weight: Constant, bias: Argument, window: Window, transposed: bool
 ) -> Value:
-    shape = graph.result_shape(node)
-    if not len(graph.shapes[x]) == len(shape) == weight.tensor.dim() - 1:
-        raise ArgumentError(
-            f"{where(node)} takes items of shape {graph.shapes[x]}: pass a batch of images or of sequences"
-        )
+    shape, own = graph.result_shape(node), graph.shape(x)
+    if len(own) == len(shape) == weight.tensor.dim() - 1:  # an item alone, as PyTorch allows
+        x, shape = graph.reshaped(x, (1, *own)), (1, *shape)
     name = graph.layer_name(node, weight)
     graph.layer_weights(name, weight, bias, window.groups, transposed)
-    return graph.append("convolution", (x,), shape, layer=name, settings=window)
+    made = graph.append("convolution", (x,), shape, layer=name, settings=window)
+    return graph.reshaped(made, graph.result_shape(node))
 
 
 def window_of(layer: Any) -> Window:
@@ -140,22 +137,6 @@ def conv_transpose(
 ) -> Value:
     """`conv_transpose1d` and `conv_transpose2d`."""
     return convolution(graph, node, x, weight, bias, stride, padding, dilation, True, output_padding, groups)
-
-
-def pad(
-    graph: Graph, node: Node, x: Argument, sides: Sequence[int], mode: str = "constant", value: float | None = None
-) -> Argument:
-    """Zeros around the last two dimensions, which the convolution that follows takes in."""
-    if mode != "constant" or value:
-        what = f"mode {mode!r}" if mode != "constant" else f"{value}"
-        remedy = "train and deploy with padding_mode='zeros'"
-        refuse(node, f"pads with {what}: the engine pads with zeros; {remedy}")
-    inner = graph.value(node, x)
-    if not any(sides):
-        return inner
-    if len(sides) > 2 * (len(graph.shapes[inner]) - 1) or len(sides) > 4:
-        refuse(node, "pads more than the planes of an image: the engine pads those")
-    return Padded(inner, (*sides, 0, 0)[:4] if len(sides) < 4 else tuple(sides))
 
 
 # To ONNX: Conv, and ConvTranspose where zeros lie between the input's pixels.
@@ -257,21 +238,11 @@ _CONVOLUTIONS: Mapping[str, Lowering] = {
     "conv1d.padding": conv,
     "conv2d.default": conv,
     "conv2d.padding": conv,
-    "conv3d.default": conv,
-    "conv3d.padding": conv,
     "convolution.default": convolution,
     "conv_transpose1d.default": conv_transpose,
     "conv_transpose2d.input": conv_transpose,
     "conv_transpose3d.input": conv_transpose,
 }
-_PADS: Mapping[str, Lowering] = {
-    "pad.default": pad,
-    "constant_pad_nd.default": lambda graph, node, x, sides, value=0: pad(graph, node, x, sides, "constant", value),
-}
+LOWERINGS: Mapping[str, Lowering] = _CONVOLUTIONS
 
-LOWERINGS: Mapping[str, Lowering] = {**_CONVOLUTIONS, **_PADS}
-
-NEURONS: Mapping[str, str] = {
-    **dict.fromkeys(_CONVOLUTIONS, "layer_rule"),
-    **dict.fromkeys(_PADS, "padded"),
-}
+NEURONS: Mapping[str, str] = dict.fromkeys(_CONVOLUTIONS, "layer_rule")

@@ -20,15 +20,20 @@ if TYPE_CHECKING:
 
 
 def linear(graph: Graph, node: Node, x: Argument, weight: Argument, bias: Argument = None) -> Value:
-    """Over the last dimension; items of more than two are rows meanwhile."""
+    """Over the last dimension."""
     if not isinstance(weight, Constant) or not (bias is None or isinstance(bias, Constant)):
-        refuse(node, "multiplies two computed values")
-    rows = graph.in_rows(graph.value(node, x))
+        refuse(node, "is a linear layer with a computed weight or bias")
+    value, shape = graph.value(node, x), graph.result_shape(node)
     name = graph.layer_name(node, weight)
     graph.layer_weights(name, weight, bias)
-    shape = graph.result_shape(node)
-    product = graph.append("linear", (rows,), (*graph.shapes[rows][:-1], shape[-1]), layer=name)
-    return graph.reshaped(product, shape)
+    rows = graph.reshaped(value, (1, *graph.shape(value))) if len(shape) == 1 else value
+    return graph.reshaped(graph.append("linear", (rows,), (*graph.shape(rows)[:-1], shape[-1]), layer=name), shape)
+
+
+def product_with_weight(graph: Graph, node: Node, x: Argument, weight: Constant, bias: Argument = None) -> Value:
+    """x · W + b, the matrix as (inputs, outputs)."""
+    mask = None if weight.mask is None else weight.mask.t()
+    return linear(graph, node, x, Constant(weight.tensor.t(), weight.name, mask), bias)
 
 
 def to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:

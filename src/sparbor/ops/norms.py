@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sparbor.errors import ArgumentError
-from sparbor.ops.arguments import Argument, Constant, Value, as_numpy, where
+from sparbor.ops.arguments import Argument, Constant, Value, as_numpy, refuse
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
 from sparbor.packing.slots import not_finite
-from sparbor.program.program import Axis, Normalisation, Operation, ScaleShift
+from sparbor.program.program import Axis, GroupNorm, Normalisation, Operation, ScaleShift
 from sparbor.program.windows import Shape
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def batch_norm(
     if not_finite(scale_shift.arrays()):
         raise ArgumentError(f"layer {name!r} is a batch norm that divides by 0 or holds NaN or infinity: mend it")
     graph.weights[name] = scale_shift
-    return graph.append("scale_shift", (value,), graph.shapes[value], layer=name, settings=Axis(1)), None, None
+    shape = graph.shape(value)
+    return graph.append("scale_shift", (value,), shape, layer=name, settings=Axis(1)), None, None
 
 
 def layer_norm(
@@ -61,27 +63,97 @@ def layer_norm(
     *_: Any,
 ) -> Value:
     """Over the last dimensions, as many as `normalized` has."""
-    rows = graph.in_rows(graph.value(node, x), len(normalized))
+    value = graph.value(node, x)
+    shape = graph.shape(value)
+    rows = graph.reshaped(value, (*shape[: len(shape) - len(normalized)], math.prod(normalized)))
     name = None
     if weight is not None or bias is not None:
         name = graph.layer_name(node, weight or bias)
-        features = graph.shapes[rows][-1]
+        features = math.prod(normalized)
         scale = np.ones(features, np.float32) if weight is None else as_numpy(weight.tensor.reshape(-1))
         shift = np.zeros(features, np.float32) if bias is None else as_numpy(bias.tensor.reshape(-1))
         graph.weights[name] = ScaleShift(scale, shift)
     settings = Normalisation(float(epsilon))
-    normal = graph.append("layer_norm", (rows,), graph.shapes[rows], layer=name, settings=settings)
-    return graph.reshaped(normal, graph.result_shape(node))
+    normal = graph.append("layer_norm", (rows,), graph.shape(rows), layer=name, settings=settings)
+    return graph.reshaped(normal, shape)
 
 
-def softmax(graph: Graph, node: Node, x: Argument, dim: int, *_: Any, **__: Any) -> Value:
-    """Over the last dimension."""
+def softmax(graph: Graph, node: Node, x: Argument, dim: int, *_: Any, kind: str = "softmax", **__: Any) -> Value:
+    """Over a dimension, which is the last meanwhile."""
+    value, shape = graph.value(node, x), graph.result_shape(node)
+    if graph.result(node).type != "f32" or not shape:
+        refuse(node, "is a softmax of what is no row of floats")
+    order = list(range(len(shape)))
+    order[-1], order[dim] = order[dim], order[-1]
+    last = graph.permuted(graph.cast(value, "f32"), order)
+    return graph.permuted(graph.append(kind, (last,), graph.shape(last)), order)
+
+
+def group_norm(
+    graph: Graph,
+    node: Node,
+    x: Argument,
+    groups: int,
+    weight: Constant | None = None,
+    bias: Constant | None = None,
+    epsilon: float = 1e-5,
+    *_: Any,
+) -> Value:
+    """Over groups of channels and all that lies behind them."""
     value = graph.value(node, x)
-    shape = graph.shapes[value]
-    if not shape or dim not in (-1, len(shape)):
-        raise ArgumentError(f"{where(node)} is a softmax over dimension {dim}: the engine has it over the last")
-    rows = graph.in_rows(value)
-    return graph.reshaped(graph.append("softmax", (rows,), graph.shapes[rows]), graph.result_shape(node))
+    name = None
+    if weight is not None or bias is not None:
+        name = graph.layer_name(node, weight or bias)
+        channels = len((weight or bias).tensor)  # type: ignore[union-attr]
+        scale = np.ones(channels, np.float32) if weight is None else as_numpy(weight.tensor)
+        shift = np.zeros(channels, np.float32) if bias is None else as_numpy(bias.tensor)
+        graph.weights[name] = ScaleShift(scale, shift)
+    settings = GroupNorm(groups, float(epsilon))
+    return graph.append("group_norm", (value,), graph.shape(value), layer=name, settings=settings)
+
+
+def instance_norm(
+    graph: Graph,
+    node: Node,
+    x: Argument,
+    weight: Constant | None,
+    bias: Constant | None,
+    mean: Constant | None,
+    variance: Constant | None,
+    use_input_stats: bool,
+    momentum: float,
+    epsilon: float,
+    *_: Any,
+) -> Any:
+    """A group norm of as many groups as channels; with the statistics of the training a batch norm."""
+    if not use_input_stats and mean is not None and variance is not None:
+        return batch_norm(graph, node, x, weight, bias, mean, variance, momentum, epsilon)[0]
+    channels = graph.shape(graph.value(node, x))[1]
+    if not isinstance(channels, int):
+        refuse(node, "norms channels of which there are as many as the inputs' sizes say")
+    return group_norm(graph, node, x, channels, weight, bias, epsilon)
+
+
+def rms_norm(
+    graph: Graph,
+    node: Node,
+    x: Argument,
+    normalized: Sequence[int],
+    weight: Constant | None = None,
+    epsilon: float | None = None,
+) -> Value:
+    """x / √(mean x² + epsilon) · weight over the last dimensions (Zhang and Sennrich, 2019)."""
+    value = graph.value(node, x)
+    shape = graph.shape(value)
+    rows = graph.reshaped(value, (*shape[: len(shape) - len(normalized)], math.prod(normalized)))
+    name = None
+    if weight is not None:
+        name = graph.layer_name(node, weight)
+        graph.weights[name] = ScaleShift(
+            as_numpy(weight.tensor.reshape(-1)), np.zeros(math.prod(normalized), np.float32)
+        )
+    settings = Normalisation(float(np.finfo(np.float32).eps if epsilon is None else epsilon))
+    return graph.reshaped(graph.append("rms_norm", (rows,), graph.shape(rows), layer=name, settings=settings), shape)
 
 
 # To ONNX.
@@ -159,6 +231,16 @@ LOWERINGS: Mapping[str, Lowering] = {
     "native_layer_norm.default": lambda *args: (layer_norm(*args), None, None),
     "softmax.int": softmax,
     "_softmax.default": softmax,
+    "log_softmax.int": partial(softmax, kind="log_softmax"),
+    "_log_softmax.default": partial(softmax, kind="log_softmax"),
+    "group_norm.default": group_norm,
+    "native_group_norm.default": lambda graph, node, x, weight, bias, n, c, hw, groups, epsilon: (
+        group_norm(graph, node, x, groups, weight, bias, epsilon),
+        None,
+        None,
+    ),
+    "instance_norm.default": instance_norm,
+    "rms_norm.default": rms_norm,
 }
 
 # With its own statistics, or with those of the batch, which the engine has not.

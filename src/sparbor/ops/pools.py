@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +47,7 @@ def max_pool(
         pair(stride or kernel, dimensions),
         pair(padding, dimensions, 0) * 2,
         pair(dilation, dimensions),
-        groups=graph.shapes[planes][0],
+        groups=_channels(graph, node, planes),
     )
     return graph.append("max_pool", (planes,), graph.result_shape(node), settings=window)
 
@@ -69,7 +69,7 @@ def average_pool(
         pair(kernel, dimensions),
         pair(stride or kernel, dimensions),
         pair(padding, dimensions, 0) * 2,
-        groups=graph.shapes[planes][0],
+        groups=_channels(graph, node, planes),
         include_padding=count_include_pad,
         divisor=divisor_override or 0,
     )
@@ -79,41 +79,23 @@ def average_pool(
 def adaptive_pool(graph: Graph, node: Node, x: Argument, _: Any, *, kind: str) -> Value:
     """To the planes of the result; those that have its size stay as they are."""
     (planes, _), shape = _planes(graph, node, x), graph.result_shape(node)
-    return planes if graph.shapes[planes] == shape else graph.append(kind, (planes,), shape)
-
-
-def over_planes(
-    graph: Graph,
-    node: Node,
-    x: Argument,
-    dims: Sequence[int] | None = None,
-    keepdim: bool = False,
-    *,
-    kind: str,
-    dtype: Any = None,
-) -> Value:
-    """The mean or the maximum over all dimensions of an item but its channels."""
-    value = graph.value(node, x)
-    rank = len(graph.shapes[value]) + 1
-    given = sorted(dim % rank for dim in dims or ())
-    if rank < 3 or given != list(range(2, rank)):
-        refuse(
-            node,
-            f"is over the dimensions {dims}: the engine has it over all but the batch and the channels, as in"
-            " x.mean((2, 3))",
-        )
-    channels, *inside = graph.shapes[value]
-    planes = graph.reshaped(value, (channels, 1, math.prod(inside)))
-    return graph.reshaped(graph.append(kind, (planes,), (channels, 1, 1)), graph.result_shape(node))
+    return planes if graph.shape(planes) == shape else graph.append(kind, (planes,), shape)
 
 
 def _planes(graph: Graph, node: Node, x: Argument) -> tuple[Value, int]:
     """What is pooled, and of how many dimensions its planes are."""
     value, dimensions = graph.value(node, x), dimensions_of(operator_name(node))
-    shape = graph.shapes[value]
-    if len(shape) - 1 != dimensions:
-        raise ArgumentError(f"{where(node)} pools items of shape {shape}: pass a batch of images or of sequences")
+    shape = graph.shape(value)
+    if dimensions is None or len(shape) - 2 != dimensions:
+        raise ArgumentError(f"{where(node)} pools what has shape {shape}: pass a batch of images or of sequences")
     return value, dimensions
+
+
+def _channels(graph: Graph, node: Node, planes: Value) -> int:
+    channels = graph.shape(planes)[1]
+    if not isinstance(channels, int):
+        refuse(node, "pools planes of which there are as many as the inputs' sizes say")
+    return channels
 
 
 def dimensions_of(name: str) -> int | None:
@@ -288,16 +270,6 @@ LOWERINGS: Mapping[str, Lowering] = {
     "_adaptive_avg_pool2d.default": _ADAPTIVE_AVERAGE,
     "adaptive_max_pool1d.default": _ADAPTIVE_MAX,
     "adaptive_max_pool2d.default": _ADAPTIVE_MAX,
-    "mean.dim": partial(over_planes, kind="adaptive_average_pool"),
-    "amax.default": partial(over_planes, kind="adaptive_max_pool"),
 }
 
-# Those over volumes the engine has not.
-_OF_VOLUMES = (
-    *("max_pool3d.default", "max_pool3d_with_indices.default", "avg_pool3d.default"),
-    *("adaptive_avg_pool3d.default", "_adaptive_avg_pool3d.default", "adaptive_max_pool3d.default"),
-)
-
-NEURONS: Mapping[str, str] = {
-    name: "over_dimensions" if dimensions_of(name) is None else "plane_by_plane" for name in (*LOWERINGS, *_OF_VOLUMES)
-}
+NEURONS: Mapping[str, str] = dict.fromkeys(LOWERINGS, "plane_by_plane")

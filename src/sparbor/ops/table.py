@@ -4,10 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sparbor.ops import activations, arithmetic, convolutions, linear, norms, pools, shapes
+from sparbor.ops import (
+    activations,
+    arithmetic,
+    arrays,
+    attention,
+    comparisons,
+    convolutions,
+    gates,
+    indexing,
+    linear,
+    matmul,
+    norms,
+    pools,
+    reductions,
+    shapes,
+    volumes,
+)
 from sparbor.ops.operator import Lowering, Operator
 
-FAMILIES = (linear, convolutions, norms, activations, arithmetic, shapes, pools)
+FAMILIES = (
+    *(linear, convolutions, norms, activations, arithmetic, shapes, pools),
+    *(comparisons, reductions, arrays, indexing, matmul, attention, gates, volumes),
+)
 
 # By kind of operation, in the order of the engine's table.
 OPERATORS: Mapping[str, Operator] = {each.kind: each for family in FAMILIES for each in family.OPERATORS}

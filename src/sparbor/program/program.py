@@ -44,6 +44,22 @@ class ScaleShift:
 
 
 @dataclass(frozen=True)
+class ConstantValues:
+    values: Array
+
+    def arrays(self) -> dict[str, Array]:
+        return {"values": self.values}
+
+
+@dataclass(frozen=True)
+class Table:
+    values: Array
+
+    def arrays(self) -> dict[str, Array]:
+        return {"values": self.values}
+
+
+@dataclass(frozen=True)
 class Normalisation:
     """Of a layer norm: y = (x − mean) / √(variance + epsilon)."""
 
@@ -72,11 +88,49 @@ class Slice(Axis):
     step: int
 
 
-Settings: TypeAlias = Window | AverageWindow | Normalisation | Axis | Order | Slice
+@dataclass(frozen=True)
+class Axes:
+    """The dimensions that an operation goes along."""
+
+    axes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Pad:
+    """Zeros before and after each dimension."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Range:
+    """start, start + step, and so on."""
+
+    start: int
+    step: int
+
+
+@dataclass(frozen=True)
+class GroupNorm:
+    groups: int
+    epsilon: float
+
+
+@dataclass(frozen=True)
+class Attention:
+    scale: float
+    causal: bool
+
+
+Settings: TypeAlias = (
+    Window | AverageWindow | Normalisation | Axis | Order | Slice | Axes | Pad | Range | GroupNorm | Attention
+)
 _Settings = TypeVar("_Settings", bound=Settings)
 Weights: TypeAlias = SparseLayer | DenseLayer | Filters | ScaleShift
-# A number; the name of a size, such as "batch"; or what is computed of two: ("*", 64, "batch"), with "+" or "//" too.
+# A number; the name of a size, such as "batch"; or what is computed of two: ("*", 64, "batch"), with "+", "-" or "//".
 Dimension: TypeAlias = "int | str | tuple[str, Dimension, Dimension]"
+Dimensions: TypeAlias = "tuple[Dimension, ...]"
 
 
 def stored_bytes(layer: Weights) -> int:

@@ -1,0 +1,107 @@
+"""Sizes that are known when a model runs: PyTorch's symbols for them, by the names that a program gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import sympy
+import torch
+from torch.utils._sympy.functions import CleanDiv, FloorDiv, Mod, PythonMod
+
+from sparbor.program.program import Dimension
+
+BATCH = "batch"  # the size that the first dimension of inputs has
+
+
+class UnnamedSizeError(Exception):
+    """A size that no program can say, because it is not computed of named sizes by what programs compute with."""
+
+
+class Sizes:
+    """The names of a graph's symbols, and what is computed of them."""
+
+    def __init__(self) -> None:
+        self._names: dict[Any, str] = {}
+
+    def name(self, size: int | torch.SymInt, wanted: str, otherwise: str) -> Dimension:
+        """The dimension of an input, which gets the wanted name if it has none; the other one if that is taken."""
+        expression = _expression(size)
+        if isinstance(expression, sympy.Integer):
+            return int(expression)
+        if not isinstance(expression, sympy.Symbol):
+            raise UnnamedSizeError(f"an input has the size {expression}")
+        if expression not in self._names:
+            self._names[expression] = otherwise if wanted in self._names.values() else wanted
+        return self._names[expression]
+
+    def of(self, size: int | torch.SymInt) -> Dimension:
+        """The size as programs have it."""
+        return self._of(_expression(size))
+
+    def _of(self, expression: Any) -> Dimension:
+        if isinstance(expression, sympy.Integer):
+            return int(expression)
+        if expression in self._names:
+            return self._names[expression]
+        for kind, read in self._READ.items():
+            if isinstance(expression, kind):
+                return read(self, expression)
+        raise UnnamedSizeError(f"a size is {expression}")
+
+    def _sum(self, expression: Any) -> Dimension:
+        """What is added, less what is taken away."""
+        negative = [each for each in expression.args if each.as_coeff_Mul()[0] < 0]
+        positive = [each for each in expression.args if each not in negative]
+        if not positive:
+            raise UnnamedSizeError(f"a size is {expression}")
+        result = self._joined("+", positive)
+        return ("-", result, self._joined("+", [-each for each in negative])) if negative else result
+
+    def _joined(self, operation: str, parts: list[Any]) -> Dimension:
+        first, *others = (self._of(each) for each in parts)
+        result: Dimension = first
+        for each in others:
+            result = (operation, result, each)
+        return result
+
+    def _product(self, expression: Any) -> Dimension:
+        return self._joined("*", list(expression.args))
+
+    def _power(self, expression: Any) -> Dimension:
+        base, exponent = expression.args
+        if not isinstance(exponent, sympy.Integer) or not 1 <= exponent <= 8:
+            raise UnnamedSizeError(f"a size is {expression}")
+        return self._joined("*", [base] * int(exponent))
+
+    def _quotient(self, expression: Any) -> Dimension:
+        return ("//", self._of(expression.args[0]), self._of(expression.args[1]))
+
+    def _remainder(self, expression: Any) -> Dimension:
+        left, right = map(self._of, expression.args)
+        return ("-", left, ("*", right, ("//", left, right)))
+
+    _READ: Mapping[type, Callable[[Sizes, Any], Dimension]] = {
+        sympy.Add: _sum,
+        sympy.Mul: _product,
+        sympy.Pow: _power,
+        FloorDiv: _quotient,
+        CleanDiv: _quotient,
+        Mod: _remainder,
+        PythonMod: _remainder,
+    }
+
+
+def _expression(size: int | torch.SymInt) -> Any:
+    return sympy.Integer(size) if isinstance(size, int) else sympy.sympify(size.node.expr)
+
+
+def size_at(dimension: Dimension, sizes: Mapping[str, int]) -> int:
+    """The dimension as a number, for these sizes."""
+    if isinstance(dimension, int):
+        return dimension
+    if isinstance(dimension, str):
+        return sizes[dimension]
+    operation, left, right = dimension[0], size_at(dimension[1], sizes), size_at(dimension[2], sizes)
+    computed = {"+": left + right, "-": left - right, "*": left * right, "//": left // right}
+    return computed[operation]

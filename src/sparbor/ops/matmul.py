@@ -1,0 +1,69 @@
+"""Products of matrices that are both computed, and what is a linear layer after all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from sparbor.ops.arguments import Argument, Constant, Value, is_value
+from sparbor.ops.arithmetic import of_two
+from sparbor.ops.linear import product_with_weight
+from sparbor.ops.operator import Lowering, Operator
+from sparbor.ops.targets import Graph
+from sparbor.program.program import Dimension
+
+if TYPE_CHECKING:
+    from torch.fx import Node
+
+
+def matmul(graph: Graph, node: Node, left: Argument, right: Argument) -> Value:
+    """Of the last two dimensions; those before are broadcast."""
+    if isinstance(right, Constant) and right.tensor.dim() == 2 and is_value(left):
+        return product_with_weight(graph, node, left, right)
+    return product(graph, node, graph.value(node, left), graph.value(node, right))
+
+
+def product(graph: Graph, node: Node, left: Value, right: Value) -> Value:
+    """A row or a column is a matrix meanwhile."""
+    own = [graph.shape(left), graph.shape(right)]
+    left = graph.reshaped(left, (1, *own[0])) if len(own[0]) == 1 else left
+    right = graph.reshaped(right, (*own[1], 1)) if len(own[1]) == 1 else right
+    rank = max(len(graph.shape(left)), len(graph.shape(right)))
+    left, right = (
+        graph.reshaped(each, (*(1,) * (rank - len(graph.shape(each))), *graph.shape(each))) for each in (left, right)
+    )
+    around: list[Dimension] = [
+        two if one == 1 else one for one, two in zip(graph.shape(left)[:-2], graph.shape(right)[:-2], strict=True)
+    ]
+    shape = (*around, graph.shape(left)[-2], graph.shape(right)[-1])
+    return graph.reshaped(graph.append("matmul", (left, right), shape), graph.result_shape(node))
+
+
+def add_product(
+    graph: Graph, node: Node, bias: Argument, left: Argument, right: Argument, *, beta: float = 1, alpha: float = 1
+) -> Value:
+    """beta · bias + alpha · left @ right."""
+    is_layer = isinstance(right, Constant) and right.tensor.dim() == 2 and is_value(left)
+    if is_layer and isinstance(bias, Constant) and bias.tensor.dim() == 1 and beta == alpha == 1:
+        return product_with_weight(graph, node, left, right, bias)
+    made = matmul(graph, node, left, right)
+    if alpha != 1:
+        made = of_two(graph, node, "multiply", made, alpha)
+    if beta == 0:
+        return made
+    return of_two(graph, node, "add", made, bias if beta == 1 else of_two(graph, node, "multiply", bias, beta))
+
+
+OPERATORS: tuple[Operator, ...] = ()
+
+LOWERINGS: Mapping[str, Lowering] = {
+    "matmul.default": matmul,
+    "mm.default": matmul,
+    "bmm.default": matmul,
+    "mv.default": matmul,
+    "dot.default": matmul,
+    "addmm.default": add_product,
+    "baddbmm.default": add_product,
+}
+
+NEURONS: Mapping[str, str] = {}
