@@ -11,7 +11,7 @@ from sparbor.errors import ArgumentError
 from sparbor.ops.arguments import Argument, Value
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
-from sparbor.program.program import Axis, Operation, Order, Slice
+from sparbor.program.program import Axis, Operation, Order, Padding, Slice
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -114,6 +114,12 @@ def _concat_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
     graph.node("Concat", [graph.name_of(value) for value in operation.inputs], y, axis=operation.settings_as(Axis).axis)
 
 
+def _pad_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
+    padding = operation.settings_as(Padding)
+    pads = graph.integers(f"{y}/pads", [*padding.before, *padding.after])
+    graph.node("Pad", [graph.name_of(operation.inputs[0]), pads], y)
+
+
 # To C.
 
 
@@ -137,6 +143,7 @@ OPERATORS = (
     Operator("slice", _slice_to_onnx, None, settings=Slice),
     Operator("expand", partial(_shape_to_onnx, node="Expand", batch=1), None),
     Operator("concat", _concat_to_onnx, _concat_to_c, inputs=None, settings=Axis),
+    Operator("pad", _pad_to_onnx, None, settings=Padding),
 )
 
 LOWERINGS: Mapping[str, Lowering] = {
