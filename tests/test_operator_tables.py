@@ -20,11 +20,13 @@ TYPES = {
 }
 
 
-def in_the_engine(operator: Operator) -> tuple[int, str, str, dict[str, str]]:
+def in_the_engine(operator: Operator) -> tuple[tuple[int, int | None], str, str, dict[str, str]]:
     """What the engine says of an operator that Python describes so."""
     fields = () if operator.settings is None else dataclasses.fields(operator.settings)
     settings = {field.name: TYPES[str(field.type)] for field in fields}
-    return operator.inputs or 0, operator.layer, operator.activation, settings
+    inputs = operator.inputs
+    counts = inputs if isinstance(inputs, tuple) else (1, None) if inputs is None else (inputs, inputs)
+    return counts, operator.layer, operator.activation, settings
 
 
 def test_operators_with_their_inputs_layers_activations_and_settings() -> None:

@@ -6,8 +6,8 @@
 namespace sparbor {
 namespace {
 
-const Encoding* const encodings[] = {&sparse_exact,  &sparse_word16,  &dense_exact, &dense_halves,
-                                     &filters_exact, &filters_halves, &scale_shift};
+const Encoding* const encodings[] = {&sparse_exact,   &sparse_word16, &dense_exact,  &dense_halves, &filters_exact,
+                                     &filters_halves, &table_exact,   &table_halves, &scale_shift,  &array};
 
 bool knows_kind(const Json& kind) {
     return std::any_of(std::begin(encodings), std::end(encodings),
@@ -32,7 +32,7 @@ Layer read_layer(const std::string& name, const Json& entry) {
         if (kind == each->kind_name && (!each->weights || (weights && *weights == each->weights)))
             layer.encoding = each;
     require_known(layer.encoding, "weights of kind " + shown(weights) + ", which layer " + in_quotes(name) + " is of");
-    if (is(layer, LayerKind::scale_shift)) return layer;
+    if (!is_matrix(layer)) return layer;
     layer.outputs = read_size(name, entry, "outputs");
     layer.fan_in = read_size(name, entry, "fan_in");
     return layer;

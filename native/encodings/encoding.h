@@ -7,7 +7,7 @@
 
 namespace sparbor {
 
-enum class LayerKind { sparse, dense, filters, scale_shift };
+enum class LayerKind { sparse, dense, filters, table, scale_shift, array };
 
 // Looks at a layer's tensors, each once. Throws Refused, which names the layer.
 class LayerCheck {
@@ -37,15 +37,17 @@ struct Encoding {
     void (*check)(LayerCheck&);
     // Of sparse layers, else null: whether this place of a slot holds no synapse.
     bool (*is_padding)(const Layer&, uint64_t slot, size_t lane);
-    // How many weights are stored, padding included; null for layers that only scale and shift.
+    // How many weights are stored, padding included; null for layers of no matrix.
     uint64_t (*places)(const Layer&);
 };
 
 // Each file's own.
 extern const Encoding sparse_exact, sparse_word16, dense_exact, dense_halves, filters_exact, filters_halves,
-    scale_shift;
+    table_exact, table_halves, scale_shift, array;
 
 inline bool is(const Layer& layer, LayerKind kind) { return layer.encoding->kind == kind; }
+// Whether it is a matrix, of so many outputs and inputs; of a table its rows, and the numbers of each.
+inline bool is_matrix(const Layer& layer) { return layer.encoding->places != nullptr; }
 
 bool all_finite(const Tensor& floats);
 bool halves_finite(const Tensor& halves);

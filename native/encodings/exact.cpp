@@ -1,5 +1,5 @@
 // Weights as they were trained, floats: of sparse layers with an index byte each, where 0x80 is padding; of dense ones
-// in panels of 16 outputs; of dense convolutions as filters, row by row.
+// in panels of 16 outputs; of dense convolutions as filters, row by row, and so of tables.
 #include "encodings/slots.h"
 
 namespace sparbor {
@@ -32,9 +32,13 @@ void check_dense(LayerCheck& check) {
                  {ceil_div(check.layer().outputs, neuron_block), check.layer().fan_in, neuron_block});
 }
 
+void check_table(LayerCheck& check) {
+    take_weights(check, "weights", {check.layer().outputs, check.layer().fan_in});
+}
+
 void check_filters(LayerCheck& check) {
     check.bias();
-    take_weights(check, "weights", {check.layer().outputs, check.layer().fan_in});
+    check_table(check);
 }
 
 uint64_t stored_places(const Layer& layer) { return layer.parts.at("weights").count(); }
@@ -47,5 +51,6 @@ const Encoding sparse_exact{LayerKind::sparse, "sparse", "exact",
 const Encoding dense_exact{LayerKind::dense, "dense", "exact", WeightType::floats, check_dense, nullptr, all_places};
 const Encoding filters_exact{LayerKind::filters, "filters", "exact",
                              WeightType::floats, check_filters, nullptr, all_places};
+const Encoding table_exact{LayerKind::table, "table", "exact", WeightType::floats, check_table, nullptr, all_places};
 
 }  // namespace sparbor

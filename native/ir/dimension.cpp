@@ -5,7 +5,7 @@
 namespace sparbor {
 namespace {
 
-constexpr size_t most_tokens = 16, longest_name = 60;
+constexpr size_t most_tokens = 128, longest_name = 60;
 
 bool is_name(const std::string& text) {
     const auto letter = [](char each) {
@@ -45,11 +45,26 @@ void Dimension::read(const Json& entry, SizeNames& names, bool names_new) {
     }
     require(entry.is_array() && entry.size() == 3, is_none(entry));
     const Json& operation = entry[0];
-    const auto kind = operation == "+" ? Token::plus : operation == "*" ? Token::times : Token::over;
-    require_known(kind != Token::over || operation == "//", "dimension that is computed by " + shown(operation));
+    constexpr std::pair<const char*, Token::Kind> kinds[] = {
+        {"+", Token::plus}, {"-", Token::minus}, {"*", Token::times}, {"//", Token::over}};
+    const auto found = std::find_if(std::begin(kinds), std::end(kinds),
+                                    [&](const auto& each) { return operation == each.first; });
+    require_known(found != std::end(kinds), "dimension that is computed by " + shown(operation));
     read(entry[1], names, false);
     read(entry[2], names, false);
-    tokens_.push_back({kind, 0});
+    tokens_.push_back({found->second, 0});
+}
+
+const char* Dimension::between(Token::Kind kind) {
+    switch (kind) {
+        case Token::plus: return " + ";
+        case Token::minus: return " - ";
+        case Token::times: return " * ";
+        case Token::over: return " // ";
+        case Token::number:
+        case Token::size: return "";
+    }
+    return "";  // there is no other, which the compiler does not know
 }
 
 uint64_t Dimension::at(const Sizes& sizes) const {
@@ -65,6 +80,10 @@ uint64_t Dimension::at(const Sizes& sizes) const {
                     throw Refused("a dimension is beyond " + with_commas(largest_dimension));
                 continue;
             case Token::plus: stack[depth - 2] += stack[depth - 1]; break;
+            case Token::minus:
+                if (stack[depth - 2] < stack[depth - 1]) throw Refused("a dimension is less than 0");
+                stack[depth - 2] -= stack[depth - 1];
+                break;
             case Token::times: {
                 const auto result = product({stack[depth - 2], stack[depth - 1]}, largest_dimension);
                 stack[depth - 2] = result.value_or(largest_dimension + 1);
@@ -93,8 +112,7 @@ std::string Dimension::text(const SizeNames& names) const {
         }
         const std::string right = std::move(stack.back());
         stack.pop_back();
-        const char* const between = token.kind == Token::plus ? " + " : token.kind == Token::times ? " * " : " // ";
-        stack.back() = "(" + stack.back() + between + right + ")";
+        stack.back() = "(" + stack.back() + between(token.kind) + right + ")";
     }
     return stack[0];
 }

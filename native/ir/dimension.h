@@ -34,8 +34,8 @@ private:
 
 class Dimension {
 public:
-    // A number, a name, or an operation as a list: ["+", 1, "sequence"], ["*", 64, "batch"], ["//", ...] (rounded
-    // down). Its names are among `names`; if `names_new` it is a number or one name, which is added to them. Throws
+    // A number, a name, or an operation as a list: ["+", 1, "sequence"], ["-", "sequence", 2], ["*", 64, "batch"],
+    // ["//", ...] (rounded down). Its names are among `names`; if `names_new` it is a number or one name, which is added to them. Throws
     // Refused.
     Dimension(const Json& entry, SizeNames& names, bool names_new);
 
@@ -48,9 +48,10 @@ public:
 
 private:
     struct Token {
-        enum Kind { number, size, plus, times, over } kind;
+        enum Kind { number, size, plus, minus, times, over } kind;
         uint64_t value;  // the number, or the place of the size among the names
     };
+    static const char* between(Token::Kind kind);
     void read(const Json& entry, SizeNames& names, bool names_new);
 
     std::vector<Token> tokens_;  // operands before what is done with them

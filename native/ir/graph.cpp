@@ -49,7 +49,7 @@ const OperatorType& read_type(const Json& entry) {
     const Json &name = entry.at("kind"), &inputs = entry.at("inputs");
     const OperatorType* type = name.is_string() ? find_operator(name.get<std::string>()) : nullptr;
     require(inputs.is_array(), "the operation " + shown(name) + " has the inputs " + shown(inputs) + ", not a list");
-    require_known(type && (type->inputs == 0 ? !inputs.empty() : inputs.size() == type->inputs),
+    require_known(type && type->inputs.allow(inputs.size()),
                   "operation " + shown(name) + " of " + std::to_string(inputs.size()) + " inputs");
     return *type;
 }

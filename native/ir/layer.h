@@ -26,7 +26,7 @@ struct Encoding;  // how the weights are stored: encodings/encoding.h, which als
 struct Layer {
     std::string name;
     const Encoding* encoding;
-    uint64_t outputs, fan_in;  // of one that scales and shifts, its features and 0
+    uint64_t outputs, fan_in;  // of one that scales and shifts, its features and 0; of an array 0
     std::map<std::string, Tensor> parts;
 
     template <class T>

@@ -17,16 +17,19 @@ bool are_counts(const Json* numbers) {
 }
 
 Number read_type(const std::string& name, const Json* entry) {
-    if (entry && *entry == "F32") return Number::f32;
-    if (entry && *entry == "U16") return Number::u16;
-    if (entry && *entry == "U8") return Number::u8;
+    constexpr std::pair<const char*, Number> names[] = {
+        {"F32", Number::f32}, {"U16", Number::u16}, {"U8", Number::u8},      {"I8", Number::i8},
+        {"I32", Number::i32}, {"I64", Number::i64}, {"BOOL", Number::boolean}};
+    for (const auto& [text, type] : names)
+        if (entry && *entry == text) return type;
     throw Refused(tensor_named(name) + " has the unknown type " + shown(entry));
 }
 
 Tensor read_tensor(const std::string& name, const Json& entry, uint64_t base, uint64_t size) {
     require(entry.is_object(), tensor_named(name) + " is malformed");
     const Json *shape = member(entry, "shape"), *offsets = member(entry, "data_offsets");
-    require(are_counts(shape) && are_counts(offsets) && offsets->size() == 2 && shape->size() <= 3,
+    require(are_counts(shape) && are_counts(offsets) && offsets->size() == 2 &&
+                shape->size() <= most_dimensions,
             tensor_named(name) + " is malformed");
     Tensor tensor{};
     tensor.type = read_type(name, member(entry, "dtype"));

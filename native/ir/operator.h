@@ -24,6 +24,7 @@ public:
     const Shape& y() const { return shapes_[operation_.output]; }
     Number y_type() const { return program_.values[operation_.output].type; }
     const Layer* layer() const { return operation_.layer; }  // null if it has none
+    std::string name() const;                                // its kind, and the name of its layer if it has one
     const Settings& settings() const { return operation_.settings; }
     const std::optional<NamedActivation>& activation() const { return operation_.activation; }
     // The setting of this name as a dimension of the output.
@@ -50,7 +51,7 @@ struct LayoutCost {
 // Whether operations of a kind have something.
 enum class Has { no, maybe, yes };
 
-// The types of numbers that operations of a kind take: floats alone, or any, and the output is of the first one's.
+// The types of numbers that operations of a kind take: floats alone, and their output is floats; or what `check` says.
 enum class Takes { floats, any };
 
 // How the inputs must lie, and how the output does: as rows, the last dimension's numbers one after another and rows at
@@ -61,9 +62,20 @@ enum class Lies { rows, planes, by_axis, as_it_comes };
 // Whether an operation may write where it reads: because it computes each number, or each row, from that place alone.
 enum class Aliasing { none, in_place };
 
+// How many inputs operations of a kind have.
+struct Inputs {
+    constexpr Inputs(size_t exactly) : least(exactly), most(exactly) {}
+    constexpr Inputs(size_t least, size_t most) : least(least), most(most) {}
+    constexpr bool allow(size_t count) const { return least <= count && count <= most; }
+    constexpr bool any() const { return most == SIZE_MAX; }  // however many
+
+    size_t least, most;
+};
+constexpr Inputs several{1, SIZE_MAX};
+
 struct OperatorType {
     const char* name;
-    size_t inputs;  // 0: any number from 1
+    Inputs inputs;
     Has layer;
     Has activation;
     std::vector<SettingRule> settings;

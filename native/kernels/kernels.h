@@ -129,18 +129,54 @@ using PairKernel = void (*)(const float* left, const float* right, float* y, siz
 
 struct NamedPair {
     const char* name;
-    PairKernel pair;
+    PairKernel both, left_is_one, right_is_one;  // whether each has as many numbers as the third
 };
 
 struct Elementwise {
-    const NamedMap* maps;    // the activations, up to one without a name
-    const NamedPair* pairs;  // the operators of two values, likewise
+    const NamedMap* maps;  // the activations, up to one without a name
     void (*scale_shift)(const float* x, const float* scale, const float* shift, float* y, size_t count);
     void (*scale_shift_all)(const float* x, float scale, float shift, float* y, size_t count);
     void (*from_bytes)(const uint8_t* x, float scale, float shift, float* y, size_t count);
-    void (*softmax)(float* row, size_t count);
+    void (*from_halves)(const uint16_t* x, float scale, float* y, size_t count);  // of which none is infinite or NaN
+};
+
+// What is computed of whole rows; `y` may be `x`.
+struct Norms {
+    float (*sum)(const float* x, size_t count);
+    float (*squares)(const float* x, float mean, size_t count);  // the sum of (x - mean)²
     // (x - mean) / sqrt(variance + epsilon), times `scale` and plus `shift` where they are not null.
     void (*layer_norm)(const float* x, const float* scale, const float* shift, float epsilon, float* y, size_t count);
+    // x / sqrt(mean of x² + epsilon), likewise.
+    void (*rms_norm)(const float* x, const float* scale, const float* shift, float epsilon, float* y, size_t count);
+    void (*softmax)(const float* x, float* y, size_t count);
+    void (*log_softmax)(const float* x, float* y, size_t count);
+};
+
+// How many numbers become one. Partial results of one value can be put together: `and_then` of two of them is one.
+template <class Number>
+struct Reduction {
+    const char* name;
+    // Of a run.
+    Number (*of_run)(const Number* x, size_t count);
+    // Of each of `columns` columns, whose numbers are `stride` apart, to y.
+    void (*of_rows)(const Number* x, size_t stride, size_t rows, size_t columns, Number* y);
+    Number (*and_then)(Number left, Number right);
+};
+
+// Those that there are, up to one without a name; of bytes for what is true or false.
+struct Reductions {
+    const Reduction<float>* floats;
+    const Reduction<int32_t>* wholes;
+    const Reduction<int64_t>* long_wholes;
+    const Reduction<uint8_t>* bytes;
+};
+
+// Rows of planes that become larger or smaller.
+struct Resizing {
+    // The sum of `taps` rows, each times its weight.
+    void (*mix)(const float* const* rows, const float* weights, size_t taps, float* y, size_t count);
+    // y[i] is the sum over the taps t of x[from[t * count + i]] * weights[t * count + i].
+    void (*pick)(const float* x, const int32_t* from, const float* weights, size_t taps, float* y, size_t count);
 };
 
 // The columns of a tile are the rows of a batch or the pixels of a plane, sixteen to a lane group.
@@ -361,6 +397,10 @@ struct KernelSet {
     const Pools* pools;
     const Winograd* winograd;
     const Elementwise* elementwise;
+    const NamedPair* pairs;  // the operators of two values, up to one without a name
+    const Norms* norms;
+    const Reductions* reductions;
+    const Resizing* resizing;
     const Training* training;
     const BatchLayout* batch_layout;
     const Ranking* ranking;
@@ -369,7 +409,8 @@ struct KernelSet {
 
 // What every set has by the same name, in the order of KernelSet.
 #define SPARBOR_SHARED_KERNELS \
-    &columns, &outputs, find_depthwise, &planes, &pools, &winograd, &elementwise, &training, &batch_layout, &ranking
+    &columns, &outputs, find_depthwise, &planes, &pools, &winograd, &elementwise, pairs, &norms, &reductions, \
+        &resizing, &training, &batch_layout, &ranking
 
 #define SPARBOR_KERNEL_SET(name)              \
     namespace name {                          \
@@ -381,6 +422,10 @@ struct KernelSet {
     extern const Pools pools;                 \
     extern const Winograd winograd;           \
     extern const Elementwise elementwise;     \
+    extern const NamedPair pairs[];           \
+    extern const Norms norms;                 \
+    extern const Reductions reductions;       \
+    extern const Resizing resizing;           \
     extern const Training training;           \
     extern const BatchLayout batch_layout;       \
     extern const Ranking ranking;             \

@@ -4,6 +4,7 @@
 #include "ops/broadcast.h"
 #include "ops/families.h"
 #include "ops/outputs.h"
+#include "ops/typed_elementwise.h"
 #include "plan/strided_copy.h"
 
 namespace sparbor {
@@ -75,6 +76,15 @@ private:
 
 void check_same(const Node& node) { node.require(node.x() == node.y()); }
 
+// Of floats, which an activation may follow, or of whole numbers of 32 or 64 bits.
+void check_pair(const Node& node) {
+    check_broadcast(node);
+    const Number type = node.y_type();
+    node.require(node.x_type(0) == type && node.x_type(1) == type, "its values are of different types");
+    node.require(is_arithmetic(type), "its numbers are not f32, i32 or i64");
+    node.require(type == Number::f32 || !node.activation(), "an activation follows numbers that are not f32");
+}
+
 std::unique_ptr<Step> make_activation(const Node& node, const Placement& at) {
     const Activation activation = activation_of(node, at.kernels);
     if (!lie_alike_in_whole(at.x[0], at.y)) return std::make_unique<CopyAndApply>(at.x[0], at.y, activation);
@@ -83,44 +93,56 @@ std::unique_ptr<Step> make_activation(const Node& node, const Placement& at) {
     return std::make_unique<Apply>(x, *find_laid_out(at.y), activation);
 }
 
-// The step of a commutative operator of two values; `with_one` computes the same of many numbers and one.
-std::unique_ptr<Step> make_pair(const char* name, const Node& node, const Placement& at, WithOne with_one) {
-    const PairKernel kernel = find_pair(at.kernels, name);
+// The step of an operator of two values.
+std::unique_ptr<Step> make_pair(const char* name, const Node& node, const Placement& at) {
+    if (node.y_type() != Number::f32) return make_pair_of_wholes(name, node, at);
+    const NamedPair& kernels = find_pair(at.kernels, name);
     const Ending ending = ending_of(node, at.kernels);
     const Value &left = at.x[0], &right = at.x[1];
     if (lie_alike_in_whole(left, at.y) && lie_alike_in_whole(right, at.y))
         return std::make_unique<PairStep>(left.offset / sizeof(float), right.offset / sizeof(float),
-                                          *find_laid_out(at.y), kernel, ending);
-    return std::make_unique<BroadcastStep>(left, right, at.y, kernel, with_one, ending, relu_of(at.kernels));
+                                          *find_laid_out(at.y), kernels.both, ending);
+    return std::make_unique<BroadcastStep>(at.x, at.y, kernels, ending);
 }
 
-void plus(const Elementwise& kernels, const float* x, float number, float* y, size_t count) {
-    kernels.scale_shift_all(x, 1, number, y, count);
+std::unique_ptr<Step> make_add(const Node& node, const Placement& at) { return make_pair("add", node, at); }
+std::unique_ptr<Step> make_multiply(const Node& node, const Placement& at) { return make_pair("multiply", node, at); }
+std::unique_ptr<Step> make_subtract(const Node& node, const Placement& at) { return make_pair("subtract", node, at); }
+std::unique_ptr<Step> make_divide(const Node& node, const Placement& at) { return make_pair("divide", node, at); }
+std::unique_ptr<Step> make_floor_divide(const Node& node, const Placement& at) {
+    return make_pair("floor_divide", node, at);
 }
-
-std::unique_ptr<Step> make_add(const Node& node, const Placement& at) { return make_pair("add", node, at, plus); }
-
-void times(const Elementwise& kernels, const float* x, float number, float* y, size_t count) {
-    kernels.scale_shift_all(x, number, 0, y, count);
-}
-
-std::unique_ptr<Step> make_multiply(const Node& node, const Placement& at) {
-    return make_pair("multiply", node, at, times);
-}
+std::unique_ptr<Step> make_remainder(const Node& node, const Placement& at) { return make_pair("remainder", node, at); }
+std::unique_ptr<Step> make_power(const Node& node, const Placement& at) { return make_pair("power", node, at); }
+std::unique_ptr<Step> make_minimum(const Node& node, const Placement& at) { return make_pair("minimum", node, at); }
+std::unique_ptr<Step> make_maximum(const Node& node, const Placement& at) { return make_pair("maximum", node, at); }
 
 }  // namespace
 
 const std::vector<OperatorType>& elementwise_operators() {
     constexpr auto in_place = Aliasing::in_place;
-    constexpr auto floats = Takes::floats;
-    constexpr auto any = Lies::as_it_comes;
+    constexpr auto numbers = Takes::any;
+    constexpr auto comes = Lies::as_it_comes;
+    constexpr auto maybe = Has::maybe;
     static const std::vector<OperatorType> types = {
-        {"activation", 1, Has::no, Has::yes, {}, floats, any, in_place, check_same, work_of_reading, no_layout,
+        {"activation", 1, Has::no, Has::yes, {}, Takes::floats, comes, in_place, check_same, work_of_reading, no_layout,
          make_activation},
-        {"add", 2, Has::no, Has::maybe, {}, floats, any, in_place, check_broadcast, work_of_reading, no_layout,
-         make_add},
-        {"multiply", 2, Has::no, Has::maybe, {}, floats, any, in_place, check_broadcast, work_of_reading, no_layout,
+        {"add", 2, Has::no, maybe, {}, numbers, comes, in_place, check_pair, work_of_reading, no_layout, make_add},
+        {"multiply", 2, Has::no, maybe, {}, numbers, comes, in_place, check_pair, work_of_reading, no_layout,
          make_multiply},
+        {"subtract", 2, Has::no, maybe, {}, numbers, comes, in_place, check_pair, work_of_reading, no_layout,
+         make_subtract},
+        {"divide", 2, Has::no, maybe, {}, Takes::floats, comes, in_place, check_broadcast, work_of_reading, no_layout,
+         make_divide},
+        {"floor_divide", 2, Has::no, maybe, {}, numbers, comes, in_place, check_pair, work_of_reading, no_layout,
+         make_floor_divide},
+        {"remainder", 2, Has::no, maybe, {}, numbers, comes, in_place, check_pair, work_of_reading, no_layout,
+         make_remainder},
+        {"power", 2, Has::no, maybe, {}, numbers, comes, in_place, check_pair, work_of_reading, no_layout, make_power},
+        {"minimum", 2, Has::no, maybe, {}, numbers, comes, in_place, check_pair, work_of_reading, no_layout,
+         make_minimum},
+        {"maximum", 2, Has::no, maybe, {}, numbers, comes, in_place, check_pair, work_of_reading, no_layout,
+         make_maximum},
     };
     return types;
 }

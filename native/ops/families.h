@@ -9,7 +9,13 @@ const std::vector<OperatorType>& linear_operators();
 const std::vector<OperatorType>& convolution_operators();
 const std::vector<OperatorType>& normalisation_operators();
 const std::vector<OperatorType>& elementwise_operators();
+const std::vector<OperatorType>& typed_operators();
+const std::vector<OperatorType>& reduction_operators();
+const std::vector<OperatorType>& scan_operators();
+const std::vector<OperatorType>& array_operators();
+const std::vector<OperatorType>& indexing_operators();
 const std::vector<OperatorType>& shape_operators();
 const std::vector<OperatorType>& pool_operators();
+const std::vector<OperatorType>& resizing_operators();
 
 }  // namespace sparbor

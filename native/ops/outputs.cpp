@@ -18,9 +18,9 @@ bool is_relu(const Node& node) { return node.activation() && node.activation()->
 
 }  // namespace
 
-PairKernel find_pair(const KernelSet& kernels, const std::string& name) {
-    for (const NamedPair* each = kernels.elementwise->pairs; each->name; each++)
-        if (name == each->name) return each->pair;
+const NamedPair& find_pair(const KernelSet& kernels, const std::string& name) {
+    for (const NamedPair* each = kernels.pairs; each->name; each++)
+        if (name == each->name) return *each;
     throw std::logic_error("no operator of two values named " + name);
 }
 
@@ -49,7 +49,9 @@ std::vector<float> padded(const float* values, size_t count, size_t multiple, fl
 }
 
 double work_of_reading(const Node& node) {
-    return static_cast<double>(numbers_of(node.y())) * static_cast<double>(node.inputs());
+    double numbers = static_cast<double>(numbers_of(node.y()));
+    for (size_t i = 0; i < node.inputs(); i++) numbers += static_cast<double>(numbers_of(node.x(i)));
+    return numbers;
 }
 
 LayoutCost no_layout(const Node&) { return {0, 0}; }

@@ -20,8 +20,8 @@ struct Ending {
 };
 
 Ending ending_of(const Node& node, const KernelSet& kernels);
-// The kernel of this name for two rows of numbers.
-PairKernel find_pair(const KernelSet& kernels, const std::string& name);
+// The kernels of this name for two rows of numbers.
+const NamedPair& find_pair(const KernelSet& kernels, const std::string& name);
 
 // A ReLU by itself, where it cannot be part of a sum.
 Activation relu_of(const KernelSet& kernels);

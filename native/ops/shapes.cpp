@@ -1,5 +1,6 @@
 // What moves numbers and changes none. Most are views: the same bytes, looked at in another way.
 #include <algorithm>
+#include <cstring>
 
 #include "ops/families.h"
 #include "ops/outputs.h"
@@ -131,6 +132,44 @@ std::unique_ptr<Step> make_concat(const Node& node, const Placement& at) {
     return std::make_unique<CopyStep>(at.x, slices);
 }
 
+void check_pad(const Node& node) {
+    check_same_type(node);
+    const std::vector<int64_t>&before = node.settings().list("before"), &after = node.settings().list("after");
+    const size_t dimensions = node.x().size();
+    node.require(node.y().size() == dimensions && before.size() == dimensions && after.size() == dimensions,
+                 "it has not as many numbers before and after as the input dimensions");
+    constexpr auto most = static_cast<int64_t>(largest_dimension);
+    for (size_t i = 0; i < dimensions; i++) {
+        node.require(before[i] >= 0 && after[i] >= 0 && before[i] <= most && after[i] <= most,
+                     "what is before or after is negative, or too much");
+        node.require(node.y()[i] == node.x()[i] + static_cast<uint64_t>(before[i]) + static_cast<uint64_t>(after[i]));
+    }
+}
+
+// Zeros, and then the input amid them.
+class PadStep final : public Step {
+public:
+    PadStep(const Value& x, const Value& y, const Value& inside)
+        : y_(y.offset), bytes_(bytes_of(y)), copy_({x}, {inside}) {}
+
+    void run(const Call& call) const override {
+        std::memset(call.memory() + y_, 0, bytes_);
+        copy_.run(call);
+    }
+
+private:
+    size_t y_, bytes_;
+    CopyStep copy_;
+};
+
+std::unique_ptr<Step> make_pad(const Node& node, const Placement& at) {
+    Value inside = at.y;
+    inside.shape = at.x[0].shape;
+    for (size_t i = 0; i < inside.shape.size(); i++)
+        inside.offset += static_cast<size_t>(node.settings().list("before")[i]) * at.y.strides[i] * bytes_of(at.y.type);
+    return std::make_unique<PadStep>(at.x[0], at.y, inside);
+}
+
 }  // namespace
 
 const std::vector<OperatorType>& shape_operators() {
@@ -140,6 +179,7 @@ const std::vector<OperatorType>& shape_operators() {
     constexpr auto comes = Lies::as_it_comes;
     const std::vector<SettingRule> axis = {{"axis", Type::whole}}, order = {{"order", Type::list}};
     const std::vector<SettingRule> slice = {{"axis", Type::whole}, {"start", Type::whole}, {"step", Type::whole}};
+    const std::vector<SettingRule> pad = {{"before", Type::list}, {"after", Type::list}};
     static const std::vector<OperatorType> types = {
         {"reshape", 1, Has::no, Has::no, {}, any, comes, none, check_reshape, work_of_reading, no_layout, make_copy,
          view_reshaped},
@@ -149,7 +189,9 @@ const std::vector<OperatorType>& shape_operators() {
          view_slice},
         {"expand", 1, Has::no, Has::no, {}, any, comes, none, check_expand, work_of_reading, no_layout, make_copy,
          view_expanded},
-        {"concat", 0, Has::no, Has::no, axis, any, comes, none, check_concat, work_of_reading, no_layout, make_concat},
+        {"concat", several, Has::no, Has::no, axis, any, comes, none, check_concat, work_of_reading, no_layout,
+         make_concat},
+        {"pad", 1, Has::no, Has::no, pad, any, comes, none, check_pad, work_of_reading, no_layout, make_pad},
     };
     return types;
 }

@@ -8,7 +8,9 @@ const std::vector<const OperatorType*>& operator_types() {
     static const std::vector<const OperatorType*> all = [] {
         std::vector<const OperatorType*> types;
         for (const auto* family : {&linear_operators(), &convolution_operators(), &normalisation_operators(),
-                                   &elementwise_operators(), &shape_operators(), &pool_operators()})
+                                   &elementwise_operators(), &typed_operators(), &reduction_operators(),
+                                   &scan_operators(), &array_operators(), &indexing_operators(), &shape_operators(),
+                                   &pool_operators(), &resizing_operators()})
             for (const OperatorType& type : *family) types.push_back(&type);
         return types;
     }();
@@ -35,6 +37,11 @@ size_t Node::axis() const {
     const int64_t axis = settings().whole("axis");
     require(axis >= 0 && axis < static_cast<int64_t>(y().size()), "its axis is none of the output's dimensions");
     return static_cast<size_t>(axis);
+}
+
+std::string Node::name() const {
+    const std::string kind = operation_.type->name;
+    return operation_.layer_name ? kind + " " + in_quotes(*operation_.layer_name) : kind;
 }
 
 void Node::refuse(const std::string& why) const {

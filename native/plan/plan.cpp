@@ -75,14 +75,22 @@ private:
         const Lies lies = lies_of(operation);
         Action action{number, {}, 0};
         for (const uint64_t input : operation.inputs) action.x.push_back(lying(places_[input], lies));
-        const Value& first = values[action.x[0]].value;
         Value y = laid_out(program_.values[operation.output].type, shapes_[operation.output],
                            lies == Lies::as_it_comes ? wishes_[operation.output] : lies);
-        if (lies == Lies::as_it_comes && first.type == y.type)  // by strides of its own: a view's may be any where a size is 1
-            for (const Lies way : {Lies::rows, Lies::planes})
-                if (Value like = laid_out(y.type, y.shape, way); lie_alike(first, like)) y = std::move(like);
+        if (lies == Lies::as_it_comes) y = like_an_input(action, std::move(y));
         action.y = places_[operation.output] = add(std::move(y));
         actions.push_back(std::move(action));
+    }
+
+    // Laid out as the first input of its type and shape is that is laid out at all, or as it was. By strides of its own:
+    // a view's may be any where a size is 1.
+    Value like_an_input(const Action& action, Value y) const {
+        for (const size_t x : action.x) {
+            if (values[x].value.type != y.type) continue;
+            for (const Lies way : {Lies::rows, Lies::planes})
+                if (Value like = laid_out(y.type, y.shape, way); lie_alike(values[x].value, like)) return like;
+        }
+        return y;
     }
 
     bool add_view(const Operation& operation) {

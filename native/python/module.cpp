@@ -346,13 +346,15 @@ nb::list ports(const Program& program, const std::vector<Port>& all) {
     return described;
 }
 
-// What operations of each kind have: (inputs, 0 for any number; layer; activation; settings and what each is).
+// What operations of each kind have: (fewest inputs, most or None; layer; activation; settings and what each is).
 nb::dict operators() {
     nb::dict kinds;
     for (const OperatorType* type : operator_types()) {
         nb::dict settings;
         for (const SettingRule& rule : type->settings) settings[rule.name] = to_text(rule.type);
-        kinds[type->name] = nb::make_tuple(type->inputs, to_text(type->layer), to_text(type->activation), settings);
+        const nb::object most = type->inputs.any() ? nb::object(nb::none()) : nb::int_(type->inputs.most);
+        kinds[type->name] = nb::make_tuple(nb::make_tuple(type->inputs.least, most), to_text(type->layer),
+                                           to_text(type->activation), settings);
     }
     return kinds;
 }

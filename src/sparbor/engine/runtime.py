@@ -27,7 +27,7 @@ from sparbor.engine.arguments import (
 from sparbor.errors import ArgumentError, ModelFileError
 from sparbor.packing.slots import SparseLayer
 from sparbor.program import model_file
-from sparbor.program.program import Program, ScaleShift, stored_bytes
+from sparbor.program.program import Program, is_matrix, stored_bytes
 from sparbor.program.stored_layers import stored_as
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class Runtime(native.Model):
         ways = self.ways_at()
         for operation in self.program.operations:
             layer = self.program.layers[operation.layer] if operation.layer is not None else None
-            if operation.layer is None or layer is None or isinstance(layer, ScaleShift):
+            if operation.layer is None or not is_matrix(layer):
                 continue
             convolves = operation.kind == "convolution"  # packed with rows that only fill groups of neurons
             channels = self.program.values[operation.output].shape[1] if convolves else layer.outputs
@@ -199,7 +199,7 @@ class Runtime(native.Model):
         """Whether each layer runs sparse or dense for so many items; other named sizes are 1."""
         ways = self.ways([batch if name == "batch" else 1 for name in self.size_names])
         layers = self.program.layers
-        return {name: way for name, way in ways.items() if not isinstance(layers[name], ScaleShift)}
+        return {name: way for name, way in ways.items() if is_matrix(layers[name])}
 
     def signature(self) -> str:
         """What it takes and returns."""

@@ -41,7 +41,7 @@ from sparbor.ops.table import LOWERINGS
 from sparbor.program.program import (
     DTYPES,
     Activation,
-    ConstantValues,
+    ConstantArray,
     Dimensions,
     Operation,
     Order,
@@ -66,7 +66,7 @@ class Graph:
         self.sizes = Sizes()
         self.values: list[ValueType] = []
         self.operations: list[Operation] = []
-        self.weights: dict[str, LayerWeights | ScaleShift | ConstantValues | TableWeights] = {}
+        self.weights: dict[str, LayerWeights | ScaleShift | ConstantArray | TableWeights] = {}
         self.known: dict[Node, Argument] = {}
         self.inputs: list[Port] = []
         self._constants: dict[Any, Value] = {}  # small ones, which graphs have again and again
@@ -152,7 +152,7 @@ class Graph:
         if small and small in self._constants:
             return self._constants[small]
         name = self.unique(name)
-        self.weights[name] = ConstantValues(numbers)
+        self.weights[name] = ConstantArray(numbers)
         value = self.append("constant", (), numbers.shape, dtype=_TYPES[str(numbers.dtype)], layer=name)
         if small:
             self._constants[small] = value

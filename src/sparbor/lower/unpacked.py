@@ -15,13 +15,13 @@ from sparbor.ops.arguments import as_numpy
 from sparbor.packing.dense_weights import DenseLayer, pack_dense
 from sparbor.packing.filters import Filters, pack_by_groups, pack_filters
 from sparbor.packing.slots import FINITE_WANTED, Encoding, Floats, SparseLayer, not_finite
+from sparbor.packing.tables import Table, pack_table
 from sparbor.program.program import (
-    ConstantValues,
+    ConstantArray,
     Operation,
     Port,
     Program,
     ScaleShift,
-    Table,
     ValueType,
     Weights,
     stored_bytes,
@@ -69,7 +69,7 @@ class TableWeights:
 
     def stored(self, encoding: Encoding) -> Table:
         """As floats, or as halves where weights are rounded."""
-        return Table(self.rows)
+        return pack_table(self.rows, None, encoding)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class UnpackedProgram:
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     operations: tuple[Operation, ...]
-    weights: Mapping[str, LayerWeights | ScaleShift | ConstantValues | TableWeights]
+    weights: Mapping[str, LayerWeights | ScaleShift | ConstantArray | TableWeights]
 
     def for_one_item(self, example: Mapping[str, Tensor]) -> UnpackedProgram:
         """The program for one item of the example alone: no dimension has a name."""
@@ -109,7 +109,7 @@ class UnpackedProgram:
 
 
 def _packed(
-    weights: LayerWeights | ScaleShift | ConstantValues | TableWeights, operation: Operation, encoding: Encoding
+    weights: LayerWeights | ScaleShift | ConstantArray | TableWeights, operation: Operation, encoding: Encoding
 ) -> Weights:
     if isinstance(weights, LayerWeights):
         return weights.packed(operation.settings if isinstance(operation.settings, Window) else None, encoding)

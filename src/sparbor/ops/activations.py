@@ -131,6 +131,28 @@ def _softplus(graph: OnnxGraph, x: str, y: str, beta: float, threshold: float) -
     graph.node("Where", [straight, x, smooth], y)
 
 
+def _log1p(graph: OnnxGraph, x: str, y: str) -> None:
+    graph.node("Log", [graph.node("Add", [x, graph.scalar("one", 1)])], y)
+
+
+def _rsqrt(graph: OnnxGraph, x: str, y: str) -> None:
+    graph.node("Reciprocal", [graph.node("Sqrt", [x])], y)
+
+
+def _mish(graph: OnnxGraph, x: str, y: str) -> None:
+    """x tanh(log(1 + e^x))."""
+    graph.node("Mul", [x, graph.node("Tanh", [graph.node("Softplus", [x])])], y)
+
+
+def _log_sigmoid(graph: OnnxGraph, x: str, y: str) -> None:
+    """−log(1 + e^−x)."""
+    graph.node("Neg", [graph.node("Softplus", [graph.node("Neg", [x])])], y)
+
+
+def _power(graph: OnnxGraph, x: str, y: str, exponent: float) -> None:
+    graph.node("Pow", [x, graph.scalar(f"{y}/exponent", exponent)], y)
+
+
 def activation_to_onnx(graph: OnnxGraph, activation: Activation, x: str, y: str) -> None:
     """Append what computes the value named ``y`` from that named ``x``."""
     ACTIVATIONS[activation.name].to_onnx(graph, x, y, *activation.parameters)
@@ -146,7 +168,9 @@ def _to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
 
 def activation_to_c(writer: Writer, activation: Activation, x: str, count: int, y: str) -> None:
     """Call an activation over so many numbers."""
-    writer.call(ACTIVATIONS[activation.name].in_c, x, *map(writer.number, activation.parameters), count, y)
+    function = ACTIVATIONS[activation.name].in_c
+    assert function is not None  # the writer has looked
+    writer.call(function, x, *map(writer.number, activation.parameters), count, y)
 
 
 def _to_c(writer: Writer, _: int, operation: Operation) -> None:
@@ -157,11 +181,11 @@ def _to_c(writer: Writer, _: int, operation: Operation) -> None:
 
 @dataclass(frozen=True)
 class ActivationKind:
-    """The names of its parameters, of which a kernel takes at most two; what it is to ONNX; its function in C."""
+    """The names of its parameters, of which a kernel takes at most two; what it is to ONNX; its function in C, if any."""
 
     parameters: tuple[str, ...]
     to_onnx: Callable[..., None]
-    in_c: str
+    in_c: str | None
 
 
 ACTIVATIONS: Mapping[str, ActivationKind] = {
@@ -177,6 +201,25 @@ ACTIVATIONS: Mapping[str, ActivationKind] = {
     "hardswish": ActivationKind((), _plain("HardSwish"), "hardswish"),
     "hardsigmoid": ActivationKind((), _plain("HardSigmoid", alpha=1 / 6, beta=0.5), "hardsigmoid"),
     "softplus": ActivationKind(("beta", "threshold"), _softplus, "softplus"),
+    "exp": ActivationKind((), _plain("Exp"), None),
+    "log": ActivationKind((), _plain("Log"), None),
+    "log1p": ActivationKind((), _log1p, None),
+    "sqrt": ActivationKind((), _plain("Sqrt"), None),
+    "rsqrt": ActivationKind((), _rsqrt, None),
+    "reciprocal": ActivationKind((), _plain("Reciprocal"), None),
+    "abs": ActivationKind((), _plain("Abs"), None),
+    "negative": ActivationKind((), _plain("Neg"), None),
+    "sin": ActivationKind((), _plain("Sin"), None),
+    "cos": ActivationKind((), _plain("Cos"), None),
+    "erf": ActivationKind((), _plain("Erf"), None),
+    "floor": ActivationKind((), _plain("Floor"), None),
+    "ceil": ActivationKind((), _plain("Ceil"), None),
+    "round": ActivationKind((), _plain("Round"), None),
+    "sign": ActivationKind((), _plain("Sign"), None),
+    "softsign": ActivationKind((), _plain("Softsign"), None),
+    "mish": ActivationKind((), _mish, None),
+    "log_sigmoid": ActivationKind((), _log_sigmoid, None),
+    "power": ActivationKind(("exponent",), _power, None),
 }
 
 OPERATORS = (Operator("activation", _to_onnx, _to_c, activation="yes", in_place_in_c=True),)

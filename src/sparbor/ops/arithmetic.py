@@ -216,6 +216,32 @@ def _to_onnx(graph: OnnxGraph, operation: Operation, y: str, *, node: str) -> No
     graph.node(node, [graph.name_of(value) for value in operation.inputs], y)
 
 
+def _remainder(graph: OnnxGraph, operation: Operation, y: str | None = None) -> str:
+    """Of the divisor's sign, which ONNX has of whole numbers alone: of floats it has the dividend's."""
+    x, by = (graph.name_of(value) for value in operation.inputs)
+    if graph.program.values[operation.output].type != "f32":
+        return graph.node("Mod", [x, by], y)
+    rest, zero = graph.node("Mod", [x, by], fmod=1), graph.scalar("zero", 0)
+    negative = [graph.node("Less", [each, zero]) for each in (rest, by)]
+    there = graph.node("Not", [graph.node("Equal", [rest, zero])])
+    turned = graph.node("And", [there, graph.node("Xor", negative)])
+    return graph.node("Where", [turned, graph.node("Add", [rest, by]), rest], y)
+
+
+def _remainder_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
+    _remainder(graph, operation, y)
+
+
+def _floor_divide_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
+    """What is left without the remainder, divided: a whole number, but for rounding."""
+    x, by = (graph.name_of(value) for value in operation.inputs)
+    whole = graph.node("Sub", [x, _remainder(graph, operation)])
+    if graph.program.values[operation.output].type != "f32":
+        graph.node("Div", [whole, by], y)
+    else:
+        graph.node("Round", [graph.node("Div", [whole, by])], y)
+
+
 def _to_c(writer: Writer, _: int, operation: Operation, *, operator: str) -> None:
     """A loop over the numbers, or one in another for each dimension, if some are repeated."""
     shapes = [writer.program.items[value] for value in operation.inputs]
@@ -235,7 +261,17 @@ def _operator(kind: str, node: str, symbol: str) -> Operator:
     )
 
 
-OPERATORS = (_operator("add", "Add", "+"), _operator("multiply", "Mul", "*"))
+OPERATORS = (
+    _operator("add", "Add", "+"),
+    _operator("multiply", "Mul", "*"),
+    _operator("subtract", "Sub", "-"),
+    _operator("divide", "Div", "/"),
+    Operator("floor_divide", _floor_divide_to_onnx, None, inputs=2, activation="maybe"),
+    Operator("remainder", _remainder_to_onnx, None, inputs=2, activation="maybe"),
+    Operator("power", partial(_to_onnx, node="Pow"), None, inputs=2, activation="maybe"),
+    Operator("minimum", partial(_to_onnx, node="Min"), None, inputs=2, activation="maybe"),
+    Operator("maximum", partial(_to_onnx, node="Max"), None, inputs=2, activation="maybe"),
+)
 
 LOWERINGS: Mapping[str, Lowering] = {
     "add.Tensor": add,

@@ -1,19 +1,24 @@
-"""Rows of tables and numbers at places that are computed: embeddings, gathering, indices in brackets."""
+"""What chooses numbers by indices: along a dimension of a value, and rows of a table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sparbor.ops.arguments import Argument, Constant, Value, as_numpy, refuse
 from sparbor.ops.arithmetic import alike, broadcast, of_two
 from sparbor.ops.arrays import dimension_as_value
 from sparbor.ops.operator import Lowering, Operator
-from sparbor.ops.targets import Graph
-from sparbor.program.program import Axis, Dimension
+from sparbor.ops.targets import Graph, OnnxGraph
+from sparbor.packing.tables import Table
+from sparbor.program.program import Axis, Dimension, Operation
 
 if TYPE_CHECKING:
     from torch.fx import Node
+
+
+# From PyTorch.
 
 
 def embedding(graph: Graph, node: Node, weight: Argument, ids: Argument, *_: Any, **__: Any) -> Value:
@@ -105,7 +110,25 @@ def embedding_bag(
     refuse(node, "is an embedding of bags of ids by offsets: use nn.Embedding, and the sum or mean of what it gives")
 
 
-OPERATORS: tuple[Operator, ...] = ()
+# To ONNX.
+
+
+def _choose_to_onnx(graph: OnnxGraph, operation: Operation, y: str, *, node: str) -> None:
+    graph.node(node, [graph.name_of(value) for value in operation.inputs], y, axis=operation.settings_as(Axis).axis)
+
+
+def _embedding_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
+    layer = graph.program.layers[str(operation.layer)]
+    assert isinstance(layer, Table)
+    rows = graph.constant(f"{operation.layer}/weight", layer.unpack()[0])
+    graph.node("Gather", [rows, graph.name_of(operation.inputs[0])], y, axis=0)
+
+
+OPERATORS = (
+    Operator("take", partial(_choose_to_onnx, node="Gather"), None, inputs=2, settings=Axis),
+    Operator("gather", partial(_choose_to_onnx, node="GatherElements"), None, inputs=2, settings=Axis),
+    Operator("embedding", _embedding_to_onnx, None, layer="yes"),
+)
 
 LOWERINGS: Mapping[str, Lowering] = {
     "embedding.default": embedding,

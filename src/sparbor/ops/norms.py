@@ -14,7 +14,7 @@ from sparbor.ops.arguments import Argument, Constant, Value, as_numpy, refuse
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
 from sparbor.packing.slots import not_finite
-from sparbor.program.program import Axis, GroupNorm, Normalisation, Operation, ScaleShift
+from sparbor.program.program import Axis, GroupNormalisation, Normalisation, Operation, ScaleShift
 from sparbor.program.windows import Shape
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def group_norm(
         scale = np.ones(channels, np.float32) if weight is None else as_numpy(weight.tensor)
         shift = np.zeros(channels, np.float32) if bias is None else as_numpy(bias.tensor)
         graph.weights[name] = ScaleShift(scale, shift)
-    settings = GroupNorm(groups, float(epsilon))
+    settings = GroupNormalisation(float(epsilon), groups)
     return graph.append("group_norm", (value,), graph.shape(value), layer=name, settings=settings)
 
 
@@ -160,16 +160,15 @@ def rms_norm(
 
 
 def _scale_shift_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
-    layer = _scale_and_shift(graph, operation)
-    shape = (-1, *[1] * (len(graph.program.values[operation.output].shape) - 1 - operation.settings_as(Axis).axis))
-    scale = graph.constant(f"{operation.layer}/scale", layer.scale.reshape(shape))
-    scaled = graph.node("Mul", [graph.name_of(operation.inputs[0]), scale])
-    graph.node("Add", [scaled, graph.constant(f"{operation.layer}/shift", layer.shift.reshape(shape))], y)
+    after = len(graph.program.values[operation.output].shape) - 1 - operation.settings_as(Axis).axis
+    _scaled_and_shifted(graph, operation, graph.name_of(operation.inputs[0]), after, y)
 
 
 def _layer_norm_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
     if operation.layer is None:
-        features = graph.program.items[operation.output][-1]
+        features = graph.program.values[operation.output].shape[-1]
+        if not isinstance(features, int):
+            raise ArgumentError("a layer norm of any number of features cannot be exported to ONNX: fix the size")
         names = [graph.constant(f"{y}/ones", np.ones(features, np.float32))]
     else:
         parts = _scale_and_shift(graph, operation).arrays()
@@ -178,14 +177,43 @@ def _layer_norm_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
     graph.node("LayerNormalization", [x, *names], y, axis=-1, epsilon=operation.settings_as(Normalisation).epsilon)
 
 
+def _rms_norm_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
+    """x / √(mean of x² + epsilon), scaled and shifted if there is a layer."""
+    x = graph.name_of(operation.inputs[0])
+    epsilon = graph.scalar(f"{y}/epsilon", operation.settings_as(Normalisation).epsilon)
+    mean = graph.node("ReduceMean", [graph.node("Mul", [x, x])], axes=[-1])
+    root = graph.node("Sqrt", [graph.node("Add", [mean, epsilon])])
+    _scaled_and_shifted(graph, operation, graph.node("Div", [x, root], None if operation.layer else y), 0, y)
+
+
+def _group_norm_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
+    """An instance norm of each group as if it were one channel."""
+    x, settings = graph.name_of(operation.inputs[0]), operation.settings_as(GroupNormalisation)
+    grouped = graph.node("Reshape", [x, graph.integers(f"{y}/groups", [0, settings.groups, -1])])
+    ones = graph.constant(f"{y}/ones", np.ones(settings.groups, np.float32))
+    zeros = graph.constant(f"{y}/zeros", np.zeros(settings.groups, np.float32))
+    normal = graph.node("InstanceNormalization", [grouped, ones, zeros], epsilon=settings.epsilon)
+    whole = graph.node("Reshape", [normal, graph.node("Shape", [x])], None if operation.layer else y)
+    _scaled_and_shifted(graph, operation, whole, len(graph.program.values[operation.output].shape) - 2, y)
+
+
+def _scaled_and_shifted(graph: OnnxGraph, operation: Operation, x: str, after: int, y: str) -> None:
+    """By the layer, if there is one; so many dimensions come after the one along which its numbers vary."""
+    if operation.layer is None:
+        return
+    layer, shape = _scale_and_shift(graph, operation), (-1, *[1] * after)
+    scaled = graph.node("Mul", [x, graph.constant(f"{operation.layer}/scale", layer.scale.reshape(shape))])
+    graph.node("Add", [scaled, graph.constant(f"{operation.layer}/shift", layer.shift.reshape(shape))], y)
+
+
 def _scale_and_shift(graph: OnnxGraph, operation: Operation) -> ScaleShift:
     layer = graph.program.layers[str(operation.layer)]
     assert isinstance(layer, ScaleShift)
     return layer
 
 
-def _softmax_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
-    graph.node("Softmax", [graph.name_of(operation.inputs[0])], y, axis=-1)
+def _softmax_to_onnx(graph: OnnxGraph, operation: Operation, y: str, *, node: str) -> None:
+    graph.node(node, [graph.name_of(operation.inputs[0])], y, axis=-1)
 
 
 # To C.
@@ -222,7 +250,10 @@ OPERATORS = (
     Operator(
         "layer_norm", _layer_norm_to_onnx, _layer_norm_to_c, layer="maybe", settings=Normalisation, in_place_in_c=True
     ),
-    Operator("softmax", _softmax_to_onnx, _softmax_to_c, in_place_in_c=True),
+    Operator("rms_norm", _rms_norm_to_onnx, None, layer="maybe", settings=Normalisation),
+    Operator("group_norm", _group_norm_to_onnx, None, layer="maybe", settings=GroupNormalisation),
+    Operator("softmax", partial(_softmax_to_onnx, node="Softmax"), _softmax_to_c, in_place_in_c=True),
+    Operator("log_softmax", partial(_softmax_to_onnx, node="LogSoftmax"), None),
 )
 
 LOWERINGS: Mapping[str, Lowering] = {

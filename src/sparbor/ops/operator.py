@@ -20,7 +20,8 @@ Lowering: TypeAlias = Callable[..., Any]
 class Operator:
     """A kind of operation of the engine; the engine's own table says the same of its inputs, layer and settings.
 
-    ``inputs`` is ``None`` where any number from 1 will do. ``activation``: whether one may follow it, which then is
+    ``inputs`` is how many it has: a number, the fewest and the most, or ``None`` where any number from 1 will do.
+    ``activation``: whether one may follow it, which then is
     part of it. ``to_onnx(graph, operation, y)`` appends the nodes that compute the value named ``y``, without the
     activation; ``to_c(writer, number, operation)`` the calls, likewise. A target whose writer is ``None`` lacks the
     operator, and says so. ``in_place_in_c``: its C code may write where it reads, because it computes each number, or
@@ -30,7 +31,7 @@ class Operator:
     kind: str
     to_onnx: Callable[[OnnxGraph, Operation, str], None] | None
     to_c: Callable[[Writer, int, Operation], None] | None
-    inputs: int | None = 1
+    inputs: int | tuple[int, int] | None = 1
     layer: Has = "no"
     activation: Has = "no"
     settings: type[Settings] | None = None

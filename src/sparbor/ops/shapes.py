@@ -13,7 +13,7 @@ from sparbor.errors import ArgumentError
 from sparbor.ops.arguments import Argument, Padded, Size, Value, refuse
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
-from sparbor.program.program import Axis, Dimension, Operation, Order, Pad, Slice
+from sparbor.program.program import Axis, Dimension, Operation, Order, Padding, Slice
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -312,7 +312,7 @@ def padded(graph: Graph, what: Padded) -> Value:
         shape[axis] = size + more if isinstance(size, int) else ("+", size, more) if more else size
     if not any(before) and not any(after):
         return value
-    settings = Pad(tuple(before), tuple(after))
+    settings = Padding(tuple(before), tuple(after))
     return graph.append("pad", (value,), tuple(shape), dtype=graph.dtype(value), settings=settings)
 
 
@@ -345,6 +345,12 @@ def _concat_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
     graph.node("Concat", [graph.name_of(value) for value in operation.inputs], y, axis=operation.settings_as(Axis).axis)
 
 
+def _pad_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
+    padding = operation.settings_as(Padding)
+    pads = graph.integers(f"{y}/pads", [*padding.before, *padding.after])
+    graph.node("Pad", [graph.name_of(operation.inputs[0]), pads], y)
+
+
 # To C.
 
 
@@ -368,6 +374,7 @@ OPERATORS = (
     Operator("slice", _slice_to_onnx, None, settings=Slice),
     Operator("expand", partial(_shape_to_onnx, node="Expand", batch=1), None),
     Operator("concat", _concat_to_onnx, _concat_to_c, inputs=None, settings=Axis),
+    Operator("pad", _pad_to_onnx, None, settings=Padding),
 )
 
 LOWERINGS: Mapping[str, Lowering] = {

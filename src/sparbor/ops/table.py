@@ -18,14 +18,16 @@ from sparbor.ops import (
     norms,
     pools,
     reductions,
+    resizing,
     shapes,
     volumes,
 )
 from sparbor.ops.operator import Lowering, Operator
 
 FAMILIES = (
-    *(linear, convolutions, norms, activations, arithmetic, shapes, pools),
-    *(comparisons, reductions, arrays, indexing, matmul, attention, gates, volumes),
+    *(linear, convolutions, norms, activations, arithmetic, comparisons),
+    *(reductions, arrays, indexing, shapes, pools, resizing, matmul, attention),
+    *(gates, volumes),
 )
 
 # By kind of operation, in the order of the engine's table.

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias, TypeGuard, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from sparbor.errors import ArgumentError
-from sparbor.packing.dense_weights import DenseLayer
+from sparbor.packing.dense_weights import DenseLayer, DenseWeights
 from sparbor.packing.filters import Filters
 from sparbor.packing.slots import Floats, SparseLayer
+from sparbor.packing.tables import Table
 from sparbor.program.byte_input import ByteInput
 from sparbor.program.windows import AverageWindow, Shape, Window
 
@@ -44,15 +45,9 @@ class ScaleShift:
 
 
 @dataclass(frozen=True)
-class ConstantValues:
-    values: Array
+class ConstantArray:
+    """What an operation "constant" returns: numbers of any type that values have, and of any shape."""
 
-    def arrays(self) -> dict[str, Array]:
-        return {"values": self.values}
-
-
-@dataclass(frozen=True)
-class Table:
     values: Array
 
     def arrays(self) -> dict[str, Array]:
@@ -61,9 +56,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Of a layer norm: y = (x − mean) / √(variance + epsilon)."""
+    """Of a norm: what is added to the variance, or to the mean of the squares, before its root divides."""
 
     epsilon: float
+
+
+@dataclass(frozen=True)
+class GroupNormalisation(Normalisation):
+    """Of a group norm: how many groups the channels are in, too."""
+
+    groups: int
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,51 @@ class Axis:
     """The dimension that an operation goes along; the batch is dimension 0."""
 
     axis: int
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The dimensions that a reduction goes along, in order."""
+
+    axes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Range:
+    """Of numbers at equal distances: the first, and what is between two."""
+
+    start: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Padding:
+    """How many zeros come before and after each dimension."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Resizing:
+    """Of planes that become larger or smaller: how far apart two pixels of the output are in the input.
+
+    A step of 0 is the input's size by the output's. With `corners` the corners' centres stay where they are, whatever
+    the steps are; without, the outer edges do.
+    """
+
+    step_down: float
+    step_across: float
+    corners: bool
+
+
+@dataclass(frozen=True)
+class NearestResizing:
+    """The same by nearest pixels: with `centers`, a pixel is where its centre is, without where it begins."""
+
+    step_down: float
+    step_across: float
+    centers: bool
 
 
 @dataclass(frozen=True)
@@ -89,48 +136,37 @@ class Slice(Axis):
 
 
 @dataclass(frozen=True)
-class Axes:
-    """The dimensions that an operation goes along."""
-
-    axes: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Pad:
-    """Zeros before and after each dimension."""
-
-    before: tuple[int, ...]
-    after: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Range:
-    """start, start + step, and so on."""
-
-    start: int
-    step: int
-
-
-@dataclass(frozen=True)
-class GroupNorm:
-    groups: int
-    epsilon: float
-
-
-@dataclass(frozen=True)
 class Attention:
     scale: float
     causal: bool
 
 
 Settings: TypeAlias = (
-    Window | AverageWindow | Normalisation | Axis | Order | Slice | Axes | Pad | Range | GroupNorm | Attention
+    Window
+    | AverageWindow
+    | Normalisation
+    | GroupNormalisation
+    | Axis
+    | Axes
+    | Order
+    | Slice
+    | Range
+    | Padding
+    | Resizing
+    | NearestResizing
+    | Attention
 )
 _Settings = TypeVar("_Settings", bound=Settings)
-Weights: TypeAlias = SparseLayer | DenseLayer | Filters | ScaleShift
+Matrix: TypeAlias = SparseLayer | DenseLayer | Filters | Table
+Weights: TypeAlias = Matrix | ScaleShift | ConstantArray
 # A number; the name of a size, such as "batch"; or what is computed of two: ("*", 64, "batch"), with "+", "-" or "//".
 Dimension: TypeAlias = "int | str | tuple[str, Dimension, Dimension]"
 Dimensions: TypeAlias = "tuple[Dimension, ...]"
+
+
+def is_matrix(layer: Weights | None) -> TypeGuard[Matrix]:
+    """Whether it has weights in rows and columns."""
+    return isinstance(layer, (SparseLayer, DenseWeights))
 
 
 def stored_bytes(layer: Weights) -> int:

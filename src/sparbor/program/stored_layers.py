@@ -10,16 +10,19 @@ import numpy as np
 from sparbor.packing.dense_weights import DenseLayer, DenseWeights
 from sparbor.packing.filters import Filters
 from sparbor.packing.slots import Encoding, SlotLayout, SparseLayer
-from sparbor.program.program import Array, ScaleShift, Weights
+from sparbor.packing.tables import Table
+from sparbor.program.program import Array, ConstantArray, ScaleShift, Weights
 
-_DENSE: Mapping[str, type[DenseLayer | Filters]] = {"dense": DenseLayer, "filters": Filters}
+_DENSE: Mapping[str, type[DenseLayer | Filters | Table]] = {"dense": DenseLayer, "filters": Filters, "table": Table}
 
 
 def layer_to_json(layer: Weights) -> dict[str, Any]:
     """What the graph says of a layer, beside its tensors."""
     if isinstance(layer, ScaleShift):
         return {"kind": "scale_shift"}
-    kinds = {DenseLayer: "dense", SparseLayer: "sparse", Filters: "filters"}
+    if isinstance(layer, ConstantArray):
+        return {"kind": "array"}
+    kinds = {DenseLayer: "dense", SparseLayer: "sparse", Filters: "filters", Table: "table"}
     return {
         "kind": kinds[type(layer)],
         "outputs": layer.outputs,
@@ -39,6 +42,8 @@ def layer_from_file(entry: Mapping[str, Any], arrays: Mapping[str, Array]) -> We
     kind = entry["kind"]
     if kind == "scale_shift":
         return ScaleShift(_floats(arrays["scale"]), _floats(arrays["shift"]))
+    if kind == "array":
+        return ConstantArray(arrays["values"])
     outputs, fan_in, exact = entry["outputs"], entry["fan_in"], entry["weights"] == "exact"
     bias, scale = (None if name not in arrays else _floats(arrays[name]) for name in ("bias", "scale"))
     if kind == "sparse":

@@ -9,7 +9,7 @@ import numpy as np
 from sparbor.errors import StateError
 from sparbor.packing.filters import real_rows
 from sparbor.packing.slots import BRANCH, NEURON_BLOCK, Bools, Counts, SparseLayer
-from sparbor.program.program import Program, ScaleShift
+from sparbor.program.program import Program, is_matrix
 from sparbor.program.windows import Window
 
 MOST_ROWS, MOST_COLUMNS = 64, 128
@@ -39,7 +39,7 @@ def synapse_maps(program: Program) -> list[SynapseMap]:
     maps: dict[str, SynapseMap] = {}
     for operation in program.operations:
         layer = program.layers[operation.layer] if operation.layer is not None else None
-        if operation.layer is None or layer is None or isinstance(layer, ScaleShift):
+        if operation.layer is None or not is_matrix(layer):
             continue
         weight, mask = layer.unpack()
         active: Bools = mask if isinstance(layer, SparseLayer) else weight != 0  # a dense one keeps no mask

@@ -15,7 +15,7 @@ from sparbor.export.onnx.graph import OnnxGraph
 from sparbor.files import write_file
 from sparbor.ops.activations import activation_to_onnx
 from sparbor.ops.table import OPERATORS
-from sparbor.program.program import Operation, Program, ScaleShift
+from sparbor.program.program import Operation, Program, is_matrix
 
 OPSET = 17  # the first with LayerNormalization; ONNX Runtime reads it from 1.12 on
 IR_VERSION = 8  # of the same release of ONNX: the package would write its newest, which older runtimes refuse
@@ -73,9 +73,7 @@ def to_onnx(program: Program, name: str = "model") -> onnx.ModelProto:
 
 def _check_size(program: Program) -> None:
     """Before they are decoded: sparse layers of a small file may be huge ones without zeros."""
-    weights = sum(
-        layer.outputs * layer.fan_in for layer in program.layers.values() if not isinstance(layer, ScaleShift)
-    )
+    weights = sum(layer.outputs * layer.fan_in for layer in program.layers.values() if is_matrix(layer))
     if weights > MOST_WEIGHTS:
         raise ArgumentError(
             f"the model has {weights:,} weights with its zeros, and an ONNX file at most {MOST_WEIGHTS:,}: "

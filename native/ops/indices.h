@@ -1,0 +1,45 @@
+// Indices that a call gives: looked at before anything is read by them.
+#pragma once
+
+#include <string>
+
+#include "ops/loops.h"
+
+namespace sparbor {
+
+// What they are called in errors, what they choose from, and whether negative ones count from its end.
+struct IndexRule {
+    std::string what;      // "embedding 'tokens': id"
+    std::string chosen;    // "one of its rows"
+    uint64_t size;         // of what they choose from
+    bool from_the_end;
+};
+
+class Indices {
+public:
+    Indices(const Value& value, IndexRule rule)
+        : value_(value), loops_(value.shape, {value.strides}), rule_(std::move(rule)) {}
+
+    // Throws Refused, which names the first that chooses nothing and its place.
+    void check(const char* memory) const;
+
+    // The index so many numbers from the first on, as it is counted from 0.
+    size_t at(const char* memory, size_t number) const {
+        const int64_t index = read(memory, number);
+        return static_cast<size_t>(index < 0 ? index + static_cast<int64_t>(rule_.size) : index);
+    }
+
+private:
+    int64_t read(const char* memory, size_t number) const {
+        const char* const begin = memory + value_.offset;
+        if (value_.type == Number::i64) return reinterpret_cast<const int64_t*>(begin)[number];
+        return reinterpret_cast<const int32_t*>(begin)[number];
+    }
+    [[noreturn]] void refuse(int64_t index, size_t number) const;
+
+    Value value_;
+    Loops loops_;
+    IndexRule rule_;
+};
+
+}  // namespace sparbor
