@@ -88,8 +88,7 @@ bool load_and_run(const uint8_t* data, size_t size) {
     sparbor_model* model = load(data, size);
     if (!model) return false;
     const sparbor::Program program = sparbor::read_program(data, size);
-    const sparbor::Sizes ones(program.size_names.size(), 1);
-    if (sparbor::work_of(program, program.shapes_at(ones)) <= most_work) run(model);
+    if (sparbor::work_of(program, program.shapes_at(program.known_sizes)) <= most_work) run(model);
     sparbor_free(model);
     return true;
 }

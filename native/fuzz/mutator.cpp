@@ -53,7 +53,7 @@ Json some_word(std::minstd_rand& random) {
         "adaptive_average_pool", "relu", "clamp", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh",
         "hardswish", "hardsigmoid", "softplus", "sparse", "dense", "filters", "word16", "exact", "halves", "layer",
         "settings", "kernel", "epsilon", "axis", "order", "start", "step", "f32", "u8", "i64", "bool", "batch", "+",
-        "*", "//", "input", "output", "states", "type", "shape"};
+        "*", "-", "//", "sizes", "input", "output", "states", "type", "shape"};
     return any_of(words, random);
 }
 

@@ -187,6 +187,19 @@ void read_values(const Json& entries, Program& program) {
     }
 }
 
+// Of those that it does not name, 1.
+void read_known_sizes(const Json* entries, Program& program) {
+    program.known_sizes = Sizes(program.size_names.size(), 1);
+    if (!entries) return;
+    require(entries->is_object(), "its sizes are " + shown(*entries) + ", not a number for each name");
+    for (const auto& [name, number] : entries->items()) {
+        const auto found = std::find(program.size_names.begin(), program.size_names.end(), name);
+        require(found != program.size_names.end() && is_count(number) && as_count(number) >= 1,
+                "its size " + in_quotes(name) + " is " + shown(number) + ", or no input has it");
+        program.known_sizes[static_cast<size_t>(found - program.size_names.begin())] = as_count(number);
+    }
+}
+
 void check_types(const Node& node, const OperatorType& type) {
     switch (type.takes) {
         case Takes::any: return;
@@ -206,6 +219,7 @@ Program program_of_graph(const Json& graph) {
     program.inputs = read_ports(graph.at("inputs"), "input", values.size());
     program.outputs = read_ports(graph.at("outputs"), "output", values.size());
     read_values(values, program);
+    read_known_sizes(member(graph, "sizes"), program);
     if (const Json* states = member(graph, "states")) read_states(*states, program);
     for (const Json& entry : operations) program.operations.push_back(read_operation(entry));
     check_order(program);

@@ -145,7 +145,7 @@ Program read(const uint8_t* data, size_t size, uint64_t length) {
     program.graph = std::move(text);
     read_layers(graph, std::move(tensors), data, program);
     check_uses(program);
-    check_operations(program, program.shapes_at(Sizes(program.size_names.size(), 1)));
+    check_operations(program, program.shapes_at(program.known_sizes));
     return program;
 }
 

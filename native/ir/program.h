@@ -52,6 +52,7 @@ struct Program {
 
     std::string graph;  // the JSON that it was read from, as today's version writes it
     SizeNames size_names;
+    Sizes known_sizes{0, 1};  // with which it can run: it is checked and measured at those
     std::vector<ValueType> values;
     std::vector<Port> inputs, outputs;
     std::vector<State> states;

@@ -7,11 +7,10 @@ namespace sparbor {
 Engine::Engine(const Program& program, const KernelSet& kernels, size_t threads, bool as_stored)
     : program_(program), kernels_(kernels), as_stored_(as_stored), layers_(program.operations.size()),
       workspaces_(threads, [this](const Sizes& sizes) { return plan_for(sizes); }) {
-    const Sizes ones(program.size_names.size(), 1);
-    const std::vector<Shape> shapes = program.shapes_at(ones);
+    const std::vector<Shape> shapes = program.shapes_at(program.known_sizes);
     check_layouts(program, shapes);
     check_work(program, shapes);
-    auto plan = plan_for(ones);
+    auto plan = plan_for(program.known_sizes);
     item_bytes_ = plan->bytes;
     scratch_bytes_ = workspaces_.scratch_bytes(*plan);
     check_memory(program, item_bytes_);

@@ -86,9 +86,10 @@ def deploy(
         def deployed(free: FreeSizes) -> Runtime:
             lowered = _lowered(moved, call, free)
             answers = Answers(model, call, free, byte_input)
+            sizes = {name: size for name, size in lowered.sizes_of(call.tensors).items() if size != 1}
 
             def runtime(encoding: Encoding) -> Runtime:
-                program = dataclasses.replace(lowered.packed(encoding), byte_input=byte_input)
+                program = dataclasses.replace(lowered.packed(encoding), byte_input=byte_input, sizes=sizes)
                 built = Runtime(program, threads)
                 answers.check(built, encoding)
                 return built

@@ -84,13 +84,18 @@ class UnpackedProgram:
 
     def for_one_item(self, example: Mapping[str, Tensor]) -> UnpackedProgram:
         """The program for one item of the example alone: no dimension has a name."""
+        sizes = self.sizes_of(example)
+        values = (ValueType(value.type, tuple(size_at(each, sizes) for each in value.shape)) for value in self.values)
+        return replace(self, values=tuple(values))
+
+    def sizes_of(self, example: Mapping[str, Tensor]) -> dict[str, int]:
+        """The sizes that one item of the example has, by name."""
         sizes: dict[str, int] = {}
         for port in self.inputs:
             for dimension, size in zip(self.values[port.value].shape, example[port.name].shape, strict=True):
                 if isinstance(dimension, str):
                     sizes[dimension] = 1 if dimension == BATCH else size
-        values = (ValueType(value.type, tuple(size_at(each, sizes) for each in value.shape)) for value in self.values)
-        return replace(self, values=tuple(values))
+        return sizes
 
     def packed(self, encoding: Encoding) -> Program:
         """The program, each layer stored sparse or dense, whichever takes fewer bytes.

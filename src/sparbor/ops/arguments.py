@@ -61,6 +61,11 @@ def is_value(argument: Argument) -> bool:
     return isinstance(argument, (Value, Padded))
 
 
+def is_number(argument: Argument) -> bool:
+    """Whether it is a plain number, which a value's number is not."""
+    return isinstance(argument, (bool, int, float)) and not isinstance(argument, Value)
+
+
 def as_numpy(tensor: Tensor) -> Floats:
     """The tensor's numbers as float32."""
     return np.ascontiguousarray(tensor.detach().cpu().float().numpy())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparbor.ops.arguments import Argument, Size, Value, as_numpy, is_value, module_path, refuse
+from sparbor.ops.arguments import Argument, Size, Value, as_numpy, is_number, is_value, module_path, refuse
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
 from sparbor.packing.slots import not_finite
@@ -74,7 +74,7 @@ def _divide_rounded(graph: Graph, node: Node, left: Argument, right: Argument, m
             refuse(node, f"divides and rounds with mode {mode!r}")
         quotient = of_two(graph, node, "divide", left, right)
         return graph.append("activation", (quotient,), graph.shape(quotient), activation=activation)
-    if mode == "trunc" and not (isinstance(right, int) and right > 0):
+    if mode == "trunc" and not (is_number(right) and right > 0):
         refuse(node, "divides whole numbers and rounds towards zero")
     return of_two(graph, node, "floor_divide", left, right)
 
@@ -87,10 +87,10 @@ def negate(graph: Graph, node: Node, x: Argument) -> Value:
 def power(graph: Graph, node: Node, base: Argument, exponent: Argument) -> Value:
     """base ^ exponent; the exponents that people use have operators of their own."""
     result = graph.result(node)
-    if isinstance(exponent, (int, float)) and (exponent == 2 or (exponent == 3 and result.type != "f32")):
+    if is_number(exponent) and (exponent == 2 or (exponent == 3 and result.type != "f32")):
         square = of_two(graph, node, "multiply", base, base)
         return square if exponent == 2 else of_two(graph, node, "multiply", square, base)
-    if isinstance(exponent, (int, float)) and result.type == "f32":
+    if is_number(exponent) and result.type == "f32":
         named = {0.5: Activation("sqrt"), -0.5: Activation("rsqrt"), -1: Activation("reciprocal")}
         what = named.get(float(exponent), Activation("power", (float(exponent),)))
         value = graph.cast(graph.value(node, base), "f32")
@@ -101,7 +101,7 @@ def power(graph: Graph, node: Node, base: Argument, exponent: Argument) -> Value
 def clamp(graph: Graph, node: Node, x: Argument, low: Argument = None, high: Argument = None) -> Value:
     """Not less than one bound, and not more than the other."""
     result = graph.result(node)
-    if result.type == "f32" and all(each is None or isinstance(each, (int, float)) for each in (low, high)):
+    if result.type == "f32" and all(each is None or is_number(each) for each in (low, high)):
         bounds = -math.inf if low is None else float(low), math.inf if high is None else float(high)
         value = graph.cast(graph.value(node, x), "f32")
         return graph.append("activation", (value,), result.shape, activation=Activation("clamp", bounds))
@@ -145,7 +145,7 @@ def alike(graph: Graph, node: Node, given: Sequence[Argument], dtype: str) -> tu
 
 def _value_of(graph: Graph, node: Node, given: Argument, dtype: str) -> Value:
     """A plain number in the type that it is used in."""
-    if isinstance(given, (bool, int, float)):
+    if is_number(given):
         return graph.constant(np.array(given, DTYPES[dtype]))
     return graph.value(node, given)
 

@@ -24,6 +24,8 @@ def graph_to_json(program: Program) -> dict[str, Any]:
     }
     if program.byte_input is not None:
         graph["byte_input"] = dataclasses.asdict(program.byte_input)
+    if program.sizes:
+        graph["sizes"] = dict(program.sizes)
     if program.states:
         graph["states"] = program.states
     return graph
@@ -46,7 +48,8 @@ def graph_from_json(graph: Mapping[str, Any], layers: Mapping[str, Weights]) -> 
     inputs, outputs = (tuple(Port(**port) for port in graph[ports]) for ports in ("inputs", "outputs"))
     operations = tuple(_operation(entry) for entry in graph["operations"])
     byte_input = None if graph.get("byte_input") is None else ByteInput(**graph["byte_input"])
-    return Program(values, inputs, outputs, operations, layers, byte_input, _frozen(graph.get("states") or ()))
+    states = _frozen(graph.get("states") or ())
+    return Program(values, inputs, outputs, operations, layers, byte_input, states, graph.get("sizes") or {})
 
 
 def _frozen(entries: Any) -> Any:

@@ -219,6 +219,7 @@ class Program:
     """Operations in order over numbered values.
 
     `states` are pairs of an output and the input that a session gives it to in its next call, the input first.
+    `sizes` are some that it can run with, by name, 1 where it has none: it is checked at those when it is loaded.
     """
 
     values: tuple[ValueType, ...]
@@ -228,6 +229,7 @@ class Program:
     layers: Mapping[str, Weights] = field(default_factory=dict)
     byte_input: ByteInput | None = None
     states: tuple[tuple[str, str], ...] = ()
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of_items(
