@@ -45,7 +45,10 @@ def test_constants_are_computed_with() -> None:
     """A mask with minus infinity, and a scalar's product."""
     mask = np.where(np.tri(5, dtype=bool), 0, -np.inf).astype(np.float32)
     made = Program(
-        tuple(ValueType("f32", shape) for shape in (("batch", 5, 5), (1, 5, 5), ("batch", 5, 5), (1, 1, 1), ("batch", 5, 5))),
+        tuple(
+            ValueType("f32", shape)
+            for shape in (("batch", 5, 5), (1, 5, 5), ("batch", 5, 5), (1, 1, 1), ("batch", 5, 5))
+        ),
         (Port("x", 0),),
         (Port("y", 4),),
         (
@@ -238,7 +241,9 @@ def test_an_index_out_of_range_names_its_place(kind: str) -> None:
     runtime = Runtime(of_one(kind, [x, at], wanted, settings=Axis(0)))
     for index in (3, -4):
         at[1, 2] = index
-        with pytest.raises(ArgumentError, match=rf"{kind}: index {index} at \(1, 2\) is not one of dimension 0, -3 to 2"):
+        with pytest.raises(
+            ArgumentError, match=rf"{kind}: index {index} at \(1, 2\) is not one of dimension 0, -3 to 2"
+        ):
             runtime(x, at)
     at[1, 2] = -3
     same(runtime(x, at), wanted, 0)
@@ -248,7 +253,12 @@ def test_an_index_out_of_range_names_its_place(kind: str) -> None:
 def test_rows_of_a_constant_are_chosen_by_a_part_of_the_input() -> None:
     """Types of tokens, every second of the ids."""
     made = Program(
-        (ValueType("i32", ("n", 6)), ValueType("i32", ("n", 3)), ValueType("f32", (4, 5)), ValueType("f32", ("n", 3, 5))),
+        (
+            ValueType("i32", ("n", 6)),
+            ValueType("i32", ("n", 3)),
+            ValueType("f32", (4, 5)),
+            ValueType("f32", ("n", 3, 5)),
+        ),
         (Port("x", 0),),
         (Port("y", 3),),
         (
@@ -297,15 +307,16 @@ def test_what_cannot_be(kind: str, inputs: Any, wanted: Any, more: Any, text: st
     ("layer", "text"),
     [
         (ConstantArray(np.zeros(3, np.uint16)), "layer 'layer': its values are u16"),
-        (ConstantArray(np.array([0, 1, 2], np.uint8).view(np.bool_)), "layer 'layer': a value is neither true nor false"),
+        (
+            ConstantArray(np.array([0, 1, 2], np.uint8).view(np.bool_)),
+            "layer 'layer': a value is neither true nor false",
+        ),
         (ConstantArray(np.zeros((0,), np.float32)), "layer 'layer': it has not one value"),
         (ConstantArray(np.zeros(3, np.float64)), "has the unknown type"),
     ],
 )
 def test_arrays_that_cannot_be(layer: ConstantArray, text: str) -> None:
     values = (ValueType("f32", (1,)), ValueType("f32", (3,)))
-    made = Program(
-        values, (Port("x", 0),), (Port("y", 1),), (Operation("constant", (), 1, "layer"),), {"layer": layer}
-    )
+    made = Program(values, (Port("x", 0),), (Port("y", 1),), (Operation("constant", (), 1, "layer"),), {"layer": layer})
     with pytest.raises(ArgumentError, match=text):
         Runtime(made)

@@ -18,7 +18,12 @@ from tests.operators import check, floats, isa, of_one, of_type, same, wholes  #
 @pytest.mark.parametrize("kind", ["f32", "u8", "i8", "i32", "i64", "bool"])
 @pytest.mark.parametrize(
     ("shape", "before", "after"),
-    [((5,), (2,), (0,)), ((3, 4), (0, 1), (2, 3)), ((2, 3, 5, 7), (0, 0, 1, 2), (0, 0, 3, 0)), ((1, 1), (4, 4), (4, 4))],
+    [
+        ((5,), (2,), (0,)),
+        ((3, 4), (0, 1), (2, 3)),
+        ((2, 3, 5, 7), (0, 0, 1, 2), (0, 0, 3, 0)),
+        ((1, 1), (4, 4), (4, 4)),
+    ],
 )
 @pytest.mark.usefixtures("isa")
 def test_pad(kind: str, shape: Any, before: Any, after: Any) -> None:
@@ -38,7 +43,14 @@ def test_what_is_padded_may_be_of_any_size() -> None:
         same(runtime(x), np.pad(x, ((0, 0), (1, 0), (0, 0))), 0)
 
 
-SIZES = [((5, 7), (10, 14)), ((5, 7), (11, 3)), ((6, 6), (3, 3)), ((1, 9), (4, 27)), ((8, 33), (8, 66)), ((7, 5), (7, 5))]
+SIZES = [
+    ((5, 7), (10, 14)),
+    ((5, 7), (11, 3)),
+    ((6, 6), (3, 3)),
+    ((1, 9), (4, 27)),
+    ((8, 33), (8, 66)),
+    ((7, 5), (7, 5)),
+]
 FLAT = [((7,), (14,)), ((9,), (4,)), ((1,), (5,)), ((33,), (100,))]
 
 

@@ -184,7 +184,9 @@ def test_linear_layers_over_values_of_any_rank() -> None:
         check("linear", [x], x @ weight.T, layer=pack_dense(weight), tolerance=1e-5, exported=False)
 
 
-@pytest.mark.parametrize(("shape", "groups"), [((2, 6, 9), 3), ((2, 6, 5, 7), 1), ((1, 4, 3, 3), 4), ((3, 8, 2, 1, 33), 2)])
+@pytest.mark.parametrize(
+    ("shape", "groups"), [((2, 6, 9), 3), ((2, 6, 5, 7), 1), ((1, 4, 3, 3), 4), ((3, 8, 2, 1, 33), 2)]
+)
 @pytest.mark.parametrize("layer", [False, True])
 @pytest.mark.usefixtures("isa")
 def test_group_norm(shape: Any, groups: int, layer: bool) -> None:
