@@ -18,8 +18,9 @@ from sparbor.engine.runtime import Runtime, load
 from sparbor.engine.session import Session
 from sparbor.errors import ModelFileError
 from sparbor.packing.slots import Encoding
+from sparbor.packing.tables import pack_table
 from sparbor.program.model_file import checksummed, save
-from sparbor.program.program import Activation, Operation, Program
+from sparbor.program.program import Activation, Operation, Port, Program, ValueType
 from tests import test_program, test_values
 from tests.golden.check import CASES, HERE, TOLERANCE
 from tests.layers import mlp
@@ -150,6 +151,15 @@ def test_calls_with_arrays_that_cannot_be(compiled: Compile, tmp_path: Path) -> 
     assert len(said) == len(patterns)
     for text, pattern in zip(said, patterns, strict=True):
         assert re.match(pattern, text), text
+
+
+def test_a_call_that_is_refused_while_it_runs_says_why(compiled: Compile, tmp_path: Path) -> None:
+    values = (ValueType("i64", ("batch", 5)), ValueType("f32", ("batch", 5, 3)))
+    table = pack_table(np.random.default_rng(0).standard_normal((9, 3)).astype(np.float32))
+    lookup = Operation("embedding", (0,), 1, "words")
+    save(Program(values, (Port("ids", 0),), (Port("rows", 1),), (lookup,), {"words": table}), tmp_path / "model")
+    said = run(compiled("refused_call"), tmp_path / "model")
+    assert said == "embedding 'words': id 1000 at (0, 3) is not one of its rows, 0 to 8; pass numbers from 0 to 8\n"
 
 
 def with_header(change: Callable[[dict], None], data: bytes) -> bytes:

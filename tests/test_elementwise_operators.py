@@ -205,7 +205,9 @@ def test_angles_of_long_texts() -> None:
 
 @pytest.mark.usefixtures("isa")
 def test_the_ends_of_floats() -> None:
-    x = np.array([0, -0.0, np.inf, -np.inf, np.nan, 89, -104, -95, 1e-40, -1, 2.5, 3.5, 1e30, -2, 88.5, -87.5], np.float32)
+    x = np.array(
+        [0, -0.0, np.inf, -np.inf, np.nan, 89, -104, -95, 1e-40, -1, 2.5, 3.5, 1e30, -2, 88.5, -87.5], np.float32
+    )
     with np.errstate(all="ignore"):
         for name in ("exp", "log", "log1p", "sqrt", "abs", "floor", "round", "sign", "reciprocal", "erf"):
             wide = torch.from_numpy(x).double()

@@ -53,7 +53,13 @@ Json some_word(std::minstd_rand& random) {
         "adaptive_average_pool", "relu", "clamp", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh",
         "hardswish", "hardsigmoid", "softplus", "sparse", "dense", "filters", "word16", "exact", "halves", "layer",
         "settings", "kernel", "epsilon", "axis", "order", "start", "step", "f32", "u8", "i64", "bool", "batch", "+",
-        "*", "-", "//", "sizes", "input", "output", "states", "type", "shape"};
+        "*", "//", "input", "output", "states", "type", "shape", "subtract", "divide", "floor_divide", "remainder",
+        "power", "minimum", "maximum", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal",
+        "logical_and", "logical_or", "logical_xor", "logical_not", "where", "cast", "reduce_sum", "reduce_mean",
+        "reduce_max", "reduce_min", "reduce_product", "reduce_l2", "argmax", "argmin", "cumulative_sum", "constant",
+        "range", "take", "gather", "embedding", "pad", "resize_nearest", "resize_linear", "resize_cubic", "rms_norm",
+        "group_norm", "log_softmax", "exp", "log", "sin", "mish", "table", "array", "values", "rows", "axes", "before",
+        "after", "groups", "step_down", "step_across", "centers", "corners", "i8", "i32"};
     return any_of(words, random);
 }
 
@@ -115,7 +121,7 @@ void change_numbers(Bytes& data, std::minstd_rand& random) {
 }
 
 void change_tensor(Tensor& tensor, std::minstd_rand& random, ChangeBytes change_bytes) {
-    static const Json types[] = {"F32", "U16", "U8", "F16"};
+    static const Json types[] = {"F32", "U16", "U8", "F16", "I8", "I32", "I64", "BOOL"};
     switch (below(random, 16)) {
         case 0: return resize(tensor, random);
         case 1: tensor.dtype = any_of(types, random); return;

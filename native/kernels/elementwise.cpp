@@ -28,7 +28,10 @@ void gelu_tanh(float* x, size_t n, float, float) {
     }
 }
 void silu(float* x, size_t n, float, float) {
-    for (size_t i = 0; i < n; i++) x[i] = x[i] * logistic(x[i]);
+    for (size_t i = 0; i < n; i++) {
+        const float v = x[i];
+        x[i] = v / (1.0f + exponential(-v));
+    }
 }
 void sigmoid(float* x, size_t n, float, float) {
     for (size_t i = 0; i < n; i++) x[i] = logistic(x[i]);

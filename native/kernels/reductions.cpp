@@ -1,13 +1,13 @@
 // Many numbers as one, as plain loops; compiled like elementwise.cpp, once for each kernel set. A compiler may not
-// reorder a sum of floats, so there are as many partial ones as lanes; and partial sums of few numbers each are added,
-// because one of many loses what is small.
+// reorder a sum of floats, so there are as many partial ones as lanes; and halves of many numbers are added up by
+// themselves, because one long sum loses what is small.
 #include "functions.h"
 #include "inlining.h"
 
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
 
-constexpr size_t run_lanes = 32, tile_columns = 64, block = 64;  // partial results, and numbers in each of a block
+constexpr size_t run_lanes = 32, tile_columns = 64, block = 64;  // partial results, and numbers in each
 
 template <class Number>
 constexpr Number least() {
@@ -59,40 +59,37 @@ struct Least {
 
 template <class How, class Number>
 Number of_run(const Number* x, size_t n) {
-    Number total = How::template first<Number>();
-    while (n > 0) {
-        const size_t count = n < block * run_lanes ? n : block * run_lanes;
-        Number parts[run_lanes];
-        for (Number& part : parts) part = How::template first<Number>();
-        size_t i = 0;
-        for (; i + run_lanes <= count; i += run_lanes)
-            for (size_t lane = 0; lane < run_lanes; lane++)
-                parts[lane] = How::and_then(parts[lane], How::of(x[i + lane]));
-        for (size_t lane = 0; i < count; i++, lane++) parts[lane] = How::and_then(parts[lane], How::of(x[i]));
-        UNROLL for (size_t half = run_lanes / 2; half > 0; half /= 2)
-            UNROLL for (size_t lane = 0; lane < half; lane++) parts[lane] = How::and_then(parts[lane], parts[lane + half]);
-        total = How::and_then(total, parts[0]);
-        x += count;
-        n -= count;
+    if (n > block * run_lanes) {
+        const size_t half = n / 2 / run_lanes * run_lanes;
+        return How::and_then(of_run<How>(x, half), of_run<How>(x + half, n - half));
     }
-    return total;
+    Number parts[run_lanes];
+    for (Number& part : parts) part = How::template first<Number>();
+    size_t i = 0;
+    for (; i + run_lanes <= n; i += run_lanes)
+        for (size_t lane = 0; lane < run_lanes; lane++) parts[lane] = How::and_then(parts[lane], How::of(x[i + lane]));
+    for (size_t lane = 0; i < n; i++, lane++) parts[lane] = How::and_then(parts[lane], How::of(x[i]));
+    UNROLL for (size_t half = run_lanes / 2; half > 0; half /= 2)
+        UNROLL for (size_t lane = 0; lane < half; lane++)
+            parts[lane] = How::and_then(parts[lane], parts[lane + half]);
+    return parts[0];
 }
 
-// A tile of columns, whose number may be known to the compiler.
+// A tile of columns.
 template <class How, class Number>
-inline void of_tile(const Number* x, size_t stride, size_t rows, size_t columns, Number* y) {
-    for (size_t column = 0; column < columns; column++) y[column] = How::template first<Number>();
-    while (rows > 0) {
-        const size_t count = rows < block ? rows : block;
-        Number parts[tile_columns];
-        for (size_t column = 0; column < columns; column++) parts[column] = How::of(x[column]);
-        for (size_t row = 1; row < count; row++)
-            for (size_t column = 0; column < columns; column++)
-                parts[column] = How::and_then(parts[column], How::of(x[row * stride + column]));
+void of_tile(const Number* x, size_t stride, size_t rows, size_t columns, Number* y) {
+    Number parts[tile_columns];
+    if (rows > block) {
+        of_tile<How>(x, stride, rows / 2, columns, y);
+        of_tile<How>(x + rows / 2 * stride, stride, rows - rows / 2, columns, parts);
         for (size_t column = 0; column < columns; column++) y[column] = How::and_then(y[column], parts[column]);
-        x += count * stride;
-        rows -= count;
+        return;
     }
+    for (size_t column = 0; column < columns; column++) parts[column] = How::of(x[column]);
+    for (size_t row = 1; row < rows; row++)
+        for (size_t column = 0; column < columns; column++)
+            parts[column] = How::and_then(parts[column], How::of(x[row * stride + column]));
+    for (size_t column = 0; column < columns; column++) y[column] = parts[column];
 }
 
 template <class How, class Number>

@@ -181,7 +181,7 @@ def _to_c(writer: Writer, _: int, operation: Operation) -> None:
 
 @dataclass(frozen=True)
 class ActivationKind:
-    """The names of its parameters, of which a kernel takes at most two; what it is to ONNX; its function in C, if any."""
+    """Its parameters' names, of which a kernel takes at most two; what it is to ONNX; its function in C, if any."""
 
     parameters: tuple[str, ...]
     to_onnx: Callable[..., None]

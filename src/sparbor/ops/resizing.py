@@ -67,7 +67,7 @@ def _smooth_to_onnx(graph: OnnxGraph, operation: Operation, y: str, *, mode: str
 def _resize(
     graph: OnnxGraph, operation: Operation, y: str, settings: Resizing | NearestResizing, **attributes: Any
 ) -> None:
-    """ONNX Runtime resizes planes alone: rows become planes of height 1. Steps of both dimensions are given, or none."""
+    """ONNX Runtime resizes planes alone: rows become planes of height 1. Both dimensions' steps are given, or none."""
     x, shape = graph.name_of(operation.inputs[0]), graph.program.values[operation.output].shape
     steps, is_flat = [settings.step_down, settings.step_across][-(len(shape) - 2) :], len(shape) == 3
     source = graph.node("Unsqueeze", [x, graph.integers("height_axis", [2])]) if is_flat else x

@@ -34,7 +34,7 @@ def save(program: Program, path: str | os.PathLike[str]) -> None:
 def to_bytes(program: Program) -> bytes:
     """What the model file holds."""
     tensors = {
-        f"{name}/{part}": np.asarray(array, order="C")  # which leaves an array without dimensions without
+        f"{name}/{part}": np.asarray(array, order="C")  # of no dimensions too
         for name, layer in program.layers.items()
         for part, array in layer.arrays().items()
     }
