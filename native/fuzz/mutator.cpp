@@ -48,12 +48,12 @@ Json some_number(const Json& old, std::minstd_rand& random) {
 
 Json some_word(std::minstd_rand& random) {
     static const char* const words[] = {
-        "linear", "convolution", "scale_shift", "layer_norm", "activation", "softmax", "add", "multiply",
-        "reshape", "permute", "slice", "expand", "concat", "max_pool", "average_pool", "adaptive_max_pool",
-        "adaptive_average_pool", "relu", "clamp", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh",
-        "hardswish", "hardsigmoid", "softplus", "sparse", "dense", "filters", "word16", "exact", "halves", "layer",
-        "settings", "kernel", "epsilon", "axis", "order", "start", "step", "f32", "u8", "i64", "bool", "batch", "+",
-        "*", "//", "input", "output", "states", "type", "shape"};
+        "linear", "convolution", "scale_shift", "layer_norm", "activation", "softmax", "add", "multiply", "matmul",
+        "attention", "reshape", "permute", "slice", "expand", "concat", "max_pool", "average_pool",
+        "adaptive_max_pool", "adaptive_average_pool", "relu", "clamp", "leaky_relu", "elu", "gelu", "gelu_tanh",
+        "silu", "sigmoid", "tanh", "hardswish", "hardsigmoid", "softplus", "sparse", "dense", "filters", "word16",
+        "exact", "halves", "layer", "settings", "scale", "causal", "kernel", "epsilon", "axis", "order", "start",
+        "step", "f32", "u8", "i64", "bool", "batch", "+", "*", "//", "input", "output", "states", "type", "shape"};
     return any_of(words, random);
 }
 

@@ -133,41 +133,30 @@ private:
 
     void hide_keys(size_t first_key, size_t keys) {
         for (size_t key = 0; key < keys; key++)
-            if (!flags(0)[(first_key + key) * block_.mask_stride]) fill(at_.scores + key * width, width, hidden);
+            if (!flags(0)[first_key + key]) fill(at_.scores + key * width, width, hidden);
     }
 
     void hide_flagged(size_t first_key, size_t keys) {
         for (size_t query = 0; query < block_.queries; query++) {
-            const uint8_t* const seen = flags(query) + first_key * block_.mask_stride;
+            const uint8_t* const seen = flags(query) + first_key;
             float* const scores = at_.scores + query;
-            for (size_t key = 0; key < keys; key++)
-                scores[key * width] = seen[key * block_.mask_stride] ? scores[key * width] : hidden;
+            for (size_t key = 0; key < keys; key++) scores[key * width] = seen[key] ? scores[key * width] : hidden;
         }
     }
 
     void add_to_keys(size_t first_key, size_t keys) {
         for (size_t key = 0; key < keys; key++) {
-            const Vector more = everywhere(floats(0)[(first_key + key) * block_.mask_stride]);
+            const Vector more = everywhere(floats(0)[first_key + key]);
             float* const scores = at_.scores + key * width;
             UNROLL for (size_t i = 0; i < vectors; i++) store(scores + i * lanes, load(scores + i * lanes) + more);
         }
     }
 
     void add_mask(size_t first_key, size_t keys) {
-        for (size_t i = 0; i < vectors; i++) {
-            const size_t queries = lanes_of(block_.queries, i);
-            if (block_.mask_stride == 1) {
-                rows_to_columns(
-                    queries, keys, [&](size_t lane) { return floats(i * lanes + lane) + first_key; },
-                    at_.mask + i * lanes, width);
-                continue;
-            }
-            for (size_t lane = 0; lane < queries; lane++) {
-                const float* const row = floats(i * lanes + lane) + first_key * block_.mask_stride;
-                for (size_t key = 0; key < keys; key++)
-                    at_.mask[key * width + i * lanes + lane] = row[key * block_.mask_stride];
-            }
-        }
+        for (size_t i = 0; i < vectors; i++)
+            rows_to_columns(
+                lanes_of(block_.queries, i), keys, [&](size_t lane) { return floats(i * lanes + lane) + first_key; },
+                at_.mask + i * lanes, width);
         for (size_t at = 0; at < keys * width; at += lanes)
             store(at_.scores + at, load(at_.scores + at) + load(at_.mask + at));
     }

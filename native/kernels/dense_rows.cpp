@@ -63,6 +63,22 @@ void pack_columns(const float* y, size_t stride, size_t depth, size_t columns, f
     }
 }
 
+void turn_rows(const float* x, size_t x_stride, size_t rows, size_t columns, float* y, size_t y_stride) {
+    for (size_t first = 0; first < rows; first += lanes) {
+        const int64_t left = static_cast<int64_t>(rows - first);
+        for (size_t column = 0; column < columns; column += lanes) {
+            const float* const from = x + first * x_stride + column;
+            const int64_t wide = static_cast<int64_t>(columns - column);
+            Vector tile[lanes];
+            UNROLL for (int64_t i = 0; i < lanes; i++)
+                tile[i] = i < left ? load_between(from + i * x_stride, 0, wide) : Vector{};
+            turn(tile);
+            UNROLL for (int64_t i = 0; i < lanes; i++)
+                if (i < wide) store_first(y + (column + i) * y_stride + first, tile[i], left);
+        }
+    }
+}
+
 }  // namespace
 
 void dense_rows(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
@@ -74,6 +90,6 @@ void dense_rows(const DenseLayer& layer, const Rows& io, size_t first, size_t la
     });
 }
 
-const Products products{multiply, pack_columns};
+const Products products{multiply, pack_columns, turn_rows};
 
 }  // namespace sparbor::SPARBOR_KERNELS

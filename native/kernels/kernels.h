@@ -158,8 +158,7 @@ struct AttentionBlock {
     const size_t* seen;  // for each query how many of the keys, from the first on, it may look at
     float scale;
     MaskType mask_type;
-    const void* const* mask;
-    size_t mask_stride;
+    const void* const* mask;  // a number for each key
     float* const* y;  // nothing is written beyond the value_depth numbers
     float* scratch;
 };
@@ -189,6 +188,8 @@ struct Products {
     // Turns a right matrix whose numbers of one column lie side by side, `stride` from one column to the next, into blocks
     // of sixteen columns, depth times sixteen numbers each; columns that there are not are zeros.
     void (*pack_columns)(const float* y, size_t stride, size_t depth, size_t columns, float* to);
+    // Number c of row r of x becomes number r of row c of y; nothing is written beyond. Any four bytes will do as numbers.
+    void (*turn_rows)(const float* x, size_t x_stride, size_t rows, size_t columns, float* y, size_t y_stride);
 };
 
 // The columns of a tile are the rows of a batch or the pixels of a plane, sixteen to a lane group.

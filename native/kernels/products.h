@@ -8,11 +8,12 @@
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
 
-// How many rows of two vectors have their sums in registers, and how many sums hide how long one takes to be added to.
+// How many rows of two vectors have their sums in registers; and how many sums of a vector hide how long one takes to be
+// added to, as far as there are registers for two vectors.
 #if defined(__AVX512F__)
 constexpr size_t most_tile_rows = 14, sums_at_once = 8;
 #elif defined(__AVX__)
-constexpr size_t most_tile_rows = 6, sums_at_once = 8;
+constexpr size_t most_tile_rows = 6, sums_at_once = 4;
 #elif defined(__aarch64__)
 constexpr size_t most_tile_rows = 12, sums_at_once = 8;
 #else
@@ -54,11 +55,11 @@ ALWAYS_INLINE void add_chains(Vector (&sums)[chains][rows][vectors], const Left&
     }
 }
 
-// Adds to the sums what `depth` numbers contribute. Few sums are split over several chains of additions.
+// Adds to the sums what `depth` numbers contribute. Few rows' sums are split over several chains of additions: as many
+// for one vector as for two, so that a sum is the same whoever computes it.
 template <size_t rows, size_t vectors, class Weight>
 ALWAYS_INLINE void add_products(Sums<rows, vectors>& total, Left x, Right<Weight> y, size_t depth) {
-    constexpr size_t wanted = (sums_at_once + rows * vectors - 1) / (rows * vectors);
-    constexpr size_t chains = wanted > 4 ? 8 : wanted > 2 ? 4 : wanted;
+    constexpr size_t chains = rows <= sums_at_once ? sums_at_once / rows : 1;
     Vector sums[chains][rows][vectors] = {};
     UNROLL for (size_t row = 0; row < rows; row++)
         UNROLL for (size_t i = 0; i < vectors; i++) sums[0][row][i] = total.at[row][i];

@@ -11,5 +11,7 @@ const std::vector<OperatorType>& normalisation_operators();
 const std::vector<OperatorType>& elementwise_operators();
 const std::vector<OperatorType>& shape_operators();
 const std::vector<OperatorType>& pool_operators();
+const std::vector<OperatorType>& matmul_operators();
+const std::vector<OperatorType>& attention_operators();
 
 }  // namespace sparbor

@@ -8,7 +8,8 @@ const std::vector<const OperatorType*>& operator_types() {
     static const std::vector<const OperatorType*> all = [] {
         std::vector<const OperatorType*> types;
         for (const auto* family : {&linear_operators(), &convolution_operators(), &normalisation_operators(),
-                                   &elementwise_operators(), &shape_operators(), &pool_operators()})
+                                   &elementwise_operators(), &shape_operators(), &pool_operators(),
+                                   &matmul_operators(), &attention_operators()})
             for (const OperatorType& type : *family) types.push_back(&type);
         return types;
     }();

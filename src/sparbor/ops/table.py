@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sparbor.ops import activations, arithmetic, convolutions, linear, norms, pools, shapes
+from sparbor.ops import activations, arithmetic, attention, convolutions, linear, matmul, norms, pools, shapes
 from sparbor.ops.operator import Lowering, Operator
 
-FAMILIES = (linear, convolutions, norms, activations, arithmetic, shapes, pools)
+FAMILIES = (linear, convolutions, norms, activations, arithmetic, shapes, pools, matmul, attention)
 
 # By kind of operation, in the order of the engine's table.
 OPERATORS: Mapping[str, Operator] = {each.kind: each for family in FAMILIES for each in family.OPERATORS}

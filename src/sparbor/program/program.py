@@ -72,7 +72,15 @@ class Slice(Axis):
     step: int
 
 
-Settings: TypeAlias = Window | AverageWindow | Normalisation | Axis | Order | Slice
+@dataclass(frozen=True)
+class Attention:
+    """softmax(q kᵀ · scale + mask) v; `causal`: the newest query sees all keys, each one before it one fewer."""
+
+    scale: float
+    causal: bool
+
+
+Settings: TypeAlias = Window | AverageWindow | Normalisation | Axis | Order | Slice | Attention
 _Settings = TypeVar("_Settings", bound=Settings)
 Weights: TypeAlias = SparseLayer | DenseLayer | Filters | ScaleShift
 # A number; the name of a size, such as "batch"; or what is computed of two: ("*", 64, "batch"), with "+" or "//" too.
