@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -133,7 +133,12 @@ def attention(
 
 
 def expected(
-    q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: np.ndarray | None = None, scale: float = 0.3, causal: bool = False
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    mask: np.ndarray | None = None,
+    scale: float = 0.3,
+    causal: bool = False,
 ) -> np.ndarray:
     """PyTorch's, in doubles; zeros where it has NaN because all keys are hidden."""
     queries, keys = q.shape[2], k.shape[2]
@@ -152,6 +157,9 @@ SIZES = [  # items, heads, heads of keys, queries, keys, features, features of v
     (1, 2, 2, 16, 16, 32, 32),
     (1, 4, 2, 17, 33, 20, 12),
     (2, 6, 2, 1, 300, 16, 17),
+    (1, 3, 3, 1, 129, 5, 70),
+    (1, 4, 1, 1, 20, 33, 3),
+    (2, 1, 1, 4, 3, 8, 16),
     (1, 2, 1, 70, 140, 40, 33),
     (1, 1, 1, 131, 131, 64, 64),
 ]
@@ -177,6 +185,17 @@ def seeing_something(mask: np.ndarray) -> np.ndarray:
     """Some rows are hidden, and of no item all."""
     mask[..., 0, :] = True
     return mask
+
+
+@pytest.mark.parametrize("kind", ["bool", "f32"])
+@pytest.mark.parametrize("shape", [(1, 1, 1, 150), (3, 1, 1, 150), (1, 4, 2, 150), (3, 4, 2, 150), (1, 1, 2, 1)])
+def test_masks_of_few_queries(isa: str, shape: tuple[int, ...], kind: str) -> None:
+    q, k, v = numbers(3, 4, 2, 16), numbers(3, 4, 150, 16), numbers(3, 4, 150, 16)
+    mask = seeing_something(np.random.default_rng(1).random(shape) < 0.4)
+    if kind == "f32":
+        mask = np.where(mask, numbers(*shape), np.float32(-np.inf))
+    masked = attention(q.shape, k.shape, v.shape, ValueType(kind, shape))
+    np.testing.assert_allclose(Runtime(masked)(q, k, v, mask), expected(q, k, v, mask), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -205,9 +224,10 @@ def test_the_smallest_float_in_a_mask_hides_as_well(isa: str) -> None:
     np.testing.assert_allclose(Runtime(masked)(q, k, v, mask), wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_large_scores_and_nan(isa: str) -> None:
+@pytest.mark.parametrize("queries", [3, 5])
+def test_large_scores_and_nan(isa: str, queries: int) -> None:
     """Softmax of numbers whose exponentials no float can hold; a NaN stays among the queries that see it."""
-    q, k, v = 100 * numbers(1, 1, 5, 8), 100 * numbers(1, 1, 50, 8), numbers(1, 1, 50, 8)
+    q, k, v = 100 * numbers(1, 1, queries, 8), 100 * numbers(1, 1, 50, 8), numbers(1, 1, 50, 8)
     runtime = Runtime(attention(q.shape, k.shape, v.shape))
     np.testing.assert_allclose(runtime(q, k, v), expected(q, k, v), rtol=1e-4, atol=1e-4)
     q[0, 0, 2, 3] = np.nan
@@ -287,7 +307,7 @@ def test_attention_of_too_few_or_too_many_values_is_refused(inputs: tuple[int, .
 
 
 def block(heads: int, width: int, layers: dict[str, Any]) -> Program:
-    """Attention as in a transformer: one layer makes queries, keys and values of tokens, another one mixes the heads."""
+    """As in a transformer: one layer makes queries, keys and values of tokens, another one mixes the heads."""
     all_heads = ("batch", "sequence", 3, heads, width)
     one, apart = ("batch", "sequence", 1, heads, width), ("batch", "sequence", heads, width)
     turned, tokens = ("batch", heads, "sequence", width), ("batch", "sequence", heads * width)
@@ -329,6 +349,44 @@ def test_a_block_of_a_transformer_copies_nothing(isa: str, heads: int, width: in
     q, k, v = (x @ weights["qkv"].T).reshape(2, 37, 3, heads, width).transpose(2, 0, 3, 1, 4)
     mixed = expected(q, k, v, scale=width**-0.5).transpose(0, 2, 1, 3).reshape(2, 37, features)
     np.testing.assert_allclose(runtime(x), mixed @ weights["out"].T, rtol=1e-4, atol=1e-4)
+
+
+MOVES: list[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = [
+    ((1, 19, 33), (0, 2, 1), (1, 33, 19)),
+    ((1, 19, 36), (0, 2, 1), (1, 36, 19, 1)),
+    ((2, 36, 70), (0, 2, 1), (2, 70, 6, 6)),
+    ((3, 2, 50, 8), (0, 2, 1, 3), (3, 50, 16)),
+    ((5, 4, 3, 2), (3, 1, 2, 0), (2, 4, 3, 5)),
+    ((4, 6, 35), (1, 0, 2), (10, 84)),
+    ((1, 300, 200), (0, 2, 1), (200, 300)),
+    ((6, 10), (0, 1), (4, 15)),
+]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("kind", ["f32", "u8", "i64", "bool"])
+@pytest.mark.parametrize(("shape", "order", "result"), MOVES)
+def test_numbers_are_moved_from_any_layout_to_any(
+    isa: str, shape: tuple[int, ...], order: tuple[int, ...], result: tuple[int, ...], kind: str, threads: int
+) -> None:
+    """By a step of its own, behind a slice that leaves gaps, and on the way out."""
+    turned = tuple(shape[each] for each in order)
+    wide = (*shape[:-1], shape[-1] + 3)
+    moved = program(
+        [ValueType(kind, each) for each in (wide, shape, turned, result, (2 * result[0], *result[1:]))],
+        "x0",
+        "y3 twice4",
+        Operation("slice", (0,), 1, settings=Slice(len(shape) - 1, 2, 1)),
+        Operation("permute", (1,), 2, settings=Order(order)),
+        Operation("reshape", (2,), 3),
+        Operation("concat", (3, 3), 4, settings=Axis(0)),
+    )
+    runtime = Runtime(moved, threads)
+    x = np.random.default_rng(2).integers(0, 2 if kind == "bool" else 200, wide).astype(runtime.inputs[0].dtype)
+    answer = runtime(x)
+    wanted = x[..., 2:-1].transpose(order).reshape(result)
+    np.testing.assert_array_equal(answer["y"], wanted)
+    np.testing.assert_array_equal(answer["twice"], np.concatenate([wanted, wanted]))
 
 
 def test_two_views_of_rows_are_joined_again(isa: str) -> None:

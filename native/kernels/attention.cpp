@@ -2,31 +2,12 @@
 // to be moved, what is done to a score is done to a vector of them, and sums over keys need no sums over lanes. Keys come
 // in blocks; of those before, the largest score, the sum and the weighted sum of values are kept, so that all scores are
 // never there at once. Compiled once for each kernel set.
-#include "products.h"
-#include "turning.h"
+#include "few_queries.h"
 
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
 
-constexpr size_t most_queries = tile_vectors * lanes, most_keys = 128;  // of a block
-constexpr float hidden = -__builtin_inff();
-constexpr float least = -1e37f;  // what is less is hidden
-
-// e^x of numbers that are not positive, and 0 where that is hardly more; NaN stays. As in elementwise.cpp.
-ALWAYS_INLINE Vector exponential(Vector x) {
-    const Vector shifted = x * 1.44269504f + 12582912.0f;
-    const Vector n = shifted - 12582912.0f;
-    const Vector r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-    Vector p = everywhere(1.9875691500e-4f);
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    const Vector e = p * r * r + r + 1.0f;
-    const Vector power = reinterpret_cast<Vector>((reinterpret_cast<Integers>(shifted) + 127u) << 23);
-    return x < -87.0f ? Vector{} : e * power;
-}
+constexpr size_t most_queries = tile_vectors * lanes;  // of a block
 
 // The blocks of a call's scratch, in floats.
 struct Scratch {
@@ -41,7 +22,9 @@ struct Scratch {
 };
 
 size_t scratch_floats(size_t depth, size_t value_depth) {
-    return (depth + value_depth + 2 * most_keys) * most_queries;
+    const size_t few = few_queries * (most_keys + few_values(value_depth));
+    const size_t many = (depth + value_depth + 2 * most_keys) * most_queries;
+    return few > many ? few : many;
 }
 
 template <size_t vectors>
@@ -66,15 +49,15 @@ public:
 
     bool run() {
         take_queries();
-        const size_t parts = (most_seen_ + most_keys - 1) / most_keys;
-        for (size_t part = 0; part < parts; part++) {
-            const size_t first = most_seen_ * part / parts, last = most_seen_ * (part + 1) / parts;
-            score(first, last - first);
-            hide(first, last - first);
-            weigh(last - first);
-            add_values(first, last - first);
+        const KeyBlocks blocks(most_seen_);
+        for (size_t i = 0; i < blocks.count; i++) {
+            const size_t first = blocks.first(i), keys = blocks.first(i + 1) - first;
+            score(first, keys);
+            hide(first, keys);
+            weigh(keys);
+            add_values(first, keys);
         }
-        return give_values(parts > 0);
+        return give_values(blocks.count > 0);
     }
 
 private:
@@ -229,6 +212,7 @@ private:
 };
 
 bool run(const AttentionBlock& block) {
+    if (block.queries <= few_queries) return FewQueries(block).run();
     if (block.queries <= static_cast<size_t>(lanes)) return Block<1>(block).run();
     return Block<tile_vectors>(block).run();
 }
