@@ -8,7 +8,7 @@ namespace {
 
 constexpr float hidden = -__builtin_inff();
 constexpr float least = -1e37f;  // what is less is hidden
-constexpr size_t most_keys = 128;  // whose scores are there at once
+constexpr size_t most_keys = 256;  // whose scores are there at once
 
 // e^x of numbers that are not positive, and 0 where that is hardly more; NaN stays. As in elementwise.cpp.
 ALWAYS_INLINE Vector exponential(Vector x) {
