@@ -94,6 +94,6 @@ ALWAYS_INLINE void add_slot(const Inputs& inputs, Synapses& synapses, Sums& sums
 }  // namespace
 
 const KernelSet kernels{"avx2", sparse_by_rows<Inputs, Sums, Words, Exact>, 6, SPARBOR_SHARED_KERNELS,
-                        {0.25, 0.45}, {0.33, 0.63}, {0.32, 0.28}};
+                        {0.2, 0.4}, {0.33, 0.63}, {0.32, 0.28}};
 
 }  // namespace sparbor::avx2

@@ -324,6 +324,6 @@ void sparse(const SparseLayer& layer, const Rows& io, size_t first, size_t last)
 constexpr size_t worth_columns = std::numeric_limits<size_t>::max();
 
 const KernelSet kernels{"avx512", sparse, worth_columns, SPARBOR_SHARED_KERNELS,
-                        {0.8, 0.7}, {0.35, 0.58}, {0.34, 0.28}};
+                        {0.7, 0.46}, {0.35, 0.58}, {0.34, 0.28}};
 
 }  // namespace sparbor::avx512

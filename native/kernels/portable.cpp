@@ -68,6 +68,6 @@ void sparse(const SparseLayer& layer, const Rows& io, size_t first, size_t last)
 }  // namespace
 
 const KernelSet kernels{"portable", sparse, 6, SPARBOR_SHARED_KERNELS,
-                        {0.5, 0.9}, {0.7, 0.8}, {0.43, 0.39}};
+                        {0.4, 0.9}, {0.7, 0.8}, {0.43, 0.39}};
 
 }  // namespace sparbor::portable
