@@ -48,7 +48,7 @@ Json some_number(const Json& old, std::minstd_rand& random) {
 
 Json some_word(std::minstd_rand& random) {
     static const char* const words[] = {
-        "linear", "convolution", "scale_shift", "layer_norm", "activation", "softmax", "add", "multiply",
+        "linear", "convolution", "scale_shift", "layer_norm", "activation", "softmax", "add", "multiply", "matmul", "attention", "scale", "causal",
         "reshape", "permute", "slice", "expand", "concat", "max_pool", "average_pool", "adaptive_max_pool",
         "adaptive_average_pool", "relu", "clamp", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh",
         "hardswish", "hardsigmoid", "softplus", "sparse", "dense", "filters", "word16", "exact", "halves", "layer",

@@ -56,8 +56,10 @@ enum class Takes { floats, any };
 
 // How the inputs must lie, and how the output does: as rows, the last dimension's numbers one after another and rows at
 // equal distances; as planes, the same of all dimensions after the channels, dimension 1; as planes if the setting
-// `axis` is that, else as rows; or as it comes, the output like the first input.
-enum class Lies { rows, planes, by_axis, as_it_comes };
+// `axis` is that, else as rows; as it comes, the output like the first input; by any strides, the output as rows; or as
+// heads: the inputs with the last dimension's numbers one after another, and the output, (items, heads, tokens,
+// features), so that the heads of a token are one row, for whoever looks at it as (items, tokens, heads * features).
+enum class Lies { rows, planes, by_axis, as_it_comes, by_strides, heads };
 
 // Whether an operation may write where it reads: because it computes each number, or each row, from that place alone.
 enum class Aliasing { none, in_place };

@@ -91,57 +91,9 @@ ALWAYS_INLINE void add_slot(const Inputs& inputs, Synapses& synapses, Sums& sums
     }
 }
 
-ALWAYS_INLINE __m256 load_weights(const float* at) { return _mm256_loadu_ps(at); }
-ALWAYS_INLINE __m256 load_weights(const uint16_t* at) {
-    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
-}
-
-template <int rows, class Weight>
-void dense_tile(const Weight* panels, const DenseLayer& layer, const Rows& io, size_t group) {
-    constexpr int chains = rows == 1 ? 4 : rows == 2 ? 2 : 1;
-    const Weight* panel = panels + group * neuron_block * layer.fan_in;
-    __m256 sums[rows][chains][2];
-    UNROLL for (int row = 0; row < rows; row++)
-        UNROLL for (int i = 0; i < 2 * chains; i++) sums[row][i / 2][i % 2] = _mm256_setzero_ps();
-    const auto add = [&](size_t k, int chain) __attribute__((always_inline)) {
-        const __m256 low = load_weights(panel + k * neuron_block), high = load_weights(panel + k * neuron_block + 8);
-        UNROLL for (int row = 0; row < rows; row++) {
-            const __m256 x = _mm256_set1_ps(io.x[row * io.x_stride + k]);
-            sums[row][chain][0] = _mm256_fmadd_ps(low, x, sums[row][chain][0]);
-            sums[row][chain][1] = _mm256_fmadd_ps(high, x, sums[row][chain][1]);
-        }
-    };
-    size_t k = 0;
-    for (; k + chains <= layer.fan_in; k += chains)
-        UNROLL for (int chain = 0; chain < chains; chain++) add(k + chain, chain);
-    for (; k < layer.fan_in; k++) add(k, 0);
-    const __m256 clamp_min = _mm256_set1_ps(layer.clamp_min);
-    UNROLL for (int row = 0; row < rows; row++)
-        UNROLL for (int half = 0; half < 2; half++) {
-            const size_t neuron = group * neuron_block + 8 * half;
-            UNROLL for (int chain = 1; chain < chains; chain++)
-                sums[row][0][half] = _mm256_add_ps(sums[row][0][half], sums[row][chain][half]);
-            const __m256 y = _mm256_fmadd_ps(sums[row][0][half], _mm256_loadu_ps(layer.scale + neuron),
-                                             _mm256_loadu_ps(layer.bias + neuron));
-            _mm256_storeu_ps(io.y + row * io.y_stride + neuron, _mm256_max_ps(clamp_min, y));  // keeps NaN
-        }
-}
-
-template <class Weight>
-constexpr Tile<Weight> tiles[] = {
-    nullptr, dense_tile<1, Weight>, dense_tile<2, Weight>, dense_tile<3, Weight>, dense_tile<4, Weight>,
-    dense_tile<5, Weight>, dense_tile<6, Weight>
-};
-
-void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
-    with_numbers(layer.panels, [&]<class Number>(const Number* panels) {
-        by_tiles(tiles<Number>, panels, layer, io, first, last);
-    });
-}
-
 }  // namespace
 
-const KernelSet kernels{"avx2", sparse_by_rows<Inputs, Sums, Words, Exact>, 6, dense, SPARBOR_SHARED_KERNELS,
-                        {0.25, 0.45}, {0.33, 0.63}, {0.32, 0.28}};
+const KernelSet kernels{"avx2", sparse_by_rows<Inputs, Sums, Words, Exact>, 6, SPARBOR_SHARED_KERNELS,
+                        {0.2, 0.4}, {0.33, 0.63}, {0.32, 0.28}};
 
 }  // namespace sparbor::avx2

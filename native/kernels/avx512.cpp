@@ -318,57 +318,12 @@ void sparse(const SparseLayer& layer, const Rows& io, size_t first, size_t last)
     }
 }
 
-ALWAYS_INLINE __m512 load_weights(const float* at) { return _mm512_loadu_ps(at); }
-ALWAYS_INLINE __m512 load_weights(const uint16_t* at) {
-    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)));
-}
-
-// Few rows are split over several chains of additions; eight hide the latency themselves.
-template <int rows, class Weight>
-void dense_tile(const Weight* panels, const DenseLayer& layer, const Rows& io, size_t group) {
-    constexpr int chains = rows == 1 ? 8 : rows < 4 ? 4 : rows < 8 ? 2 : 1;
-    const Weight* panel = panels + group * neuron_block * layer.fan_in;
-    __m512 sums[rows][chains];
-    UNROLL for (int row = 0; row < rows; row++)
-        UNROLL for (int chain = 0; chain < chains; chain++) sums[row][chain] = _mm512_setzero_ps();
-    const auto add = [&](size_t k, int chain) __attribute__((always_inline)) {
-        const __m512 weights = load_weights(panel + k * neuron_block);
-        UNROLL for (int row = 0; row < rows; row++)
-            sums[row][chain] =
-                _mm512_fmadd_ps(weights, _mm512_set1_ps(io.x[row * io.x_stride + k]), sums[row][chain]);
-    };
-    size_t k = 0;
-    for (; k + chains <= layer.fan_in; k += chains)
-        UNROLL for (int chain = 0; chain < chains; chain++) add(k + chain, chain);
-    for (; k < layer.fan_in; k++) add(k, 0);
-    const Finish finish(layer, group);
-    float* y = io.y + group * neuron_block;
-    UNROLL for (int row = 0; row < rows; row++) {
-        UNROLL for (int chain = 1; chain < chains; chain++)
-            sums[row][0] = _mm512_add_ps(sums[row][0], sums[row][chain]);
-        finish.store(sums[row][0], y + row * io.y_stride);
-    }
-}
-
-// Eight rows a tile: their inputs (8 × 4 B × fan_in) and one group's panel are what the caches must hold.
-template <class Weight>
-constexpr Tile<Weight> tiles[] = {
-    nullptr, dense_tile<1, Weight>, dense_tile<2, Weight>, dense_tile<3, Weight>, dense_tile<4, Weight>,
-    dense_tile<5, Weight>, dense_tile<6, Weight>, dense_tile<7, Weight>, dense_tile<8, Weight>
-};
-
-void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
-    with_numbers(layer.panels, [&]<class Number>(const Number* panels) {
-        by_tiles(tiles<Number>, panels, layer, io, first, last);
-    });
-}
-
 }  // namespace
 
 // Four rows at a time are faster than columns, whatever the batch.
 constexpr size_t worth_columns = std::numeric_limits<size_t>::max();
 
-const KernelSet kernels{"avx512", sparse, worth_columns, dense, SPARBOR_SHARED_KERNELS,
-                        {0.8, 0.7}, {0.35, 0.58}, {0.34, 0.28}};
+const KernelSet kernels{"avx512", sparse, worth_columns, SPARBOR_SHARED_KERNELS,
+                        {0.7, 0.46}, {0.35, 0.58}, {0.34, 0.28}};
 
 }  // namespace sparbor::avx512

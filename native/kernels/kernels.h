@@ -179,6 +179,55 @@ struct Resizing {
     void (*pick)(const float* x, const int32_t* from, const float* weights, size_t taps, float* y, size_t count);
 };
 
+// What is done to the scores of attention: nothing; those whose flag is 0 are hidden; or each has a number added to it.
+enum class MaskType { none, flags, floats };
+
+// Some queries of attention, which look at the same keys: for each a pointer to its numbers, to its row of the mask and to
+// its result. Strides are in numbers, from one key to the next.
+struct AttentionBlock {
+    size_t queries, depth, value_depth;
+    const float* const* q;
+    const float* k;
+    size_t k_stride;
+    const float* v;
+    size_t v_stride;
+    const size_t* seen;  // for each query how many of the keys, from the first on, it may look at
+    float scale;
+    MaskType mask_type;
+    const void* const* mask;  // a number for each key
+    float* const* y;  // nothing is written beyond the value_depth numbers
+    float* scratch;
+};
+
+struct Attention {
+    size_t queries;  // at most so many at once
+    size_t (*scratch_floats)(size_t depth, size_t value_depth);
+    // Whether any query has a key that is not hidden; the results of those that have none are zeros. Scores below -1e37
+    // are hidden.
+    bool (*run)(const AttentionBlock&);
+};
+
+// A product of two matrices: rows of `depth` numbers times `depth` rows of columns, of which each sixteen begin `block`
+// numbers after those before. Results are written up to a whole sixteen columns, and the right matrix is read as far.
+struct Product {
+    size_t rows, depth, columns;
+    const float* x;
+    size_t x_row, x_next;  // from one row to the next, and within a row
+    const float* y;
+    size_t y_next, y_block;
+    float* to;
+    size_t to_stride;
+};
+
+struct Products {
+    void (*multiply)(const Product&);
+    // Turns a right matrix whose numbers of one column lie side by side, `stride` from one column to the next, into blocks
+    // of sixteen columns, depth times sixteen numbers each; columns that there are not are zeros.
+    void (*pack_columns)(const float* y, size_t stride, size_t depth, size_t columns, float* to);
+    // Number c of row r of x becomes number r of row c of y; nothing is written beyond. Any four bytes will do as numbers.
+    void (*turn_rows)(const float* x, size_t x_stride, size_t rows, size_t columns, float* y, size_t y_stride);
+};
+
 // The columns of a tile are the rows of a batch or the pixels of a plane, sixteen to a lane group.
 constexpr size_t column_tile = 16;
 
@@ -404,17 +453,20 @@ struct KernelSet {
     const Training* training;
     const BatchLayout* batch_layout;
     const Ranking* ranking;
+    const Attention* attention;
+    const Products* products;
     DenseShares linear, convolution, tiled_convolution;  // as measured: docs/kernels.md
 };
 
 // What every set has by the same name, in the order of KernelSet.
 #define SPARBOR_SHARED_KERNELS \
-    &columns, &outputs, find_depthwise, &planes, &pools, &winograd, &elementwise, pairs, &norms, &reductions, \
-        &resizing, &training, &batch_layout, &ranking
+    dense_rows, &columns, &outputs, find_depthwise, &planes, &pools, &winograd, &elementwise, pairs, &norms, \
+        &reductions, &resizing, &training, &batch_layout, &ranking, &attention, &products
 
 #define SPARBOR_KERNEL_SET(name)              \
     namespace name {                          \
     extern const KernelSet kernels;           \
+    void dense_rows(const DenseLayer&, const Rows&, size_t first_group, size_t last_group);  \
     extern const Columns columns;             \
     extern const Outputs outputs;             \
     DepthwiseKernel find_depthwise(const Geometry&);  \
@@ -429,6 +481,8 @@ struct KernelSet {
     extern const Training training;           \
     extern const BatchLayout batch_layout;       \
     extern const Ranking ranking;             \
+    extern const Attention attention;         \
+    extern const Products products;           \
     }
 SPARBOR_KERNEL_SET(portable)
 #ifdef SPARBOR_X86

@@ -65,31 +65,9 @@ void sparse(const SparseLayer& layer, const Rows& io, size_t first, size_t last)
             compute(layer, group, io.x + row * io.x_stride, io.y + row * io.y_stride);
 }
 
-ALWAYS_INLINE Vector load_weights(const float* at) { return load(at); }
-ALWAYS_INLINE Vector load_weights(const uint16_t* at) { return load_halves(at); }
-
-template <class Weight>
-void dense_rows(const Weight* panels, const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
-    for (size_t row = 0; row < io.count; row++)
-        for (size_t group = first; group < last; group++) {
-            const float* x = io.x + row * io.x_stride;
-            const Weight* panel = panels + group * neuron_block * layer.fan_in;
-            Vector sums[parts] = {};
-            for (size_t k = 0; k < layer.fan_in; k++, panel += neuron_block)
-                UNROLL for (size_t part = 0; part < parts; part++)
-                    sums[part] += load_weights(panel + part * lanes) * everywhere(x[k]);
-            const size_t neuron = group * neuron_block;
-            finish(sums, layer.scale + neuron, layer.bias + neuron, layer.clamp_min, io.y + row * io.y_stride + neuron);
-        }
-}
-
-void dense(const DenseLayer& layer, const Rows& io, size_t first, size_t last) {
-    with_numbers(layer.panels, [&](const auto* panels) { dense_rows(panels, layer, io, first, last); });
-}
-
 }  // namespace
 
-const KernelSet kernels{"portable", sparse, 6, dense, SPARBOR_SHARED_KERNELS,
-                        {0.5, 0.9}, {0.7, 0.8}, {0.43, 0.39}};
+const KernelSet kernels{"portable", sparse, 6, SPARBOR_SHARED_KERNELS,
+                        {0.4, 0.9}, {0.7, 0.8}, {0.43, 0.39}};
 
 }  // namespace sparbor::portable

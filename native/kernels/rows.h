@@ -57,26 +57,5 @@ void sparse_by_rows(const SparseLayer& layer, const Rows& io, size_t first, size
     }
 }
 
-// A tile is so many rows of one group: tiles[n] computes n rows, and there are as many tiles as a set has registers
-// for.
-template <class Weight>
-using Tile = void (*)(const Weight* panels, const DenseLayer& layer, const Rows& io, size_t group);
-
-template <class Weight, size_t count>
-void by_tiles(const Tile<Weight> (&tiles)[count], const Weight* panels, const DenseLayer& layer, const Rows& all,
-              size_t first, size_t last) {
-    constexpr size_t most = count - 1;
-    for (size_t group = first; group < last; group++) {
-        Rows io = all;
-        while (io.count > 0) {
-            const size_t rows = io.count < most ? io.count : most;
-            tiles[rows](panels, layer, io, group);
-            io.count -= rows;
-            io.x += rows * io.x_stride;
-            io.y += rows * io.y_stride;
-        }
-    }
-}
-
 }  // namespace
 }  // namespace sparbor::SPARBOR_KERNELS

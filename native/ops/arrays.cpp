@@ -12,7 +12,7 @@ public:
     ConstantStep(const Tensor& tensor, const Value& y)
         : numbers_(tensor.data.data()), y_(y.offset), copy_(without_gaps(tensor.type, tensor.shape), y) {}
 
-    void run(const Call& call) const override { copy_.run(numbers_, call.memory() + y_); }
+    void run(const Call& call) const override { copy_.run(call.kernels, numbers_, call.memory() + y_); }
 
 private:
     const uint8_t* numbers_;

@@ -37,7 +37,7 @@ public:
         : x_(x.offset), y_(*find_laid_out(y)), copy_(x, y), activation_(activation) {}
 
     void run(const Call& call) const override {
-        copy_.run(call.memory() + x_, call.data(y_));
+        copy_.run(call.kernels, call.memory() + x_, call.data(y_));
         split_rows(call, y_, [&](size_t first, size_t last, size_t) {
             apply(activation_, call.data(y_) + first * y_.stride, y_.stride, last - first, y_.columns);
         });

@@ -17,5 +17,7 @@ const std::vector<OperatorType>& indexing_operators();
 const std::vector<OperatorType>& shape_operators();
 const std::vector<OperatorType>& pool_operators();
 const std::vector<OperatorType>& resizing_operators();
+const std::vector<OperatorType>& matmul_operators();
+const std::vector<OperatorType>& attention_operators();
 
 }  // namespace sparbor

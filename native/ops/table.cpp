@@ -10,7 +10,8 @@ const std::vector<const OperatorType*>& operator_types() {
         for (const auto* family : {&linear_operators(), &convolution_operators(), &normalisation_operators(),
                                    &elementwise_operators(), &typed_operators(), &reduction_operators(),
                                    &scan_operators(), &array_operators(), &indexing_operators(), &shape_operators(),
-                                   &pool_operators(), &resizing_operators()})
+                                   &pool_operators(), &resizing_operators(), &matmul_operators(),
+                                   &attention_operators()})
             for (const OperatorType& type : *family) types.push_back(&type);
         return types;
     }();

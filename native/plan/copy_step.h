@@ -14,7 +14,10 @@ public:
     }
 
     void run(const Call& call) const override {
-        for (const Each& each : copies_) each.copy.run(call.memory() + each.from, call.memory() + each.to);
+        for (const Each& each : copies_)
+            call.split(each.copy.units(), each.copy.work(), [&](size_t first, size_t last, size_t) {
+                each.copy.run(call.kernels, call.memory() + each.from, call.memory() + each.to, first, last);
+            });
     }
 
 private:

@@ -30,7 +30,7 @@ void Engine::copy_bytes(const Matrix& to, const uint8_t* bytes, char* memory) co
 
 void Engine::copy_in(const PortCopy& input, const Given& given, char* memory) const {
     if (given.bytes) copy_bytes(planes_of(input.value), static_cast<const uint8_t*>(given.data), memory);
-    else input.copy.run(given.data, memory + input.value.offset);
+    else input.copy.run(kernels_, given.data, memory + input.value.offset);
 }
 
 void Engine::run(const Lease& lease, const Given* inputs, void* const* outputs) const {
@@ -40,7 +40,7 @@ void Engine::run(const Lease& lease, const Given* inputs, void* const* outputs) 
     const Call call(kernels_, pool_.get(), memory, lease->scratch(), lease->thread_scratch());
     for (const auto& step : plan.steps) step->run(call);
     for (size_t i = 0; i < plan.outputs.size(); i++)
-        plan.outputs[i].copy.run(memory + plan.outputs[i].value.offset, outputs[i]);
+        plan.outputs[i].copy.run(kernels_, memory + plan.outputs[i].value.offset, outputs[i]);
 }
 
 }  // namespace sparbor

@@ -54,7 +54,7 @@ private:
             if (operation.type->view) continue;
             const Lies lies = lies_of(operation);
             for (const uint64_t input : operation.inputs)
-                wishes_[input] = lies == Lies::as_it_comes ? wishes_[operation.output] : lies;
+                wishes_[input] = lies == Lies::as_it_comes ? wishes_[operation.output] : wanted_by(lies);
         }
         if (!program_.byte_scale.empty()) wishes_[program_.inputs[0].value] = Lies::planes;  // a scale for each
     }
@@ -102,10 +102,10 @@ private:
 
     // The value, or a copy of it that lies as it should.
     size_t lying(size_t place, Lies lies) {
-        if (lies == Lies::as_it_comes || find_matrix(values[place].value, lies)) return place;
-        const auto [found, is_new] = copies_.try_emplace({place, lies}, values.size());
+        if (is_readable(values[place].value, lies)) return place;
+        const auto [found, is_new] = copies_.try_emplace({place, wanted_by(lies)}, values.size());
         if (is_new) {
-            add(laid_out(values[place].value.type, values[place].value.shape, lies));
+            add(laid_out(values[place].value.type, values[place].value.shape, wanted_by(lies)));
             actions.push_back({no_operation, {place}, found->second});
         }
         return found->second;

@@ -1,11 +1,27 @@
 #include "plan/value.h"
 
 namespace sparbor {
+bool is_readable(const Value& value, Lies lies) {
+    switch (lies) {
+        case Lies::as_it_comes:
+        case Lies::by_strides: return true;
+        case Lies::heads: return value.shape.empty() || value.shape.back() == 1 || value.strides.back() == 1;
+        case Lies::rows:
+        case Lies::planes:
+        case Lies::by_axis: return find_matrix(value, lies).has_value();
+    }
+    return false;  // there is no other, which the compiler does not know
+}
+
+Lies wanted_by(Lies lies) { return lies == Lies::heads || lies == Lies::by_strides ? Lies::rows : lies; }
+
 size_t first_column(Lies lies, size_t dimensions) {
     switch (lies) {
         case Lies::planes:
         case Lies::as_it_comes: return dimensions > 2 ? 2 : dimensions - (dimensions > 0);
         case Lies::rows:
+        case Lies::by_strides:
+        case Lies::heads:
         case Lies::by_axis: return dimensions - (dimensions > 0);
     }
     return 0;  // there is no other, which the compiler does not know
@@ -29,6 +45,12 @@ std::optional<Matrix> find_matrix(const Value& value, Lies lies) {
 }
 
 Value laid_out(Number type, const Shape& shape, Lies lies) {
+    if (lies == Lies::heads) {
+        Value value = laid_out(type, {shape[0], shape[2], shape[1] * shape[3]}, Lies::rows);
+        value.strides = {value.strides[0], shape[3], value.strides[1], 1};
+        value.shape = shape;
+        return value;
+    }
     const size_t column = first_column(lies, shape.size());
     Value value{type, shape, std::vector<size_t>(shape.size()), 0};
     size_t stride = 1;

@@ -33,6 +33,10 @@ struct Matrix {
     size_t item_rows;  // rows for each index of the value's first dimension
 };
 
+// Whether an operator that takes its inputs so can read the value where it lies.
+bool is_readable(const Value& value, Lies lies);
+// How a value is laid out for such an operator: as one of those that leave it no choice.
+Lies wanted_by(Lies lies);
 // The first dimension that is within a row.
 size_t first_column(Lies lies, size_t dimensions);
 // The value as a matrix, if its numbers lie so.

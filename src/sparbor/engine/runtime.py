@@ -196,8 +196,9 @@ class Runtime(native.Model):
         return list(reports.values())
 
     def ways_at(self, batch: int = 1) -> dict[str, str]:
-        """Whether each layer runs sparse or dense for so many items; other named sizes are 1."""
-        ways = self.ways([batch if name == "batch" else 1 for name in self.size_names])
+        """Whether each layer runs sparse or dense for so many items; other named sizes are those of the example."""
+        sizes = self.program.sizes
+        ways = self.ways([batch if name == "batch" else sizes.get(name, 1) for name in self.size_names])
         layers = self.program.layers
         return {name: way for name, way in ways.items() if is_matrix(layers[name])}
 

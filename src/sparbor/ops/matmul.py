@@ -9,11 +9,14 @@ from sparbor.ops.arguments import Argument, Constant, Value, is_value
 from sparbor.ops.arithmetic import of_two
 from sparbor.ops.linear import product_with_weight
 from sparbor.ops.operator import Lowering, Operator
-from sparbor.ops.targets import Graph
-from sparbor.program.program import Dimension
+from sparbor.ops.targets import Graph, OnnxGraph
+from sparbor.program.program import Dimension, Operation
 
 if TYPE_CHECKING:
     from torch.fx import Node
+
+
+# From PyTorch.
 
 
 def matmul(graph: Graph, node: Node, left: Argument, right: Argument) -> Value:
@@ -54,7 +57,14 @@ def add_product(
     return of_two(graph, node, "add", made, bias if beta == 1 else of_two(graph, node, "multiply", bias, beta))
 
 
-OPERATORS: tuple[Operator, ...] = ()
+# To ONNX.
+
+
+def _to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
+    graph.node("MatMul", [graph.name_of(value) for value in operation.inputs], y)
+
+
+OPERATORS = (Operator("matmul", _to_onnx, None, inputs=2),)
 
 LOWERINGS: Mapping[str, Lowering] = {
     "matmul.default": matmul,

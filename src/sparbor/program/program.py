@@ -137,6 +137,8 @@ class Slice(Axis):
 
 @dataclass(frozen=True)
 class Attention:
+    """softmax(q kᵀ · scale + mask) v; `causal`: the newest query sees all keys, each one before it one fewer."""
+
     scale: float
     causal: bool
 
