@@ -292,7 +292,7 @@ class Graph:
         name = operator_name(node)
         if node.target is operator.getitem and isinstance(args[0], (tuple, list)):
             return self._item(node, args[0], args[1])
-        if name in PASS_THROUGH:
+        if name in PASS_THROUGH and is_value(args[0]):
             return args[0]
         if name in RESHAPES and is_value(args[0]):
             args = args[:1]  # the others are the new shape, which the result has too

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparbor.errors import ArgumentError
-from sparbor.ops.arguments import Argument, Padded, Size, Value, refuse
+from sparbor.ops.arguments import Argument, Constant, Padded, Size, Value, refuse
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
 from sparbor.program.program import Axis, Dimension, Operation, Order, Padding, Slice
@@ -49,7 +49,8 @@ def reshape(graph: Graph, node: Node, x: Argument, *_: Any) -> Value:
 def concatenate(graph: Graph, node: Node, inputs: Sequence[Argument], dim: int = 0) -> Value:
     """Along a dimension."""
     result = graph.result(node)
-    values = tuple(graph.cast(graph.value(node, each), result.type) for each in inputs)
+    given = [each for each in inputs if not (isinstance(each, Constant) and each.tensor.numel() == 0)]
+    values = tuple(graph.cast(graph.value(node, each), result.type) for each in given)
     if len(values) == 1:
         return values[0]
     axis = Axis(dim % len(result.shape))
