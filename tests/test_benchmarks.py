@@ -73,6 +73,19 @@ def test_a_file_of_another_kind_is_not_continued(small_mnist: Path, tmp_path: Pa
     assert json.loads(file.read_text())["environment"] == {"cpu": "another"}
 
 
+def test_rewiring_is_timed_and_continued(tmp_path: Path) -> None:
+    file = tmp_path / "rewiring.json"
+    options = ["--models", "tiny", "--batch", "2", "--rewirings", "1", "--json", str(file)]
+    result = run("rewiring.py", *options)
+    assert result.returncode == 0, result.stderr
+    rows = json.loads(file.read_text())["rows"]
+    (row,) = rows
+    assert min(row[f"{kind}_s"] for kind in ("dense", "tracing", "regrouping", "sparse", "rewiring")) > 0
+    assert row["regrouping_s"] > row["dense_s"]
+    assert run("rewiring.py", *options).returncode == 0
+    assert json.loads(file.read_text())["rows"] == rows
+
+
 def test_overhead_runs(small_mnist: Path, tmp_path: Path) -> None:
     file = tmp_path / "overhead.json"
     options = ["--epochs", "1", "--rounds", "1", "--data-dir", str(small_mnist), "--json", str(file)]

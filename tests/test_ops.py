@@ -8,7 +8,7 @@ from sparbor.engine.runtime import kernel_sets
 from sparbor.nn.storage import positions_of
 from sparbor.synapses import batch_layout
 from sparbor.synapses.lists import ConvParams, Size, Synapses
-from sparbor.synapses.ops import sparse_conv2d
+from sparbor.synapses.ops import linear_with_dense_gradient, sparse_conv2d
 
 PARAMS = [
     ConvParams(),
@@ -125,6 +125,36 @@ def test_second_derivatives_of_a_layer_that_is_used_twice() -> None:
     again = torch.autograd.grad(twice(), (case.x, case.weights), create_graph=True)
     for right, ours in zip(once, again, strict=True):
         torch.testing.assert_close(ours, right)
+
+
+@pytest.mark.parametrize("batch", [1, 5, 37, 130, 300])
+@pytest.mark.parametrize("density", [0.0, 0.3, 1.0])
+def test_rows_with_the_gradient_of_the_dense_weight(isa: str, batch: int, density: float) -> None:
+    case = Case(ConvParams(), (batch, 40, 1, 1), 24, density, torch.float32)
+    x = case.x.detach().flatten(1).requires_grad_()
+    weight = (case.dense.detach() * case.mask).flatten(1).requires_grad_()
+    dy = torch.randn(batch, 24)
+    wanted = (x, weight, case.bias)
+    ours = linear_with_dense_gradient(x, weight, case.bias, case.synapses)
+    right = nn.functional.linear(x, weight, case.bias)
+    assert relative(ours, right) < 1e-5
+    gradients = zip(torch.autograd.grad(ours, wanted, dy), torch.autograd.grad(right, wanted, dy), strict=True)
+    for found, expected in gradients:  # of the weight those of dropped ones too
+        assert relative(found, expected) < 1e-5 if expected.any() else not found.any()
+
+
+def test_second_derivatives_of_rows() -> None:
+    case = Case(ConvParams(), (5, 6, 1, 1), 4, 0.4, torch.float64)
+    x, weight = case.x.detach().flatten(1), (case.dense.detach() * case.mask).flatten(1)
+    once = torch.autograd.grad
+    for call in (nn.functional.linear, lambda *args: linear_with_dense_gradient(*args, case.synapses)):
+        inputs = [each.clone().requires_grad_() for each in (x, weight, case.bias.detach())]
+        (slope,) = once(call(*inputs).square().sum(), inputs[0], create_graph=True)
+        found = [each.detach() for each in once(slope.square().sum(), inputs)]
+        if call is nn.functional.linear:
+            right = found
+    for each, expected in zip(found, right, strict=True):
+        torch.testing.assert_close(each, expected)
 
 
 def test_gradcheck() -> None:

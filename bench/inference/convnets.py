@@ -36,15 +36,16 @@ class Bottleneck(nn.Module):
     """
 
     expansion = 4
+    widening = 1  # of the 3x3 convolution
 
     def __init__(self, channels: int, planes: int, stride: int = 1) -> None:
         super().__init__()
-        outputs = self.expansion * planes
-        self.conv1 = nn.Conv2d(channels, planes, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(planes)
-        self.conv2 = nn.Conv2d(planes, planes, 3, stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(planes)
-        self.conv3 = nn.Conv2d(planes, outputs, 1, bias=False)
+        outputs, inner = self.expansion * planes, self.widening * planes
+        self.conv1 = nn.Conv2d(channels, inner, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(inner)
+        self.conv2 = nn.Conv2d(inner, inner, 3, stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(inner)
+        self.conv3 = nn.Conv2d(inner, outputs, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs)
         self.relu = nn.ReLU(inplace=True)
         self.downsample = _downsample(channels, outputs, stride)
@@ -56,6 +57,12 @@ class Bottleneck(nn.Module):
         out = self.bn3(self.conv3(out))
         out += identity
         return self.relu(out)
+
+
+class WideBottleneck(Bottleneck):
+    """With twice as many channels within (Zagoruyko & Komodakis 2016)."""
+
+    widening = 2
 
 
 def _downsample(channels: int, outputs: int, stride: int) -> nn.Sequential | None:
@@ -101,6 +108,7 @@ class ResNet(nn.Module):
 
 ResNet18 = partial(ResNet, BasicBlock, (2, 2, 2, 2))
 ResNet50 = partial(ResNet, Bottleneck, (3, 4, 6, 3))
+WideResNet50 = partial(ResNet, WideBottleneck, (3, 4, 6, 3))
 
 
 class InvertedResidual(nn.Module):

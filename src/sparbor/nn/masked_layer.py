@@ -10,7 +10,7 @@ from torch.utils.hooks import RemovableHandle
 from sparbor.distributed.shards import held, held_part, is_sharded, whole
 from sparbor.errors import ArgumentError, StateError
 from sparbor.nn.layers import is_transposed, row_groups
-from sparbor.nn.masks import MaskFacts, Mover, mask_in_place, masked, scatter
+from sparbor.nn.masks import MaskFacts, Mover, fill_in_place, mask_in_place, masked, scatter
 from sparbor.nn.wrapping import Wrapper, plain_layer
 from sparbor.topology.matrix import from_matrix, outputs_first, to_matrix
 
@@ -172,7 +172,7 @@ class MaskedLayer(Wrapper):
     def drop(self, dropped: Tensor) -> None:
         """Set these weights of a dense parameter to zero."""
         # Not multiplied: that leaves NaN where a dropped weight is infinite.
-        held(self.parameter).masked_fill_(held_part(dropped, self.parameter), 0)
+        fill_in_place(held(self.parameter.detach()), held_part(dropped, self.parameter), 0)
 
     def hold(self, parameter: nn.Parameter, *, compact: bool) -> None:
         """Have this parameter in place of the old one; ``compact``: it holds the active weights alone."""

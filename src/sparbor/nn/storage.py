@@ -6,7 +6,7 @@ those alone, and weights, gradients and its state take memory by the density. Of
 compute the layer by its synapses alone.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -46,11 +46,17 @@ def run_synapses(layer: MaskedLayer, params: ConvParams, args: Any, kwargs: Any)
         return None
     (x,), within, count = args, layer.main_module, mask.numel()
     density = layer.active_weights() / count
-    if not dispatch.pays(within, params, count, density, x) or controller.needs_gradient():
+    growing = controller.needs_gradient()
+    if not dispatch.pays(within, params, count, density, x):
+        return None
+    if growing and not dispatch.pays_in_growth(within, count, x):
         return None
     positions = layer.active_positions()  # which refuses a mask that was changed in place: kernels would go by it
+    synapses = layer.facts.synapses(mask, params)
+    if growing:
+        return dispatch.compute_in_growth(cast(nn.Linear, within), layer.weight, synapses, x)
     weights = layer.parameter if layer.compact else gather(layer.parameter, positions)
-    return dispatch.compute(within, weights, layer.facts.synapses(mask, params), x)
+    return dispatch.compute(within, weights, synapses, x)
 
 
 def positions_to_store(layer: MaskedLayer, mask: Tensor, sparse: bool) -> Tensor | None:

@@ -17,6 +17,7 @@ FEW_ITEMS = 16  # a kernel has so many lanes for the items of a batch
 _EVEN_FOR_LINEAR = {"avx512": 0.45, "avx2": 0.35, "neon": 0.15, "portable": 0.15}
 _EVEN_FOR_CONVOLUTIONS = {"avx512": 0.35, "avx2": 0.4, "neon": 0.4, "portable": 0.4}
 CALLS_MULTIPLY_ADDS = 2 << 20  # what a dense layer does in the time that calling the operation takes
+STALLING_MULTIPLY_ADDS = 1 << 28  # of a dense layer that takes milliseconds: what is smaller stalls nobody
 
 
 def conv_params(layer: nn.Module) -> ConvParams | None:
@@ -38,6 +39,11 @@ def pays(layer: nn.Module, params: ConvParams, weights: int, density: float, x: 
     ``params`` is the layer's, by :func:`conv_params`, ``weights`` how many it has when it is dense.
     """
     return native.built and _is_faster(layer, weights, density, x) and _can_take(layer, params, x)
+
+
+def pays_in_growth(layer: nn.Module, weights: int, x: Tensor) -> bool:
+    """Whether the same is true in a step in which synapses grow, where the dense weight's gradient is wanted."""
+    return isinstance(layer, nn.Linear) and x.numel() // _channels(layer) * weights >= STALLING_MULTIPLY_ADDS
 
 
 def _is_faster(layer: nn.Module, weights: int, density: float, x: Tensor) -> bool:
@@ -96,6 +102,12 @@ def compute(layer: nn.Module, weights: Tensor, synapses: Synapses, x: Tensor) ->
     if isinstance(layer, nn.Conv1d):
         return ops.sparse_conv2d(x.unsqueeze(2), weights, bias, synapses).squeeze(2)
     return ops.sparse_conv2d(x, weights, bias, synapses)
+
+
+def compute_in_growth(layer: nn.Linear, weight: Tensor, synapses: Synapses, x: Tensor) -> Tensor:
+    """The same of the dense ``weight``, whose gradient is that of a dense layer."""
+    y = ops.linear_with_dense_gradient(x.reshape(-1, x.shape[-1]), weight, layer.bias, synapses)
+    return y.view(*x.shape[:-1], y.shape[1])
 
 
 def _channels(layer: nn.Module) -> int:

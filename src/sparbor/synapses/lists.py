@@ -67,7 +67,7 @@ class Synapses:
     def __init__(self, positions: Tensor, shape: Sequence[int], params: ConvParams) -> None:
         self.params = params
         self.outputs, self.fan_in = shape[0], shape[1]
-        self._positions = positions
+        self.positions = positions
         self.made: dict[Size, SynapseLists] = {}
 
     def lists(self, size: Size) -> SynapseLists:
@@ -82,12 +82,12 @@ class Synapses:
         (pad_h, pad_w), (reach_h, reach_w) = params.padding, params.reach
         padded = Size(size.height + 2 * pad_h, size.width + 2 * pad_w, size.channels_last)
         slopes = Size(size.height + reach_h, size.width + reach_w, size.channels_last)
-        parts, back_parts, count = self._parts(self.fan_in, size), self._parts(outputs, size), len(self._positions)
+        parts, back_parts, count = self._parts(self.fan_in, size), self._parts(outputs, size), len(self.positions)
         empty = partial(torch.empty, dtype=torch.int32)
         of_outputs, of_channels = empty(parts + 1, outputs), empty(back_parts + 1, channels)
         lists = SynapseLists(of_outputs, empty(count), of_channels, empty(count), positions=empty(count))
         native.list_synapses(
-            self._positions.numpy(),
+            self.positions.numpy(),
             (outputs, self.fan_in, *params.kernel),
             params.dilation,
             params.groups,

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sparbor.recipe.pattern import Slots
+from sparbor.topology.units import rank_slots
 
 ROUNDS = 10
 LEAST_GAIN = 1e-4
@@ -24,10 +25,10 @@ def best_order(score: Tensor, pattern: Slots, density: float) -> Tensor:
     ten-thousandth: the blocks choose how many slots each branch gets; neurons of two blocks change places where, with
     those numbers of slots, more of their scores are kept.
     """
-    branches = F.pad(score.float(), (0, -score.shape[1] % pattern.branch)).view(len(score), -1, pattern.branch)
-    ranked = branches.sort(dim=-1, descending=True).values  # each neuron's scores on each branch, the largest first
+    score = score.float()
+    ranked = _ranked(score, pattern)
     slots = round(density * score.numel() / pattern.neuron_block)
-    starts = torch.arange(len(score), device=score.device), _alike_together(score.float(), pattern, density)
+    starts = torch.arange(len(score), device=score.device), _alike_together(score, pattern, density)
     order = max(starts, key=lambda order: _slots_of_blocks(ranked[order], pattern, slots)[1])
     counts, kept = _slots_of_blocks(ranked[order], pattern, slots)
     for _ in range(ROUNDS):
@@ -39,31 +40,44 @@ def best_order(score: Tensor, pattern: Slots, density: float) -> Tensor:
     return order
 
 
+def _ranked(score: Tensor, pattern: Slots) -> Tensor:
+    """Each neuron's scores on each branch, the largest first: ``(outputs, branches, branch)``."""
+    branches = _padded(score, (0, -score.shape[1] % pattern.branch)).view(len(score), -1, pattern.branch)
+    places, _ = rank_slots(branches.flatten(1), pattern.neuron_block, pattern.branch)
+    return torch.zeros_like(branches).scatter_(2, places.view(branches.shape).long(), branches)
+
+
+def _padded(values: Tensor, padding: tuple[int, ...]) -> Tensor:
+    """With zeros around them; `F.pad` copies even where there are none to add."""
+    return F.pad(values, padding) if any(padding) else values
+
+
 def _alike_together(score: Tensor, pattern: Slots, density: float) -> Tensor:
     """The order that puts beside the first neuron those most like it, a block of them, then goes on with the others.
 
     Alike are neurons that have equally many of their own best scores on each branch.
     """
-    best = score.topk(max(1, round(density * score.shape[1])), dim=1).indices
+    best = score.topk(max(1, round(density * score.shape[1])), dim=1, sorted=False).indices
     branches = -(-score.shape[1] // pattern.branch)
     on_branch = score.new_zeros(len(score), branches)
     on_branch.scatter_add_(1, best // pattern.branch, torch.ones_like(best, dtype=score.dtype))
     left = torch.arange(len(score), device=score.device)
     order = []
     while len(left):
-        unlike = (on_branch[left] - on_branch[left[0]]).abs().sum(dim=1)
+        unlike = (on_branch - on_branch[0]).abs().sum(dim=1)
         unlike[0] = -1  # the first itself comes first
-        nearest = unlike.argsort(stable=True)
-        order.append(left[nearest[: pattern.neuron_block]])
-        left = left[nearest[pattern.neuron_block :].sort().values]
+        nearest = unlike.argsort(stable=True)[: pattern.neuron_block]
+        order.append(left[nearest])
+        others = torch.ones_like(left, dtype=torch.bool).index_fill_(0, nearest, False)
+        left, on_branch = left[others], on_branch[others]
     return torch.cat(order)
 
 
 def _slots_of_blocks(ranked: Tensor, pattern: Slots, slots: int) -> tuple[Tensor, float]:
     """How many of the best ``slots`` each (block, branch) gets, ``(blocks, branches)``, and the score they keep."""
-    padded = F.pad(ranked, (0, 0, 0, 0, 0, -len(ranked) % pattern.neuron_block))
+    padded = _padded(ranked, (0, 0, 0, 0, 0, -len(ranked) % pattern.neuron_block))
     worth = padded.view(-1, pattern.neuron_block, *ranked.shape[1:]).sum(dim=1)
-    best = worth.flatten().topk(min(slots, worth.numel()))
+    best = worth.flatten().topk(min(slots, worth.numel()), sorted=False)
     chosen = torch.zeros(worth.numel(), dtype=torch.long, device=worth.device).index_fill_(0, best.indices, 1)
     return chosen.view(worth.shape).sum(dim=-1), best.values.sum().item()
 
@@ -83,17 +97,23 @@ def _exchange(kept: Tensor, neuron_block: int) -> Tensor:
     """
     outputs, blocks = kept.shape
     order = torch.arange(outputs, device=kept.device)
-    block_of_place = order // neuron_block
+    places = torch.arange(blocks * neuron_block, device=kept.device).view(blocks, neuron_block)
+    best = kept.new_empty(blocks, blocks)  # of a block's neurons, what the best mover to each block gains by it
+    mover = torch.empty_like(best, dtype=torch.int64)
+    changed = torch.arange(blocks, device=kept.device)  # only what has moved has other gains than before
     for _ in range(outputs):  # far more than it takes: each pass gains, or is the last
-        gain = kept[order] - kept[order].gather(1, block_of_place[:, None])
-        by_block = F.pad(gain, (0, 0, 0, -outputs % neuron_block), value=-torch.inf).view(blocks, neuron_block, blocks)
-        best, mover = by_block.max(dim=1)  # of a block's neurons, for each block to move to
+        rows = places[changed]
+        of_neurons = kept[order[rows.clamp(max=outputs - 1)]]
+        gain = of_neurons - of_neurons.gather(2, changed[:, None, None].expand(-1, neuron_block, 1))
+        gain.masked_fill_((rows >= outputs)[:, :, None], -torch.inf)
+        best[changed], mover[changed] = gain.max(dim=1)
         pairs = _pairs(best + best.T)
         if not pairs:
             break
         here, there = torch.tensor(pairs, device=kept.device).T
         first, second = here * neuron_block + mover[here, there], there * neuron_block + mover[there, here]
         order[first], order[second] = order[second], order[first]
+        changed = torch.cat([here, there])
     return order
 
 
@@ -101,9 +121,9 @@ def _pairs(gain: Tensor) -> list[tuple[int, int]]:
     """Pairs of blocks that gain by an exchange, the best first, each block in one pair at most."""
     blocks = len(gain)
     threshold = 1e-6 * gain.abs().max()
-    candidates = gain.triu(diagonal=1)
-    order = candidates.flatten().argsort(descending=True)
-    order = order[candidates.flatten()[order] > threshold]
+    candidates = gain.triu(diagonal=1).flatten()
+    above = (candidates > threshold).nonzero().squeeze(1)  # few: to sort all would take most of the time
+    order = above[candidates[above].argsort(descending=True, stable=True)]
     taken: set[int] = set()
     pairs = []
     for index in order.tolist():

@@ -136,12 +136,27 @@ def best(layers: Sequence[Units], budget: float) -> list[Tensor]:
     """Which units :func:`select` keeps, one bool a unit."""
     worth = torch.cat([units.worth for units in layers])
     size = torch.cat([units.size for units in layers])
-    order = _best_first(worth, _most(size, budget))
-    spent = size[order].cumsum(0)
-    nearer_with_it = 2 * spent - size[order] <= 2 * budget
-    keep = torch.zeros_like(worth, dtype=torch.bool)
-    keep[order] = nearer_with_it & (worth[order] > -math.inf)
+    same = _same_size(size)
+    if same:  # which are kept depends on no sums over others: there is nothing to sort
+        keep = torch.zeros_like(worth, dtype=torch.bool)
+        for better in _better_and_equal(worth, min(len(size), int((2 * budget + same) // (2 * same)))):
+            keep[better] = True
+        keep &= worth > -math.inf
+    else:
+        order = _best_first(worth, _most(size, budget))
+        spent = size[order].cumsum(0)
+        nearer_with_it = 2 * spent - size[order] <= 2 * budget
+        keep = torch.zeros_like(worth, dtype=torch.bool)
+        keep[order] = nearer_with_it & (worth[order] > -math.inf)
     return list(torch.split(keep, [len(units.worth) for units in layers]))
+
+
+def _same_size(size: Tensor) -> int:
+    """The size of all units, if all have the same and it is a whole number, else 0."""
+    if size.is_floating_point() or len(size) == 0:
+        return 0
+    smallest, largest = (int(each) for each in size.aminmax())
+    return smallest if smallest == largest else 0
 
 
 def _most(size: Tensor, budget: float) -> int:
@@ -152,12 +167,17 @@ def _most(size: Tensor, budget: float) -> int:
 
 def _best_first(worth: Tensor, count: int) -> Tensor:
     """The numbers of the ``count`` best units in order; to sort the others too would take many times as long."""
+    better, equal = _better_and_equal(worth, count)
+    return torch.cat([better[worth[better].argsort(descending=True, stable=True)], equal])
+
+
+def _better_and_equal(worth: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The ``count`` best units: those better than the last of them, and the first that are as good."""
     if count == 0:
-        return worth.new_empty(0, dtype=torch.int64)
+        return worth.new_empty(0, dtype=torch.int64), worth.new_empty(0, dtype=torch.int64)
     last = worth.kthvalue(len(worth) - count + 1).values
     better = (worth > last).nonzero().squeeze(1)
-    equal = (worth == last).nonzero().squeeze(1)[: count - len(better)]
-    return torch.cat([better[worth[better].argsort(descending=True, stable=True)], equal])
+    return better, (worth == last).nonzero().squeeze(1)[: count - len(better)]
 
 
 def priced(units: Units, price: Tensor) -> Units:

@@ -16,7 +16,7 @@ from sparbor.distributed.shards import held, held_part, is_sharded
 from sparbor.errors import ArgumentError
 from sparbor.nn.layers import ONE_WEIGHT
 from sparbor.nn.masked_layer import STORAGES, Storage
-from sparbor.nn.masks import Mover
+from sparbor.nn.masks import Mover, fill_in_place
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.nn.wrapping import plain_layer
 
@@ -42,7 +42,7 @@ def reset_state(optimizer: Optimizer, parameter: Tensor, changed: Tensor) -> Non
     group = group_of(optimizer, parameter)
     for name, value in optimizer.state.get(parameter, {}).items():
         if isinstance(value, Tensor) and value.shape == parameter.shape:
-            held(value).masked_fill_(held_part(changed, value), _initial_value(optimizer, group, name))
+            fill_in_place(held(value), held_part(changed, value), _initial_value(optimizer, group, name))
 
 
 def _initial_value(optimizer: Optimizer, group: dict[str, Any], name: str) -> float:

@@ -88,6 +88,10 @@ class NeuronOrders:
         if self.batch.seen:
             self.batch.stop()
 
+    def look(self) -> None:
+        """Trace the model, if its first batch has come: a step before :meth:`choose`, neither step takes as long."""
+        self._known()
+
     def choose(self) -> None:
         """Put the neurons of all layers that are free in an order in which those of a block agree."""
         known = self._known()

@@ -171,6 +171,8 @@ class SparseRun:
         if self.steps == timeline.switch:
             # Anew, from the weights that there are now: the run may have been resumed.
             self.plan.allocator.divide(self.layers)
+        if self.steps + 1 == timeline.reorders:
+            self.orders.look()
         if self.steps == timeline.reorders:
             self.orders.choose()
         if self.grower:
