@@ -96,7 +96,7 @@ def test_those_programs_have_every_kind() -> None:
     assert {operation.kind for operation in operations} == in_c
 
 
-@pytest.mark.parametrize("name", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("name", sorted(name for name, each in ACTIVATIONS.items() if each.in_c))
 def test_an_activation(name: str, tmp_path: Path) -> None:
     parameters = {"low": -0.5, "high": float("inf"), "slope": 0.1, "alpha": 1.5, "scale": 0.7, "beta": 2.0}
     values = tuple(parameters.get(parameter, 3.0) for parameter in ACTIVATIONS[name].parameters)
