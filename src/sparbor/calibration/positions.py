@@ -4,6 +4,8 @@ from typing import cast
 
 from torch import Tensor, nn
 
+from sparbor.nn.layers import is_conv1d
+
 
 def positions(layer: nn.Module, x: Tensor, y: Tensor) -> int:
     """Of all items of a batch together, for a Linear, convolution or transposed convolution layer that made y of x.
@@ -16,6 +18,8 @@ def positions(layer: nn.Module, x: Tensor, y: Tensor) -> int:
     >>> positions(layer, x, layer(x))
     32
     """
+    if is_conv1d(layer):
+        return y.numel() // cast(int, layer.nf)
     if getattr(layer, "transposed", False):
         return x.numel() // cast(int, layer.in_channels)
     return y.numel() // cast(int, layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels)
