@@ -9,8 +9,18 @@ from torch import nn
 from torch.optim import Optimizer
 
 from sparbor.errors import ArgumentError
-from sparbor.nn.layers import name_of_weight, parameters_with, weight_names, why_not_wrappable
-from sparbor.nn.named_layers import holders_of_parameters, named_layers, own_parameters, plain_name
+from sparbor.nn.layers import (
+    is_conv1d,
+    is_transposed,
+    name_of_weight,
+    parameter_of,
+    parameters_with,
+    parts_of_weight,
+    weight_names,
+    why_better_dense,
+    why_not_wrappable,
+)
+from sparbor.nn.named_layers import named_layers, own_parameters, plain_name
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.nn.wrapping import plain_layer, wrappers
 from sparbor.recipe.recipe import Recipe
@@ -22,8 +32,9 @@ MOST_NAMES = 3  # of layers of which the same is said: of more, only how many th
 class LayerEligibility:
     """One layer with parameters of its own: whether it is taken, and if not, ``reason`` says why.
 
-    Attention's projections are listed by themselves, as ``"self_attn.in_proj_weight"``. A parameter that several layers
-    have counts among the ``weights`` of the first.
+    Where a layer has several weights, each is listed by itself, as ``"self_attn.in_proj_weight"``. A parameter that
+    several layers have counts among the ``weights`` of the first. ``shares`` names the layer whose weight this one has,
+    and so its mask. ``places`` are further paths where the very same layer stands.
     """
 
     name: str
@@ -31,11 +42,13 @@ class LayerEligibility:
     weights: int
     reason: str | None = None
     weight_name: str = "weight"
+    shares: str | None = None
+    places: tuple[str, ...] = ()
 
     @property
     def taken(self) -> bool:
-        """Whether the layer becomes dendritic."""
-        return self.reason is None
+        """Whether the layer becomes dendritic, with a mask of its own."""
+        return self.reason is None and self.shares is None
 
     @property
     def path(self) -> str:
@@ -58,14 +71,19 @@ def survey(model: nn.Module, optimizer: Optimizer, recipe: Recipe) -> list[Layer
     _refuse_perforated(model)
     _refuse_unmatched(model, recipe.exclude)
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    holders = holders_of_parameters(model)
+    ties = _Ties(model)
     findings, counted = [], set[int]()
     for candidate in _candidates(model):
         new = [parameter for parameter in candidate.parameters if id(parameter) not in counted]
         counted |= set(map(id, new))
-        reason = _reason_against(candidate, recipe, holders, held, counted_before=not new)
+        reason = _reason_against(candidate, recipe, ties, held, counted_before=not new)
+        shares, places = None, tuple[str, ...]()
+        weight = parameter_of(candidate.layer, candidate.weight) if candidate.weight else None
+        if reason is None and weight is not None:
+            shares, places = ties.first_of(candidate, weight), ties.other_places(candidate, weight)
         kind, weights = type(candidate.layer).__name__, sum(parameter.numel() for parameter in new)
-        findings.append(LayerEligibility(candidate.name, kind, weights, reason, candidate.weight or "weight"))
+        named = candidate.weight or "weight"
+        findings.append(LayerEligibility(candidate.name, kind, weights, reason, named, shares, places))
     _refuse_nothing_to_do(model, findings)
     return findings
 
@@ -92,7 +110,7 @@ def _candidates(model: nn.Module) -> Iterator[_Candidate]:
         if id(module) in seen:
             continue
         layer = plain_layer(module)
-        seen |= {id(layer), *map(id, wrappers(module))}
+        seen |= {id(layer), *map(id, wrappers(module)), *map(id, parts_of_weight(layer))}
         names = weight_names(layer)
         if not names and next(own_parameters(layer), None) is None:
             continue
@@ -104,18 +122,20 @@ def _candidates(model: nn.Module) -> Iterator[_Candidate]:
 
 
 def _reason_against(
-    candidate: _Candidate, recipe: Recipe, holders: Mapping[int, list[str]], held: set[int], *, counted_before: bool
+    candidate: _Candidate, recipe: Recipe, ties: "_Ties", held: set[int], *, counted_before: bool
 ) -> str | None:
     if any(fnmatchcase(plain_name(candidate.name), pattern) for pattern in recipe.exclude):
         return "excluded by the recipe"
-    if counted_before and candidate.parameters:
-        return _tied(candidate, candidate.parameters[0], holders)
     refusal = why_not_wrappable(candidate.layer, recipe.pattern, candidate.weight)
+    refusal = refusal or why_better_dense(candidate.layer, recipe.pattern)
     if refusal:
-        return refusal
-    weight = candidate.layer.get_parameter(candidate.weight or "weight")
-    if len(holders[id(weight)]) > 1:
-        return _tied(candidate, weight, holders)
+        return ties.said(candidate, candidate.parameters[0]) if counted_before and candidate.parameters else refusal
+    weight = parameter_of(candidate.layer, candidate.weight or "weight")
+    assert weight is not None  # else it could not be wrapped
+    if not ties.alike(weight):
+        return ties.said(candidate, weight)
+    if any(fnmatchcase(plain_name(path), pattern) for path in ties.holders(weight) for pattern in recipe.exclude):
+        return f"{ties.said(candidate, weight)}, and the recipe excludes that"
     if not weight.requires_grad:
         return "frozen: its weight needs no gradient"
     if id(weight) not in held:
@@ -123,9 +143,48 @@ def _reason_against(
     return None
 
 
-def _tied(candidate: _Candidate, weight: nn.Parameter, holders: Mapping[int, list[str]]) -> str:
-    others = [name for name in holders[id(weight)] if name != candidate.path]
-    return f"its weight is tied: {' and '.join(map(repr, others))} use{'s' if len(others) == 1 else ''} it too"
+class _Ties:
+    """Which layers of a model have a parameter together, and whether they do the same with it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._layers: dict[str, nn.Module] = {}
+        self._holders: dict[int, list[str]] = {}
+        for _, path, module in named_layers(model):
+            self._layers[path] = plain_layer(module)
+            for parameter in own_parameters(module):
+                self._holders.setdefault(id(parameter), []).append(path)
+
+    def holders(self, weight: nn.Parameter) -> list[str]:
+        """Where the parameter is held; a layer in two places is named twice."""
+        return self._holders[id(weight)]
+
+    def alike(self, weight: nn.Parameter) -> bool:
+        """Whether one mask suits all who have it: linear layers of one orientation, or one layer alone."""
+        first, *others = [self._layers[path] for path in self.holders(weight)]
+        if all(other is first for other in others):
+            return True
+        linear = all(isinstance(layer, nn.Linear) or is_conv1d(layer) for layer in (first, *others))
+        return linear and all(is_transposed(other) == is_transposed(first) for other in others)
+
+    def first_of(self, candidate: _Candidate, weight: nn.Parameter) -> str | None:
+        """The layer that gets the mask of a weight that suits all, if that is another than the candidate."""
+        first, *others = self.holders(weight)
+        layer = self._layers[first]
+        if layer is candidate.layer or all(self._layers[other] is layer for other in others):
+            return None
+        return plain_name(first)
+
+    def other_places(self, candidate: _Candidate, weight: nn.Parameter) -> tuple[str, ...]:
+        """Where else the very same layer stands."""
+        if len(self.holders(weight)) == 1:
+            return ()
+        return tuple(p for p, each in self._layers.items() if each is candidate.layer and p != candidate.path)
+
+    def said(self, candidate: _Candidate, weight: nn.Parameter) -> str:
+        """That others have the weight too, and what they are."""
+        others = [path for path in self.holders(weight) if path != candidate.path]
+        named = " and ".join(f"{plain_name(path)!r} ({type(self._layers[path]).__name__})" for path in others)
+        return f"its weight is tied: {named} use{'s' if len(others) == 1 else ''} it too"
 
 
 def _refuse_perforated(model: nn.Module) -> None:

@@ -112,7 +112,19 @@ def why_not_wrappable(layer: nn.Module, pattern: Pattern, weight: str | None = N
         return "it has no weights"
     groups = int(getattr(layer, "groups", 1))
     outputs = outputs_first(parameter.shape, groups, is_transposed(layer))[0]
-    return pattern.refuses(outputs, groups) if isinstance(pattern, Slots) and parameter.dim() > 2 else None
+    return pattern.refuses(outputs, groups) if isinstance(pattern, Slots) else None
+
+
+def why_better_dense(layer: nn.Module, pattern: Pattern) -> str | None:
+    """The reason why a recipe leaves a layer dense that can be wrapped; ``None`` if there is none.
+
+    Of a convolution with fewer outputs than a slot has weights the engine would compute the missing ones too.
+    """
+    weight = parameter_of(layer, "weight")
+    if weight is None or weight.dim() < 3 or not isinstance(pattern, Slots):
+        return None
+    outputs = outputs_first(weight.shape, int(getattr(layer, "groups", 1)), is_transposed(layer))[0]
+    return f"{outputs} outputs, a slot needs {pattern.neuron_block}" if outputs < pattern.neuron_block else None
 
 
 def _why_none(layer: nn.Module) -> str:

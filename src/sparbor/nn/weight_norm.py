@@ -1,9 +1,9 @@
 """Weight norm under a mask: the weight is computed as ``w = g * v / |v|``, and ``v`` is what the mask lies on.
 
-Where the direction ``v`` is zero the weight is zero too, so a layer with weight norm is masked, rewired and kept at zero
-as any other, with ``v`` for its parameter. Two things differ. A neuron of which every weight has been dropped has
-``|v| = 0``, for which PyTorch computes NaN, and here the weight is zero. And weights that stay would become larger when
-others are dropped, because ``|v|`` becomes smaller: the length ``g`` is scaled with it, so that they stay as they are.
+Where the direction ``v`` is zero the weight is zero too, so such a layer is masked, rewired and kept at zero as any
+other, with ``v`` for its parameter. Two things differ. A neuron of which every weight has been dropped has ``|v| = 0``,
+for which PyTorch computes NaN, and here the weight is zero. And weights that stay would become larger when others are
+dropped, because ``|v|`` becomes smaller: the length ``g`` is scaled with it, so that they stay as they are.
 """
 
 from typing import Any, NamedTuple, cast

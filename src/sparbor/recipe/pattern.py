@@ -39,15 +39,10 @@ class Slots:
         check_counts("Slots", neuron_block=self.neuron_block, branch=self.branch)
 
     def refuses(self, outputs: int, groups: int) -> str | None:
-        """Why a convolution with ``outputs`` neurons in ``groups`` cannot have this pattern, if so.
-
-        It would be faster dense. A linear layer may have fewer neurons than a block: its slots are partly filled.
-        """
-        if outputs // groups >= self.neuron_block:
-            return None
-        where = "in each convolution group" if groups > 1 else "of a convolution"
-        count = f"{outputs // groups} output{'s' if outputs > groups else ''}"
-        return f"{count} {where}, a slot needs {self.neuron_block}"
+        """Why a layer with ``outputs`` neurons in ``groups`` convolution groups cannot have this pattern, if so."""
+        if groups > 1 and outputs // groups < self.neuron_block:
+            return f"{outputs // groups} outputs in each convolution group, a slot needs {self.neuron_block}"
+        return None
 
 
 @dataclass(frozen=True)
