@@ -147,9 +147,11 @@ class _Ties:
     """Which layers of a model have a parameter together, and whether they do the same with it."""
 
     def __init__(self, model: nn.Module) -> None:
+        self._modules: dict[str, nn.Module] = {}  # with what is wrapped around them
         self._layers: dict[str, nn.Module] = {}
         self._holders: dict[int, list[str]] = {}
         for _, path, module in named_layers(model):
+            self._modules.setdefault(path, module)
             self._layers[path] = plain_layer(module)
             for parameter in own_parameters(module):
                 self._holders.setdefault(id(parameter), []).append(path)
@@ -160,11 +162,12 @@ class _Ties:
 
     def alike(self, weight: nn.Parameter) -> bool:
         """Whether one mask suits all who have it: linear layers of one orientation, or one layer alone."""
-        first, *others = [self._layers[path] for path in self.holders(weight)]
-        if all(other is first for other in others):
+        modules = {self._modules[path] for path in self.holders(weight)}
+        layers = {self._layers[path] for path in self.holders(weight)}
+        if len(modules) == 1:
             return True
-        linear = all(isinstance(layer, nn.Linear) or is_conv1d(layer) for layer in (first, *others))
-        return linear and all(is_transposed(other) == is_transposed(first) for other in others)
+        linear = all(isinstance(layer, nn.Linear) or is_conv1d(layer) for layer in layers)
+        return linear and len(layers) == len(modules) and len(set(map(is_transposed, layers))) == 1
 
     def first_of(self, candidate: _Candidate, weight: nn.Parameter) -> str | None:
         """The layer that gets the mask of a weight that suits all, if that is another than the candidate."""

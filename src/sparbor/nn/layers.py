@@ -14,7 +14,7 @@ ONE_WEIGHT = (
     *(nn.Conv1d, nn.Conv2d, nn.Conv3d),
     *(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d),
 )
-KINDS = "Linear, Conv1D, Conv1d/2d/3d, ConvTranspose1d/2d/3d, LSTM, GRU, RNN (or a cell) or MultiheadAttention"
+KINDS = "linear, convolutional, recurrent or attention"
 
 
 def is_conv1d(layer: nn.Module) -> bool:
@@ -121,10 +121,10 @@ def why_better_dense(layer: nn.Module, pattern: Pattern) -> str | None:
     Of a convolution with fewer outputs than a slot has weights the engine would compute the missing ones too.
     """
     weight = parameter_of(layer, "weight")
-    if weight is None or weight.dim() < 3 or not isinstance(pattern, Slots):
+    if weight is None or not isinstance(layer, nn.modules.conv._ConvNd) or not isinstance(pattern, Slots):
         return None
     outputs = outputs_first(weight.shape, int(getattr(layer, "groups", 1)), is_transposed(layer))[0]
-    return f"{outputs} outputs, a slot needs {pattern.neuron_block}" if outputs < pattern.neuron_block else None
+    return f"only {outputs} outputs, a slot needs {pattern.neuron_block}" if outputs < pattern.neuron_block else None
 
 
 def _why_none(layer: nn.Module) -> str:
@@ -135,5 +135,5 @@ def _why_none(layer: nn.Module) -> str:
     if isinstance(layer, ParametrizationList):
         return "a parametrization: another layer's weight is computed of it"
     if own and all(not isinstance(each, nn.UninitializedParameter) and each.dim() < 2 for each in own):
-        return "no synapses: it has single numbers for its features, not a matrix"
+        return "it has no matrix of weights"
     return f"not a {KINDS} layer"

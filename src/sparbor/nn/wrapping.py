@@ -16,7 +16,7 @@ class Around(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name == "main_module":
+            if name == "main_module" or name.startswith("__"):  # how a parametrized layer is copied is not for this one
                 raise
             return getattr(self.main_module, name)
 
