@@ -1,4 +1,4 @@
-"""LSTM, GRU and RNN train sparse: each of their weights has a mask; the oracle is the plain layer with masked weights."""
+"""LSTM, GRU and RNN train sparse: each weight has a mask; the oracle is the plain layer with masked weights."""
 
 import copy
 import io
