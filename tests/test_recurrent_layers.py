@@ -230,6 +230,20 @@ def test_the_neurons_of_layers_around_it_keep_their_order() -> None:
     assert not perforator.modules["1.layer.weight_ih_l0"].is_permuted()
 
 
+def test_each_item_of_a_sequence_costs_multiply_adds() -> None:
+    recipe = Recipe(budget=sparbor.Budget(multiply_adds=9000))
+    (x,) = batches(0, 1)
+    recipe = sparbor.calibrated(recipe, MODELS["GRU"](), x)
+    assert recipe.budget is not None
+    assert recipe.budget.costs is not None
+    costs = {cost.name: cost.dense for cost in recipe.budget.costs.layers}
+    assert costs["layer.weight_ih_l0"] == 5 * 96 * 24
+    assert costs["layer.weight_hh_l1"] == 5 * 96 * 32
+    model, optimizer, perforator = begin("GRU", recipe)
+    train(model, optimizer)
+    assert perforator.cost() == pytest.approx(9000, rel=0.02)
+
+
 def test_an_average_takes_the_masks() -> None:
     model, optimizer, perforator = begin("LSTM")
     averaged = torch.optim.swa_utils.AveragedModel(model)
