@@ -81,7 +81,9 @@ def survey(model: nn.Module, optimizer: Optimizer, recipe: Recipe) -> list[Layer
         weight = parameter_of(candidate.layer, candidate.weight) if candidate.weight else None
         if reason is None and weight is not None:
             shares, places = ties.first_of(candidate, weight), ties.other_places(candidate, weight)
-        kind, weights = type(candidate.layer).__name__, sum(parameter.numel() for parameter in new)
+        # PyTorch has a class of that name made for a layer whose weight is computed.
+        kind = type(candidate.layer).__name__.removeprefix("Parametrized")
+        weights = sum(parameter.numel() for parameter in new)
         named = candidate.weight or "weight"
         findings.append(LayerEligibility(candidate.name, kind, weights, reason, named, shares, places))
     _refuse_nothing_to_do(model, findings)

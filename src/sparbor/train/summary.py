@@ -89,7 +89,7 @@ def table(found: Sequence[LayerRow], recipe: Recipe) -> str:
 
 
 def _cells(row: LayerRow) -> tuple[str, ...]:
-    what = row.name, row.kind, f"{row.parameters:,}"
+    what = row.name or "(the model)", row.kind, f"{row.parameters:,}"
     if not row.dendritic:
         return *what, "no", *(("", "") if row.kind == DENDRITES else ("dense", "dense")), row.why
     if row.density is None:
