@@ -106,6 +106,12 @@ def test_each_weight_of_each_layer_and_direction_is_listed_by_name() -> None:
     assert list(begin("GRUCell")[2].modules) == ["cell.weight_ih", "cell.weight_hh"]
 
 
+def test_a_layer_is_excluded_by_its_own_name_or_by_that_of_a_weight() -> None:
+    _, _, perforator = begin("GRU", Recipe(exclude=("layer.weight_hh*",)))
+    assert list(perforator.modules) == ["layer.weight_ih_l0", "layer.weight_ih_l1", "head"]
+    assert list(begin("GRU", Recipe(exclude=("layer",)))[2].modules) == ["head"]
+
+
 @pytest.mark.parametrize("method", ["rigl", "set"])
 @pytest.mark.parametrize("name", MODELS)
 def test_it_computes_learns_and_is_rewired_as_the_masked_layer(name: str, method: Any) -> None:

@@ -1,6 +1,6 @@
 """Which layers of a model become dendritic, which do not, and why: decided before anything is touched."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -8,10 +8,9 @@ from typing import NamedTuple
 from torch import nn
 from torch.optim import Optimizer
 
+from sparbor.allocation.ties import Ties
 from sparbor.errors import ArgumentError
 from sparbor.nn.layers import (
-    is_conv1d,
-    is_transposed,
     name_of_weight,
     parameter_of,
     parameters_with,
@@ -71,7 +70,7 @@ def survey(model: nn.Module, optimizer: Optimizer, recipe: Recipe) -> list[Layer
     _refuse_perforated(model)
     _refuse_unmatched(model, recipe.exclude)
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    ties = _Ties(model)
+    ties = Ties(model)
     findings, counted = [], set[int]()
     for candidate in _candidates(model):
         new = [parameter for parameter in candidate.parameters if id(parameter) not in counted]
@@ -80,7 +79,8 @@ def survey(model: nn.Module, optimizer: Optimizer, recipe: Recipe) -> list[Layer
         shares, places = None, tuple[str, ...]()
         weight = parameter_of(candidate.layer, candidate.weight) if candidate.weight else None
         if reason is None and weight is not None:
-            shares, places = ties.first_of(candidate, weight), ties.other_places(candidate, weight)
+            shares = ties.owner(candidate.layer, weight)
+            places = ties.other_places(candidate.layer, candidate.path, weight)
         # PyTorch has a class of that name made for a layer whose weight is computed.
         kind = type(candidate.layer).__name__.removeprefix("Parametrized")
         weights = sum(parameter.numel() for parameter in new)
@@ -124,20 +124,21 @@ def _candidates(model: nn.Module) -> Iterator[_Candidate]:
 
 
 def _reason_against(
-    candidate: _Candidate, recipe: Recipe, ties: "_Ties", held: set[int], *, counted_before: bool
+    candidate: _Candidate, recipe: Recipe, ties: Ties, held: set[int], *, counted_before: bool
 ) -> str | None:
-    if any(fnmatchcase(plain_name(candidate.name), pattern) for pattern in recipe.exclude):
+    if _matched((candidate.name, candidate.path), recipe.exclude):
         return "excluded by the recipe"
     refusal = why_not_wrappable(candidate.layer, recipe.pattern, candidate.weight)
     refusal = refusal or why_better_dense(candidate.layer, recipe.pattern)
     if refusal:
-        return ties.said(candidate, candidate.parameters[0]) if counted_before and candidate.parameters else refusal
+        tied = counted_before and candidate.parameters
+        return ties.said(candidate.path, candidate.parameters[0]) if tied else refusal
     weight = parameter_of(candidate.layer, candidate.weight or "weight")
     assert weight is not None  # else it could not be wrapped
     if not ties.alike(weight):
-        return ties.said(candidate, weight)
-    if any(fnmatchcase(plain_name(path), pattern) for path in ties.holders(weight) for pattern in recipe.exclude):
-        return f"{ties.said(candidate, weight)}, and the recipe excludes that"
+        return ties.said(candidate.path, weight)
+    if _matched(ties.holders(weight), recipe.exclude):
+        return f"{ties.said(candidate.path, weight)}, and the recipe excludes that"
     if not weight.requires_grad:
         return "frozen: its weight needs no gradient"
     if id(weight) not in held:
@@ -145,51 +146,9 @@ def _reason_against(
     return None
 
 
-class _Ties:
-    """Which layers of a model have a parameter together, and whether they do the same with it."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self._modules: dict[str, nn.Module] = {}  # with what is wrapped around them
-        self._layers: dict[str, nn.Module] = {}
-        self._holders: dict[int, list[str]] = {}
-        for _, path, module in named_layers(model):
-            self._modules.setdefault(path, module)
-            self._layers[path] = plain_layer(module)
-            for parameter in own_parameters(module):
-                self._holders.setdefault(id(parameter), []).append(path)
-
-    def holders(self, weight: nn.Parameter) -> list[str]:
-        """Where the parameter is held; a layer in two places is named twice."""
-        return self._holders[id(weight)]
-
-    def alike(self, weight: nn.Parameter) -> bool:
-        """Whether one mask suits all who have it: linear layers of one orientation, or one layer alone."""
-        modules = {self._modules[path] for path in self.holders(weight)}
-        layers = {self._layers[path] for path in self.holders(weight)}
-        if len(modules) == 1:
-            return True
-        linear = all(isinstance(layer, nn.Linear) or is_conv1d(layer) for layer in layers)
-        return linear and len(layers) == len(modules) and len(set(map(is_transposed, layers))) == 1
-
-    def first_of(self, candidate: _Candidate, weight: nn.Parameter) -> str | None:
-        """The layer that gets the mask of a weight that suits all, if that is another than the candidate."""
-        first, *others = self.holders(weight)
-        layer = self._layers[first]
-        if layer is candidate.layer or all(self._layers[other] is layer for other in others):
-            return None
-        return plain_name(first)
-
-    def other_places(self, candidate: _Candidate, weight: nn.Parameter) -> tuple[str, ...]:
-        """Where else the very same layer stands."""
-        if len(self.holders(weight)) == 1:
-            return ()
-        return tuple(p for p, each in self._layers.items() if each is candidate.layer and p != candidate.path)
-
-    def said(self, candidate: _Candidate, weight: nn.Parameter) -> str:
-        """That others have the weight too, and what they are."""
-        others = [path for path in self.holders(weight) if path != candidate.path]
-        named = " and ".join(f"{plain_name(path)!r} ({type(self._layers[path]).__name__})" for path in others)
-        return f"its weight is tied: {named} use{'s' if len(others) == 1 else ''} it too"
+def _matched(names: Iterable[str], patterns: Iterable[str]) -> bool:
+    """Whether a name matches a pattern; a layer's own name stands for each of its weights."""
+    return any(fnmatchcase(plain_name(name), pattern) for name in names for pattern in patterns)
 
 
 def _refuse_perforated(model: nn.Module) -> None:
@@ -204,9 +163,10 @@ def _refuse_perforated(model: nn.Module) -> None:
 
 
 def _refuse_unmatched(model: nn.Module, exclude: Sequence[str]) -> None:
-    names = [plain_name(candidate.name) for candidate in _candidates(model)]
+    candidates = list(_candidates(model))
+    names = [plain_name(candidate.name) for candidate in candidates]
     for pattern in exclude:
-        if not any(fnmatchcase(name, pattern) for name in names):
+        if not _matched((*names, *(candidate.path for candidate in candidates)), (pattern,)):
             raise ArgumentError(f"exclude={pattern!r}: matches no layer; the model has {', '.join(names) or 'none'}")
 
 
