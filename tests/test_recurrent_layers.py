@@ -10,10 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence
+from torch.utils import _pytree as pytree
 
 import sparbor
 from sparbor import Growth, Perforator, Recipe, Schedule
 from sparbor.errors import ArgumentError, StateError
+from sparbor.lower.chains import chains
+from sparbor.lower.recurrent import stand_in
 from sparbor.nn.neuron import PAINeuronModule
 
 torch.set_num_threads(1)
@@ -232,7 +235,7 @@ def test_the_neurons_of_layers_around_it_keep_their_order() -> None:
     train(model, optimizer)
     assert [chain.layer.name for chain in perforator.orders.found] == ["1.head", "2"]
     assert "1.layer" in perforator.orders.reasons
-    assert perforator.orders.reasons["0"].startswith("lstm reads it")
+    assert perforator.orders.reasons["0"].startswith("recurrent reads it")
     assert not perforator.modules["1.layer.weight_ih_l0"].is_permuted()
 
 
@@ -248,6 +251,39 @@ def test_each_item_of_a_sequence_costs_multiply_adds() -> None:
     model, optimizer, perforator = begin("GRU", recipe)
     train(model, optimizer)
     assert perforator.cost() == pytest.approx(9000, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.LSTM(24, 20, 2, bidirectional=True, batch_first=True),
+        nn.LSTM(24, 20, proj_size=8),
+        nn.GRU(24, 20, bidirectional=True),
+        nn.RNN(24, 20, 2, batch_first=True),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("batched", [True, False])
+def test_looking_at_a_model_does_not_follow_long_sequences(layer: nn.RNNBase, batched: bool) -> None:
+    """What stands in for the layer has its results' shapes, and is gone after it; 5000 items would take minutes."""
+    x = torch.zeros(3, 4, 24) if batched else torch.zeros(4, 24)
+    expected = layer(x)
+    stand_in(layer)
+    shapes, wanted = ([each.shape for each in pytree.tree_leaves(result)] for result in (layer(x), expected))
+    del layer.forward
+    assert shapes == wanted
+    model = nn.Sequential(PAINeuronModule(layer), Taking(), PAINeuronModule(nn.Linear(wanted[0][-1], 32)), nn.ReLU())
+    model.append(nn.Linear(32, 4))
+    found = chains(model, (torch.zeros(5000, 1, 24) if batched else torch.zeros(5000, 24),))
+    assert [type(chain.layer.main_module) for chain in found.found] == [nn.Linear]
+    assert "forward" not in vars(layer)
+
+
+class Taking(nn.Module):
+    """What a recurrent layer returns but its last states."""
+
+    def forward(self, results: tuple[Tensor, Any]) -> Tensor:
+        return results[0]
 
 
 def test_an_average_takes_the_masks() -> None:

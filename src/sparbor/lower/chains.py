@@ -30,6 +30,7 @@ from sparbor.lower.neurons import (
     rule_of,
     shape_of,
 )
+from sparbor.lower.recurrent import stand_in
 from sparbor.lower.restored import restored
 from sparbor.lower.tracing import in_short, trace_call
 from sparbor.nn.dendrites import parts_of_dendrites
@@ -118,6 +119,8 @@ def _traced(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
             computing = {key: each for key, each in module._forward_pre_hooks.items() if isinstance(each, WeightNorm)}
             vars(module).update({name: OrderedDict() for name in _HOOKS})
             module._forward_pre_hooks.update(computing)
+            if isinstance(module, nn.RNNBase):
+                stand_in(module)
             for name, child in module._modules.items():
                 if isinstance(child, Wrapper):
                     module._modules[name] = plain_layer(child)
