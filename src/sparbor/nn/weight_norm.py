@@ -62,6 +62,7 @@ class _MaskedParametrization(_WeightNorm):
     """PyTorch's, where neurons may have lost all of their weights."""
 
     def forward(self, weight_g: Tensor, weight_v: Tensor) -> Tensor:
+        """The computed weight."""
         return weight_of(weight_v, weight_g, self.dim)
 
 
@@ -69,6 +70,7 @@ class _MaskedHook(WeightNorm):
     """The same for the older function."""
 
     def compute_weight(self, module: nn.Module) -> Tensor:
+        """The computed weight."""
         return weight_of(getattr(module, f"{self.name}_v"), getattr(module, f"{self.name}_g"), self.dim)
 
 
