@@ -369,11 +369,10 @@ def test_parts_are_excluded_frozen_or_tied() -> None:
     shared = nn.MultiheadAttention(32, 2)
     model = nn.ModuleDict({"a": shared, "b": nn.Sequential(shared), "c": nn.Linear(4, 4)})
     perforator = sparbor.perforate(model, torch.optim.SGD(model.parameters(), 0.1), total_steps=1)
-    assert list(perforator.modules) == ["c"]
-    assert {finding.reason for finding in perforator.findings if not finding.taken} == {
-        "its weight is tied: 'b.0' uses it too",
-        "its weight is tied: 'b.0.out_proj' uses it too",
-    }
+    assert list(perforator.modules) == ["a.in_proj_weight", "a.out_proj", "c"], "it stands in two places"
+    assert model["a"] is model["b"][0] is perforator.modules["a.in_proj_weight"]  # type: ignore[index]
+    assert sparbor.unwrap(model)["b"][0] is shared  # type: ignore[index]
+    assert type(shared.out_proj) is type(nn.MultiheadAttention(32, 2).out_proj)
 
 
 def test_bad_input() -> None:

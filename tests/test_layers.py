@@ -16,6 +16,11 @@ from sparbor.recipe.pattern import Slots, Unstructured
         (nn.MultiheadAttention(8, 2), ("in_proj_weight",)),
         (nn.MultiheadAttention(8, 2, kdim=8, vdim=8), ("in_proj_weight",)),
         (nn.MultiheadAttention(8, 2, vdim=4), ("q_proj_weight", "k_proj_weight", "v_proj_weight")),
+        (nn.GRUCell(4, 4), ("weight_ih", "weight_hh")),
+        (
+            nn.LSTM(4, 4, bidirectional=True, proj_size=2),
+            tuple(f"weight_{part}_l0{way}" for way in ("", "_reverse") for part in ("ih", "hh", "hr")),
+        ),
         (nn.Embedding(4, 4), ()),
         (nn.LayerNorm(4), ()),
     ],
@@ -47,7 +52,10 @@ def test_row_blocks() -> None:
 @pytest.mark.parametrize(
     ("layer", "weight", "reason"),
     [
-        (nn.GRU(4, 4), None, "not a Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d or MultiheadAttention layer"),
+        (nn.Bilinear(4, 4, 4), None, "not a linear, convolutional, recurrent or attention layer"),
+        (nn.Embedding(4, 4), None, "an embedding: its rows are looked up, not multiplied"),
+        (nn.GRU(4, 4), "weight", "it has no weight 'weight', only 'weight_ih_l0', 'weight_hh_l0'"),
+        (nn.utils.parametrizations.weight_norm(nn.Conv1d(4, 16, 3)), None, None),
         (nn.MultiheadAttention(8, 2), "q_proj_weight", "it has no weight 'q_proj_weight', only 'in_proj_weight'"),
         (
             nn.utils.parametrizations.weight_norm(nn.MultiheadAttention(8, 2), "in_proj_weight"),

@@ -37,27 +37,27 @@ def test_taken_and_not_taken() -> None:
         nn.ReLU(),
         nn.ConvTranspose1d(4, 4, 3),
         nn.ConvTranspose2d(4, 4, 3),
-        nn.ConvTranspose3d(4, 4, 3),
+        nn.ConvTranspose3d(4, 16, 3),
         nn.ConvTranspose2d(32, 16, 3, groups=2),
         nn.Conv2d(32, 32, 3, groups=4),
         nn.Embedding(5, 4),
         nn.LSTM(4, 4),
         nn.Linear(0, 4),
     )
-    other = "not a Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d or MultiheadAttention layer"
     assert reasons(model) == {
         "0": None,
         "1": None,
         "2": None,
         "3": None,
-        "4": other,
-        "6": None,
-        "7": None,
+        "4": "it has no matrix of weights",
+        "6": "only 4 outputs, a slot needs 16",
+        "7": "only 4 outputs, a slot needs 16",
         "8": None,
         "9": "8 outputs in each convolution group, a slot needs 16",
         "10": "8 outputs in each convolution group, a slot needs 16",
-        "11": other,
-        "12": other,
+        "11": "an embedding: its rows are looked up, not multiplied",
+        "12.weight_ih_l0": None,
+        "12.weight_hh_l0": None,
         "13": "it has no weights",
     }
     found = look(model)
@@ -81,7 +81,7 @@ class Rooted(nn.Module):
 def test_a_model_with_parameters_of_its_own() -> None:
     model = Rooted()
     assert reasons(model) == {
-        "": "not a Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d or MultiheadAttention layer",
+        "": "not a linear, convolutional, recurrent or attention layer",
         "head": None,
     }
     sparbor.perforate(model, torch.optim.SGD(model.parameters(), 0.1), total_steps=1)
@@ -89,10 +89,10 @@ def test_a_model_with_parameters_of_its_own() -> None:
     model(torch.randn(2, 4)).sum().backward()
 
 
-def test_tied_weights() -> None:
+def test_a_weight_that_an_embedding_has_too_stays_dense() -> None:
     model = nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 10), nn.Linear(4, 4))
     model[1].weight = model[0].weight  # type: ignore[assignment]
-    assert reasons(model)["1"] == "its weight is tied: '0' uses it too"
+    assert reasons(model)["1"] == "its weight is tied: '0' (Embedding) uses it too"
     assert reasons(model)["2"] is None
     assert [finding.weights for finding in look(model).values()] == [40, 10, 20], "the embedding counts once"
 
@@ -104,24 +104,41 @@ def test_an_embedding_that_three_modules_share_is_counted_once() -> None:
         model[name].weight = shared.weight
     found = look(nn.ModuleList([shared, model]))  # type: ignore[arg-type]
     assert [finding.weights for finding in found.values()] == [40, 0, 0, 20]
-    assert found["1.encoder"].reason == "its weight is tied: '0' and '1.decoder' use it too"
+    assert found["1.encoder"].reason == "its weight is tied: '0' (Embedding) and '1.decoder' (Embedding) use it too"
     assert found["1.head"].taken
 
 
 def test_a_layer_that_stands_in_two_places() -> None:
     shared = nn.Linear(4, 4)
     model = nn.Sequential(shared, nn.ReLU(), shared, nn.Linear(4, 4))
-    assert reasons(model) == {"0": "its weight is tied: '2' uses it too", "3": None}
+    assert reasons(model) == {"0": None, "3": None}
     sparbor.perforate(model, torch.optim.SGD(model.parameters(), 0.1), total_steps=1)
-    assert model[0] is model[2] is shared
+    assert model[0] is model[2]
+    assert isinstance(model[0], PAINeuronModule)
+    assert model[0].main_module is shared
+    assert sparbor.unwrap(model)[0] is model[2] is shared  # type: ignore[index]
+
+
+def test_linear_layers_with_one_weight_have_one_mask() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4))
+    model[2].weight = model[0].weight
+    found = look(model)
+    assert [name for name, finding in found.items() if finding.taken] == ["0", "1", "3"]
+    assert found["2"] == LayerEligibility("2", "Linear", 4, shares="0"), "of its own it has a bias alone"
+    said = reasons(model, Recipe(exclude=("2",)))
+    assert said["0"] == "its weight is tied: '2' (Linear) uses it too, and the recipe excludes that"
+    assert said["2"] == "excluded by the recipe"
+    model[1] = nn.ConvTranspose1d(4, 4, 1)
+    model[3].weight = model[1].weight
+    assert reasons(model)["3"] == "its weight is tied: '1' (ConvTranspose1d) uses it too"
 
 
 def test_a_layer_wrapped_twice_by_hand() -> None:
     shared = nn.Linear(4, 4)
     model = nn.Sequential(PAINeuronModule(shared, "a"), PAINeuronModule(shared, "b"), nn.Linear(4, 4))
     assert reasons(model) == {
-        "0": "its weight is tied: '1' uses it too",
-        "1": "its weight is tied: '0' uses it too",
+        "0": "its weight is tied: '1' (Linear) uses it too",
+        "1": "its weight is tied: '0' (Linear) uses it too",
         "2": None,
     }
 
@@ -159,7 +176,8 @@ def test_exclude_does_not_mind_torch_compile() -> None:
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(
-    "norm", [nn.utils.parametrizations.weight_norm, nn.utils.parametrizations.orthogonal, nn.utils.spectral_norm]
+    "norm",
+    [nn.utils.parametrizations.spectral_norm, nn.utils.parametrizations.orthogonal, nn.utils.spectral_norm],
 )
 def test_parametrized_weights(norm: object, bias: bool) -> None:
     model = nn.Sequential(norm(nn.Linear(4, 4, bias=bias)), nn.Linear(4, 4))  # type: ignore[operator]
@@ -199,10 +217,10 @@ def test_attention_is_listed_by_its_projections() -> None:
 
 def test_models_that_cannot_be_perforated() -> None:
     with pytest.raises(
-        ArgumentError, match=r"Sequential has no layer that can become dendritic: 0 \(BatchNorm1d\): not"
+        ArgumentError, match=r"Sequential has no layer that can become dendritic: 0 \(BatchNorm1d\): it has no matrix"
     ):
         look(nn.Sequential(nn.BatchNorm1d(4)))
-    with pytest.raises(ArgumentError, match=r"can become dendritic: each of 9 layers: not a Linear[^:;]*$"):
+    with pytest.raises(ArgumentError, match=r"can become dendritic: each of 9 layers: it has no matrix of weights$"):
         look(nn.Sequential(*[nn.BatchNorm1d(4) for _ in range(9)]))
     with pytest.raises(ArgumentError, match=r"ReLU has no layer that can become dendritic: it has no parameters"):
         survey(nn.ReLU(), torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1), Recipe())

@@ -15,7 +15,7 @@ from sparbor.allocation.shares import Shape, divide_weights
 from sparbor.allocation.survey import LayerEligibility
 from sparbor.errors import ArgumentError
 from sparbor.nn.dendrites import earlier_shape, why_not_growable
-from sparbor.nn.layers import is_transposed, row_groups
+from sparbor.nn.layers import is_transposed, parameter_of, row_groups
 from sparbor.nn.named_layers import plain_name
 from sparbor.nn.wrapping import plain_layer
 from sparbor.recipe.growth import Growth
@@ -38,7 +38,9 @@ def plan_growth(
     findings, shapes, growing = [], list[Shape](), dict[str, Shape]()
     for name, each in zip(names, taken, strict=True):
         layer, weight = plain_layer(model.get_submodule(each.path)), each.weight_name
-        shape = outputs_first(layer.get_parameter(weight).shape, row_groups(layer, weight), is_transposed(layer))
+        parameter = parameter_of(layer, weight)
+        assert parameter is not None  # the layer has been taken
+        shape = outputs_first(parameter.shape, row_groups(layer, weight), is_transposed(layer))
         reason = why_not_growable(layer)
         if not any(fnmatchcase(name, pattern) for pattern in growth.layers):
             reason = "left out by the recipe's growth"

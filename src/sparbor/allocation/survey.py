@@ -1,6 +1,6 @@
 """Which layers of a model become dendritic, which do not, and why: decided before anything is touched."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import NamedTuple
@@ -8,9 +8,18 @@ from typing import NamedTuple
 from torch import nn
 from torch.optim import Optimizer
 
+from sparbor.allocation.ties import Ties
 from sparbor.errors import ArgumentError
-from sparbor.nn.layers import name_of_weight, parameters_with, weight_names, why_not_wrappable
-from sparbor.nn.named_layers import holders_of_parameters, named_layers, own_parameters, plain_name
+from sparbor.nn.layers import (
+    name_of_weight,
+    parameter_of,
+    parameters_with,
+    parts_of_weight,
+    weight_names,
+    why_better_dense,
+    why_not_wrappable,
+)
+from sparbor.nn.named_layers import named_layers, own_parameters, plain_name
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.nn.wrapping import plain_layer, wrappers
 from sparbor.recipe.recipe import Recipe
@@ -22,8 +31,9 @@ MOST_NAMES = 3  # of layers of which the same is said: of more, only how many th
 class LayerEligibility:
     """One layer with parameters of its own: whether it is taken, and if not, ``reason`` says why.
 
-    Attention's projections are listed by themselves, as ``"self_attn.in_proj_weight"``. A parameter that several layers
-    have counts among the ``weights`` of the first.
+    Where a layer has several weights, each is listed by itself, as ``"self_attn.in_proj_weight"``. A parameter that
+    several layers have counts among the ``weights`` of the first. ``shares`` names the layer whose weight this one has,
+    and so its mask. ``places`` are further paths where the very same layer stands.
     """
 
     name: str
@@ -31,11 +41,13 @@ class LayerEligibility:
     weights: int
     reason: str | None = None
     weight_name: str = "weight"
+    shares: str | None = None
+    places: tuple[str, ...] = ()
 
     @property
     def taken(self) -> bool:
-        """Whether the layer becomes dendritic."""
-        return self.reason is None
+        """Whether the layer becomes dendritic, with a mask of its own."""
+        return self.reason is None and self.shares is None
 
     @property
     def path(self) -> str:
@@ -58,14 +70,22 @@ def survey(model: nn.Module, optimizer: Optimizer, recipe: Recipe) -> list[Layer
     _refuse_perforated(model)
     _refuse_unmatched(model, recipe.exclude)
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    holders = holders_of_parameters(model)
+    ties = Ties(model)
     findings, counted = [], set[int]()
     for candidate in _candidates(model):
         new = [parameter for parameter in candidate.parameters if id(parameter) not in counted]
         counted |= set(map(id, new))
-        reason = _reason_against(candidate, recipe, holders, held, counted_before=not new)
-        kind, weights = type(candidate.layer).__name__, sum(parameter.numel() for parameter in new)
-        findings.append(LayerEligibility(candidate.name, kind, weights, reason, candidate.weight or "weight"))
+        reason = _reason_against(candidate, recipe, ties, held, counted_before=not new)
+        shares, places = None, tuple[str, ...]()
+        weight = parameter_of(candidate.layer, candidate.weight) if candidate.weight else None
+        if reason is None and weight is not None:
+            shares = ties.owner(candidate.layer, weight)
+            places = ties.other_places(candidate.layer, candidate.path, weight)
+        # PyTorch has a class of that name made for a layer whose weight is computed.
+        kind = type(candidate.layer).__name__.removeprefix("Parametrized")
+        weights = sum(parameter.numel() for parameter in new)
+        named = candidate.weight or "weight"
+        findings.append(LayerEligibility(candidate.name, kind, weights, reason, named, shares, places))
     _refuse_nothing_to_do(model, findings)
     return findings
 
@@ -92,7 +112,7 @@ def _candidates(model: nn.Module) -> Iterator[_Candidate]:
         if id(module) in seen:
             continue
         layer = plain_layer(module)
-        seen |= {id(layer), *map(id, wrappers(module))}
+        seen |= {id(layer), *map(id, wrappers(module)), *map(id, parts_of_weight(layer))}
         names = weight_names(layer)
         if not names and next(own_parameters(layer), None) is None:
             continue
@@ -104,18 +124,21 @@ def _candidates(model: nn.Module) -> Iterator[_Candidate]:
 
 
 def _reason_against(
-    candidate: _Candidate, recipe: Recipe, holders: Mapping[int, list[str]], held: set[int], *, counted_before: bool
+    candidate: _Candidate, recipe: Recipe, ties: Ties, held: set[int], *, counted_before: bool
 ) -> str | None:
-    if any(fnmatchcase(plain_name(candidate.name), pattern) for pattern in recipe.exclude):
+    if _matched((candidate.name, candidate.path), recipe.exclude):
         return "excluded by the recipe"
-    if counted_before and candidate.parameters:
-        return _tied(candidate, candidate.parameters[0], holders)
     refusal = why_not_wrappable(candidate.layer, recipe.pattern, candidate.weight)
+    refusal = refusal or why_better_dense(candidate.layer, recipe.pattern)
     if refusal:
-        return refusal
-    weight = candidate.layer.get_parameter(candidate.weight or "weight")
-    if len(holders[id(weight)]) > 1:
-        return _tied(candidate, weight, holders)
+        tied = counted_before and candidate.parameters
+        return ties.said(candidate.path, candidate.parameters[0]) if tied else refusal
+    weight = parameter_of(candidate.layer, candidate.weight or "weight")
+    assert weight is not None  # else it could not be wrapped
+    if not ties.alike(weight):
+        return ties.said(candidate.path, weight)
+    if _matched(ties.holders(weight), recipe.exclude):
+        return f"{ties.said(candidate.path, weight)}, and the recipe excludes that"
     if not weight.requires_grad:
         return "frozen: its weight needs no gradient"
     if id(weight) not in held:
@@ -123,9 +146,9 @@ def _reason_against(
     return None
 
 
-def _tied(candidate: _Candidate, weight: nn.Parameter, holders: Mapping[int, list[str]]) -> str:
-    others = [name for name in holders[id(weight)] if name != candidate.path]
-    return f"its weight is tied: {' and '.join(map(repr, others))} use{'s' if len(others) == 1 else ''} it too"
+def _matched(names: Iterable[str], patterns: Iterable[str]) -> bool:
+    """Whether a name matches a pattern; a layer's own name stands for each of its weights."""
+    return any(fnmatchcase(plain_name(name), pattern) for name in names for pattern in patterns)
 
 
 def _refuse_perforated(model: nn.Module) -> None:
@@ -140,9 +163,10 @@ def _refuse_perforated(model: nn.Module) -> None:
 
 
 def _refuse_unmatched(model: nn.Module, exclude: Sequence[str]) -> None:
-    names = [plain_name(candidate.name) for candidate in _candidates(model)]
+    candidates = list(_candidates(model))
+    names = [plain_name(candidate.name) for candidate in candidates]
     for pattern in exclude:
-        if not any(fnmatchcase(name, pattern) for name in names):
+        if not _matched((*names, *(candidate.path for candidate in candidates)), (pattern,)):
             raise ArgumentError(f"exclude={pattern!r}: matches no layer; the model has {', '.join(names) or 'none'}")
 
 

@@ -18,7 +18,7 @@ from sparbor.engine.runtime import Runtime
 from sparbor.errors import ArgumentError
 from sparbor.lower.deploy import evaluating, lower
 from sparbor.lower.unpacked import UnpackedProgram
-from sparbor.nn.layers import weight_names
+from sparbor.nn.layers import name_of_weight, weight_names
 from sparbor.nn.named_layers import named_layers, plain_name
 from sparbor.packing.slots import BRANCH, NEURON_BLOCK, Encoding, SparseLayer
 from sparbor.program.program import Weights, stored_bytes
@@ -63,7 +63,8 @@ def calibrated(recipe: Recipe, model: nn.Module, example: Tensor) -> Recipe:
         costs = _multiply_adds(model, example)
     else:
         kinds = {"kilobytes": _kilobytes, "latency_us": _latency}
-        costs = kinds[recipe.budget.unit](lower(model, example), set(_layers(model)))
+        names = {name for name, layer in _layers(model).items() if weight_names(layer) == ("weight",)}
+        costs = kinds[recipe.budget.unit](lower(model, example), names)
     return dataclasses.replace(recipe, budget=dataclasses.replace(recipe.budget, costs=costs))
 
 
@@ -72,7 +73,10 @@ def _multiply_adds(model: nn.Module, example: Tensor) -> Costs:
     used: dict[str, int] = {}
 
     def count(name: str, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        used[name] = used.get(name, 0) + positions(layer, inputs[0], output) // len(example)
+        times = positions(layer, inputs[0], output) // len(example)
+        for weight in weight_names(layer):
+            named = name_of_weight(name, weight)
+            used[named] = used.get(named, 0) + times
 
     layers = _layers(model)
     hooks = [layer.register_forward_hook(lambda *args, name=name: count(name, *args)) for name, layer in layers.items()]
@@ -82,20 +86,24 @@ def _multiply_adds(model: nn.Module, example: Tensor) -> Costs:
     finally:
         for hook in hooks:
             hook.remove()
-    weights = {name: cast(Tensor, layers[name].weight).numel() for name in used}
-    return Costs(
-        "multiply_adds",
-        0.0,
-        tuple(LayerCost(name, weights[name], 0.0, times, times * weights[name]) for name, times in used.items()),
-    )
+    weights = {
+        name_of_weight(name, weight): cast(Tensor, getattr(layer, weight)).numel()
+        for name, layer in layers.items()
+        for weight in weight_names(layer)
+    }
+    costs = (LayerCost(name, weights[name], 0.0, times, times * weights[name]) for name, times in used.items())
+    return Costs("multiply_adds", 0.0, tuple(costs))
 
 
 def _layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Those that can be sparse, by the path that `perforate` calls them, also where they are wrapped already."""
+    """Those that can be sparse, by the path that `perforate` calls them, also where they are wrapped already.
+
+    But for attention, whose projections have inputs of their own.
+    """
     return {
         plain_name(place.plain_path): place.module
         for place in named_layers(model)
-        if weight_names(place.module) == ("weight",)
+        if weight_names(place.module) and not isinstance(place.module, nn.MultiheadAttention)
     }
 
 

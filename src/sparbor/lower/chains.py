@@ -18,6 +18,7 @@ from torch import nn
 from torch._ops import OpOverload
 from torch.export import ExportedProgram
 from torch.fx import Node
+from torch.nn.utils.weight_norm import WeightNorm
 
 from sparbor.lower.neurons import (
     NeuronRule,
@@ -29,6 +30,7 @@ from sparbor.lower.neurons import (
     rule_of,
     shape_of,
 )
+from sparbor.lower.recurrent import stand_in
 from sparbor.lower.restored import restored
 from sparbor.lower.tracing import in_short, trace_call
 from sparbor.nn.dendrites import parts_of_dendrites
@@ -113,7 +115,12 @@ def _traced(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) ->
     """
     with restored(model):
         for module in list(model.modules()):
+            # The older function for weight norm computes the weight in one, without which it would be an earlier one.
+            computing = {key: each for key, each in module._forward_pre_hooks.items() if isinstance(each, WeightNorm)}
             vars(module).update({name: OrderedDict() for name in _HOOKS})
+            module._forward_pre_hooks.update(computing)
+            if isinstance(module, nn.RNNBase):
+                stand_in(module)
             for name, child in module._modules.items():
                 if isinstance(child, Wrapper):
                     module._modules[name] = plain_layer(child)

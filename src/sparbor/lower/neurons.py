@@ -141,7 +141,7 @@ def called_by(node: Node) -> str:
 
 def reads(node: Node, how: str = "") -> OrderMattersError:
     """That the node reads neurons in a way that their order matters for; named by its operator, as others are too."""
-    operator = operator_name(node).partition(".")[0].strip("_")
+    operator = operator_name(node).removeprefix("sparbor.").partition(".")[0].strip("_")
     return OrderMattersError(f"{operator} reads it {how}".rstrip())
 
 

@@ -12,6 +12,7 @@ from sparbor.errors import ArgumentError, StateError
 from sparbor.nn.layers import ONE_WEIGHT
 from sparbor.nn.named_layers import named_layers, replace_part
 from sparbor.nn.neuron import PAINeuronModule
+from sparbor.nn.weight_norm import norm_of
 from sparbor.nn.wrapping import Around, plain_layer
 
 
@@ -174,7 +175,7 @@ def why_not_growable(layer: nn.Module) -> str | None:
     """The reason why no dendrites can grow on a layer that can be wrapped, or ``None``."""
     if type(layer) not in ONE_WEIGHT:  # a subclass may compute something else than the layer that it inherits from
         return f"not a Linear, Conv1d/2d/3d or ConvTranspose1d/2d/3d layer itself, but a {type(layer).__name__}"
-    return None
+    return None if norm_of(layer) is None else "its weight is computed (weight norm)"
 
 
 def earlier_shape(main: Sequence[int], generation: int) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from sparbor.distributed.shards import held, held_part, is_sharded, whole
 from sparbor.errors import ArgumentError, StateError
 from sparbor.nn.layers import is_transposed, row_groups
 from sparbor.nn.masks import MaskFacts, Mover, fill_in_place, mask_in_place, masked, scatter
+from sparbor.nn.weight_norm import lengths, norm_of, weight_of
 from sparbor.nn.wrapping import Wrapper, plain_layer
 from sparbor.topology.matrix import from_matrix, outputs_first, to_matrix
 
@@ -81,8 +82,13 @@ class MaskedLayer(Wrapper):
         """The dense weight, dropped ones included.
 
         In compact storage it is made from the active weights each time: to change it in place changes nothing. Its
-        gradient goes to them, and to the controller, where that needs all of it.
+        gradient goes to them, and to the controller, where that needs all of it. With weight norm it is computed, too.
         """
+        if self.parameter_name != self.weight_name:
+            layer = plain_layer(self)
+            normed = norm_of(layer)
+            assert normed is not None  # the only way in which a weight is computed here
+            return weight_of(*normed.parts(layer), normed.dim)
         if not self.compact:
             return self.parameter
         weight = scatter(self.parameter, self.active_positions(), self.mask.shape)
@@ -135,7 +141,14 @@ class MaskedLayer(Wrapper):
 
     @property
     def _transposed(self) -> bool:
-        return is_transposed(self.main_module)
+        return is_transposed(plain_layer(self))
+
+    def direction_lengths(self) -> Tensor | None:
+        """With weight norm, the norm of what the mask leaves of the direction, where this rank holds it whole."""
+        if self.parameter_name == self.weight_name or is_sharded(self.parameter):
+            return None
+        normed = norm_of(plain_layer(self))
+        return None if normed is None else lengths(self.parameter.detach() * self.mask, normed.dim)
 
     # What is known of the mask.
 

@@ -8,11 +8,12 @@ from torch.utils.hooks import RemovableHandle
 
 from sparbor.distributed.shards import all_true, whole
 from sparbor.errors import ArgumentError
-from sparbor.nn.layers import is_transposed, parameters_with, weight_names, why_not_wrappable
+from sparbor.nn.layers import is_transposed, parameter_name, parameters_with, weight_names, why_not_wrappable
 from sparbor.nn.masked_layer import MaskController, MaskedLayer, Mode
 from sparbor.nn.masks import MaskFacts
 from sparbor.nn.state_dicts import mask_loaded, refuse_other_state, save_dense, take_dense
 from sparbor.nn.storage import positions_to_store, run, run_synapses, store
+from sparbor.nn.weight_norm import begin_masking, end_masking, scale_lengths
 from sparbor.nn.wrapping import plain_layer, wrappers
 from sparbor.recipe.checks import check_sparsity
 from sparbor.recipe.pattern import Pattern, Slots
@@ -29,21 +30,25 @@ class PAINeuronModule(MaskedLayer):
     mode; the state dict carries it with the mode, and with the order in which the pattern sees neurons and inputs.
     Attributes of ``main_module`` (``weight``, ``in_features``, ...) can be read from here.
 
-    Attention keeps its query, key and value projections in one weight, or in three; then a module around a module
-    masks each of them. Its output projection is a layer of its own, which is wrapped within it.
+    Where a layer has several weights, a module around a module masks each of them. Attention keeps its query, key and
+    value projections in one weight, or in three; its output projection is a layer of its own, which is wrapped within
+    it. A recurrent layer has two weights, or three, for each of its layers and directions. With PyTorch's weight norm
+    the mask lies on the weight's direction, so that the computed weight is zero where it drops.
 
     By itself the module multiplies by the mask in every forward pass, so it is right under any optimizer and as a
     copy. :func:`sparbor.perforate` makes that cheap: dropped weights are then really zero and nothing is multiplied.
     The gradient of dropped weights is zero in any case.
 
     Args:
-        main_module: a Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d or MultiheadAttention layer; it is not copied.
+        main_module: a Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d, LSTM, GRU, RNN or MultiheadAttention layer, a cell
+            of a recurrent layer, or Hugging Face's Conv1D; it is not copied.
             If a ``PAINeuronModule`` masks another weight of that layer, pass this module.
         name: what reports and errors call this layer.
         sparsity: the share of weights that ``set_mode('d')`` drops when called by hand, in [0, 1).
         pattern: which weights are kept together.
         weight_name: which of the layer's weights is masked, its first if ``None``: ``"weight"``, for attention
-            ``"in_proj_weight"``, or ``"q_proj_weight"``, ``"k_proj_weight"`` and ``"v_proj_weight"``.
+            ``"in_proj_weight"``, or ``"q_proj_weight"``, ``"k_proj_weight"`` and ``"v_proj_weight"``, for an LSTM
+            ``"weight_ih_l0"``, ``"weight_hh_l0"`` and so on.
 
     Raises:
         ArgumentError: the layer is of another kind, the pattern does not fit it, or it has no such weight to mask.
@@ -56,6 +61,7 @@ class PAINeuronModule(MaskedLayer):
     """
 
     planned = False  # whether a recipe has fixed the sparsity that masks are to come to
+    shared = False  # whether other layers have the very same weight, and so the mask
 
     def __init__(
         self,
@@ -77,6 +83,8 @@ class PAINeuronModule(MaskedLayer):
         if refusal:
             raise ArgumentError(f"layer {name!r} ({type(layer).__name__}) cannot become dendritic: {refusal}")
         self.weight_name = weight_name or weight_names(layer)[0]
+        self.parameter_name = parameter_name(layer, self.weight_name)
+        begin_masking(layer)
         weight = getattr(main_module, self.weight_name)
         self.register_buffer("mask", all_true(weight))
         self.register_buffer("dendrite_mode", torch.zeros((), dtype=torch.bool, device=weight.device))
@@ -119,7 +127,8 @@ class PAINeuronModule(MaskedLayer):
         ``dense``: the layer is computed with its whole weight, even where its synapses alone would be faster.
         """
         self.controller = controller
-        self._synapse_params = None if dense else dispatch.conv_params(plain_layer(self))
+        computed = self.parameter_name != self.weight_name
+        self._synapse_params = None if dense or computed else dispatch.conv_params(plain_layer(self))
         self._hook_gradient()
         if self._forward_hook is not None:
             self._forward_hook.remove()
@@ -143,6 +152,7 @@ class PAINeuronModule(MaskedLayer):
         self._unhook_gradient()
         with torch.no_grad():
             self.drop(~self.mask)
+        end_masking(plain_layer(self))
         inner = self.main_module
         layer = inner.unwrap() if isinstance(inner, PAINeuronModule) else inner
         return layer if self.dendrites is None else self.dendrites.unwrap(layer)
@@ -179,7 +189,9 @@ class PAINeuronModule(MaskedLayer):
         if positions is None:
             # Before the mask is overwritten: weights that nobody kept at zero must not come back with what they
             # gathered.
+            before = self.direction_lengths()
             self.drop(~(self.mask & mask))
+            scale_lengths(plain_layer(self), before)
         self.overwrite_mask(mask, positions)
         self.dendrite_mode.fill_(mode == "d")
         if self.controller is not None and positions is None:

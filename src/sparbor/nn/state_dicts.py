@@ -20,7 +20,7 @@ def refuse_other_state(module: nn.Module, state_dict: dict[str, Any], prefix: st
         if not isinstance(layer, Wrapper):
             continue
         dense = f"{prefix}{plain_path}".removesuffix(".")
-        if _below(f"{prefix}{path}", "mask") not in state_dict and _below(dense, layer.weight_name) in state_dict:
+        if _below(f"{prefix}{path}", "mask") not in state_dict and _below(dense, layer.parameter_name) in state_dict:
             raise StateError(
                 f"the state dict holds a dense layer {name_of_weight(dense, layer.weight_name)!r}, the model a"
                 " dendritic one: load a dense checkpoint before sparbor.perforate(), or into sparbor.unwrap(model)"

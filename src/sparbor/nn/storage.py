@@ -82,10 +82,10 @@ def store(layer: MaskedLayer, positions: Tensor | None) -> None:
 
 def _masked_weights(layer: MaskedLayer) -> dict[str, Tensor]:
     """By their names in ``main_module``; attention reads the weight of the projection within it itself."""
-    masked = {layer.weight_path: layer.weight * layer.mask}
+    masked = {layer.weight_path: layer.parameter * layer.mask}
     for path, module in layer.main_module.named_modules(prefix="main_module"):
         if isinstance(module, MaskedLayer):
-            masked[f"{path}.{module.weight_path}"] = module.weight * module.mask
+            masked[f"{path}.{module.weight_path}"] = module.parameter * module.mask
     return {path.removeprefix("main_module."): weight for path, weight in masked.items()}
 
 

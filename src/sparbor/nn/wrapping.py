@@ -1,6 +1,7 @@
 """A module around a layer, and what it hands on."""
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any, cast
 
 from torch import nn
@@ -15,7 +16,7 @@ class Around(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name == "main_module":
+            if name == "main_module" or name.startswith("__"):  # how a parametrized layer is copied is not for this one
                 raise
             return getattr(self.main_module, name)
 
@@ -27,16 +28,22 @@ class Wrapper(Around):
     """
 
     weight_name: str
+    parameter_name: str  # of what the mask lies on: the weight, or what that is computed of
 
     @property
     def parameter(self) -> nn.Parameter:
-        """What the optimizer changes: the weight, or where that is stored compactly, its active weights alone."""
-        return cast(nn.Parameter, getattr(self.main_module, self.weight_name))
+        """What the optimizer changes: the weight, or where that is stored compactly, its active weights alone.
+
+        With weight norm it is the weight's direction.
+        """
+        if "." in self.parameter_name:
+            return cast(nn.Parameter, attrgetter(self.parameter_name)(self.main_module))
+        return cast(nn.Parameter, getattr(self.main_module, self.parameter_name))
 
     @property
     def weight_path(self) -> str:
-        """The weight's name among the parameters of this module."""
-        return "main_module." * len(list(wrappers(self))) + self.weight_name
+        """The parameter's name among those of this module."""
+        return "main_module." * len(list(wrappers(self))) + self.parameter_name
 
 
 def wrappers(module: nn.Module) -> Iterator[Wrapper]:

@@ -14,7 +14,7 @@ from torch.utils.hooks import RemovableHandle
 from sparbor.distributed.ranks import is_distributed
 from sparbor.distributed.shards import held, held_part, is_sharded
 from sparbor.errors import ArgumentError
-from sparbor.nn.layers import ONE_WEIGHT
+from sparbor.nn.layers import ONE_WEIGHT, is_conv1d
 from sparbor.nn.masked_layer import STORAGES, Storage
 from sparbor.nn.masks import Mover, fill_in_place
 from sparbor.nn.neuron import PAINeuronModule
@@ -115,7 +115,12 @@ def _holder_of_parameters(model: nn.Module) -> str | None:
 
 def why_not_compact(module: PAINeuronModule) -> str | None:
     """The reason why this layer's weights stay masked, or ``None``."""
-    if module.weight_name != "weight" or type(plain_layer(module)) not in ONE_WEIGHT:
+    layer = plain_layer(module)
+    if module.parameter_name != module.weight_name:
+        return "its weight is computed (weight norm)"
+    if module.shared:
+        return "other layers have its weight too"
+    if module.weight_name != "weight" or not (type(layer) in ONE_WEIGHT or is_conv1d(layer)):
         return "it computes with its weight itself"
     if module.mask.numel() < FEWEST_WEIGHTS:
         return f"it has only {module.mask.numel()}"

@@ -17,7 +17,7 @@ from sparbor.train.grower import GrowthEvent
 from sparbor.train.optimizer_state import why_not_compact
 from sparbor.train.plan import make_plan
 from sparbor.train.run import SparseRun
-from sparbor.train.summary import dense_at_last, table
+from sparbor.train.summary import LayerRow, rows, table
 
 logger = logging.getLogger("sparbor")
 
@@ -34,12 +34,12 @@ def perforate(
 
     Every eligible layer is wrapped in :class:`PAINeuronModule`, and hooks on the weights and on ``optimizer`` mask
     gradients, keep dropped weights at zero, and change the topology as the recipe's schedule says. Parameters keep
-    their identity. ``print(perforator)`` shows what was wrapped, what was not, and why; which layers ``deploy`` will
-    store dense; and, from the first batch on, whose neurons stay in order.
+    their identity. ``print(perforator)`` shows each layer: whether it was wrapped, how dense it is and will be, and why
+    it is not sparser; and, from the first batch on, whose neurons stay in order.
 
     Args:
-        model: any module with Linear, Conv1d/2d/3d, ConvTranspose1d/2d/3d or MultiheadAttention layers; in
-            ``DistributedDataParallel`` or sharded by ``fully_shard``, if every rank calls this.
+        model: any module with linear, convolutional, recurrent (LSTM, GRU, RNN, and their cells) or MultiheadAttention
+            layers; in ``DistributedDataParallel`` or sharded by ``fully_shard``, if every rank calls this.
         optimizer: any ``torch.optim.Optimizer`` that holds the model's parameters, also as a trainer has wrapped it.
         recipe: how sparse, and how it gets there; ``Recipe()`` if ``None``.
         total_steps: how many optimizer steps the run will take; later steps keep the last masks.
@@ -100,9 +100,7 @@ class Perforator:
         self._run.follow_schedule()
 
     def __str__(self) -> str:
-        lines = [table(self.findings, self.recipe, self.modules)]
-        lines += dense_at_last(self.model, self.findings, self.recipe, self.modules, self.orders.shapes)
-        lines += self.orders.lines()
+        lines = [table(self.rows(), self.recipe), *self.orders.lines()]
         if self.storage == "compact":
             reasons = {module.name: why for module in self.modules.values() if (why := why_not_compact(module))}
             lines += folded("the weights of {layers} stay masked: {why}", reasons)
@@ -117,6 +115,10 @@ class Perforator:
     def modules(self) -> dict[str, PAINeuronModule]:
         """The wrapped layers by name, and those of dendrites that have grown (``"fc1.dendrites.0.inputs"``)."""
         return {layer.name: layer.module for layer in self._run.layers}
+
+    def rows(self) -> list[LayerRow]:
+        """What ``print(perforator)`` shows of each layer, as data."""
+        return rows(self.findings, self.recipe, self.modules, self.orders.shapes)
 
     @property
     def growth_events(self) -> list[GrowthEvent]:

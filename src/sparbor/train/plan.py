@@ -62,7 +62,7 @@ class Plan:
         """What must be the same on every rank before training begins."""
         layers = {}
         for each in self.found + self.growing:
-            fate = "dendritic" if each.taken else f"not dendritic ({each.reason})"
+            fate = "dendritic" if each.taken else f"not dendritic ({each.reason or each.shares})"
             layers[f"layer {plain_name(each.name)!r}"] = f"{each.kind} of {each.weights} parameters, {fate}"
         recipe = {f"the recipe's {name}": value for name, value in self.recipe.to_dict().items()}
         return {"total_steps": self.total_steps, "optimizer": type(self.optimizer).__name__, **recipe, **layers}
@@ -74,8 +74,10 @@ class Plan:
         if not isinstance(module, PAINeuronModule):
             module = PAINeuronModule(layer, finding.name, weight_name=finding.weight_name)
             module.training = layer.training
-            replace_part(self.model, finding.path, module)
+            for path in (finding.path, *finding.places):
+                replace_part(self.model, path, module)
         module.pattern = self.recipe.pattern
+        module.shared = any(other.shares == plain_name(finding.name) for other in self.found)
         module.storage = "masked" if why_not_compact(module) else self.storage
         module.keep(controller, dense=self.sharded)  # each rank has a part of the weight, and gathers it as a whole
         return module

@@ -1,10 +1,9 @@
-"""What ``print(perforator)`` says: the model's layers, what becomes of each, and which of them stay as they are."""
+"""What ``print(perforator)`` says: the model's layers, what becomes of each, and why some stay as they are."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from torch import nn
-
-from sparbor.allocation.survey import LayerEligibility, folded
+from sparbor.allocation.survey import LayerEligibility
 from sparbor.lower.sparse_limit import sparse_limit
 from sparbor.nn.named_layers import plain_name
 from sparbor.nn.neuron import PAINeuronModule
@@ -12,79 +11,101 @@ from sparbor.nn.wrapping import plain_layer
 from sparbor.recipe.pattern import Slots
 from sparbor.recipe.recipe import Recipe
 
-
-def table(findings: Sequence[LayerEligibility], recipe: Recipe, layers: Mapping[str, PAINeuronModule]) -> str:
-    """The findings as lines of text, one a layer: the density that it aims at, and that of its mask now."""
-    rows: list[tuple[str, ...]] = [("layer", "kind", "parameters", "aims at", "density", "dendritic")]
-    rows += [_row(finding, recipe, layers.get(finding.name)) for finding in findings]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, "<<>>><", widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return "\n".join([*lines, *_of_all(recipe)])
+DENDRITES = "Dendrites"  # the kind of findings about what may grow on a layer
+Shapes = Mapping[str, tuple[Sequence[int], Sequence[int]]]
 
 
-def _row(finding: LayerEligibility, recipe: Recipe, layer: PAINeuronModule | None) -> tuple[str, ...]:
-    what = finding.name, finding.kind, f"{finding.weights:,}"
-    if not finding.taken:
-        return *what, "", "", f"no: {finding.reason}"
-    if layer is None:  # dendrites that have not grown
-        return *what, "", "", "yes"
-    now = _percent(1 - layer.get_sparsity())
-    if _is_shared(recipe):
-        return *what, "shared", now, "yes"
-    fate = "yes" if layer.sparsity else f"yes, but {_keeps_all(recipe)}"
-    return *what, _percent(1 - layer.sparsity), now, fate
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer with parameters: what it is, and what becomes of it.
 
-
-def dense_at_last(
-    model: nn.Module,
-    findings: Sequence[LayerEligibility],
-    recipe: Recipe,
-    layers: Mapping[str, PAINeuronModule],
-    shapes: Mapping[str, tuple[Sequence[int], Sequence[int]]],
-) -> list[str]:
-    """Which layers ``deploy`` will store dense, and why, as far as the plan shows it.
-
-    ``shapes`` are those of what layers read and compute, where they are known. Where layers share what they keep, what
-    each comes to is not known.
+    Args:
+        name: where it stands in the model, with the weight's name if the layer has several.
+        kind: its class.
+        parameters: how many it has that no row before has counted.
+        dendritic: whether its weight has a mask.
+        density: the share of its weights that are active now; ``None`` if it is not dendritic, or not grown yet.
+        final_density: the share that the recipe wants in the end; ``None`` where that is not decided yet: where layers
+            share what they keep, and for dendrites.
+        dense_at_last: whether ``deploy`` will store it dense, as far as that is known before.
+        why: why it is not dendritic, or dense in the end, or whose mask it has; empty if there is nothing to say.
     """
-    reasons = dict[str, str]()
-    for finding in findings:
-        layer, why = layers.get(finding.name), finding.reason
-        if layer is not None:
-            why = None if _is_shared(recipe) else _why_dense(layer, recipe, shapes.get(plain_name(finding.path)))
-        elif not _has_matrix(model, finding):
-            why = None
-        if why is not None:
-            reasons[finding.name] = why
-    return folded("{layers} will be stored dense: {why}", reasons)
+
+    name: str
+    kind: str
+    parameters: int
+    dendritic: bool
+    density: float | None
+    final_density: float | None
+    dense_at_last: bool
+    why: str
+
+
+def rows(
+    findings: Sequence[LayerEligibility], recipe: Recipe, layers: Mapping[str, PAINeuronModule], shapes: Shapes
+) -> list[LayerRow]:
+    """A row for each finding; ``shapes`` are those of what layers read and compute, where they are known."""
+    own = {plain_name(name): layer for name, layer in layers.items()}
+    return [_row(finding, recipe, own, shapes) for finding in findings]
+
+
+def _row(finding: LayerEligibility, recipe: Recipe, layers: Mapping[str, PAINeuronModule], shapes: Shapes) -> LayerRow:
+    what = finding.name, finding.kind, finding.weights
+    if finding.reason is not None:
+        return LayerRow(*what, False, None, None, finding.kind != DENDRITES, finding.reason)
+    layer = layers.get(plain_name(finding.shares or finding.name))
+    if layer is None:  # dendrites that have not grown, or what has the weight of a layer that has been exchanged
+        return LayerRow(*what, True, None, None, False, "")
+    final = None if _is_shared(recipe) else 1 - layer.sparsity
+    why_dense = None if final is None else _why_dense(layer, recipe, shapes.get(plain_name(finding.path)))
+    said = [f"it has the weight and the mask of {finding.shares}"] if finding.shares else []
+    said += [why_dense] if why_dense else []
+    return LayerRow(*what, True, 1 - layer.get_sparsity(), final, why_dense is not None, "; ".join(said))
 
 
 def _why_dense(
     layer: PAINeuronModule, recipe: Recipe, shapes: tuple[Sequence[int], Sequence[int]] | None
 ) -> str | None:
     if not layer.sparsity:
-        return _keeps_all(recipe)
+        return f"stored dense: it keeps all of its weights ({recipe.distribution if recipe.sparsity else 'sparsity=0'})"
     if not isinstance(layer.pattern, Slots) or layer.weight_name != "weight":
         return None
     limit = sparse_limit(plain_layer(layer), shapes)
     if limit is None or 1 - layer.sparsity <= limit:
         return None
-    return f"this machine runs it faster so above {_percent(limit)} of its weights, and it aims at more"
+    return f"stored dense: this machine runs it faster so above {_percent(limit)}"
 
 
-def _keeps_all(recipe: Recipe) -> str:
-    return f"it keeps all of its weights ({recipe.distribution if recipe.sparsity else 'sparsity=0'})"
+def table(found: Sequence[LayerRow], recipe: Recipe) -> str:
+    """The rows as lines of text, one a layer: its density now and in the end, and why it is no less."""
+    cells: list[tuple[str, ...]] = [("layer", "kind", "parameters", "dendritic", "now", "in the end", "why")]
+    cells += [_cells(row) for row in found]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, "<<><>><", widths, strict=True)).rstrip()
+        for row in cells
+    ]
+    return "\n".join([*lines, _sum(found), *_of_all(recipe)])
 
 
-def _has_matrix(model: nn.Module, finding: LayerEligibility) -> bool:
-    """Whether the finding is of a layer that stays as it was, and has weights that might have been dropped."""
-    if finding.kind == "Dendrites":
-        return False
-    layer = plain_layer(model.get_submodule(finding.path))
-    return any(parameter is not None and parameter.dim() > 1 for parameter in layer._parameters.values())
+def _cells(row: LayerRow) -> tuple[str, ...]:
+    what = row.name or "(the model)", row.kind, f"{row.parameters:,}"
+    if not row.dendritic:
+        return *what, "no", *(("", "") if row.kind == DENDRITES else ("dense", "dense")), row.why
+    if row.density is None:
+        return *what, "yes", "", "", row.why
+    final = "shared" if row.final_density is None else _percent(row.final_density)
+    return *what, "yes", _percent(row.density), final, row.why
+
+
+def _sum(found: Sequence[LayerRow]) -> str:
+    layers = [row for row in found if row.kind != DENDRITES]
+    taken = [row for row in layers if row.dendritic]
+    parameters, of_taken = (sum(row.parameters for row in part) for part in (layers, taken))
+    return (
+        f"{len(taken)} of {len(layers)} layers are dendritic, with {of_taken:,} of {parameters:,} parameters"
+        f" ({_percent(of_taken / parameters)})"
+    )
 
 
 def _of_all(recipe: Recipe) -> list[str]:
