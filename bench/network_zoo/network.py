@@ -84,9 +84,7 @@ def ragged(batch: int, length: int) -> Tensor:
 
 def several(**parts: MakeInputs) -> MakeInputs:
     """Several inputs by their names."""
-    return lambda batch, length, random: {
-        name: _tensor(make(batch, length, random)) for name, make in parts.items()
-    }
+    return lambda batch, length, random: {name: _tensor(make(batch, length, random)) for name, make in parts.items()}
 
 
 def in_order(*parts: MakeInputs) -> MakeInputs:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from bench.network_zoo import hugging_face, sequences, tables, timm_models, torchvision_models, vision
+from bench.network_zoo import (
+    hugging_face,
+    hugging_face_text,
+    sequences,
+    tables,
+    timm_models,
+    torchvision_models,
+    vision,
+)
 from bench.network_zoo.network import FAMILIES, Network
 
 _ALL = [
     network
-    for part in (torchvision_models, timm_models, vision, hugging_face, sequences, tables)
+    for part in (torchvision_models, timm_models, vision, hugging_face_text, hugging_face, sequences, tables)
     for network in part.NETWORKS
 ]
 NETWORKS: dict[str, Network] = {

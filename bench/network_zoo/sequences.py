@@ -60,7 +60,9 @@ class CNNLSTM(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv = nn.Sequential(nn.Conv1d(6, 32, 5, padding=2), nn.BatchNorm1d(32), nn.ReLU(), nn.Conv1d(32, 32, 3, padding=1))
+        self.conv = nn.Sequential(
+            nn.Conv1d(6, 32, 5, padding=2), nn.BatchNorm1d(32), nn.ReLU(), nn.Conv1d(32, 32, 3, padding=1)
+        )
         self.lstm, self.fc = nn.LSTM(32, 32, bidirectional=True, batch_first=True), nn.Linear(64, 5)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -162,7 +164,9 @@ class DSCNN(nn.Module):
                 *(nn.Conv2d(width, width, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()),
             )
 
-        self.first = nn.Sequential(nn.Conv2d(1, width, (10, 4), 2, (5, 1), bias=False), nn.BatchNorm2d(width), nn.ReLU())
+        self.first = nn.Sequential(
+            nn.Conv2d(1, width, (10, 4), 2, (5, 1), bias=False), nn.BatchNorm2d(width), nn.ReLU()
+        )
         self.blocks = nn.Sequential(*(separable() for _ in range(4)))
         self.pool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(width, keywords)
 
@@ -215,6 +219,8 @@ class Conformer(nn.Module):
 
 class Positions(nn.Module):
     """Sines and cosines of the place, added."""
+
+    pe: Tensor
 
     def __init__(self, width: int, longest: int = 512) -> None:
         super().__init__()
@@ -333,7 +339,9 @@ class NBeats(nn.Module):
         super().__init__()
         self.past = past
         self.blocks = nn.ModuleList(
-            nn.Sequential(nn.Linear(past, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, past + future))
+            nn.Sequential(
+                nn.Linear(past, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, past + future)
+            )
             for _ in range(3)
         )
 

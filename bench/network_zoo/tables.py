@@ -17,7 +17,11 @@ class ResNetBlock(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm, self.first, self.second = nn.BatchNorm1d(width), nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        self.norm, self.first, self.second = (
+            nn.BatchNorm1d(width),
+            nn.Linear(width, 2 * width),
+            nn.Linear(2 * width, width),
+        )
         self.dropout = nn.Dropout(0.1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -59,6 +63,8 @@ class EmbeddingMLP(nn.Module):
 class FTTransformer(nn.Module):
     """A token for each column, a class token, PyTorch's transformer (Gorishniy et al. 2021)."""
 
+    offsets: Tensor
+
     def __init__(self, width: int = 32) -> None:
         super().__init__()
         self.weight, self.bias = nn.Parameter(torch.randn(8, width)), nn.Parameter(torch.zeros(8, width))
@@ -95,6 +101,9 @@ class TabTransformer(nn.Module):
 class DLRM(nn.Module):
     """Every two of the features multiplied (Naumov et al. 2019)."""
 
+    left: Tensor
+    right: Tensor
+
     def __init__(self, width: int = 16) -> None:
         super().__init__()
         self.bottom = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, width), nn.ReLU())
@@ -118,6 +127,8 @@ class DLRM(nn.Module):
 class WideAndDeep(nn.Module):
     """A linear model of the categories beside a deep one (Cheng et al. 2016)."""
 
+    offsets: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.wide, self.deep = nn.Embedding(sum(CATEGORIES), 1), nn.Embedding(sum(CATEGORIES), 16)
@@ -133,6 +144,8 @@ class WideAndDeep(nn.Module):
 
 class DeepFM(nn.Module):
     """Products of all pairs by the square of the sum, beside a deep part (Guo et al. 2017)."""
+
+    offsets: Tensor
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()
@@ -197,7 +210,13 @@ class Dueling(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(4, 16, 8, 4), nn.ReLU(), nn.Conv2d(16, 32, 4, 2), nn.ReLU(), nn.Flatten(), nn.Linear(288, 64), nn.ReLU()
+            nn.Conv2d(4, 16, 8, 4),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 4, 2),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(512, 64),
+            nn.ReLU(),
         )
         self.value, self.advantage = nn.Linear(64, 1), nn.Linear(64, 6)
 
@@ -213,7 +232,11 @@ class SquashedActor(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.net, self.mean, self.log_std = nn.Sequential(nn.Linear(12, 64), nn.ReLU()), nn.Linear(64, 4), nn.Linear(64, 4)
+        self.net, self.mean, self.log_std = (
+            nn.Sequential(nn.Linear(12, 64), nn.ReLU()),
+            nn.Linear(64, 4),
+            nn.Linear(64, 4),
+        )
         self.critic = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 1))
 
     def forward(self, state: Tensor) -> dict[str, Tensor]:
@@ -260,7 +283,12 @@ class Siamese(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.twin = nn.Sequential(
-            nn.Conv2d(1, 16, 3, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(512, 32)
+            nn.Conv2d(1, 16, 3, 2, 1),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 3, 2, 1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(512, 32),
         )
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
@@ -274,7 +302,9 @@ class MixtureOfExperts(nn.Module):
     def __init__(self, experts: int = 4) -> None:
         super().__init__()
         self.gate = nn.Linear(16, experts)
-        self.experts = nn.ModuleList(nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 16)) for _ in range(experts))
+        self.experts = nn.ModuleList(
+            nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 16)) for _ in range(experts)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, 16)."""
@@ -333,6 +363,8 @@ class GraphConvolution(nn.Module):
 
 class NeRF(nn.Module):
     """Colour and density at points of space: sines of many rates, one input twice, softplus."""
+
+    rates: Tensor
 
     def __init__(self, rates: int = 4) -> None:
         super().__init__()

@@ -22,19 +22,19 @@ class UNet(nn.Module):
 
     def __init__(self, width: int = 16, classes: int = 2, interpolate: bool = False) -> None:
         super().__init__()
-        self.inc = self.double(3, width)
-        self.down1, self.down2 = self.double(width, 2 * width), self.double(2 * width, 4 * width)
+        self.inc = self.convolutions(3, width)
+        self.down1, self.down2 = self.convolutions(width, 2 * width), self.convolutions(2 * width, 4 * width)
         self.up1, self.up2 = (
             nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True), nn.Conv2d(2 * n, n, 1))
             if interpolate
             else nn.ConvTranspose2d(2 * n, n, 2, stride=2)
             for n in (2 * width, width)
         )
-        self.conv1, self.conv2 = self.double(4 * width, 2 * width), self.double(2 * width, width)
+        self.conv1, self.conv2 = self.convolutions(4 * width, 2 * width), self.convolutions(2 * width, width)
         self.outc = nn.Conv2d(width, classes, 1)
 
     @staticmethod
-    def double(inputs: int, outputs: int) -> nn.Sequential:
+    def convolutions(inputs: int, outputs: int) -> nn.Sequential:
         """Two convolutions."""
         return nn.Sequential(conv_bn_relu(inputs, outputs), conv_bn_relu(outputs, outputs))
 
@@ -78,9 +78,9 @@ class C2f(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, blocks: int = 1) -> None:
         super().__init__()
-        self.half = outputs // 2
-        self.cv1, self.cv2 = Conv(inputs, 2 * self.half), Conv((2 + blocks) * self.half, outputs)
-        self.m = nn.ModuleList(Bottleneck(self.half) for _ in range(blocks))
+        self.width = outputs // 2
+        self.cv1, self.cv2 = Conv(inputs, 2 * self.width), Conv((2 + blocks) * self.width, outputs)
+        self.m = nn.ModuleList(Bottleneck(self.width) for _ in range(blocks))
 
     def forward(self, x: Tensor) -> Tensor:
         """As many channels as were asked for."""
@@ -108,6 +108,7 @@ class YOLO(nn.Module):
     """A detector without anchors whose head decodes boxes: distributions over distances, added to points of a grid."""
 
     BINS = 16
+    bins: Tensor
 
     def __init__(self, classes: int = 8, width: int = 16) -> None:
         super().__init__()
@@ -323,12 +324,18 @@ class Residual3d(nn.Module):
 class Diffusion(nn.Module):
     """A denoiser: group norms, SiLU, an embedding of the time in sines, attention between pixels."""
 
+    rates: Tensor
+
     def __init__(self, width: int = 32) -> None:
         super().__init__()
         self.time = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
         self.start, self.down = nn.Conv2d(3, width, 3, padding=1), nn.Conv2d(width, width, 3, 2, 1)
         self.norm1, self.conv1 = nn.GroupNorm(8, width), nn.Conv2d(width, width, 3, padding=1)
-        self.norm2, self.qkv, self.proj = nn.GroupNorm(8, width), nn.Conv1d(width, 3 * width, 1), nn.Conv1d(width, width, 1)
+        self.norm2, self.qkv, self.proj = (
+            nn.GroupNorm(8, width),
+            nn.Conv1d(width, 3 * width, 1),
+            nn.Conv1d(width, width, 1),
+        )
         self.end = nn.Sequential(nn.GroupNorm(8, 2 * width), nn.SiLU(), nn.Conv2d(2 * width, 3, 3, padding=1))
         self.register_buffer("rates", torch.exp(-torch.arange(width // 2) * 9.2 / (width // 2)))
 
