@@ -104,7 +104,7 @@ def test_what_fails_is_a_row_that_says_where() -> None:
     assert failed(lambda: 1 / 0) == "build"
     assert failed(lambda: torch.nn.LayerNorm(32)) == "train", "nothing in it can become sparse"
     assert failed(Stateful) in ("deploy", "parity")
-    assert failed(lambda: torch.nn.Linear(32, 32)) == "None"
+    assert failed(lambda: torch.nn.Sequential(torch.nn.Linear(32, 32))) == "None"
 
 
 def test_the_page_is_what_the_rows_make() -> None:

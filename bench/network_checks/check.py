@@ -58,9 +58,7 @@ class _Course:
 
     def __init__(self, network: Network, lengths: tuple[int, ...], encodings: tuple[str, ...]) -> None:
         self.network, self.lengths, self.encodings = network, lengths, encodings
-        self.row: dict[str, Any] = {
-            "name": network.name, "family": network.family, "package": network.package,
-        }  # fmt: skip
+        self.row: dict[str, Any] = dict(name=network.name, family=network.family, package=network.package)
         self.random = torch.Generator().manual_seed(0)
         self.runtimes: dict[str, Any] = {}
 
@@ -70,8 +68,8 @@ class _Course:
         parameters = list(self.model.parameters())
         self.row["parameters"] = sum(each.numel() for each in parameters)
         self.row["matrices"] = sum(sum(size > 1 for size in each.shape) > 1 for each in parameters)
-        tensors = [*parameters, *self.model.buffers()]
-        self.row["dense_bytes"] = sum(each.numel() * each.element_size() for each in tensors)
+        stored = [*parameters, *self.model.buffers()]
+        self.row["dense_bytes"] = sum(each.numel() * each.element_size() for each in stored)
 
     def train(self) -> None:
         self.model.train()
@@ -81,7 +79,8 @@ class _Course:
         began = time.perf_counter()
         for _ in range(STEPS):
             answers = [each for each in tensors(call(self.model, items)) if each.is_floating_point()]
-            torch.stack([each[each.isfinite()].square().mean() for each in answers]).sum().backward()  # type: ignore[no-untyped-call]
+            loss = torch.stack([each[each.isfinite()].square().mean() for each in answers]).sum()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             optimizer.zero_grad()
         self.row["training_s"] = round(time.perf_counter() - began, 2)
@@ -99,10 +98,14 @@ class _Course:
             began = time.perf_counter()
             self.runtimes[weights] = sparbor.deploy(self.model, self.inputs(2), weights=weights)  # type: ignore[arg-type]
             self.row[f"deploying_{weights}_s"] = round(time.perf_counter() - began, 2)
+        last, items = self.runtimes[self.encodings[-1]], self.inputs(1)
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "model.safetensors"
-            self.runtimes[self.encodings[-1]].save(file)
+            last.save(file)
             self.row["file_bytes"] = file.stat().st_size
+            pairs = zip(run(last, items), run(sparbor.load(file), items), strict=True)
+            if not all(torch.equal(one, other) for one, other in pairs):
+                raise ParityError("the model that was saved and loaded answers otherwise")
 
     def compare(self) -> None:
         layers = max(1, self.row["matrices"])
@@ -125,10 +128,7 @@ class _Course:
 
     def inputs(self, batch: int) -> Inputs:
         """Items for training and deploying."""
-        length = max((each for each in self.network.lengths if each <= LENGTH), default=0)
-        return self.network.inputs(
-            batch, LENGTH if max(self.network.lengths, default=0) > LENGTH else length, self.random
-        )
+        return self.network.inputs(batch, min(LENGTH, max(self.network.lengths, default=0)), self.random)
 
 
 def awake(model: nn.Module) -> nn.Module:
