@@ -155,7 +155,6 @@ _TEXT: dict[str, tuple[str, str, dict[str, Any]]] = {
     "falcon": ("FalconForCausalLM", "FalconConfig", _DECODER),
     "t5-encoder": ("T5EncoderModel", "T5Config", _T5),
     "t5-v1.1-encoder": ("T5EncoderModel", "T5Config", {**_T5, "feed_forward_proj": "gated-gelu"}),
-    "longformer": ("LongformerModel", "LongformerConfig", {**ENCODER, "attention_window": 16}),
     "funnel": (
         "FunnelModel",
         "FunnelConfig",

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.inference.convnets import vgg11_cifar
 from bench.network_zoo.network import Network, images, in_order, rows
 
 VISION, PIXELS, OTHER = "convolutional vision", "detection, segmentation and images", "other"
@@ -364,6 +365,7 @@ def autoencoder() -> nn.Module:
 
 
 NETWORKS = (
+    Network("vgg11", VISION, "torch", vgg11_cifar, images(32)),
     Network("unet", PIXELS, "torch", UNet, images(32)),
     Network("unet-bilinear", PIXELS, "torch", lambda: UNet(interpolate=True), images(32)),
     Network("yolo", PIXELS, "torch", YOLO, images(64)),
