@@ -57,7 +57,8 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("--one", choices=NETWORKS, metavar="NAME", help="check one in this process, and print its row")
     options = parser.parse_args()
     if options.list:
-        parser.exit(message="".join(f"{name}\n" for name in NETWORKS))
+        print(*NETWORKS, sep="\n")
+        parser.exit()
     return options
 
 

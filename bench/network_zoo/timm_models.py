@@ -80,7 +80,7 @@ _TRANSFORMERS: dict[str, tuple[int, dict[str, Any]]] = {
     "tnt_s_patch16_224": (224, {"depth": 2}),
     "sequencer2d_s": (64, {"layers": (1, 1, 1, 1), "img_size": 64}),
     "hiera_tiny_224": (224, {"stages": (1, 1, 2, 1)}),
-    "volo_d1_224": (224, {}),
+    "volo_d1_224": (64, {"img_size": 64}),
     "convit_tiny": (224, {"depth": 4}),
 }
 
