@@ -34,13 +34,15 @@ What the columns say:
   are. [Train](train.md) says which layers stay dense; `print(perforator)` says so of your own network.
 - **weights taken**: which share of all the network's numbers that is. **density**: how much of it is left.
 - **exact**, **16-bit**: the largest difference from PyTorch's answer, as a share of it, when weights are stored as
-  they are and with 16 bits. These are each rounded by up to 1/64, so the difference grows with a network's depth.
+  they are and with 16 bits. These are each rounded by up to 1/64: the difference grows with a network's depth, and most
+  where weights are random, as they are here.
 - **dense**, **file**: the bytes of the network's numbers in float32, and of the file with 16-bit weights.
 - **deploying**: how long `deploy` took with 16-bit weights; two networks were tried at a time, on this machine:
   {cpu}, {cores} cores.
 
-Made by `python bench/networks.py` ([the rows](../bench/results/networks.json)) with {versions}. `make networks` sets
-up what it needs and runs it; `python bench/networks.py --only NAME` tries one.
+Made by `python bench/networks.py` ([the rows](../bench/results/networks.json)) with
+{versions}. `make networks` sets up what it needs and runs it;
+`python bench/networks.py --only NAME` tries one.
 """
 COLUMNS = (
     *("network", "from", "trains", "deploys", "matrices taken", "weights taken", "density"),
