@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 CORES := $(shell nproc)
 MODULES := $(sort $(wildcard src/sparbor/*.py src/sparbor/*/*.py src/sparbor/*/*/*.py))
 
-.PHONY: setup demo peers reference test lint types sanitize emulate c-api fuzz wheel-check clean
+.PHONY: setup demo peers networks reference test lint types sanitize emulate c-api fuzz wheel-check clean
 
 setup: $(INSTALLED)
 
@@ -36,6 +36,12 @@ peers: setup
 	-$(PYTHON) -m venv .venv-perforatedai && .venv-perforatedai/bin/python -m pip install --quiet \
 		--constraint constraints.txt --requirement bench/peers/requirements-perforatedai.txt \
 		|| rm -rf .venv-perforatedai
+
+# docs/networks.md: which of the world's networks train sparse and deploy. What they come from needs another PyTorch.
+networks:
+	$(PYTHON) -m venv .venv-networks
+	.venv-networks/bin/python -m pip install --quiet --requirement bench/network_zoo/requirements.txt --editable .
+	OMP_NUM_THREADS=1 .venv-networks/bin/python bench/networks.py
 
 # docs/reference.md, of the docstrings.
 reference: setup

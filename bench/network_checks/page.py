@@ -1,0 +1,144 @@
+"""docs/networks.md, made of the rows of one run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from bench import CHECKOUT, RESULTS
+from bench.network_checks.check import DEEP, EXACT_LIMIT, EXACT_LIMIT_OF_DEEP, STEPS, WORD16_LIMIT
+from bench.network_zoo.network import FAMILIES
+
+PAGE, ROWS = CHECKOUT / "docs" / "networks.md", RESULTS / "networks.json"
+Row = dict[str, Any]
+
+TEXT = """# Networks that are tested
+
+For whoever wants to know whether a network like theirs trains sparse and runs on the engine. Each network here is
+built with random weights by the package that it comes from (or in plain PyTorch, under `bench/network_zoo/`), at a
+small size that keeps its structure. It is trained for {steps} steps with `Recipe(sparsity=0.8)`, then deployed, and
+its answers are compared with PyTorch's. Nothing here says how accurate a network becomes, or how fast: for some,
+[Results](results.md) does.
+
+**Of {count} networks {trained} train sparse, and {deployed} deploy as well and answer as PyTorch does.** Of those,
+{close} are within {word16:.1%} with 16-bit weights too.
+
+What the columns say:
+
+- **trains**: `perforate` takes it, and weights are dropped and exchanged while it trains.
+- **deploys**: `deploy` runs all of it on the engine, and with exact weights no answer differs from PyTorch's by more
+  than {exact:g} of it ({deep:g} for networks of more than {layers} matrices). Compared are batches of 1 and of 5, and
+  sequences of 1, 7, 128 and 500 steps as far as the network takes them, with masks for texts of different lengths.
+- **matrices taken**: how many of the weights that are matrices, kernels or tables become sparse, of how many there
+  are. [Train](train.md) says which layers stay dense; `print(perforator)` says so of your own network.
+- **weights taken**: which share of all the network's numbers that is. **density**: how much of it is left.
+- **exact**, **16-bit**: the largest difference from PyTorch's answer, as a share of it, when weights are stored as
+  they are and with 16 bits. These are each rounded by up to 1/64: the difference grows with a network's depth, and most
+  where weights are random, as they are here.
+- **dense**, **file**: the bytes of the network's numbers in float32, and of the file with 16-bit weights.
+- **deploying**: how long `deploy` took with 16-bit weights; two networks were tried at a time, on this machine:
+  {cpu}, {cores} cores.
+
+Made by `python bench/networks.py` ([the rows](../bench/results/networks.json)) with
+{versions}. `make networks` sets up what it needs and runs it;
+`python bench/networks.py --only NAME` tries one.
+"""
+COLUMNS = (
+    *("network", "from", "trains", "deploys", "matrices taken", "weights taken", "density"),
+    *("exact", "16-bit", "dense", "file", "deploying"),
+)
+CENTRED, LEFT = ("trains", "deploys"), ("network", "from")
+FAILURES = """
+## What does not work yet
+
+The step at which it ended, and the error.
+
+"""
+MOST_OF_AN_ERROR = 300  # characters on the page
+
+
+def page(results: dict[str, Any]) -> str:
+    """The whole page."""
+    rows: list[Row] = results["rows"]
+    parts = [_introduction(results["environment"], rows)]
+    for family in FAMILIES:
+        of_family = sorted((row for row in rows if row["family"] == family), key=lambda row: str(row["name"]))
+        if of_family:
+            parts.append(_table(family, of_family))
+    failed = sorted((row for row in rows if row["failed"]), key=lambda row: str(row["name"]))
+    if failed:
+        parts.append(FAILURES + "\n".join(_failure(row) for row in failed) + "\n")
+    return "".join(parts)
+
+
+def _introduction(environment: dict[str, Any], rows: Sequence[Row]) -> str:
+    works = [row for row in rows if not row["failed"]]
+    packages = ("torch", "torchvision", "timm", "transformers")
+    return TEXT.format(
+        steps=STEPS,
+        count=len(rows),
+        trained=sum(map(_trains, rows)),
+        deployed=len(works),
+        close=sum(row["word16"] <= WORD16_LIMIT for row in works),
+        word16=WORD16_LIMIT,
+        exact=EXACT_LIMIT,
+        deep=EXACT_LIMIT_OF_DEEP,
+        layers=DEEP,
+        cpu=environment["cpu"],
+        cores=environment["cores"],
+        versions=", ".join(f"{package} {environment[package]}" for package in packages),
+    )
+
+
+def _trains(row: Row) -> bool:
+    return row["failed"] not in ("build", "train") and "density" in row
+
+
+def _table(family: str, rows: Sequence[Row]) -> str:
+    works = sum(not row["failed"] for row in rows)
+    title = f"\n## {family[0].upper()}{family[1:]}\n\n{works} of {len(rows)} train and deploy.\n\n"
+    rule = ["---" if each in LEFT else ":-:" if each in CENTRED else "--:" for each in COLUMNS]
+    return title + "\n".join([_joined(COLUMNS), _joined(rule), *map(_line, rows)]) + "\n"
+
+
+def _joined(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _line(row: Row) -> str:
+    name = str(row["name"]).rpartition("/")[2]
+    package = "plain PyTorch" if row["package"] == "torch" else row["package"]
+    density, exact, word16 = row.get("density"), row.get("exact"), row.get("word16")
+    cells = [
+        name,
+        package,
+        "yes" if _trains(row) else "no",
+        "no" if row["failed"] else "yes",
+        f"{row['taken']} of {row['matrices']}" if "taken" in row else "",
+        f"{row['weights_taken'] / row['parameters']:.0%}" if "weights_taken" in row else "",
+        "" if density is None else f"{density:.0%}",
+        "" if exact is None else f"{exact:.0e}",
+        "" if word16 is None else _percent(word16),
+        _bytes(row.get("dense_bytes")),
+        _bytes(row.get("file_bytes")),
+        f"{row['deploying_word16_s']:.1f} s" if "deploying_word16_s" in row else "",
+    ]
+    return _joined(cells)
+
+
+def _percent(share: float) -> str:
+    return f"{share:.2%}" if math.isfinite(share) else "not finite"
+
+
+def _bytes(count: int | None) -> str:
+    if count is None:
+        return ""
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} KB"
+
+
+def _failure(row: Row) -> str:
+    error = " ".join(str(row["error"]).split()).replace("|", "\\|").replace("`", "'")
+    if len(error) > MOST_OF_AN_ERROR:
+        error = error[:MOST_OF_AN_ERROR].rstrip() + " …"
+    return f"- **{row['name']}**, {row['failed']}: `{error}`"
