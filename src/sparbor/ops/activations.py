@@ -36,8 +36,8 @@ _OF_PYTORCH: Mapping[str, tuple[str, tuple[float, ...]]] = {
     **{
         f"{name}.default": (name, ())
         for name in (
-            *("exp", "log", "sqrt", "rsqrt", "reciprocal", "abs", "sin", "cos", "erf", "floor", "ceil", "round"),
-            *("sign", "log1p", "softsign", "mish"),
+            *("exp", "log", "sqrt", "rsqrt", "reciprocal", "sin", "cos", "erf", "floor", "ceil", "round"),
+            *("log1p", "softsign", "mish"),
         )
     },
     "log_sigmoid.default": ("log_sigmoid", ()),

@@ -296,6 +296,8 @@ LOWERINGS: Mapping[str, Lowering] = {
     "square.default": lambda graph, node, x: of_two(graph, node, "multiply", x, x),
     "maximum.default": lambda graph, node, *given: of_two(graph, node, "maximum", *given),
     "minimum.default": lambda graph, node, *given: of_two(graph, node, "minimum", *given),
+    "max.other": lambda graph, node, *given: of_two(graph, node, "maximum", *given),
+    "min.other": lambda graph, node, *given: of_two(graph, node, "minimum", *given),
     "clamp.default": clamp,
     "clamp.Tensor": clamp,
     "clamp_min.default": clamp,

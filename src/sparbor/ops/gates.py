@@ -75,9 +75,27 @@ def threshold(graph: Graph, node: Node, x: Argument, bound: float, otherwise: fl
     return where(graph, node, comparison(graph, node, value, bound, kind="greater"), value, otherwise)
 
 
+def absolute(graph: Graph, node: Node, x: Argument) -> Value:
+    """|x|; of whole numbers the larger of x and −x."""
+    value = graph.value(node, x)
+    if graph.dtype(value) == "f32":
+        return activated(graph, value, "abs")
+    return of_two(graph, node, "maximum", value, of_two(graph, node, "multiply", value, -1))
+
+
+def sign(graph: Graph, node: Node, x: Argument) -> Value:
+    """−1, 0 or 1; of whole numbers between those."""
+    value = graph.value(node, x)
+    if graph.dtype(value) == "f32":
+        return activated(graph, value, "sign")
+    return of_two(graph, node, "minimum", of_two(graph, node, "maximum", value, -1), 1)
+
+
 OPERATORS: tuple[Operator, ...] = ()  # it has none of its own
 
 LOWERINGS: Mapping[str, Lowering] = {
+    "abs.default": absolute,
+    "sign.default": sign,
     "glu.default": gated_linear_unit,
     "prelu.default": prelu,
     "_prelu_kernel.default": prelu,
