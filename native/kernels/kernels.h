@@ -2,7 +2,7 @@
 //
 // Every file under kernels/ is compiled with flags of its own, so none may share inline code with another: a function
 // compiled for AVX-512 could be the one the linker keeps for everybody. They include this header, intrinsics, and
-// kernels/vectors.h or kernels/rows.h, whose names have no linkage.
+// headers beside it, whose names have no linkage: vectors.h, rows.h, products.h and so on.
 #pragma once
 
 #include <cstddef>
