@@ -613,7 +613,7 @@ def test_what_was_wrapped_is_data_and_a_table(caplog: pytest.LogCaptureFixture, 
         "6": True,
         "8": False,
     }
-    assert "no: excluded by the recipe" in str(perforator)
+    assert "no         dense       dense  excluded by the recipe" in str(perforator)
     assert [record.message for record in caplog.records] == [f"perforated Sequential\n{perforator}"]
     assert capsys.readouterr() == ("", "")
 

@@ -29,7 +29,7 @@ GROUPS = {
 # What of a class is for its users; the rest is for the package.
 MEMBERS = {
     "Perforator": (
-        *("density", "modules", "mask_copy", "validate", "growth_events", "cost", "set_mode", "state_dict"),
+        *("density", "modules", "rows", "mask_copy", "validate", "growth_events", "cost", "set_mode", "state_dict"),
         *("load_state_dict", "detach"),
     ),
     "PAINeuronModule": (

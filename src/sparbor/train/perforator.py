@@ -117,7 +117,12 @@ class Perforator:
         return {layer.name: layer.module for layer in self._run.layers}
 
     def rows(self) -> list[LayerRow]:
-        """What ``print(perforator)`` shows of each layer, as data."""
+        """What ``print(perforator)`` shows, as data: an object for each layer with parameters, in their order.
+
+        It has the layer's ``name``, ``kind`` and ``parameters``; whether it is ``dendritic``; its ``density`` now and
+        its ``final_density``, which are ``None`` where it has none or where that is not decided yet; whether ``deploy``
+        will store it dense, ``dense_at_last``, as far as that is known; and ``why`` it is no sparser.
+        """
         return rows(self.findings, self.recipe, self.modules, self.orders.shapes)
 
     @property
