@@ -26,7 +26,7 @@ DEEP = 20  # matrices from which on a network's roundings may add up further
 # The largest relative error that counts as the same answer with exact weights.
 EXACT_LIMIT, EXACT_LIMIT_OF_DEEP = 1e-5, 1e-4
 # 16-bit weights are each rounded by up to 1/64, and what becomes of that, the network decides: deep ones with random
-# weights magnify it. `deploy` has judged it; here an answer counts as wrong that has little to do with PyTorch's.
+# weights magnify it. `deploy` has judged it already; here an answer is wrong that has little to do with PyTorch's.
 WORD16_LIMIT, WORD16_WRONG = 1.6e-2, 0.5
 MOST_TEXT = 2000  # characters of an error that are kept
 
@@ -97,7 +97,7 @@ class _Course:
     def deploy(self) -> None:
         for weights in self.encodings:
             began = time.perf_counter()
-            self.runtimes[weights] = sparbor.deploy(self.model, self.inputs(2), weights=weights)
+            self.runtimes[weights] = sparbor.deploy(self.model, self.inputs(2), weights=weights)  # type: ignore[arg-type]
             self.row[f"deploying_{weights}_s"] = round(time.perf_counter() - began, 2)
         last, items = self.runtimes[self.encodings[-1]], self.inputs(1)
         with tempfile.TemporaryDirectory() as folder:

@@ -69,7 +69,7 @@ _TRANSFORMERS: dict[str, tuple[int, dict[str, Any]]] = {
     "vit_small_patch14_dinov2": (56, {"img_size": 56, "depth": 4}),
     "visformer_tiny": (64, {"img_size": 64}),
     "crossvit_tiny_240": (240, {}),
-    "convmixer_768_32": (64, {"depth": 4}),
+    "convmixer_768_32": (64, {}),
     "efficientformer_l1": (224, {}),
     "efficientvit_b0": (64, {}),
     "efficientvit_m0": (224, {}),
