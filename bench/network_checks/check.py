@@ -97,7 +97,7 @@ class _Course:
     def deploy(self) -> None:
         for weights in self.encodings:
             began = time.perf_counter()
-            self.runtimes[weights] = sparbor.deploy(self.model, self.inputs(2), weights=weights)  # type: ignore[arg-type]
+            self.runtimes[weights] = sparbor.deploy(self.model, self.inputs(2), weights=weights)
             self.row[f"deploying_{weights}_s"] = round(time.perf_counter() - began, 2)
         last, items = self.runtimes[self.encodings[-1]], self.inputs(1)
         with tempfile.TemporaryDirectory() as folder:

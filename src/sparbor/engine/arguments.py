@@ -158,11 +158,11 @@ def _type_fault(name: str, x: Any, kind: str, port: Port, byte_input: ByteInput 
         )
     if kind.lstrip("<>").startswith(("i", "u", "bool")):  # of whole numbers or of truth values
         return (
-            f"{name} is {x.dtype}, and the engine takes float32: put token ids through the model's embedding first; "
+            f"{name} is {x.dtype}, and this model takes float32: for token ids deploy the model with its embedding; "
             "deploy with byte_input=sparbor.ByteInput(mean, std) to run on raw pixel values, as uint8; only other "
             f"numbers are for {to_float}"
         )
-    return f"{name} is {x.dtype}: the engine takes float32, pass {to_float}"
+    return f"{name} is {x.dtype}: this model takes float32, pass {to_float}"
 
 
 def _numbers(given: Any) -> npt.NDArray[Any]:

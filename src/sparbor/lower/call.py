@@ -71,7 +71,7 @@ def call_of(model: nn.Module, example: Any) -> ModelCall:
     else:
         call = ModelCall((example,), {}, (ONE_INPUT,))
     for name, each in call.arguments.items():
-        _check("example" if isinstance(example, Tensor) else f"example[{name!r}]", each, example)
+        _check("example" if each is example else f"example[{name!r}]", each, example)
     if not call.tensors:
         raise ArgumentError("example holds no tensor: a model is called with at least one")
     return call

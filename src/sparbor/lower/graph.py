@@ -37,7 +37,7 @@ from sparbor.ops.arguments import (
 )
 from sparbor.ops.arrays import size_as_value
 from sparbor.ops.shapes import PASS_THROUGH, RESHAPES, padded
-from sparbor.ops.table import LOWERINGS
+from sparbor.ops.table import LOWERINGS, is_known
 from sparbor.program.program import (
     DTYPES,
     Activation,
@@ -267,7 +267,7 @@ class Graph:
     def _call_or_note(self, node: Node) -> Argument:
         """What the node stands for; what the engine lacks is noted, to be told with all else that it lacks."""
         if any(isinstance(self.known[each], Lacking) for each in node.all_input_nodes):
-            if self._lowering(node) is None and not isinstance(node.target, type(operator.getitem)):
+            if node.target is not operator.getitem and not is_known(operator_name(node)):
                 self._note(_unknown(node))
             return Lacking()
         try:
@@ -279,10 +279,6 @@ class Graph:
     def _note(self, fault: str) -> None:
         if fault not in self.faults:
             self.faults.append(fault)
-
-    def _lowering(self, node: Node) -> Any:
-        name = operator_name(node)
-        return LOWERINGS.get(name) or (name in PASS_THROUGH or None)
 
     def _call(self, node: Node) -> Argument:
         if isinstance(node.meta.get("val"), (torch.SymInt, torch.SymFloat, torch.SymBool)):

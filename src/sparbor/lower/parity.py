@@ -149,7 +149,7 @@ def _exactly() -> Iterator[None]:
 
 def _distance(one: Tensor, other: Tensor) -> float:
     """The norm of the difference, over the places where `other` is finite."""
-    return float(torch.where(other.isfinite(), one.double() - other, 0.0).norm())
+    return float(torch.where(other.isfinite(), one.double() - other.double(), 0.0).norm())
 
 
 def _complaint(what: str, error: float, rounding: float, encoding: Encoding) -> SparborError:

@@ -34,7 +34,9 @@ def add(graph: Graph, node: Node, left: Argument, right: Argument, *, alpha: flo
         return of_two(graph, node, "add", left, right)
     if alpha == -1:
         return of_two(graph, node, "subtract", left, right)
-    return of_two(graph, node, "add", left, of_two(graph, node, "multiply", right, alpha))
+    scaled = _scale_shift(graph, node, right, alpha, 0)
+    term = of_two(graph, node, "multiply", right, alpha) if scaled is None else scaled
+    return of_two(graph, node, "add", left, term)
 
 
 def subtract(graph: Graph, node: Node, left: Argument, right: Argument, *, alpha: float = 1) -> Value:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparbor.ops.arguments import Argument, Constant, Value, refuse
+from sparbor.ops.arguments import Argument, Constant, Value
+from sparbor.ops.arithmetic import of_two
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
 from sparbor.packing.dense_weights import DenseWeights
 from sparbor.packing.slots import SparseLayer
-from sparbor.program.program import Operation
+from sparbor.program.program import Dimension, Operation
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -22,12 +23,34 @@ if TYPE_CHECKING:
 def linear(graph: Graph, node: Node, x: Argument, weight: Argument, bias: Argument = None) -> Value:
     """Over the last dimension."""
     if not isinstance(weight, Constant) or not (bias is None or isinstance(bias, Constant)):
-        refuse(node, "is a linear layer with a computed weight or bias")
+        return _with_computed_weight(graph, node, x, weight, bias)
     value, shape = graph.value(node, x), graph.result_shape(node)
     name = graph.layer_name(node, weight)
     graph.layer_weights(name, weight, bias)
     rows = graph.reshaped(value, (1, *graph.shape(value))) if len(shape) == 1 else value
     return graph.reshaped(graph.append("linear", (rows,), (*graph.shape(rows)[:-1], shape[-1]), layer=name), shape)
+
+
+def _with_computed_weight(graph: Graph, node: Node, x: Argument, weight: Argument, bias: Argument) -> Value:
+    """A product of two values, and the bias added."""
+    made = product(graph, node, graph.value(node, x), graph.permuted(graph.value(node, weight), (1, 0)))
+    return made if bias is None else of_two(graph, node, "add", made, bias)
+
+
+def product(graph: Graph, node: Node, left: Value, right: Value) -> Value:
+    """Of the last two dimensions, those before broadcast; a row or a column is a matrix meanwhile."""
+    own = [graph.shape(left), graph.shape(right)]
+    left = graph.reshaped(left, (1, *own[0])) if len(own[0]) == 1 else left
+    right = graph.reshaped(right, (*own[1], 1)) if len(own[1]) == 1 else right
+    rank = max(len(graph.shape(left)), len(graph.shape(right)))
+    left, right = (
+        graph.reshaped(each, (*(1,) * (rank - len(graph.shape(each))), *graph.shape(each))) for each in (left, right)
+    )
+    around: list[Dimension] = [
+        two if one == 1 else one for one, two in zip(graph.shape(left)[:-2], graph.shape(right)[:-2], strict=True)
+    ]
+    shape = (*around, graph.shape(left)[-2], graph.shape(right)[-1])
+    return graph.reshaped(graph.append("matmul", (left, right), shape), graph.result_shape(node))
 
 
 def product_with_weight(graph: Graph, node: Node, x: Argument, weight: Constant, bias: Argument = None) -> Value:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from sparbor.ops.arguments import Argument, Constant, Value, is_value
 from sparbor.ops.arithmetic import of_two
-from sparbor.ops.linear import product_with_weight
+from sparbor.ops.linear import product, product_with_weight
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.targets import Graph, OnnxGraph
-from sparbor.program.program import Dimension, Operation
+from sparbor.program.program import Operation
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -24,22 +24,6 @@ def matmul(graph: Graph, node: Node, left: Argument, right: Argument) -> Value:
     if isinstance(right, Constant) and right.tensor.dim() == 2 and is_value(left):
         return product_with_weight(graph, node, left, right)
     return product(graph, node, graph.value(node, left), graph.value(node, right))
-
-
-def product(graph: Graph, node: Node, left: Value, right: Value) -> Value:
-    """A row or a column is a matrix meanwhile."""
-    own = [graph.shape(left), graph.shape(right)]
-    left = graph.reshaped(left, (1, *own[0])) if len(own[0]) == 1 else left
-    right = graph.reshaped(right, (*own[1], 1)) if len(own[1]) == 1 else right
-    rank = max(len(graph.shape(left)), len(graph.shape(right)))
-    left, right = (
-        graph.reshaped(each, (*(1,) * (rank - len(graph.shape(each))), *graph.shape(each))) for each in (left, right)
-    )
-    around: list[Dimension] = [
-        two if one == 1 else one for one, two in zip(graph.shape(left)[:-2], graph.shape(right)[:-2], strict=True)
-    ]
-    shape = (*around, graph.shape(left)[-2], graph.shape(right)[-1])
-    return graph.reshaped(graph.append("matmul", (left, right), shape), graph.result_shape(node))
 
 
 def add_product(

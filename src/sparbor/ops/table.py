@@ -37,3 +37,8 @@ OPERATORS: Mapping[str, Operator] = {each.kind: each for family in FAMILIES for 
 # the name of a function in sparbor.lower.neurons.
 LOWERINGS: Mapping[str, Lowering] = {name: each for family in FAMILIES for name, each in family.LOWERINGS.items()}
 NEURONS: Mapping[str, str] = {name: each for family in FAMILIES for name, each in family.NEURONS.items()}
+
+
+def is_known(name: str) -> bool:
+    """Whether PyTorch's operator of this name can be lowered."""
+    return name in LOWERINGS or name in shapes.PASS_THROUGH
