@@ -96,12 +96,12 @@ def inspect(options: argparse.Namespace) -> None:
     layers = runtime.describe()
     width = max([len(layer.name) for layer in layers] + [len("layer")])
     print(
-        f"{'layer':<{width}}  {'outputs':>8}  {'inputs':>8}  {'stored':<14}  {'runs':<6}  {'density':>8}  {'bytes':>11}"
+        f"{'layer':<{width}}  {'outputs':>8}  {'inputs':>8}  {'stored':<14}  {'runs':<6}  {'density':>8}  {'bytes':>11}  why"
     )
     for layer in layers:
         print(
             f"{layer.name:<{width}}  {layer.outputs:>8}  {layer.fan_in:>8}  {layer.kind + ' ' + layer.weights:<14}"
-            f"  {layer.runs:<6}  {layer.density:>8.2%}  {layer.bytes:>11,}"
+            f"  {layer.runs:<6}  {layer.density:>8.2%}  {layer.bytes:>11,}  {layer.why}".rstrip()
         )
     if (byte_input := runtime.program.byte_input) is not None:
         print(f"takes {byte_input.in_words()}; byte b of a channel becomes (b / 255 - mean) / std")

@@ -26,6 +26,7 @@ from sparbor.engine.arguments import (
 )
 from sparbor.errors import ArgumentError, ModelFileError
 from sparbor.packing.slots import SparseLayer
+from sparbor.packing.tables import Table
 from sparbor.program import model_file
 from sparbor.program.program import Program, is_matrix, stored_bytes
 from sparbor.program.stored_layers import stored_as
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     ArrayOrTensor = TypeVar("ArrayOrTensor", npt.NDArray[np.float32], torch.Tensor)
 
+_FULL = 0.999  # from this density on nothing was dropped: a weight may be zero by chance
 _LOOKS = 16  # calls with floats, that those which only warm up are not all that is looked at
 
 
@@ -77,7 +79,10 @@ def _made(content: bytes, threads: int, source: object) -> Runtime:
 
 @dataclass(frozen=True)
 class LayerReport:
-    """What a layer is stored as: `kind` and `weights`; and whether it `runs` sparse or dense here."""
+    """What a layer is stored as: `kind` and `weights`; and whether it `runs` sparse or dense here.
+
+    `kind` is "sparse", "dense" or, of an embedding, "table".
+    """
 
     name: str
     outputs: int
@@ -91,6 +96,15 @@ class LayerReport:
     @property
     def density(self) -> float:
         return self.active / (self.outputs * self.fan_in)
+
+    @property
+    def why(self) -> str:
+        """Why it is not sparse in the file or does not run sparse here; empty if it is and does."""
+        if self.kind == "table":
+            return "an embedding: rows are looked up"
+        if self.kind == "sparse":
+            return "" if self.runs == "sparse" else "at this density dense kernels are faster here"
+        return "no weight is zero" if self.density > _FULL else "sparse it would take more bytes"
 
 
 class Runtime(native.Model):
@@ -187,7 +201,7 @@ class Runtime(native.Model):
                 operation.layer,
                 channels if isinstance(channels, int) else layer.outputs,
                 layer.fan_in,
-                "sparse" if isinstance(layer, SparseLayer) else "dense",
+                "sparse" if isinstance(layer, SparseLayer) else "table" if isinstance(layer, Table) else "dense",
                 stored_as(layer),
                 ways[operation.layer],
                 layer.active,
