@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import sparbor
 from sparbor.errors import ArgumentError
+from sparbor.export.onnx.target import export_onnx
 from tests.deploying import Function, relative_error
 
 
@@ -150,6 +151,17 @@ def test_a_sentence_encoder_is_one_program_for_every_length(tmp_path) -> None:
             assert relative_error(runtime(**given), model(**given)) <= 1e-5
         assert torch.equal(loaded(**given), runtime(**given))
         assert torch.equal(runtime(given["input_ids"], given["attention_mask"]), runtime(**given))
+
+
+def test_a_sentence_encoder_is_exported_to_onnx_with_its_sizes(tmp_path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    runtime = sparbor.deploy(SentenceEncoder().eval(), sentences(2, 9), weights="exact")
+    export_onnx(runtime.program, tmp_path / "encoder.onnx")
+    exported = onnxruntime.InferenceSession(tmp_path / "encoder.onnx")
+    for batch, length in [(1, 1), (5, 7), (2, 32)]:
+        given = {name: each.numpy() for name, each in sentences(batch, length).items()}
+        torch.testing.assert_close(exported.run(None, given)[0], runtime(**given), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

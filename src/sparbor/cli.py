@@ -95,9 +95,8 @@ def inspect(options: argparse.Namespace) -> None:
     runtime = load(options.file)
     layers = runtime.describe()
     width = max([len(layer.name) for layer in layers] + [len("layer")])
-    print(
-        f"{'layer':<{width}}  {'outputs':>8}  {'inputs':>8}  {'stored':<14}  {'runs':<6}  {'density':>8}  {'bytes':>11}  why"
-    )
+    heads = f"{'outputs':>8}  {'inputs':>8}  {'stored':<14}  {'runs':<6}  {'density':>8}  {'bytes':>11}  why"
+    print(f"{'layer':<{width}}  {heads}")
     for layer in layers:
         print(
             f"{layer.name:<{width}}  {layer.outputs:>8}  {layer.fan_in:>8}  {layer.kind + ' ' + layer.weights:<14}"

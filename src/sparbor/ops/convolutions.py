@@ -144,11 +144,13 @@ def conv_transpose(
 
 def _to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
     """Append the convolution, without its activation."""
-    window, shapes = operation.settings_as(Window), graph.program.items
-    x, inputs = graph.name_of(operation.inputs[0]), shapes[operation.inputs[0]][0]
-    rank = len(shapes[operation.output]) - 1
+    window, values = operation.settings_as(Window), graph.program.values
+    x, inputs = graph.name_of(operation.inputs[0]), values[operation.inputs[0]].shape[1]
+    rank, outputs = len(values[operation.output].shape) - 2, values[operation.output].shape[1]
+    assert isinstance(inputs, int)  # as the weights have them
+    assert isinstance(outputs, int)
     check_is_flat(operation, window, rank)
-    weight, bias = _matrix(graph, operation, window, shapes[operation.output][0])
+    weight, bias = _matrix(graph, operation, window, outputs)
     weight = weight.reshape(len(weight), inputs // window.groups, *last(window.kernel, rank))
     steps: dict[str, Any] = {"dilations": last(window.dilation, rank), "group": window.groups}
     if max(window.upsample) == 1:

@@ -185,8 +185,16 @@ def _add_even(graph: OnnxGraph, pool: str, x: str, y: str, inside: list[int], ou
 
 def _sizes(graph: OnnxGraph, operation: Operation) -> tuple[str, list[int], list[int]]:
     """The input's name, and the planes' sizes before and after."""
-    shapes = graph.program.items
-    inside, outside = (list(shapes[value][1:]) for value in (operation.inputs[0], operation.output))
+    sizes = []
+    for value in (operation.inputs[0], operation.output):
+        planes = graph.program.values[value].shape[2:]
+        sizes.append([each for each in planes if isinstance(each, int)])
+        if len(sizes[-1]) != len(planes):
+            raise ArgumentError(
+                f"operation {operation.kind!r} cannot be exported to ONNX for planes of any size: fix that by"
+                " dynamic_shapes"
+            )
+    inside, outside = sizes
     return graph.name_of(operation.inputs[0]), inside, outside
 
 

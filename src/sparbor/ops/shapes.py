@@ -320,10 +320,16 @@ def padded(graph: Graph, what: Padded) -> Value:
 # To ONNX.
 
 
-def _shape_to_onnx(graph: OnnxGraph, operation: Operation, y: str, *, node: str, batch: int) -> None:
-    """To another shape; ``batch`` is the number with which the node leaves the size that is there, the batch's."""
-    shape = graph.integers(f"{y}/shape", [batch, *graph.program.items[operation.output]])
-    graph.node(node, [graph.name_of(operation.inputs[0]), shape], y)
+def _shape_to_onnx(graph: OnnxGraph, operation: Operation, y: str, *, node: str, same: int) -> None:
+    """To another shape; ``same`` is the number with which the node leaves the first size that is there."""
+    (first, *others), x = graph.program.values[operation.output].shape or (None,), operation.inputs[0]
+    before = graph.program.values[x].shape
+    numbers = [each for each in others if isinstance(each, int)]
+    if before and first == before[0] and len(numbers) == len(others):
+        shape = graph.integers(f"{y}/shape", [same, *numbers])
+    else:
+        shape = graph.shape(f"{y}/shape", graph.program.values[operation.output].shape)
+    graph.node(node, [graph.name_of(x), shape], y)
 
 
 def _permute_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
@@ -333,13 +339,20 @@ def _permute_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
 def _slice_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
     """Up to behind the last index, which ONNX calls the end."""
     slice_ = operation.settings_as(Slice)
-    size = graph.program.values[operation.output].shape[slice_.axis]
-    if not isinstance(size, int) or slice_.start < 0:
-        raise ArgumentError("a slice along a dimension of any size cannot be exported to ONNX yet: fix the size")
-    ends = slice_.start + (size - 1) * slice_.step + 1
-    parts = {"starts": slice_.start, "ends": ends, "axes": slice_.axis, "steps": slice_.step}
-    names = [graph.integers(f"{y}/{name}", [number]) for name, number in parts.items()]
-    graph.node("Slice", [graph.name_of(operation.inputs[0]), *names], y)
+    size: Dimension = graph.program.values[operation.output].shape[slice_.axis]
+    start, step = slice_.start, slice_.step
+    if isinstance(size, int):
+        end = start + (size - 1) * step + 1
+        ends = graph.integers(f"{y}/ends", [end if start >= 0 or end < 0 else np.iinfo(np.int64).max])
+    elif start < 0:  # up to the end: it is counted from there
+        ends = graph.integers(f"{y}/ends", [np.iinfo(np.int64).max])
+    else:
+        ends = graph.shape(f"{y}/ends", (("+", ("*", ("-", size, 1), step), start + 1),))
+    starts, axes, steps = (
+        graph.integers(f"{y}/{name}", [number])
+        for name, number in {"starts": start, "axes": slice_.axis, "steps": step}.items()
+    )
+    graph.node("Slice", [graph.name_of(operation.inputs[0]), starts, ends, axes, steps], y)
 
 
 def _concat_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
@@ -370,10 +383,10 @@ def _concat_to_c(writer: Writer, _: int, operation: Operation) -> None:
 
 
 OPERATORS = (
-    Operator("reshape", partial(_shape_to_onnx, node="Reshape", batch=0), _reshape_to_c),
+    Operator("reshape", partial(_shape_to_onnx, node="Reshape", same=0), _reshape_to_c),
     Operator("permute", _permute_to_onnx, None, settings=Order),
     Operator("slice", _slice_to_onnx, None, settings=Slice),
-    Operator("expand", partial(_shape_to_onnx, node="Expand", batch=1), None),
+    Operator("expand", partial(_shape_to_onnx, node="Expand", same=1), None),
     Operator("concat", _concat_to_onnx, _concat_to_c, inputs=None, settings=Axis),
     Operator("pad", _pad_to_onnx, None, settings=Padding),
 )

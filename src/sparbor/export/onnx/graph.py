@@ -11,7 +11,9 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from sparbor.program.program import DTYPES, Port, Program
+from sparbor.program.program import DTYPES, Dimension, Dimensions, Port, Program
+
+_COMPUTED = {"+": "Add", "-": "Sub", "*": "Mul", "//": "Div"}
 
 
 @dataclass
@@ -25,6 +27,7 @@ class OnnxGraph:
     def __post_init__(self) -> None:
         """A value that comes in has its input's name, one that is computed and goes out its first output's."""
         ports = (*self.program.inputs, *self.program.outputs)
+        self._sizes: dict[Dimension, str] = {}
         self._ports = {port.value: port.name for port in reversed(ports)}
 
     def name_of(self, value: int) -> str:
@@ -54,6 +57,37 @@ class OnnxGraph:
     def integers(self, name: str, numbers: Sequence[int]) -> str:
         """The name of a constant list of whole numbers: sizes, axes, places."""
         return self.constant(name, np.array(numbers, np.int64))
+
+    def whole(self, number: int) -> str:
+        """The name of a constant that is one i64."""
+        return self.constant(f"whole_{number}", np.array(number, np.int64))
+
+    def size(self, dimension: Dimension) -> str:
+        """The name of one i64: the size that this dimension has when the model runs."""
+        if isinstance(dimension, int):
+            return self.whole(dimension)
+        if dimension not in self._sizes:
+            self._sizes[dimension] = self._computed_size(dimension)
+        return self._sizes[dimension]
+
+    def _computed_size(self, dimension: Dimension) -> str:
+        if isinstance(dimension, tuple):
+            operator, *sizes = dimension
+            return self.node(_COMPUTED[operator], [self.size(size) for size in sizes])
+        for port in self.program.inputs:
+            shape = self.program.values[port.value].shape
+            if dimension in shape:
+                sizes_of = self.node("Shape", [self.name_of(port.value)])
+                return self.node("Gather", [sizes_of, self.whole(shape.index(dimension))])
+        raise AssertionError(f"no input has the size {dimension}")  # which the engine has refused
+
+    def shape(self, name: str, dimensions: Dimensions) -> str:
+        """The name of a list of these sizes, which is a constant if they are numbers."""
+        numbers = [each for each in dimensions if isinstance(each, int)]
+        if len(numbers) == len(dimensions):
+            return self.integers(name, numbers)
+        axis = self.integers("first_axis", [0])
+        return self.node("Concat", [self.node("Unsqueeze", [self.size(each), axis]) for each in dimensions], axis=0)
 
     def proto(self, name: str) -> onnx.GraphProto:
         """The whole graph; dimensions that are names stay names, others that are no numbers get none."""
