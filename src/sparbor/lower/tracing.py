@@ -17,6 +17,7 @@ from torch.fx import Node
 
 from sparbor.errors import ArgumentError
 from sparbor.lower.call import ModelCall, named_answers
+from sparbor.lower.decompositions import written_otherwise
 from sparbor.lower.quiet import quiet
 from sparbor.lower.sizes import BATCH
 from sparbor.ops.arguments import where
@@ -61,9 +62,8 @@ def _functional(model: nn.Module, call: ModelCall, free: FreeSizes) -> ExportedP
         for node in exported.graph.nodes:
             _refuse_training_mode(node)
             _drop_dropout(node)
-        # Without in-place operations and aliases a value is what one operation computes. The empty table leaves
-        # linear, softmax and the activations whole.
-        functional: ExportedProgram = exported.run_decompositions({})
+        # Without in-place operations and aliases a value is what one operation computes.
+        functional: ExportedProgram = exported.run_decompositions(written_otherwise())
     for node in functional.graph.nodes:
         if isinstance(node.target, OpOverload) and node.target._schema.is_mutable:
             raise ArgumentError(f"{where(node)} works in place where that cannot be undone: use its other form")
@@ -236,7 +236,7 @@ def _refuse_training_mode(node: Node) -> None:
         if given.get(argument) is not True:
             continue
         if name == "batch_norm" and given.get("running_mean") is None:
-            raise ArgumentError(f"{where(node)} is a batch norm without running statistics: track them in training")
+            continue  # it normalises a weight, or is refused where it is lowered
         raise ArgumentError(
             f"{where(node)}: {name} has {argument}=True, though the model evaluates: pass training=self.training, "
             "or use the module of that name, which knows its mode"

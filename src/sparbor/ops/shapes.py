@@ -174,39 +174,12 @@ def repeat_each(graph: Graph, node: Node, x: Argument, times: int, dim: int | No
     return graph.reshaped(graph.expanded(graph.reshaped(value, apart), grown), shape)
 
 
-def roll(graph: Graph, node: Node, x: Argument, shifts: Sequence[int], dims: Sequence[int] = ()) -> Value:
-    """Indices moved along dimensions, those that fall out at the end put in at the beginning."""
-    value = graph.value(node, x)
-    shape = graph.shape(value)
-    for shift, dim in zip(shifts, dims, strict=True):
-        axis = dim % len(shape)
-        size = shape[axis]
-        if not isinstance(size, int):
-            refuse(node, "rolls a dimension whose size depends on the inputs")
-        if first := -shift % size:
-            parts = sliced(graph, value, axis, first, size - first), sliced(graph, value, axis, 0, first)
-            value = graph.append("concat", parts, shape, dtype=graph.dtype(value), settings=Axis(axis))
-    return value
-
-
 def taken(graph: Graph, value: Value, axis: int, places: Sequence[int]) -> Value:
     """These indices of a dimension, in this order."""
     own = graph.shape(value)
     shape = (*own[:axis], len(places), *own[axis + 1 :])
     indices = graph.constant(np.array(places, np.int64))
     return graph.append("take", (value, indices), shape, dtype=graph.dtype(value), settings=Axis(axis))
-
-
-def flip(graph: Graph, node: Node, x: Argument, dims: Sequence[int]) -> Value:
-    """The other way round along dimensions."""
-    value = graph.value(node, x)
-    for dim in dims:
-        axis = dim % len(graph.shape(value))
-        size = graph.shape(value)[axis]
-        if not isinstance(size, int):
-            refuse(node, "flips a dimension whose size depends on the inputs")
-        value = taken(graph, value, axis, range(size)[::-1])
-    return value
 
 
 def pixel_shuffle(graph: Graph, node: Node, x: Argument, factor: int) -> Value:
@@ -394,8 +367,6 @@ LOWERINGS: Mapping[str, Lowering] = {
     "expand_as.default": expand,
     "repeat.default": repeat,
     "repeat_interleave.self_int": repeat_each,
-    "roll.default": roll,
-    "flip.default": flip,
     "pixel_shuffle.default": pixel_shuffle,
     "pixel_unshuffle.default": pixel_unshuffle,
     "pad.default": pad,

@@ -11,11 +11,13 @@ from sparbor.ops import (
     attention,
     comparisons,
     convolutions,
+    functions,
     gates,
     indexing,
     linear,
     matmul,
     norms,
+    parts,
     pools,
     reductions,
     resizing,
@@ -27,7 +29,7 @@ from sparbor.ops.operator import Lowering, Operator
 FAMILIES = (
     *(linear, convolutions, norms, activations, arithmetic, comparisons),
     *(reductions, arrays, indexing, shapes, pools, resizing, matmul, attention),
-    *(gates, volumes),
+    *(gates, volumes, parts, functions),
 )
 
 # By kind of operation, in the order of the engine's table.
