@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparbor.ops.arguments import Argument, Size, Value, refuse
+from sparbor.ops.arithmetic import of_two
+from sparbor.ops.arrays import dimension_as_value
 from sparbor.ops.operator import Lowering, Operator
-from sparbor.ops.shapes import sliced, taken
+from sparbor.ops.shapes import sliced, taken, taken_at
 from sparbor.ops.targets import Graph
-from sparbor.program.program import Axis, Dimension
+from sparbor.program.program import Axis, Dimension, Range
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -145,8 +147,10 @@ def roll(graph: Graph, node: Node, x: Argument, shifts: Sequence[int], dims: Seq
         axis = dim % len(shape)
         size = shape[axis]
         if not isinstance(size, int):
-            refuse(node, "rolls a dimension whose size depends on the inputs")
-        if first := -shift % size:
+            places = graph.append("range", (), (size,), dtype="i64", settings=Range(-shift, 1))
+            around = of_two(graph, node, "remainder", places, dimension_as_value(graph, size), "i64")
+            value = taken_at(graph, value, axis, around)
+        elif first := -shift % size:
             parts = sliced(graph, value, axis, first, size - first), sliced(graph, value, axis, 0, first)
             value = _joined(graph, parts, axis, size)
     return value
@@ -158,9 +162,8 @@ def flip(graph: Graph, node: Node, x: Argument, dims: Sequence[int]) -> Value:
     for dim in dims:
         axis = dim % len(graph.shape(value))
         size = graph.shape(value)[axis]
-        if not isinstance(size, int):
-            refuse(node, "flips a dimension whose size depends on the inputs")
-        value = taken(graph, value, axis, range(size)[::-1])
+        places = graph.append("range", (), (size,), dtype="i64", settings=Range(-1, -1))
+        value = taken_at(graph, value, axis, of_two(graph, node, "add", places, dimension_as_value(graph, size), "i64"))
     return value
 
 

@@ -17,6 +17,7 @@ from sparbor.ops import (
     linear,
     matmul,
     norms,
+    padding,
     parts,
     pools,
     reductions,
@@ -28,7 +29,7 @@ from sparbor.ops.operator import Lowering, Operator
 
 FAMILIES = (
     *(linear, convolutions, norms, activations, arithmetic, comparisons),
-    *(reductions, arrays, indexing, shapes, pools, resizing, matmul, attention),
+    *(reductions, arrays, indexing, shapes, padding, pools, resizing, matmul, attention),
     *(gates, volumes, parts, functions),
 )
 
