@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -118,13 +119,22 @@ class _Course:
                 with torch.no_grad():
                     wanted = list(tensors(call(self.model, items)))
                 for weights, runtime in self.runtimes.items():
-                    error, limit = largest_error(run(runtime, items), wanted), limits[weights]
+                    answers = run(runtime, items)
+                    error, limit = largest_error(answers, wanted), limits[weights]
                     self.row[weights] = max(error, self.row.get(weights, 0.0))
-                    if not error <= limit:
+                    if not error <= limit and not self.is_nearer_the_truth(answers, wanted, items):
                         at = f"batch {batch}" + (f", length {length}" if self.lengths else "")
                         complaints.append(f"{weights} weights, {at}: off by {error:.2g}, at most {limit:.2g} is right")
         if complaints:
             raise ParityError("; ".join(complaints))
+
+    def is_nearer_the_truth(self, answers: list[Tensor], wanted: list[Tensor], items: Inputs) -> bool:
+        """Whether PyTorch rounds as much as the engine: its answers differ as much from those in double precision."""
+        exact = copy.deepcopy(self.model).double()
+        with torch.no_grad():
+            truth = list(tensors(call(exact, in_double(items))))
+        rounding = self.row["pytorch"] = largest_error(wanted, truth)
+        return largest_error(answers, truth) <= 2 * rounding
 
     def inputs(self, batch: int) -> Inputs:
         """Items for training and deploying."""
@@ -167,6 +177,15 @@ def tensors(value: Any) -> Iterator[Tensor]:
             yield from tensors(each)
     elif value is not None:
         raise TypeError(f"the network returns a {type(value).__name__} within its answer")
+
+
+def in_double(items: Inputs) -> Inputs:
+    """The same inputs, floats in double precision."""
+    if isinstance(items, dict):
+        return {name: each.double() if each.is_floating_point() else each for name, each in items.items()}
+    if isinstance(items, tuple):
+        return tuple(each.double() if each.is_floating_point() else each for each in items)
+    return items.double() if items.is_floating_point() else items
 
 
 def run(runtime: Any, items: Inputs) -> list[Tensor]:

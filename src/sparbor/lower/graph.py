@@ -36,7 +36,8 @@ from sparbor.ops.arguments import (
     where,
 )
 from sparbor.ops.arrays import size_as_value
-from sparbor.ops.shapes import PASS_THROUGH, RESHAPES, padded
+from sparbor.ops.padding import padded
+from sparbor.ops.shapes import PASS_THROUGH, RESHAPES
 from sparbor.ops.table import LOWERINGS, is_known
 from sparbor.program.program import (
     DTYPES,

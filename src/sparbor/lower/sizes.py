@@ -59,7 +59,8 @@ class Sizes:
         return ("-", result, self._joined("+", [-each for each in negative])) if negative else result
 
     def _joined(self, operation: str, parts: list[Any]) -> Dimension:
-        first, *others = (self._of(each) for each in parts)
+        numbers_last = sorted(parts, key=lambda each: isinstance(each, sympy.Integer))  # as operators write them
+        first, *others = (self._of(each) for each in numbers_last)
         result: Dimension = first
         for each in others:
             result = (operation, result, each)

@@ -17,10 +17,10 @@ from torch.fx import Node
 
 from sparbor.errors import ArgumentError
 from sparbor.lower.call import ModelCall, named_answers
+from sparbor.lower.decompositions import written_otherwise
 from sparbor.lower.quiet import quiet
 from sparbor.lower.sizes import BATCH
 from sparbor.ops.arguments import where
-from sparbor.ops.table import is_known
 
 _BATCH = 3  # of the traced inputs; neither 0 nor 1, which tracing takes for special cases
 _LENGTH = 5  # likewise, of a dimension of any size that the example has one number along
@@ -62,7 +62,8 @@ def _functional(model: nn.Module, call: ModelCall, free: FreeSizes) -> ExportedP
         for node in exported.graph.nodes:
             _refuse_training_mode(node)
             _drop_dropout(node)
-        functional = _of_known(exported)
+        # Without in-place operations and aliases a value is what one operation computes.
+        functional: ExportedProgram = exported.run_decompositions(written_otherwise())
     for node in functional.graph.nodes:
         if isinstance(node.target, OpOverload) and node.target._schema.is_mutable:
             raise ArgumentError(f"{where(node)} works in place where that cannot be undone: use its other form")
@@ -71,25 +72,6 @@ def _functional(model: nn.Module, call: ModelCall, free: FreeSizes) -> ExportedP
         names = ", ".join(changed.values())
         raise ArgumentError(f"the model changes its buffers as it runs ({names}): a deployed model keeps no state")
     return functional
-
-
-def _of_known(exported: ExportedProgram) -> ExportedProgram:
-    """The graph with operators that the engine has not taken apart as PyTorch itself computes them, of others.
-
-    Without in-place operations and aliases, too: a value is what one operation computes. What is known stays whole.
-    """
-    table = torch.export.default_decompositions()
-    functional: ExportedProgram = exported
-    for _ in range(_MOST_TIMES):
-        targets = {node.target for node in functional.graph.nodes if isinstance(node.target, OpOverload)}
-        unknown = {each for each in targets if not is_known(str(each).removeprefix("aten.")) and each in table}
-        if functional is not exported and not unknown:
-            break
-        functional = functional.run_decompositions({each: table[each] for each in unknown})
-    return functional
-
-
-_MOST_TIMES = 4  # what an operator is taken apart into may have to be taken apart itself
 
 
 def _inputs_in_order(exported: ExportedProgram, call: ModelCall) -> tuple[str, ...]:
@@ -254,7 +236,7 @@ def _refuse_training_mode(node: Node) -> None:
         if given.get(argument) is not True:
             continue
         if name == "batch_norm" and given.get("running_mean") is None:
-            raise ArgumentError(f"{where(node)} is a batch norm without running statistics: track them in training")
+            continue  # it normalises a weight, or is refused where it is lowered
         raise ArgumentError(
             f"{where(node)}: {name} has {argument}=True, though the model evaluates: pass training=self.training, "
             "or use the module of that name, which knows its mode"

@@ -78,7 +78,12 @@ def refuse(node: Node, fault: str) -> NoReturn:
 
 def operator_name(node: Node) -> str:
     """The operator that the node calls, as the tables of operators name it."""
-    return str(node.target).removeprefix("aten.")
+    return overload_name(node.target)
+
+
+def overload_name(operator: Any) -> str:
+    """PyTorch's operator, as the tables of operators name it."""
+    return str(operator).removeprefix("aten.")
 
 
 def where(node: Node) -> str:

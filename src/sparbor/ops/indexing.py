@@ -60,8 +60,9 @@ def index(graph: Graph, node: Node, x: Argument, given: Sequence[Argument]) -> V
     indices = [each for each in given if each is not None]
     if any(_is_mask(graph, each) for each in indices):
         refuse(node, "takes as many numbers as a mask holds, which a deployed model cannot know")
-    if axes != list(range(axes[0], axes[0] + len(axes))):
-        refuse(node, "takes indices of dimensions that are apart")
+    if axes != list(range(axes[0], axes[0] + len(axes))):  # those that are apart go to the front
+        others = [axis for axis in range(len(graph.shape(value))) if axis not in axes]
+        value, axes = graph.permuted(value, [*axes, *others]), list(range(len(axes)))
     places = list(alike(graph, node, indices, "i64"))
     shape = graph.shape(value)
     sizes = [shape[axis] for axis in axes]

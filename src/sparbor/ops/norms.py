@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -50,6 +50,11 @@ def batch_norm(
     graph.weights[name] = scale_shift
     shape = graph.shape(value)
     return graph.append("scale_shift", (value,), shape, layer=name, settings=Axis(1)), None, None
+
+
+def batch_norm_of_the_batch(_: Graph, node: Node, *__: Any) -> NoReturn:
+    """Of constants, which weights are normalised with, it is never asked for."""
+    refuse(node, "is a batch norm without running statistics, so depends on the batch: track them in training")
 
 
 def layer_norm(
@@ -257,6 +262,7 @@ OPERATORS = (
 )
 
 LOWERINGS: Mapping[str, Lowering] = {
+    "_native_batch_norm_legit.no_stats": batch_norm_of_the_batch,
     "_native_batch_norm_legit_no_training.default": batch_norm,
     "layer_norm.default": layer_norm,
     "native_layer_norm.default": lambda *args: (layer_norm(*args), None, None),

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sparbor.errors import ArgumentError
-from sparbor.ops.arguments import Argument, Constant, Padded, Size, Value, refuse
+from sparbor.ops.arguments import Argument, Constant, Size, Value, refuse
+from sparbor.ops.arrays import dimension_as_value
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
-from sparbor.program.program import Axis, Dimension, Operation, Order, Padding, Slice
+from sparbor.program.program import Axis, Dimension, Operation, Order, Range, Slice
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -99,28 +100,29 @@ def slice_along(
     """Indices of a dimension; where the slice ends, the result's shape says."""
     value, shape = graph.value(node, x), graph.result_shape(node)
     axis = dim % len(shape)
-    return sliced(graph, value, axis, _start(graph, node, start, graph.shape(value)[axis]), shape[axis], step)
+    size, begin = graph.shape(value)[axis], start or 0
+    if isinstance(begin, Size):
+        return sliced_from(graph, value, axis, graph.dimensions(node, [begin])[0], shape[axis], step)
+    first = slice(begin, None).indices(size)[0] if isinstance(size, int) else begin  # from 0 on, as Python clamps it
+    return sliced(graph, value, axis, first, shape[axis], step)
 
 
-def _start(graph: Graph, node: Node, start: int | Size | None, size: Dimension) -> int:
-    """Where a slice begins, as the engine takes it: a negative number is counted from the end."""
-    if isinstance(start, Size):
-        (begin,) = graph.dimensions(node, [start])
-        if isinstance(begin, int):
-            return begin
-        if isinstance(begin, tuple) and begin[:2] == ("-", size) and isinstance(begin[2], int):
-            return -begin[2]
-        refuse(node, "slices from an index that depends on the sizes of the inputs")
-    begin = start or 0
-    return slice(begin, None).indices(size)[0] if isinstance(size, int) else begin  # from 0 on, as Python clamps it
+def sliced_from(graph: Graph, value: Value, axis: int, begin: Dimension, size: Dimension, step: int = 1) -> Value:
+    """So many indices along a dimension, from one on that may depend on the sizes of the inputs."""
+    if isinstance(begin, int):
+        return sliced(graph, value, axis, begin, size, step)
+    if isinstance(begin, tuple) and begin[:2] == ("-", graph.shape(value)[axis]) and isinstance(begin[2], int):
+        return sliced(graph, value, axis, -begin[2], size, step)
+    places = graph.append("range", (), (size,), dtype="i64", settings=Range(0, step))
+    first = graph.reshaped(dimension_as_value(graph, begin), (1,))
+    return taken_at(graph, value, axis, graph.append("add", (places, first), (size,), dtype="i64"))
 
 
-def select(graph: Graph, node: Node, x: Argument, dim: int, index: int) -> Value:
+def select(graph: Graph, node: Node, x: Argument, dim: int, index: int | Size) -> Value:
     """One index of a dimension, which goes."""
     value, shape = graph.value(node, x), graph.result_shape(node)
-    if isinstance(index, Size):
-        refuse(node, "selects an index that depends on the sizes of the inputs")
-    return graph.reshaped(sliced(graph, value, dim % (len(shape) + 1), index, 1), shape)
+    begin = graph.dimensions(node, [index])[0] if isinstance(index, Size) else index
+    return graph.reshaped(sliced_from(graph, value, dim % (len(shape) + 1), begin, 1), shape)
 
 
 def split(graph: Graph, node: Node, x: Argument, *_: Any, dim: int = 0, **__: Any) -> list[Value]:
@@ -128,13 +130,12 @@ def split(graph: Graph, node: Node, x: Argument, *_: Any, dim: int = 0, **__: An
     value = graph.value(node, x)
     given = node.args[2] if len(node.args) > 2 else node.kwargs.get("dim", dim)
     assert isinstance(given, int)
-    axis, start, parts = given % len(graph.shape(value)), 0, []
+    axis, parts = given % len(graph.shape(value)), []
+    start: Dimension = 0
     for part in node.meta["val"]:
         size = graph.dimensions(node, part.shape)[axis]
-        if not isinstance(size, int):
-            refuse(node, "splits a dimension whose size depends on the inputs")
-        parts.append(sliced(graph, value, axis, start, size))
-        start += size
+        parts.append(sliced_from(graph, value, axis, start, size))
+        start = start + size if isinstance(start, int) and isinstance(size, int) else ("+", start, size)
     return parts
 
 
@@ -174,39 +175,16 @@ def repeat_each(graph: Graph, node: Node, x: Argument, times: int, dim: int | No
     return graph.reshaped(graph.expanded(graph.reshaped(value, apart), grown), shape)
 
 
-def roll(graph: Graph, node: Node, x: Argument, shifts: Sequence[int], dims: Sequence[int] = ()) -> Value:
-    """Indices moved along dimensions, those that fall out at the end put in at the beginning."""
-    value = graph.value(node, x)
-    shape = graph.shape(value)
-    for shift, dim in zip(shifts, dims, strict=True):
-        axis = dim % len(shape)
-        size = shape[axis]
-        if not isinstance(size, int):
-            refuse(node, "rolls a dimension whose size depends on the inputs")
-        if first := -shift % size:
-            parts = sliced(graph, value, axis, first, size - first), sliced(graph, value, axis, 0, first)
-            value = graph.append("concat", parts, shape, dtype=graph.dtype(value), settings=Axis(axis))
-    return value
-
-
 def taken(graph: Graph, value: Value, axis: int, places: Sequence[int]) -> Value:
     """These indices of a dimension, in this order."""
+    return taken_at(graph, value, axis, graph.constant(np.array(places, np.int64)))
+
+
+def taken_at(graph: Graph, value: Value, axis: int, places: Value) -> Value:
+    """The indices of a dimension that a value holds, in its order."""
     own = graph.shape(value)
-    shape = (*own[:axis], len(places), *own[axis + 1 :])
-    indices = graph.constant(np.array(places, np.int64))
-    return graph.append("take", (value, indices), shape, dtype=graph.dtype(value), settings=Axis(axis))
-
-
-def flip(graph: Graph, node: Node, x: Argument, dims: Sequence[int]) -> Value:
-    """The other way round along dimensions."""
-    value = graph.value(node, x)
-    for dim in dims:
-        axis = dim % len(graph.shape(value))
-        size = graph.shape(value)[axis]
-        if not isinstance(size, int):
-            refuse(node, "flips a dimension whose size depends on the inputs")
-        value = taken(graph, value, axis, range(size)[::-1])
-    return value
+    shape = (*own[:axis], *graph.shape(places), *own[axis + 1 :])
+    return graph.append("take", (value, places), shape, dtype=graph.dtype(value), settings=Axis(axis))
 
 
 def pixel_shuffle(graph: Graph, node: Node, x: Argument, factor: int) -> Value:
@@ -227,94 +205,6 @@ def pixel_unshuffle(graph: Graph, node: Node, x: Argument, factor: int) -> Value
     apart = graph.reshaped(value, (*around, channels, shape[-2], factor, shape[-1], factor))
     order = [*range(rank), rank, rank + 2, rank + 4, rank + 1, rank + 3]
     return graph.reshaped(graph.permuted(apart, order), shape)
-
-
-def pad(
-    graph: Graph,
-    node: Node,
-    x: Argument,
-    sides: Sequence[int],
-    mode: str = "constant",
-    value: float | None = None,
-) -> Argument:
-    """Around the last dimensions: zeros, which a convolution behind takes in, other numbers, or the value's own."""
-    inner = graph.value(node, x)
-    if not any(sides):
-        return inner
-    if mode == "constant" and not value:
-        return Padded(inner, tuple(sides))
-    if mode != "constant":
-        return _own_numbers_around(graph, node, inner, sides, mode)
-    return _number_around(graph, node, inner, sides, float(value or 0))
-
-
-def _number_around(graph: Graph, node: Node, value: Value, sides: Sequence[int], number: float) -> Value:
-    """Dimension by dimension, the last first."""
-    for i in range(0, len(sides), 2):
-        axis = len(graph.shape(value)) - 1 - i // 2
-        value, around = _cropped(graph, node, value, axis, sides[i], sides[i + 1])
-        own = graph.shape(value)
-        filler = graph.cast(graph.value(node, number), graph.dtype(value))
-        before, after = ([graph.expanded(filler, (*own[:axis], n, *own[axis + 1 :]))] if n else [] for n in around)
-        parts = (*before, value, *after)
-        if len(parts) > 1:
-            size = graph.dimensions(node, node.meta["val"].shape)[axis]
-            shape = (*own[:axis], size, *own[axis + 1 :])
-            value = graph.append("concat", parts, shape, dtype=graph.dtype(value), settings=Axis(axis))
-    return value
-
-
-def _cropped(
-    graph: Graph, node: Node, value: Value, axis: int, before: int, after: int
-) -> tuple[Value, tuple[int, int]]:
-    """The value without what negative sides take away, and the other sides."""
-    if min(before, after) < 0:
-        size = graph.shape(value)[axis]
-        left = max(0, -before), max(0, -after)
-        if not isinstance(size, int):
-            refuse(node, "crops a dimension whose size depends on the inputs")
-        value = sliced(graph, value, axis, left[0], size - sum(left))
-    return value, (max(0, before), max(0, after))
-
-
-def _own_numbers_around(graph: Graph, node: Node, value: Value, sides: Sequence[int], mode: str) -> Value:
-    """Reflected, repeated from the edge, or from the other side."""
-    for i in range(0, len(sides), 2):
-        before, after = sides[i], sides[i + 1]
-        axis = len(graph.shape(value)) - 1 - i // 2
-        size = graph.shape(value)[axis]
-        if not (before or after):
-            continue
-        if not isinstance(size, int):
-            refuse(node, f"pads a dimension whose size depends on the inputs, with mode {mode!r}")
-        places = np.pad(np.arange(size), (before, after), _NUMPY_MODES[mode])
-        value = taken(graph, value, axis, places.tolist())
-    return value
-
-
-_NUMPY_MODES: Mapping[str, Any] = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
-
-
-def padded(graph: Graph, what: Padded) -> Value:
-    """Zeros around a value, where no convolution takes them in."""
-    value = what.value
-    shape = list(graph.shape(value))
-    before, after = [0] * len(shape), [0] * len(shape)
-    for i in range(0, len(what.sides), 2):
-        axis = len(shape) - 1 - i // 2
-        size = shape[axis]
-        if min(what.sides[i : i + 2]) < 0:
-            taken_away = max(0, -what.sides[i]), max(0, -what.sides[i + 1])
-            rest = size - sum(taken_away) if isinstance(size, int) else ("-", size, sum(taken_away))
-            value = sliced(graph, value, axis, taken_away[0], rest)
-            size = rest
-        before[axis], after[axis] = max(0, what.sides[i]), max(0, what.sides[i + 1])
-        more = before[axis] + after[axis]
-        shape[axis] = size + more if isinstance(size, int) else ("+", size, more) if more else size
-    if not any(before) and not any(after):
-        return value
-    settings = Padding(tuple(before), tuple(after))
-    return graph.append("pad", (value,), tuple(shape), dtype=graph.dtype(value), settings=settings)
 
 
 # To ONNX.
@@ -359,12 +249,6 @@ def _concat_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
     graph.node("Concat", [graph.name_of(value) for value in operation.inputs], y, axis=operation.settings_as(Axis).axis)
 
 
-def _pad_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
-    padding = operation.settings_as(Padding)
-    pads = graph.integers(f"{y}/pads", [*padding.before, *padding.after])
-    graph.node("Pad", [graph.name_of(operation.inputs[0]), pads], y)
-
-
 # To C.
 
 
@@ -388,7 +272,6 @@ OPERATORS = (
     Operator("slice", _slice_to_onnx, None, settings=Slice),
     Operator("expand", partial(_shape_to_onnx, node="Expand", same=1), None),
     Operator("concat", _concat_to_onnx, _concat_to_c, inputs=None, settings=Axis),
-    Operator("pad", _pad_to_onnx, None, settings=Padding),
 )
 
 LOWERINGS: Mapping[str, Lowering] = {
@@ -407,17 +290,12 @@ LOWERINGS: Mapping[str, Lowering] = {
     "expand_as.default": expand,
     "repeat.default": repeat,
     "repeat_interleave.self_int": repeat_each,
-    "roll.default": roll,
-    "flip.default": flip,
     "pixel_shuffle.default": pixel_shuffle,
     "pixel_unshuffle.default": pixel_unshuffle,
-    "pad.default": pad,
-    "constant_pad_nd.default": lambda graph, node, x, sides, value=0: pad(graph, node, x, sides, "constant", value),
     **dict.fromkeys(RESHAPES, reshape),
 }
 
 NEURONS: Mapping[str, str] = {
     **dict.fromkeys(PASS_THROUGH, "number_by_number"),
     **dict.fromkeys(RESHAPES, "reshaped"),
-    **dict.fromkeys(("pad.default", "constant_pad_nd.default"), "padded"),
 }

@@ -11,11 +11,14 @@ from sparbor.ops import (
     attention,
     comparisons,
     convolutions,
+    functions,
     gates,
     indexing,
     linear,
     matmul,
     norms,
+    padding,
+    parts,
     pools,
     reductions,
     resizing,
@@ -26,8 +29,8 @@ from sparbor.ops.operator import Lowering, Operator
 
 FAMILIES = (
     *(linear, convolutions, norms, activations, arithmetic, comparisons),
-    *(reductions, arrays, indexing, shapes, pools, resizing, matmul, attention),
-    *(gates, volumes),
+    *(reductions, arrays, indexing, shapes, padding, pools, resizing, matmul, attention),
+    *(gates, volumes, parts, functions),
 )
 
 # By kind of operation, in the order of the engine's table.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from sparbor.ops.arguments import Argument, Constant, Padded, Value, refuse
 from sparbor.ops.operator import Lowering, Operator
-from sparbor.ops.shapes import padded
+from sparbor.ops.padding import padded
 from sparbor.ops.targets import Graph
 from sparbor.program.program import Axis, Dimension, Slice
 from sparbor.program.windows import AverageWindow, Window
