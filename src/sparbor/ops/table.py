@@ -17,6 +17,7 @@ from sparbor.ops import (
     matmul,
     norms,
     pools,
+    recurrent,
     reductions,
     resizing,
     shapes,
@@ -26,7 +27,7 @@ from sparbor.ops.operator import Lowering, Operator
 
 FAMILIES = (
     *(linear, convolutions, norms, activations, arithmetic, comparisons),
-    *(reductions, arrays, indexing, shapes, pools, resizing, matmul, attention),
+    *(reductions, arrays, indexing, shapes, pools, resizing, matmul, attention, recurrent),
     *(gates, volumes),
 )
 
