@@ -207,6 +207,15 @@ struct Attention {
     bool (*run)(const AttentionBlock&);
 };
 
+// One step of one item of a recurrent layer: `n` cells. For each of their gates `n` numbers of what the step's input and
+// of what the state before makes them; that state, of which each kind reads what it needs; and the new one.
+using CellKernel = void (*)(const float* x, const float* recurrent, const float* before, const float* cell, float* y,
+                            size_t n);
+
+struct Cells {
+    CellKernel lstm, gru, elman, elman_relu;
+};
+
 // A product of two matrices: rows of `depth` numbers times `depth` rows of columns, of which each sixteen begin `block`
 // numbers after those before. Results are written up to a whole sixteen columns, and the right matrix is read as far.
 struct Product {
@@ -454,6 +463,7 @@ struct KernelSet {
     const BatchLayout* batch_layout;
     const Ranking* ranking;
     const Attention* attention;
+    const Cells* cells;
     const Products* products;
     DenseShares linear, convolution, tiled_convolution;  // as measured: docs/kernels.md
 };
@@ -461,7 +471,7 @@ struct KernelSet {
 // What every set has by the same name, in the order of KernelSet.
 #define SPARBOR_SHARED_KERNELS \
     dense_rows, &columns, &outputs, find_depthwise, &planes, &pools, &winograd, &elementwise, pairs, &norms, \
-        &reductions, &resizing, &training, &batch_layout, &ranking, &attention, &products
+        &reductions, &resizing, &training, &batch_layout, &ranking, &attention, &cells, &products
 
 #define SPARBOR_KERNEL_SET(name)              \
     namespace name {                          \
@@ -482,6 +492,7 @@ struct KernelSet {
     extern const BatchLayout batch_layout;       \
     extern const Ranking ranking;             \
     extern const Attention attention;         \
+    extern const Cells cells;                 \
     extern const Products products;           \
     }
 SPARBOR_KERNEL_SET(portable)

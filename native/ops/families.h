@@ -19,5 +19,6 @@ const std::vector<OperatorType>& pool_operators();
 const std::vector<OperatorType>& resizing_operators();
 const std::vector<OperatorType>& matmul_operators();
 const std::vector<OperatorType>& attention_operators();
+const std::vector<OperatorType>& recurrent_operators();
 
 }  // namespace sparbor

@@ -18,8 +18,10 @@ from sparbor.lower.call import ModelCall, call_of
 from sparbor.lower.graph import Graph
 from sparbor.lower.parity import Answers
 from sparbor.lower.permuted_copy import permuted
+from sparbor.lower.recurrent import stand_in
+from sparbor.lower.restored import restored
 from sparbor.lower.sizes import UnnamedSizeError
-from sparbor.lower.tracing import FreeSizes, checked_free_sizes, likely_free_sizes, trace
+from sparbor.lower.tracing import FreeSizes, Traced, checked_free_sizes, likely_free_sizes, trace
 from sparbor.lower.unfinished import warn_if_unfinished
 from sparbor.lower.unpacked import UnpackedProgram
 from sparbor.native import choose_kernel_set
@@ -132,9 +134,17 @@ def _checked(
 
 def _lowered(model: nn.Module, call: ModelCall, free: FreeSizes) -> UnpackedProgram:
     try:
-        return Graph(trace(model, call, free), _kept_masks(model), free).lower()
+        return Graph(_traced(model, call, free), _kept_masks(model), free).lower()
     except UnnamedSizeError as error:
         raise ArgumentError(f"{error}, which is no number and no size of its own: fix it by dynamic_shapes") from None
+
+
+def _traced(model: nn.Module, call: ModelCall, free: FreeSizes) -> Traced:
+    with restored(model):
+        for module in model.modules():
+            if isinstance(module, nn.RNNBase):
+                stand_in(module)
+        return trace(model, call, free)
 
 
 Made = TypeVar("Made")

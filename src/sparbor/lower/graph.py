@@ -225,6 +225,13 @@ class Graph:
         holds_weight = f"{path}.weight".removeprefix(".") in self.exported.state_dict
         if not holds_weight and isinstance(weight, Constant) and weight.name in self.exported.state_dict:
             path = weight.name.rpartition(".")[0]
+        return self._name_without_wrappers(path)
+
+    def weight_name(self, weight: Constant) -> str:
+        """The path of a weight, where a module has several; each name is used once."""
+        return self._name_without_wrappers(weight.name)
+
+    def _name_without_wrappers(self, path: str) -> str:
         return self.unique(".".join(part for part in path.split(".") if part not in _WRAPPERS) or "layer")
 
     def unique(self, wanted: str) -> str:

@@ -130,7 +130,13 @@ def likely_free_sizes(tensors: Mapping[str, Tensor]) -> list[FreeSizes]:
         known = batch.get(name, {})
         others = [axis for axis in range(tensor.dim()) if axis not in known]
         lengths[name] = {**known, **(dict.fromkeys(others) if tensor.dim() <= 3 else {})}
-    return [lengths, batch] if lengths != batch else [batch]
+    # A dimension of 1 may be that of layers, along which states lie.
+    longer = {
+        name: {axis: size for axis, size in sizes.items() if size == BATCH or tensors[name].shape[axis] > 1}
+        for name, sizes in lengths.items()
+    }
+    guesses = [lengths, longer, {name: batch.get(name, {}) for name in tensors}]
+    return [each for at, each in enumerate(guesses) if each not in guesses[:at]]
 
 
 def trace_call(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ExportedProgram:

@@ -20,6 +20,7 @@ from sparbor.ops import (
     padding,
     parts,
     pools,
+    recurrent,
     reductions,
     resizing,
     shapes,
@@ -29,7 +30,7 @@ from sparbor.ops.operator import Lowering, Operator
 
 FAMILIES = (
     *(linear, convolutions, norms, activations, arithmetic, comparisons),
-    *(reductions, arrays, indexing, shapes, padding, pools, resizing, matmul, attention),
+    *(reductions, arrays, indexing, shapes, padding, pools, resizing, matmul, attention, recurrent),
     *(gates, volumes, parts, functions),
 )
 

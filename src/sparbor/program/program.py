@@ -143,6 +143,20 @@ class Attention:
     causal: bool
 
 
+@dataclass(frozen=True)
+class Recurrence:
+    """Of a recurrent layer: whether it goes through a sequence from the last step to the first."""
+
+    reverse: bool
+
+
+@dataclass(frozen=True)
+class ElmanRecurrence(Recurrence):
+    """Of the one without gates: whether a state is the ReLU of a sum too, and not its tanh."""
+
+    relu: bool
+
+
 Settings: TypeAlias = (
     Window
     | AverageWindow
@@ -157,6 +171,8 @@ Settings: TypeAlias = (
     | Resizing
     | NearestResizing
     | Attention
+    | Recurrence
+    | ElmanRecurrence
 )
 _Settings = TypeVar("_Settings", bound=Settings)
 Matrix: TypeAlias = SparseLayer | DenseLayer | Filters | Table
