@@ -20,13 +20,14 @@ from sparbor.ops import (
     reductions,
     resizing,
     shapes,
+    updates,
     volumes,
 )
 from sparbor.ops.operator import Lowering, Operator
 
 FAMILIES = (
     *(linear, convolutions, norms, activations, arithmetic, comparisons),
-    *(reductions, arrays, indexing, shapes, pools, resizing, matmul, attention),
+    *(reductions, arrays, indexing, updates, shapes, pools, resizing, matmul, attention),
     *(gates, volumes),
 )
 
