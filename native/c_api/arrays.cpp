@@ -116,14 +116,15 @@ void run(sparbor_model& model, Session* session, const sparbor_array* inputs, si
         given[i].data = array.data;
     }
     if (session) session->complete(sizes);
-    const Lease lease = model.engine->prepare(sizes);
-    if (!tell_outputs(program, lease->plan(), session, outputs, output_count)) return;
+    std::optional<Lease> lease;
+    const Plan& plan = session ? session->prepare(sizes) : lease.emplace(model.engine->workspaces(), sizes)->plan();
+    if (!tell_outputs(program, plan, session, outputs, output_count)) return;
     std::vector<void*> places(program.outputs.size());
     for (size_t i = 0; i < places.size(); i++)
         if (!session || !is_state(program, &State::output, i))
             places[i] = named(outputs, output_count, program.outputs[i].name).data;
-    if (session) session->run(lease, given.data(), places.data());
-    else model.engine->run(lease, given.data(), places.data());
+    if (session) session->run(given.data(), places.data());
+    else model.engine->run(*lease, given.data(), places.data());
 }
 
 }  // namespace

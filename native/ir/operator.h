@@ -29,6 +29,8 @@ public:
     const std::optional<NamedActivation>& activation() const { return operation_.activation; }
     // The setting of this name as a dimension of the output.
     size_t axis() const;
+    // The name of the state that an input is as the call begins; empty if it is none.
+    std::string state(size_t input) const;
 
     // Throws that the operation cannot take its inputs' shapes to its output's, and why.
     [[noreturn]] void refuse(const std::string& why = "") const;
@@ -61,8 +63,10 @@ enum class Takes { floats, any };
 // features), so that the heads of a token are one row, for whoever looks at it as (items, tokens, heads * features).
 enum class Lies { rows, planes, by_axis, as_it_comes, by_strides, heads };
 
-// Whether an operation may write where it reads: because it computes each number, or each row, from that place alone.
-enum class Aliasing { none, in_place };
+// Whether an operation may write where it reads: because it computes each number, or each row, from that place alone; or
+// where its first input lies, because it leaves the numbers there that it does not replace. Such an operation refuses
+// what it is given before it writes anything: where it writes there may be a state, which a session keeps.
+enum class Aliasing { none, in_place, in_first };
 
 // How many inputs operations of a kind have.
 struct Inputs {

@@ -14,6 +14,7 @@ const std::vector<OperatorType>& reduction_operators();
 const std::vector<OperatorType>& scan_operators();
 const std::vector<OperatorType>& array_operators();
 const std::vector<OperatorType>& indexing_operators();
+const std::vector<OperatorType>& update_operators();
 const std::vector<OperatorType>& shape_operators();
 const std::vector<OperatorType>& pool_operators();
 const std::vector<OperatorType>& resizing_operators();

@@ -20,7 +20,7 @@ void Indices::refuse(int64_t index, size_t number) const {
     const std::string most = std::to_string(rule_.size - 1);
     throw Refused(rule_.what + " " + std::to_string(index) + " at " + to_text(place) + " is not " + rule_.chosen + ", " +
                       least + " to " + most,
-                  "pass numbers from " + least + " to " + most);
+                  rule_.remedy.empty() ? "pass numbers from " + least + " to " + most : rule_.remedy);
 }
 
 }  // namespace sparbor

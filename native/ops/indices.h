@@ -7,12 +7,14 @@
 
 namespace sparbor {
 
-// What they are called in errors, what they choose from, and whether negative ones count from its end.
+// What they are called in errors, what they choose from, whether negative ones count from its end, and what is said to do
+// if that is not to pass others.
 struct IndexRule {
     std::string what;      // "embedding 'tokens': id"
     std::string chosen;    // "one of its rows"
     uint64_t size;         // of what they choose from
     bool from_the_end;
+    std::string remedy = "";
 };
 
 class Indices {

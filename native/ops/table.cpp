@@ -9,8 +9,8 @@ const std::vector<const OperatorType*>& operator_types() {
         std::vector<const OperatorType*> types;
         for (const auto* family : {&linear_operators(), &convolution_operators(), &normalisation_operators(),
                                    &elementwise_operators(), &typed_operators(), &reduction_operators(),
-                                   &scan_operators(), &array_operators(), &indexing_operators(), &shape_operators(),
-                                   &pool_operators(), &resizing_operators(), &matmul_operators(),
+                                   &scan_operators(), &array_operators(), &indexing_operators(), &update_operators(),
+                                   &shape_operators(), &pool_operators(), &resizing_operators(), &matmul_operators(),
                                    &attention_operators(), &recurrent_operators()})
             for (const OperatorType& type : *family) types.push_back(&type);
         return types;
@@ -38,6 +38,12 @@ size_t Node::axis() const {
     const int64_t axis = settings().whole("axis");
     require(axis >= 0 && axis < static_cast<int64_t>(y().size()), "its axis is none of the output's dimensions");
     return static_cast<size_t>(axis);
+}
+
+std::string Node::state(size_t input) const {
+    for (const State& each : program_.states)
+        if (program_.inputs[each.input].value == operation_.inputs[input]) return program_.inputs[each.input].name;
+    return "";
 }
 
 std::string Node::name() const {

@@ -33,14 +33,15 @@ void Engine::copy_in(const PortCopy& input, const Given& given, char* memory) co
     else input.copy.run(kernels_, given.data, memory + input.value.offset);
 }
 
-void Engine::run(const Lease& lease, const Given* inputs, void* const* outputs) const {
-    const Plan& plan = lease->plan();
-    char* const memory = lease->memory();
-    for (size_t i = 0; i < plan.inputs.size(); i++) copy_in(plan.inputs[i], inputs[i], memory);
-    const Call call(kernels_, pool_.get(), memory, lease->scratch(), lease->thread_scratch());
-    for (const auto& step : plan.steps) step->run(call);
+void Engine::run(const Workspace& workspace, const Given* inputs, void* const* outputs, size_t& steps) const {
+    const Plan& plan = workspace.plan();
+    char* const memory = workspace.memory();
+    for (size_t i = 0; i < plan.inputs.size(); i++)
+        if (inputs[i].data) copy_in(plan.inputs[i], inputs[i], memory);
+    const Call call(kernels_, pool_.get(), memory, workspace.scratch(), workspace.thread_scratch());
+    for (steps = 0; steps < plan.steps.size(); steps++) plan.steps[steps]->run(call);
     for (size_t i = 0; i < plan.outputs.size(); i++)
-        plan.outputs[i].copy.run(kernels_, memory + plan.outputs[i].value.offset, outputs[i]);
+        if (outputs[i]) plan.outputs[i].copy.run(kernels_, memory + plan.outputs[i].value.offset, outputs[i]);
 }
 
 }  // namespace sparbor

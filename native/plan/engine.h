@@ -30,8 +30,15 @@ public:
 
     // What one call runs in: the plan has the shapes of its outputs. Throws as `Workspaces::take`.
     Lease prepare(const Sizes& sizes) { return Lease(workspaces_, sizes); }
-    // In the order of the program's inputs and outputs.
-    void run(const Lease& lease, const Given* inputs, void* const* outputs) const;
+    // In the order of the program's inputs and outputs. Those without a place are left out, as a session's states are,
+    // which lie in the workspace. `steps` counts those that have run, also if one of them throws.
+    void run(const Workspace& workspace, const Given* inputs, void* const* outputs, size_t& steps) const;
+    void run(const Lease& lease, const Given* inputs, void* const* outputs) const {
+        size_t steps = 0;
+        run(*lease, inputs, outputs, steps);
+    }
+    const KernelSet& kernels() const { return kernels_; }
+    Workspaces& workspaces() { return workspaces_; }
 
     // Of the values for sizes of 1, and of what the threads need beside them.
     size_t item_bytes() const { return item_bytes_; }

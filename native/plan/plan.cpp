@@ -37,11 +37,15 @@ public:
         places_.resize(program.values.size());
         for (const Port& input : program.inputs) places_[input.value] = add_wished(input.value);
         for (size_t i = 0; i < program.operations.size(); i++) add_operation(i);
+        for (const State& state : program.states) next_.push_back(next_of(state));
     }
 
     std::vector<Drafted> values;
     std::vector<Action> actions;
     size_t place(uint64_t value) const { return places_[value]; }
+    // Of a state as the call begins, and as it ends.
+    size_t now(size_t state) const { return places_[program_.inputs[program_.states[state].input].value]; }
+    size_t next(size_t state) const { return next_[state]; }
 
 private:
     // How the first operation that minds wants each value to lie: one that takes its input as it comes, and does not
@@ -111,38 +115,76 @@ private:
         return found->second;
     }
 
+    // What is nothing but another state, or another look at one, is copied while that is still what it was.
+    size_t next_of(const State& state) {
+        const uint64_t input = program_.inputs[state.input].value;
+        const size_t place = places_[program_.outputs[state.output].value];
+        if (place == places_[input]) return place;
+        const auto is_root = [&](const State& each) {
+            return values[place].root == places_[program_.inputs[each.input].value];
+        };
+        if (std::none_of(program_.states.begin(), program_.states.end(), is_root)) return place;
+        const size_t copy = add_wished(input);
+        actions.push_back({no_operation, {place}, copy});
+        return copy;
+    }
+
     const Program& program_;
     const std::vector<Shape>& shapes_;
     std::vector<Lies> wishes_;
-    std::vector<size_t> places_;
+    std::vector<size_t> places_, next_;
     std::map<std::pair<size_t, Lies>, size_t> copies_;
 };
 
-// Gives each storage a place: one is free again once what lies in it has been read for the last time.
+// Gives each storage a place: one is free again once what lies in it has been read for the last time. Those of states come
+// first and hold nothing else, so that a session can leave them where they are; what a state becomes is computed where it
+// lies if it can be.
 class Storages {
 public:
     Storages(const Program& program, Draft& draft) : program_(program), draft_(draft), last_(draft.values.size()) {
         find_last_uses();
+        find_heirs();
         assign();
         place();
     }
     size_t bytes() const { return bytes_; }
+    size_t state_bytes() const { return state_bytes_; }
+    size_t first_overwriting() const { return first_overwriting_; }
 
 private:
     static constexpr size_t never = 0;  // uses are counted from 1
     static constexpr size_t more_than_there_is = size_t{1} << 60;
+    static constexpr size_t no_state = std::numeric_limits<size_t>::max();
 
     void find_last_uses() {
         for (size_t i = 0; i < draft_.actions.size(); i++)
             for (const size_t x : draft_.actions[i].x) last_[root(x)] = i + 1;
         for (const Port& output : program_.outputs) last_[root(draft_.place(output.value))] = draft_.actions.size() + 1;
+        for (size_t i = 0; i < program_.states.size(); i++) last_[root(draft_.next(i))] = draft_.actions.size() + 1;
+    }
+
+    // Which values may lie where a state does: those that become what it is next, in place.
+    void find_heirs() {
+        heirs_.assign(draft_.values.size(), no_state);
+        for (size_t i = 0; i < program_.states.size(); i++) {
+            const Value &now = draft_.values[draft_.now(i)].value, &next = draft_.values[draft_.next(i)].value;
+            if (next.offset == 0 && lie_alike(now, next)) heirs_[root(draft_.next(i))] = i;
+        }
+        for (size_t i = draft_.actions.size(); i-- > 0;) {
+            const Action& action = draft_.actions[i];
+            if (heirs_[action.y] == no_state) continue;
+            for (const size_t x : action.x)
+                if (last_[root(x)] == i + 1 && may_take_over(action, x)) heirs_[root(x)] = heirs_[action.y];
+        }
     }
 
     size_t root(size_t value) const { return draft_.values[value].root; }
 
     void assign() {
         buffers_.resize(draft_.values.size());
-        for (const Port& input : program_.inputs) take(draft_.place(input.value), sizes_.size());
+        for (size_t i = 0; i < program_.states.size(); i++) take(draft_.now(i), i);
+        for (const Port& input : program_.inputs)
+            if (!is_state(draft_.place(input.value))) take(draft_.place(input.value), sizes_.size());
         for (size_t i = 0; i < draft_.actions.size(); i++) assign_output(draft_.actions[i], i + 1);
     }
 
@@ -151,8 +193,10 @@ private:
         std::optional<size_t> taken_over;
         for (const size_t x : action.x) {
             if (last_[root(x)] != now) continue;
-            ended.insert(buffers_[root(x)]);
-            if (!taken_over && may_take_over(action, x)) taken_over = buffers_[root(x)];
+            const size_t buffer = buffers_[root(x)];
+            if (!holds_state(buffer)) ended.insert(buffer);
+            else if (!may_become(action.y, buffer)) continue;
+            if (!taken_over && may_take_over(action, x)) taken_over = buffer;
         }
         if (taken_over) ended.erase(*taken_over);
         size_t buffer = taken_over.value_or(sizes_.size());
@@ -162,7 +206,21 @@ private:
         }
         take(action.y, buffer);
         free_.insert(free_.end(), ended.begin(), ended.end());
-        if (last_[action.y] == never) free_.push_back(buffer);
+        if (holds_state(buffer)) first_overwriting_ = std::min(first_overwriting_, now - 1);
+        else if (last_[action.y] == never) free_.push_back(buffer);
+    }
+
+    bool is_state(size_t value) const {
+        for (size_t i = 0; i < program_.states.size(); i++)
+            if (draft_.now(i) == value) return true;
+        return false;
+    }
+
+    // The first buffers are those of the states, in order.
+    bool holds_state(size_t buffer) const { return buffer < program_.states.size(); }
+
+    bool may_become(size_t value, size_t state) const {
+        return heirs_[value] == state && bytes_of(draft_.values[value].value) <= sizes_[state];
     }
 
     // Whether the output may lie where this input does, which nothing else reads any more, nor the operation itself in
@@ -172,8 +230,13 @@ private:
         for (const size_t other : action.x)
             if (other != x && root(other) == root(x)) return false;
         const Value &from = draft_.values[x].value, &to = draft_.values[action.y].value;
-        return program_.operations[action.operation].type->aliasing == Aliasing::in_place && lie_alike(from, to) &&
-               from.type == to.type;
+        if (!lie_alike(from, to) || from.type != to.type) return false;
+        switch (program_.operations[action.operation].type->aliasing) {
+            case Aliasing::none: return false;
+            case Aliasing::in_place: return true;
+            case Aliasing::in_first: return x == action.x[0];
+        }
+        return false;  // there is no other, which the compiler does not know
     }
 
     void take(size_t value, size_t buffer) {
@@ -185,6 +248,7 @@ private:
     void place() {
         std::vector<size_t> begins;
         for (const size_t size : sizes_) {
+            if (begins.size() == program_.states.size()) state_bytes_ = bytes_;
             begins.push_back(bytes_);
             bytes_ = std::min(bytes_ + size, more_than_there_is);
         }
@@ -196,8 +260,8 @@ private:
 
     const Program& program_;
     Draft& draft_;
-    std::vector<size_t> last_, buffers_, sizes_, free_;
-    size_t bytes_ = 0;
+    std::vector<size_t> last_, heirs_, buffers_, sizes_, free_;
+    size_t bytes_ = 0, state_bytes_ = 0, first_overwriting_ = std::numeric_limits<size_t>::max();
 };
 
 std::vector<PortCopy> copies(const Program& program, const std::vector<Port>& ports, const Draft& draft, bool in) {
@@ -206,6 +270,15 @@ std::vector<PortCopy> copies(const Program& program, const std::vector<Port>& po
         const Value& value = draft.values[draft.place(port.value)].value;
         const Value outside = without_gaps(program.values[port.value].type, value.shape);
         made.push_back({value, in ? StridedCopy(outside, value) : StridedCopy(value, outside)});
+    }
+    return made;
+}
+
+std::vector<StateCopy> state_copies(const Program& program, const Draft& draft) {
+    std::vector<StateCopy> made;
+    for (size_t i = 0; i < program.states.size(); i++) {
+        const Value &now = draft.values[draft.now(i)].value, &next = draft.values[draft.next(i)].value;
+        made.push_back({now, next, next.offset == now.offset && lie_alike(next, now), {next, now}});
     }
     return made;
 }
@@ -220,10 +293,13 @@ std::unique_ptr<Plan> make_plan(const Program& program, const KernelSet& kernels
     const Storages storages(program, draft);
     auto plan = std::make_unique<Plan>();
     plan->sizes = sizes;
+    plan->state_bytes = storages.state_bytes();
+    plan->first_overwriting = storages.first_overwriting();
     plan->bytes = storages.bytes();
     plan->scratch_floats = 0;
     plan->inputs = copies(program, program.inputs, draft, true);
     plan->outputs = copies(program, program.outputs, draft, false);
+    plan->states = state_copies(program, draft);
     for (const Action& action : draft.actions) {
         std::vector<Value> x;
         for (const size_t each : action.x) x.push_back(draft.values[each].value);

@@ -16,11 +16,22 @@ struct PortCopy {
     StridedCopy copy;
 };
 
+// Where a state lies when a call begins, and what it is when the call ends. That may be the same place, and otherwise is
+// copied there.
+struct StateCopy {
+    Value now, next;
+    bool stays;
+    StridedCopy copy;
+};
+
 struct Plan {
     Sizes sizes{0, 0};
     std::vector<std::unique_ptr<Step>> steps;
     std::vector<PortCopy> inputs, outputs;
+    std::vector<StateCopy> states;
+    size_t first_overwriting;  // the first step that writes where a state lies, or more than there are
     std::map<std::string, const char*> ways;  // by layer: "sparse" or "dense"
+    size_t state_bytes;     // of the states, which come first, in the same order and places whatever the other sizes are
     size_t bytes;           // of all values
     size_t scratch_floats;  // of a thread
 };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <fstream>
 #include <limits>
 #include <new>
@@ -28,6 +29,10 @@ size_t memory_there_is() {
     size_t limit;
     if (std::ifstream("/sys/fs/cgroup/memory.max") >> limit) bytes = std::min(bytes, limit);
     return bytes;
+}
+
+char* aligned(float* memory) {
+    return reinterpret_cast<char*>(memory) + (alignment - reinterpret_cast<uintptr_t>(memory) % alignment) % alignment;
 }
 
 }  // namespace
@@ -57,8 +62,7 @@ void Workspaces::check_machine(const Plan& plan) const {
 std::unique_ptr<Workspace> Workspaces::take(const Sizes& sizes) {
     std::unique_ptr<Workspace> workspace = take_any();
     try {
-        follow(*workspace, sizes);
-        reserve(*workspace);
+        prepare(*workspace, sizes, 0);
     } catch (...) {
         give_back(std::move(workspace));
         throw;
@@ -73,6 +77,11 @@ std::unique_ptr<Workspace> Workspaces::take_any() {
             return std::unique_ptr<Workspace>(found);
     }
     return std::make_unique<Workspace>();
+}
+
+void Workspaces::prepare(Workspace& workspace, const Sizes& sizes, size_t kept_bytes) {
+    follow(workspace, sizes);
+    reserve(workspace, kept_bytes);
 }
 
 std::unique_ptr<Plan> Workspaces::plan_of(const Sizes& sizes) const {
@@ -103,21 +112,27 @@ void Workspaces::keep(std::unique_ptr<Plan> plan) {
     give_back(std::move(workspace));
 }
 
-void Workspaces::reserve(Workspace& workspace) {
+void Workspaces::grow(Workspace& workspace, size_t bytes, size_t kept_bytes) {
+    workspace.reserved_for_ = nullptr;
+    if (kept_bytes == 0) {  // the new one takes the old one's place
+        bytes_ -= workspace.bytes_;
+        workspace.bytes_ = 0;
+        workspace.allocated_.reset();
+    }
+    auto allocated = std::make_unique<float[]>(bytes / sizeof(float));  // zeros
+    char* const memory = aligned(allocated.get());
+    if (kept_bytes > 0) std::memcpy(memory, workspace.memory_, kept_bytes);
+    workspace.allocated_ = std::move(allocated);
+    workspace.memory_ = memory;
+    bytes_ += bytes - workspace.bytes_;
+    workspace.bytes_ = bytes;
+}
+
+void Workspaces::reserve(Workspace& workspace, size_t kept_bytes) {
     const Plan& plan = workspace.plan();
     if (workspace.reserved_for_ == &plan) return;
     const size_t bytes = bytes_for(plan);
-    if (bytes > workspace.bytes_) {
-        bytes_ -= workspace.bytes_;
-        workspace.bytes_ = 0;
-        workspace.reserved_for_ = nullptr;
-        workspace.allocated_.reset();  // before the new one, which takes its place
-        workspace.allocated_ = std::make_unique<float[]>(bytes / sizeof(float));  // zeros
-        bytes_ += workspace.bytes_ = bytes;
-    }
-    const auto address = reinterpret_cast<uintptr_t>(workspace.allocated_.get());
-    workspace.memory_ =
-        reinterpret_cast<char*>(workspace.allocated_.get()) + (alignment - address % alignment) % alignment;
+    if (bytes > workspace.bytes_) grow(workspace, bytes, kept_bytes);
     workspace.scratch_ = reinterpret_cast<float*>(workspace.memory_ + plan.bytes);  // whole lines
     workspace.thread_scratch_ = thread_scratch(plan);
     workspace.reserved_for_ = &plan;

@@ -46,6 +46,10 @@ public:
     // std::bad_alloc; calls go on as before after both.
     std::unique_ptr<Workspace> take(const Sizes& sizes);
     void give_back(std::unique_ptr<Workspace> workspace) noexcept;
+    // One that is there, or a new one, whose plan may be of any sizes; and how it gets the plan of some, and the memory.
+    // So many bytes from the first on stay what they are, also if that throws, as `take` does.
+    std::unique_ptr<Workspace> take_any();
+    void prepare(Workspace& workspace, const Sizes& sizes, size_t kept_bytes);
     // Keeps a plan for the first call.
     void keep(std::unique_ptr<Plan> plan);
 
@@ -54,12 +58,12 @@ public:
     size_t scratch_bytes(const Plan& plan) const { return thread_scratch(plan) * sizeof(float) * threads_; }
 
 private:
-    std::unique_ptr<Workspace> take_any();
     size_t bytes_for(const Plan& plan) const;
     void check_machine(const Plan& plan) const;  // throws std::bad_alloc if it has not so much memory
     std::unique_ptr<Plan> plan_of(const Sizes& sizes) const;
     void follow(Workspace& workspace, const Sizes& sizes) const;
-    void reserve(Workspace& workspace);
+    void reserve(Workspace& workspace, size_t kept_bytes);
+    void grow(Workspace& workspace, size_t bytes, size_t kept_bytes);
     size_t thread_scratch(const Plan& plan) const;
 
     const size_t threads_;

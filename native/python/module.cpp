@@ -185,28 +185,32 @@ private:
         return true;
     }
 
-    PyObject* run(Given* given, const Sizes& sizes, PyObject* out, Session* session) {
+    PyObject* run(const Given* given, const Sizes& sizes, PyObject* out, Session* session) {
+        if (session)  // which has an output beside its states
+            return run_to_many(session->prepare(sizes), true, [&](void** to) { session->run(given, to); });
         const Lease lease = engine_->prepare(sizes);
-        if (lease->plan().outputs.size() > 1) return run_to_many(lease, given, session);
+        const auto run = [&](void** to) { engine_->run(lease, given, to); };
+        if (lease->plan().outputs.size() > 1) return run_to_many(lease->plan(), false, run);
         const Value& value = lease->plan().outputs[0].value;
         if (out && !is_output(out, value)) return nullptr;
         nb::object result = out ? nb::borrow(out) : new_output(value);
         void* data = PyArray_DATA(as_array(result));
-        run_unlocked(lease, given, &data, session);
+        run_unlocked(run, &data);
         return result.release().ptr();
     }
 
     // A tuple; a state stays with its session.
-    PyObject* run_to_many(const Lease& lease, Given* given, Session* session) {
-        const auto& ports = lease->plan().outputs;
+    template <class Run>
+    PyObject* run_to_many(const Plan& plan, bool in_session, const Run& run) {
+        const auto& ports = plan.outputs;
         std::vector<nb::object> results;
         std::vector<void*> data;
         for (size_t i = 0; i < ports.size(); i++) {
-            const bool kept = session && is_state(&State::output, i);
+            const bool kept = in_session && is_state(&State::output, i);
             results.push_back(kept ? nb::borrow(Py_None) : new_output(ports[i].value));
             data.push_back(kept ? nullptr : PyArray_DATA(as_array(results.back())));
         }
-        run_unlocked(lease, given, data.data(), session);
+        run_unlocked(run, data.data());
         PyObject* const tuple = PyTuple_New(static_cast<Py_ssize_t>(results.size()));
         if (!tuple) throw nb::python_error();
         for (size_t i = 0; i < results.size(); i++)
@@ -214,10 +218,10 @@ private:
         return tuple;
     }
 
-    void run_unlocked(const Lease& lease, Given* given, void** outputs, Session* session) {
+    template <class Run>
+    static void run_unlocked(const Run& run, void** outputs) {
         const nb::gil_scoped_release release;
-        if (session) session->run(lease, given, outputs);
-        else engine_->run(lease, given, outputs);
+        run(outputs);
     }
 
     static bool is_output(PyObject* out, const Value& value) {

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sparbor.engine.runtime import load as load
     from sparbor.engine.session import Session as Session
     from sparbor.errors import SparborError as SparborError
+    from sparbor.lower.decoder import decoder as decoder
     from sparbor.lower.deploy import deploy as deploy
     from sparbor.nn.dendrites import unwrap as unwrap
     from sparbor.nn.neuron import PAINeuronModule as PAINeuronModule
@@ -45,6 +46,7 @@ _HOME = {
     "SparborError": "errors",
     "Unstructured": "recipe.pattern",
     "calibrated": "calibration.calibration",
+    "decoder": "lower.decoder",
     "deploy": "lower.deploy",
     "load": "engine.runtime",
     "perforate": "train.perforator",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from sparbor.errors import ArgumentError
+from sparbor.lower.states import next_of
 
 ONE_INPUT, ONE_OUTPUT = "input", "output"  # what they are called where a model has one, given without a name
 _TYPES = (torch.float32, torch.int64, torch.int32, torch.uint8, torch.int8, torch.bool)
@@ -21,12 +23,15 @@ _PLAIN = (bool, int, float, str, type(None))
 class ModelCall:
     """The arguments of one call of a model. Those that are no tensors stay as they are in every call.
 
-    ``names`` are those of the positional arguments.
+    ``names`` are those of the positional arguments. ``states`` are what some of the model's buffers are as the call
+    begins, which are inputs of the program as well; ``buffers`` says which ones.
     """
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     names: tuple[str, ...]
+    states: Mapping[str, Tensor] = field(default_factory=dict)
+    buffers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -36,12 +41,15 @@ class ModelCall:
     @property
     def tensors(self) -> dict[str, Tensor]:
         """Those that are tensors: the inputs of the program."""
-        return {name: each for name, each in self.arguments.items() if isinstance(each, Tensor)}
+        return {name: each for name, each in self.arguments.items() if isinstance(each, Tensor)} | dict(self.states)
 
     def with_tensors(self, tensors: Mapping[str, Tensor]) -> ModelCall:
         """The call with these tensors in the place of its own."""
         args = tuple(tensors.get(name, each) for name, each in zip(self.names, self.args, strict=True))
-        return ModelCall(args, {name: tensors.get(name, each) for name, each in self.kwargs.items()}, self.names)
+        kwargs, states = (
+            {name: tensors.get(name, each) for name, each in known.items()} for known in (self.kwargs, self.states)
+        )
+        return ModelCall(args, kwargs, self.names, states, self.buffers)
 
     def with_noise(self, share: float, seed: int = 0) -> ModelCall:
         """The call with noise on its floats, in size this share of theirs (of 1 if they are all zero)."""
@@ -54,9 +62,13 @@ class ModelCall:
             }
         )
 
-    def of(self, model: nn.Module) -> Any:
-        """What the model returns."""
-        return model(*self.args, **self.kwargs)
+    def of(self, model: nn.Module) -> dict[str, Tensor]:
+        """What the model returns, by name, and what the buffers are then that are states."""
+        if not self.states:
+            return named_answers(model(*self.args, **self.kwargs))
+        buffers = {self.buffers[name]: tensor for name, tensor in self.states.items()}
+        answers = named_answers(functional_call(model, buffers, self.args, dict(self.kwargs)))
+        return answers | {next_of(name): buffers[self.buffers[name]] for name in self.states}
 
 
 def call_of(model: nn.Module, example: Any) -> ModelCall:

@@ -21,6 +21,7 @@ from sparbor.lower.permuted_copy import permuted
 from sparbor.lower.recurrent import stand_in
 from sparbor.lower.restored import restored
 from sparbor.lower.sizes import UnnamedSizeError
+from sparbor.lower.states import start_of, unchanged_buffers, with_states
 from sparbor.lower.tracing import FreeSizes, Traced, checked_free_sizes, likely_free_sizes, trace
 from sparbor.lower.unfinished import warn_if_unfinished
 from sparbor.lower.unpacked import UnpackedProgram
@@ -38,6 +39,7 @@ def deploy(
     weights: str = "word16",
     byte_input: ByteInput | None = None,
     dynamic_shapes: Mapping[str, Mapping[int, str]] | None = None,
+    states: Mapping[str, str] | None = None,
 ) -> Runtime:
     """Lower a trained model to the native engine, and compare its answers with the model's.
 
@@ -62,6 +64,9 @@ def deploy(
             `{"input_ids": {0: "batch", 1: "sequence"}}`; sizes of one name are equal. Without it, these are the batch
             and, where the model leaves them free, the lengths of sequences: all other dimensions of inputs that have
             up to three.
+        states: inputs and the outputs that a :class:`Session` gives to them in its next call, by name, as in
+            `{"h": "next_h"}`. Buffers that the model changes as it runs are states by themselves: the buffer `h` is the
+            input `h` and the output `next_h`.
 
     Raises:
         ArgumentError: the engine cannot run the model (the message names all operations that it lacks, and the way
@@ -82,12 +87,14 @@ def deploy(
     _check_byte_input(byte_input, call)
     warn_if_unfinished(model)
     expanded = _expanded(model)
-    with evaluating(model), evaluating(expanded):
+    with evaluating(model), evaluating(expanded), unchanged_buffers(model) as buffers:
         moved = permuted(expanded, call)
 
         def deployed(free: FreeSizes) -> Runtime:
-            lowered = _lowered(moved, call, free)
-            answers = Answers(model, call, free, byte_input)
+            traced = _traced(moved, call, free)
+            lowered = with_states(_lowered(moved, traced, free), states)
+            from_start = dataclasses.replace(call, states=start_of(traced.states, buffers), buffers=traced.states)
+            answers = Answers(model, from_start, free, byte_input)
             sizes = {name: size for name, size in lowered.sizes_of(call.tensors).items() if size != 1}
 
             def runtime(encoding: Encoding) -> Runtime:
@@ -115,7 +122,8 @@ def lower(
     model = _expanded(model)
     with evaluating(model):
         moved = permuted(model, call)
-        return _first_that_works(lambda free: _lowered(moved, call, free), guesses).for_one_item(call.tensors)
+        make = lambda free: _lowered(moved, _traced(moved, call, free), free)  # noqa: E731
+        return _first_that_works(make, guesses).for_one_item(call.tensors)
 
 
 def _checked(
@@ -132,9 +140,9 @@ def _checked(
     return model, call, [checked_free_sizes(dynamic_shapes, call.tensors)]
 
 
-def _lowered(model: nn.Module, call: ModelCall, free: FreeSizes) -> UnpackedProgram:
+def _lowered(model: nn.Module, traced: Traced, free: FreeSizes) -> UnpackedProgram:
     try:
-        return Graph(_traced(model, call, free), _kept_masks(model), free).lower()
+        return Graph(traced, _kept_masks(model), free).lower()
     except UnnamedSizeError as error:
         raise ArgumentError(f"{error}, which is no number and no size of its own: fix it by dynamic_shapes") from None
 

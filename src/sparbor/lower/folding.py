@@ -141,4 +141,5 @@ def _without_unused(program: UnpackedProgram) -> UnpackedProgram:
         tuple(Port(port.name, number[port.value]) for port in program.outputs),
         numbered,
         {name: each for name, each in program.weights.items() if name in used},
+        program.states,
     )

@@ -20,6 +20,7 @@ from sparbor.errors import ArgumentError
 from sparbor.lower.constants import evaluated
 from sparbor.lower.folding import folded
 from sparbor.lower.sizes import BATCH, Sizes, UnnamedSizeError
+from sparbor.lower.states import next_of
 from sparbor.lower.tracing import FreeSizes, Traced
 from sparbor.lower.unpacked import LayerWeights, TableWeights, UnpackedProgram
 from sparbor.ops.arguments import (
@@ -63,6 +64,7 @@ class Graph:
 
     def __init__(self, traced: Traced, masks: Mapping[str, Tensor], free: FreeSizes) -> None:
         self.exported, self.traced = traced.exported, traced
+        self._states = {buffer: name for name, buffer in traced.states.items()}
         self.masks, self.free = masks, free
         self.sizes = Sizes()
         self.values: list[ValueType] = []
@@ -70,6 +72,7 @@ class Graph:
         self.weights: dict[str, LayerWeights | ScaleShift | ConstantArray | TableWeights] = {}
         self.known: dict[Node, Argument] = {}
         self.inputs: list[Port] = []
+        self.buffers: list[Port] = []  # that are inputs too, because the model changes them
         self._constants: dict[Any, Value] = {}  # small ones, which graphs have again and again
         self.faults: list[str] = []  # what the engine lacks
 
@@ -87,8 +90,10 @@ class Graph:
                 raise ArgumentError(f"the exported graph holds a {node.op} node, {node.name}: {WAY_OUT}")
         if self.faults:
             raise ArgumentError(_all_of(self.faults))
+        inputs = (*self.inputs, *self.buffers)
+        states = tuple((name, next_of(name)) for name in self.traced.states)
         return folded(
-            UnpackedProgram(tuple(self.values), tuple(self.inputs), outputs, tuple(self.operations), self.weights)
+            UnpackedProgram(tuple(self.values), inputs, outputs, tuple(self.operations), self.weights, states)
         )
 
     def value(self, node: Node, argument: Argument) -> Value:
@@ -187,7 +192,29 @@ class Graph:
 
     def made_by(self, value: Value) -> str:
         """The kind of operation that computes the value; empty for an input."""
-        return next((each.kind for each in reversed(self.operations) if each.output == value), "")
+        return "" if (made := self._maker(value)) is None else made.kind
+
+    def _maker(self, value: int) -> Operation | None:
+        return next((each for each in reversed(self.operations) if each.output == value), None)
+
+    def before_repeating(self, value: Value, axis: int) -> Value | None:
+        """What has each index of a dimension once, if the value has it several times, one beside the other."""
+        kinds, source = [], int(value)
+        while len(kinds) < 3 and (made := self._maker(source)) is not None:
+            kinds.append(made.kind)
+            between, (source, *_) = source, made.inputs or (source,)
+            if made.kind == "expand":
+                repeated, once = self.values[between].shape, self.values[source].shape
+        if kinds != ["reshape", "expand", "reshape"]:
+            return None
+        shape = self.values[source].shape
+        alone = (*shape[: axis + 1], 1, *shape[axis + 1 :])
+        times = repeated[axis + 1]
+        beside = (*shape[: axis + 1], times, *shape[axis + 1 :])
+        size = shape[axis]
+        if once != alone or repeated != beside or not (isinstance(size, int) and isinstance(times, int)):
+            return None
+        return Value(source) if self.shape(value) == (*shape[:axis], size * times, *shape[axis + 1 :]) else None
 
     def layer_weights(
         self, name: str, weight: Constant, bias: Argument, groups: int = 1, transposed: bool = False
@@ -250,6 +277,8 @@ class Graph:
         ):
             if node.name in names:
                 name = names[node.name]
+                if name in self._states:
+                    return self._buffer(node, self._states[name])
                 return Constant(holder[name], name, self.masks.get(name))
         given = node.meta["val"]
         if not isinstance(given, Tensor):
@@ -261,6 +290,12 @@ class Graph:
         )
         value = self._new_value(ValueType(_number_type(node, given.dtype), shape))
         self.inputs.append(Port(name, int(value)))
+        return value
+
+    def _buffer(self, node: Node, name: str) -> Value:
+        given = node.meta["val"]
+        value = self._new_value(ValueType(_number_type(node, given.dtype), self.dimensions(node, given.shape)))
+        self.buffers.append(Port(name, int(value)))
         return value
 
     def _size_name(self, name: str, axis: int, given: Tensor) -> str:
@@ -323,12 +358,17 @@ class Graph:
         (results,) = node.args
         assert isinstance(results, (list, tuple))
         given = zip(results, specs, strict=True)
-        found = [map_arg(each, self.known.__getitem__) for each, spec in given if spec.kind is OutputKind.USER_OUTPUT]
+        found, changed = [], []
+        for each, spec in given:
+            if spec.kind is OutputKind.USER_OUTPUT:
+                found.append(map_arg(each, self.known.__getitem__))
+            elif spec.kind is OutputKind.BUFFER_MUTATION:
+                changed.append((next_of(self._states[spec.target]), map_arg(each, self.known.__getitem__)))
         if not any(is_value(each) or isinstance(each, Lacking) for each in found):
             raise ArgumentError("the model's output does not depend on its input: there is nothing to run")
         return tuple(
             Port(name, int(self.value(node, each)))
-            for name, each in zip(self.traced.outputs, found, strict=True)
+            for name, each in (*zip(self.traced.outputs, found, strict=True), *changed)
             if not isinstance(each, Lacking)
         )
 

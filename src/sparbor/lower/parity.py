@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sparbor.engine.runtime import Runtime
 from sparbor.errors import ArgumentError, SparborError
-from sparbor.lower.call import ModelCall, named_answers
+from sparbor.lower.call import ModelCall
 from sparbor.lower.sizes import BATCH
 from sparbor.lower.tracing import FreeSizes
 from sparbor.packing.slots import Encoding
@@ -131,11 +131,13 @@ def _answers(model: nn.Module, call: ModelCall) -> dict[str, Tensor]:
     copied = call.with_tensors({name: tensor.clone() for name, tensor in call.tensors.items()})
     with _exactly():
         try:
-            answer = copied.of(model)  # it may write to its input
+            answers = copied.of(model)  # it may write to its input
+        except ArgumentError:
+            raise
         except Exception as error:
             sizes = ", ".join(f"{name} of shape {tuple(tensor.shape)}" for name, tensor in call.tensors.items())
             raise ArgumentError(f"the model fails on {sizes}: {type(error).__name__}: {error}") from error
-    return {name: each.detach() for name, each in named_answers(answer).items()}
+    return {name: each.detach() for name, each in answers.items()}
 
 
 @contextmanager

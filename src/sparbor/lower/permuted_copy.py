@@ -10,7 +10,7 @@ import logging
 import torch
 from torch import Tensor, nn
 
-from sparbor.lower.call import ModelCall, named_answers
+from sparbor.lower.call import ModelCall
 from sparbor.lower.chains import Chain, chains
 from sparbor.lower.tracing import items_like, likely_free_sizes
 from sparbor.nn.dendrites import Dendrite, Dendrites
@@ -56,7 +56,7 @@ def permuted(model: nn.Module, call: ModelCall) -> nn.Module:
 
 
 def _agree(one: nn.Module, other: nn.Module, call: ModelCall) -> bool:
-    answers = (named_answers(call.of(model)).values() for model in (one, other))
+    answers = (call.of(model).values() for model in (one, other))
     return all(torch.allclose(mine, wanted, 1e-2, 1e-3, equal_nan=True) for mine, wanted in zip(*answers, strict=True))
 
 

@@ -20,6 +20,7 @@ from sparbor.lower.call import ModelCall, named_answers
 from sparbor.lower.decompositions import written_otherwise
 from sparbor.lower.quiet import quiet
 from sparbor.lower.sizes import BATCH
+from sparbor.lower.states import state_names
 from sparbor.ops.arguments import where
 
 _BATCH = 3  # of the traced inputs; neither 0 nor 1, which tracing takes for special cases
@@ -36,6 +37,7 @@ class Traced:
     exported: ExportedProgram
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    states: Mapping[str, str]  # what the inputs are called that the buffers are which the model changes as it runs
 
 
 def trace(model: nn.Module, call: ModelCall, free: FreeSizes) -> Traced:
@@ -53,7 +55,8 @@ def trace(model: nn.Module, call: ModelCall, free: FreeSizes) -> Traced:
         functional = _functional(model, call, free)
     finally:
         naming.remove()
-    return Traced(functional, _inputs_in_order(functional, call), tuple(outputs))
+    changed = functional.graph_signature.buffers_to_mutate.values()
+    return Traced(functional, _inputs_in_order(functional, call), tuple(outputs), state_names(changed, call.arguments))
 
 
 def _functional(model: nn.Module, call: ModelCall, free: FreeSizes) -> ExportedProgram:
@@ -67,10 +70,6 @@ def _functional(model: nn.Module, call: ModelCall, free: FreeSizes) -> ExportedP
     for node in functional.graph.nodes:
         if isinstance(node.target, OpOverload) and node.target._schema.is_mutable:
             raise ArgumentError(f"{where(node)} works in place where that cannot be undone: use its other form")
-    changed = functional.graph_signature.buffers_to_mutate
-    if changed:
-        names = ", ".join(changed.values())
-        raise ArgumentError(f"the model changes its buffers as it runs ({names}): a deployed model keeps no state")
     return functional
 
 

@@ -81,6 +81,7 @@ class UnpackedProgram:
     outputs: tuple[Port, ...]
     operations: tuple[Operation, ...]
     weights: Mapping[str, LayerWeights | ScaleShift | ConstantArray | TableWeights]
+    states: tuple[tuple[str, str], ...] = ()
 
     def for_one_item(self, example: Mapping[str, Tensor]) -> UnpackedProgram:
         """The program for one item of the example alone: no dimension has a name."""
@@ -92,6 +93,8 @@ class UnpackedProgram:
         """The sizes that one item of the example has, by name."""
         sizes: dict[str, int] = {}
         for port in self.inputs:
+            if port.name not in example:
+                continue  # a buffer, whose sizes are numbers
             for dimension, size in zip(self.values[port.value].shape, example[port.name].shape, strict=True):
                 if isinstance(dimension, str):
                     sizes[dimension] = 1 if dimension == BATCH else size
@@ -110,7 +113,7 @@ class UnpackedProgram:
                 layers[operation.layer] = _packed(self.weights[operation.layer], operation, encoding)
             except ArgumentError as error:
                 raise ArgumentError(f"layer {operation.layer!r}: {error}") from None
-        return Program(self.values, self.inputs, self.outputs, self.operations, layers)
+        return Program(self.values, self.inputs, self.outputs, self.operations, layers, states=self.states)
 
 
 def _packed(

@@ -38,6 +38,7 @@ def attention(
     if dropout:
         refuse(node, f"drops out with probability {dropout}: pass 0.0 where the model evaluates")
     given = [graph.value(node, each) for each in (query, key, value)]
+    given[1:] = _shared(graph, *given[1:])
     shapes = [_with_heads(graph.shape(each)) for each in given]
     parts = [graph.reshaped(each, shape) for each, shape in zip(given, shapes, strict=True)]
     features = shapes[0][-1]
@@ -50,6 +51,14 @@ def attention(
     settings = Attention(float(scale), is_causal)
     made = graph.append("attention", tuple(parts), (*shapes[0][:-1], shapes[2][-1]), settings=settings)
     return graph.reshaped(made, graph.result_shape(node))
+
+
+def _shared(graph: Graph, key: Value, value: Value) -> tuple[Value, Value]:
+    """Keys and values before each head of theirs was repeated for the heads of queries that share it."""
+    of_key, of_value = graph.before_repeating(key, 1), graph.before_repeating(value, 1)
+    if of_key is None or of_value is None or graph.shape(of_key)[1] != graph.shape(of_value)[1]:
+        return key, value
+    return of_key, of_value
 
 
 def _with_heads(shape: Dimensions) -> Dimensions:

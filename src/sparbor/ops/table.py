@@ -24,13 +24,14 @@ from sparbor.ops import (
     reductions,
     resizing,
     shapes,
+    updates,
     volumes,
 )
 from sparbor.ops.operator import Lowering, Operator
 
 FAMILIES = (
     *(linear, convolutions, norms, activations, arithmetic, comparisons),
-    *(reductions, arrays, indexing, shapes, padding, pools, resizing, matmul, attention, recurrent),
+    *(reductions, arrays, indexing, updates, shapes, padding, pools, resizing, matmul, attention, recurrent),
     *(gates, volumes, parts, functions),
 )
 
