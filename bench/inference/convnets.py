@@ -154,6 +154,51 @@ class MobileNetV2(nn.Module):
         return self.classifier(torch.flatten(x, 1))
 
 
+class GatedResidual(nn.Module):
+    """An inverted residual whose channels are weighed by what they are on average: EfficientNet's (Tan and Le, 2019)."""
+
+    def __init__(self, channels: int, planes: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        hidden, squeezed = channels * expansion, max(1, channels // 4)
+        self.expand = _conv_bn(channels, hidden, 1, nn.SiLU()) if expansion != 1 else nn.Identity()
+        self.depthwise = _conv_bn(hidden, hidden, kernel, nn.SiLU(), stride, groups=hidden)
+        self.squeeze = nn.Conv2d(hidden, squeezed, 1)
+        self.excite = nn.Conv2d(squeezed, hidden, 1)
+        self.project = _conv_bn(hidden, planes, 1, nn.Identity())
+        self.use_res_connect = stride == 1 and channels == planes
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.depthwise(self.expand(x))
+        gate = nn.functional.silu(self.squeeze(nn.functional.adaptive_avg_pool2d(y, (1, 1))))
+        y = self.project(y * torch.sigmoid(self.excite(gate)))
+        return x + y if self.use_res_connect else y
+
+
+class EfficientNetB0(nn.Module):
+    """Its stages: expansion, channels, blocks, stride of the first block, kernel."""
+
+    STAGES = (
+        *((1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3)),
+        *((6, 112, 3, 1, 5), (6, 192, 4, 2, 5), (6, 320, 1, 1, 3)),
+    )
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        channels = 32
+        features: list[nn.Module] = [_conv_bn(3, channels, 3, nn.SiLU(), stride=2)]
+        for expansion, planes, blocks, stride, kernel in self.STAGES:
+            for block in range(blocks):
+                features.append(GatedResidual(channels, planes, kernel, stride if block == 0 else 1, expansion))
+                channels = planes
+        features.append(_conv_bn(channels, 1280, 1, nn.SiLU()))
+        self.features = nn.Sequential(*features)
+        self.classifier = nn.Linear(1280, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.adaptive_avg_pool2d(self.features(x), (1, 1))
+        return self.classifier(torch.flatten(x, 1))
+
+
 def vgg11_cifar() -> nn.Sequential:
     """VGG-11 with batch norm and, as usual for images of CIFAR's size, one linear layer."""
     plan = (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M")
@@ -183,5 +228,11 @@ def _vgg_features(plan: Sequence[int | str]) -> list[nn.Module]:
 
 
 def _conv_bn_relu6(channels: int, planes: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    return _conv_bn(channels, planes, kernel, nn.ReLU6(inplace=True), stride, groups)
+
+
+def _conv_bn(
+    channels: int, planes: int, kernel: int, activation: nn.Module, stride: int = 1, groups: int = 1
+) -> nn.Sequential:
     conv = nn.Conv2d(channels, planes, kernel, stride, padding=(kernel - 1) // 2, groups=groups, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(planes), nn.ReLU6(inplace=True))
+    return nn.Sequential(conv, nn.BatchNorm2d(planes), activation)

@@ -64,9 +64,21 @@ def dendritic(model: str, sparsity: float, masks: str) -> nn.Module:
     """
     torch.manual_seed(0)
     network = dense(model)
+    make_sparse(network, sparsity, masks, MODELS[model].distribution)
+    settle_batch_norms(network, MODELS[model].input_shape)
+    return network.eval()
+
+
+def make_sparse(
+    network: nn.Module, sparsity: float, masks: str, distribution: Distribution = "uniform", power: float = 2
+) -> None:
+    """Put the network's layers into dendrite mode, with such weights and masks.
+
+    A layer's outputs have about `power` times the power of its inputs: 2 where a ReLU halves that again.
+    """
     wrapped = _wrap(network)
     shapes = [layer.outputs_first for layer in wrapped]
-    for layer, share in zip(wrapped, shares(MODELS[model].distribution, shapes, 1 - sparsity), strict=True):
+    for layer, share in zip(wrapped, shares(distribution, shapes, 1 - sparsity), strict=True):
         weight = uneven(*layer.weight_matrix().shape)
         equal = masks == "equal"
         mask = (
@@ -75,12 +87,10 @@ def dendritic(model: str, sparsity: float, masks: str) -> nn.Module:
             else magnitude_mask(weight, Slots(), share.density, layer.groups)
         )
         # The kept weights alone carry the signal: scaled so that activations neither fade nor explode.
-        scale = (2 / (weight.square() * mask).sum(dim=1).mean()).sqrt()
+        scale = (power / (weight.square() * mask).sum(dim=1).mean()).sqrt()
         with torch.no_grad():
             layer.weight.copy_(layer.from_matrix(weight * scale))
         layer.set_mask(layer.from_matrix(mask))
-    _settle_batch_norms(network, MODELS[model].input_shape)
-    return network.eval()
 
 
 def plain(network: nn.Module) -> nn.Module:
@@ -98,7 +108,7 @@ def _wrap(network: nn.Module) -> list[PAINeuronModule]:
 
 
 @torch.no_grad()
-def _settle_batch_norms(network: nn.Module, input_shape: tuple[int, ...]) -> None:
+def settle_batch_norms(network: nn.Module, input_shape: tuple[int, ...]) -> None:
     """Scales and shifts that are no ones and zeros, and the mean and variance that some batches really have."""
     norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
     if not norms:

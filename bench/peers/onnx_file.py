@@ -12,14 +12,29 @@ if TYPE_CHECKING:
 OPSET = 13
 
 
-def write(model: nn.Module, example: Tensor, file: Path) -> Path:
-    """Write ``model`` for the batch of ``example``; the input is called ``x``, the output ``y``."""
+def inputs(example: Tensor | tuple[Tensor, ...]) -> dict[str, Tensor]:
+    """The inputs by their names in the file: one is called ``x``, several ``x0``, ``x1`` and so on."""
+    if isinstance(example, tuple):
+        return {f"x{number}": each for number, each in enumerate(example)}
+    return {"x": example}
+
+
+def write(model: nn.Module, example: Tensor | tuple[Tensor, ...], file: Path, opset: int = OPSET) -> Path:
+    """Write ``model`` for the sizes of ``example``; the output is called ``y``."""
     import torch
+
+    given = inputs(example)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         # PyTorch's newer exporter writes no version as old as DeepSparse needs.
         torch.onnx.export(
-            model, (example,), file, dynamo=False, opset_version=OPSET, input_names=["x"], output_names=["y"]
+            model,
+            tuple(given.values()),
+            file,
+            dynamo=False,
+            opset_version=opset,
+            input_names=list(given),
+            output_names=["y"],
         )
     return file

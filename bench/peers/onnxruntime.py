@@ -30,9 +30,11 @@ def prepare(model: nn.Module, example: Tensor, threads: int) -> Local:
         return session(onnx_file.write(model, example, Path(folder) / "model.onnx"), example, threads)
 
 
-def session(file: Path, example: Tensor, threads: int) -> Local:
+def session(file: Path, example: Tensor | tuple[Tensor, ...], threads: int) -> Local:
     """The model of ``file``, bound to ``example`` and to an output of its own."""
     import onnxruntime
+
+    from bench.peers import onnx_file
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -41,7 +43,8 @@ def session(file: Path, example: Tensor, threads: int) -> Local:
     session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     result = np.full(session.get_outputs()[0].shape, np.nan, dtype=np.float32)
     binding = session.io_binding()
-    binding.bind_ortvalue_input("x", onnxruntime.OrtValue.ortvalue_from_numpy(example.numpy()))
+    for name, given in onnx_file.inputs(example).items():
+        binding.bind_ortvalue_input(name, onnxruntime.OrtValue.ortvalue_from_numpy(given.numpy()))
     binding.bind_ortvalue_output("y", onnxruntime.OrtValue.ortvalue_from_numpy(result))
 
     def read(_: None) -> Array:

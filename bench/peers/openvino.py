@@ -53,17 +53,21 @@ def compiled(graph: openvino.Model, threads: int, settings: dict[str, Any]) -> o
     return openvino.Core().compile_model(graph, "CPU", settings)
 
 
-def request(model: openvino.CompiledModel, example: Tensor, stored_bytes: int) -> Local:
+def request(model: openvino.CompiledModel, example: Tensor | tuple[Tensor, ...], stored_bytes: int) -> Local:
     """A request for ``example``, bound to it and to an output of its own."""
     import openvino
 
+    from bench.peers import onnx_file
+
     request = model.create_infer_request()
     result = np.full(tuple(model.outputs[0].shape), np.nan, dtype=np.float32)
-    tensors = [openvino.Tensor(array, shared_memory=True) for array in (example.numpy(), result)]
-    request.set_input_tensor(tensors[0])
-    request.set_output_tensor(tensors[1])
+    tensors = {name: openvino.Tensor(each.numpy(), True) for name, each in onnx_file.inputs(example).items()}
+    for name, tensor in tensors.items():
+        request.set_tensor(name, tensor)
+    tensors["y"] = openvino.Tensor(result, shared_memory=True)
+    request.set_output_tensor(tensors["y"])
 
     def output(_: object) -> Array:
-        return tensors[1].data  # and thereby holds both: the request does not keep their memory
+        return tensors["y"].data  # and thereby holds all of them: the request does not keep their memory
 
     return Local(lambda: request.infer(share_outputs=True), stored_bytes, output)

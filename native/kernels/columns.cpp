@@ -1,7 +1,7 @@
 // Layers over many columns at once, rows of a batch or pixels of a plane, as plain loops over vectors of columns;
 // compiled like elementwise.cpp, once for each kernel set. An input's columns lie side by side, so a synapse is one
 // multiply-add of its weight and sixteen of them.
-#include "vectors.h"
+#include "turning.h"
 
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
@@ -330,20 +330,24 @@ void dense(const DenseBlocks& layer, size_t block, const PackedInput& packed, co
 }
 
 void to_packed(const Rows& io, size_t fan_in, size_t columns, float* packed) {
-    const size_t whole = io.count / column_tile * column_tile;
-    for (size_t k = 0; k < fan_in; k++, packed += columns) {
-        for (size_t first = 0; first < whole; first += column_tile)
-            UNROLL for (size_t row = first; row < first + column_tile; row++) packed[row] = io.x[row * io.x_stride + k];
-        for (size_t row = whole; row < columns; row++)
-            packed[row] = row < io.count ? io.x[row * io.x_stride + k] : 0.0f;
+    for (size_t first = 0; first < columns; first += lanes) {
+        const size_t left = io.count < first ? 0 : io.count - first;
+        rows_to_columns(
+            left < lanes ? left : lanes, fan_in, [&](size_t row) { return io.x + (first + row) * io.x_stride; },
+            packed + first, columns);
     }
-    std::memset(packed, 0, columns * sizeof(float));
+    std::memset(packed + fan_in * columns, 0, columns * sizeof(float));
 }
 
 void to_rows(const float* tile, size_t stride, float* y, size_t y_stride, size_t rows) {
-    for (size_t row = 0; row < rows; row++)
-        UNROLL for (size_t neuron = 0; neuron < neuron_block; neuron++)
-            y[row * y_stride + neuron] = tile[neuron * stride + row];
+    for (size_t first = 0; first < rows; first += lanes)
+        UNROLL for (size_t neuron = 0; neuron < neuron_block; neuron += lanes) {
+            Vector turned[lanes];
+            UNROLL for (size_t i = 0; i < lanes; i++) turned[i] = load(tile + (neuron + i) * stride + first);
+            turn(turned);
+            UNROLL for (size_t row = 0; row < lanes; row++)
+                if (first + row < rows) store(y + (first + row) * y_stride + neuron, turned[row]);
+        }
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ void elu(float* x, size_t n, float alpha, float scale) {
     }
 }
 void gelu(float* x, size_t n, float, float) {
-    for (size_t i = 0; i < n; i++) x[i] = 0.5f * x[i] * (1.0f + error_function(x[i] * 0.707106781f));
+    for (size_t i = 0; i < n; i++) x[i] *= 0.5f + normal_share_from_zero(x[i]);
 }
 void gelu_tanh(float* x, size_t n, float, float) {
     for (size_t i = 0; i < n; i++) {
