@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -119,7 +119,8 @@ def likely_free_sizes(tensors: Mapping[str, Tensor]) -> list[FreeSizes]:
     """What may be of any size, the boldest guess first: the batch, and the lengths of sequences.
 
     The batch is the first dimension of the first input, and of all others that have it as long. Whole numbers are
-    tokens or masks, and floats of two or three dimensions may be sequences; an image is of one size.
+    tokens or masks, and floats of two or three dimensions may be sequences; an image is of one size. What the example
+    has one of may be a sequence of one, or a single channel.
     """
     first = next(tensor for tensor in tensors.values() if tensor.dim() > 0)
     batch: dict[str, Mapping[int, str | None]] = {
@@ -130,7 +131,12 @@ def likely_free_sizes(tensors: Mapping[str, Tensor]) -> list[FreeSizes]:
         known = batch.get(name, {})
         others = [axis for axis in range(tensor.dim()) if axis not in known]
         lengths[name] = {**known, **(dict.fromkeys(others) if tensor.dim() <= 3 else {})}
-    return [lengths, batch] if lengths != batch else [batch]
+    channels: dict[str, Mapping[int, str | None]] = {
+        name: {axis: size for axis, size in sizes.items() if size or tensors[name].shape[axis] > 1}
+        for name, sizes in lengths.items()
+    }
+    guesses: list[FreeSizes] = [lengths, channels, batch]
+    return [each for number, each in enumerate(guesses) if each not in guesses[:number]]
 
 
 def trace_call(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ExportedProgram:
@@ -218,7 +224,19 @@ def _exported(model: nn.Module, call: ModelCall, free: FreeSizes, *, strict: boo
         dimensions = {axis: Dim.AUTO if size is None else named[size] for axis, size in free.get(name, {}).items()}
         if dimensions:
             shapes[tensor] = dimensions
-    return torch.export.export(model, call.args, dict(call.kwargs), dynamic_shapes=shapes, strict=strict)
+    with _without_fast_path():
+        return torch.export.export(model, call.args, dict(call.kwargs), dynamic_shapes=shapes, strict=strict)
+
+
+@contextmanager
+def _without_fast_path() -> Iterator[None]:
+    """PyTorch's transformer layers may call one operation that hides all that they consist of."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 # How operators call the argument that makes them compute as in training.
