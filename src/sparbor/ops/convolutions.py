@@ -155,10 +155,11 @@ def fold(
     channels = int(str(shape[-3]))
     kernels = np.tile(np.eye(places).reshape(places, 1, *kernel), (channels, 1, 1, 1))
     reaches = _reach((kernel[0], kernel[1]), (dilation[0], dilation[1]))
-    counts = ((size[i] + 2 * padding[i] - reaches[i] - 1) // stride[i] + 1 for i in range(2))
-    windows = graph.reshaped(value, (*shape[:-3], channels * places, *counts))
+    rests = [size[i] + 2 * padding[i] - reaches[i] - 1 for i in range(2)]
+    windows = graph.reshaped(value, (*shape[:-3], channels * places, *(rests[i] // stride[i] + 1 for i in range(2))))
+    left = [rests[i] % stride[i] for i in range(2)]
     constant = Constant(graph.tensor(kernels).float(), "fold")
-    return convolution(graph, node, windows, constant, None, stride, padding, dilation, True, [0, 0], channels)
+    return convolution(graph, node, windows, constant, None, stride, padding, dilation, True, left, channels)
 
 
 # To ONNX: Conv, and ConvTranspose where zeros lie between the input's pixels.
