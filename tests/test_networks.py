@@ -34,29 +34,10 @@ LENGTHS = (1, 7, 33)  # of sequences; what runs at these runs at others
 
 # Networks that do not deploy yet, and what they wait for. One that does is taken off this list: the test says so.
 _WAITING_FOR = {
-    "inputs by name, and what is behind them": (
-        "transformers/vit transformers/clip-vision transformers/bert transformers/distilbert "
-        "transformers/albert transformers/mpnet transformers/deberta-v2 transformers/modernbert "
-        "transformers/llama transformers/t5-encoder transformers/minilm-sentences "
-        "transformers/bart-encoder transformer-encoder transformer-encoder-norm-first "
-        "transformers/wav2vec2 transformers/whisper-encoder two-tower"
+    "recurrent layers": (
+        "lstm-classifier seq2seq-encoder lstm lstm-bidirectional lstm-stacked gru gru-bidirectional-stacked rnn "
+        "gru-with-state gru-attention-pooling cnn-lstm"
     ),
-    "interpolation": "unet-bilinear pspnet fpn super-resolution",
-    "clamp, max, split, stack": "yolo mixture-of-experts squashed-actor pointnet",
-    "several outputs": "ssd multi-task vae",
-    "padding by reflection, instance norm": "cyclegan-generator",
-    "Conv1D of Transformers made sparse": "transformers/gpt2",
-    "embeddings, and what is behind them": "lstm-classifier seq2seq-encoder gpt-by-hand text-cnn fasttext deepfm",
-    "sequences of any length": "wavenet tcn",
-    "log_softmax": "m5 actor-critic",
-    "several inputs, and what is behind them": (
-        "conformer gru-with-state gru-attention-pooling embeddings-mlp ft-transformer tab-transformer "
-        "dlrm wide-and-deep diffusion-unet image-and-table siamese graph-convolution"
-    ),
-    "recurrent layers": "lstm lstm-bidirectional lstm-stacked gru gru-bidirectional-stacked rnn cnn-lstm",
-    "convolutions of volumes": "conv3d",
-    "means over any dimension": "dueling-q",
-    "broadcasting to more dimensions": "nerf",
 }
 WAITING = {name: reason for reason, names in _WAITING_FOR.items() for name in names.split()}
 

@@ -196,6 +196,8 @@ def _export(model: nn.Module, call: ModelCall, free: FreeSizes) -> ExportedProgr
     if "Constraints violated" in str(reason):
         with suppress(Exception):  # len(x) fixes the batch, but strict tracing sees through it
             return _exported(model, call, free, strict=True)
+        with suppress(Exception):  # a length that is free, but for a few: at least 3, say
+            return _exported(model, call, free, strict=False, all_lengths=False)
         raise ArgumentError(
             "the model's forward does not fit every batch size, or treats some differently: the batch must stay free, "
             "as in x.flatten(1) or x.view(x.shape[0], -1)"
@@ -217,8 +219,15 @@ def in_short(reason: Exception) -> str:
     return (text.splitlines() or [type(reason).__name__])[0]
 
 
-def _exported(model: nn.Module, call: ModelCall, free: FreeSizes, *, strict: bool) -> ExportedProgram:
-    named = {size: Dim(size) for sizes in free.values() for size in sizes.values() if size is not None}
+def _exported(
+    model: nn.Module, call: ModelCall, free: FreeSizes, *, strict: bool, all_lengths: bool = True
+) -> ExportedProgram:
+    named = {
+        size: Dim(size) if all_lengths or size == BATCH else Dim.DYNAMIC
+        for sizes in free.values()
+        for size in sizes.values()
+        if size is not None
+    }
     shapes: Any = torch.export.ShapesCollection()  # type: ignore[no-untyped-call]
     for name, tensor in call.tensors.items():
         dimensions = {axis: Dim.AUTO if size is None else named[size] for axis, size in free.get(name, {}).items()}
