@@ -48,6 +48,16 @@ OF_ONE_SIZE = {
     "samples of a grid": (lambda x, layer: _sampled(layer(x), torch.tanh(x[:, 0, :, :2] * 2)), items(2, 3, 8, 8)),
     "distances": (lambda x, layer: functional.pairwise_distance(layer(x), x), items(2, 3, 4, 8)),
 }
+WITH_PLACES = {
+    "the largest": lambda x: torch.cat(_both(torch.topk(x, 3, -1)), -1),
+    "the smallest": lambda x: torch.cat(_both(torch.topk(x, 2, 1, largest=False)), 1),
+    "in order": lambda x: torch.cat(_both(torch.sort(x, 1)), 1),
+    "in order, equal ones too": lambda x: torch.cat(_both(torch.sort((2 * x).round(), -1, True, stable=True)), 1),
+    "ranks": lambda x: x.argsort(-1).argsort(-1).float(),
+    "put at places": lambda x: x.scatter(-1, x.argsort(-1)[..., :3], x[..., :3] + 5),
+    "one number at places": lambda x: torch.zeros_like(x).scatter(1, x.argmax(1, keepdim=True), 1.0),
+    "added at places": lambda x: x.scatter_add(-1, (x > 0).long() * 2, x),
+}
 OF_ANY_SIZE = {
     "from the middle on": lambda x, layer: layer(x)[:, x.shape[1] // 2 :],
     "a table's last rows": lambda x, layer: layer(x) + torch.arange(792.0).reshape(99, 8)[50 - x.shape[1] : 50].sin(),
@@ -76,6 +86,10 @@ FUNCTIONS = {
     "bucketize on the right": lambda x: torch.bucketize(x.round(), torch.arange(-1.0, 2), right=True).float(),
     "nan_to_num": lambda x: torch.nan_to_num((x - x.clamp(min=0)) / x.clamp(min=0)),
 }
+
+
+def _both(found: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    return found[0], found[1].float()
 
 
 def _from_the_second(y: Tensor) -> Tensor:
@@ -111,6 +125,15 @@ def test_along_a_dimension_of_any_size(name: str) -> None:
 def test_functions_of_a_number(name: str) -> None:
     torch.manual_seed(0)
     assert_deploys(Function(lambda x, layer: FUNCTIONS[name](layer(x)), nn.Linear(8, 8)), items(4, 8))
+
+
+@pytest.mark.parametrize("name", WITH_PLACES)
+def test_order_and_places(name: str) -> None:
+    torch.manual_seed(0)
+    model = Function(lambda x, layer: WITH_PLACES[name](layer(x)), nn.Linear(8, 8)).eval()
+    runtime = assert_deploys(model, items(3, 6, 8))
+    with torch.no_grad():
+        assert torch.allclose(runtime(items(2, 9, 8)), model(items(2, 9, 8)), atol=1e-5), "another length"
 
 
 def test_a_bilinear_layer() -> None:
