@@ -52,7 +52,9 @@ WITH_PLACES = {
     "the largest": lambda x: torch.cat(_both(torch.topk(x, 3, -1)), -1),
     "the smallest": lambda x: torch.cat(_both(torch.topk(x, 2, 1, largest=False)), 1),
     "in order": lambda x: torch.cat(_both(torch.sort(x, 1)), 1),
-    "in order, equal ones too": lambda x: torch.cat(_both(torch.sort((2 * x).round(), -1, True, stable=True)), 1),
+    "in order, equal ones too": lambda x: torch.cat(
+        _both(torch.sort((2 * x).round(), stable=True, descending=True)), 1
+    ),
     "ranks": lambda x: x.argsort(-1).argsort(-1).float(),
     "put at places": lambda x: x.scatter(-1, x.argsort(-1)[..., :3], x[..., :3] + 5),
     "one number at places": lambda x: torch.zeros_like(x).scatter(1, x.argmax(1, keepdim=True), 1.0),

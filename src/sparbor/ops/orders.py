@@ -72,9 +72,8 @@ def in_order(
     before = comparison(graph, node, *both, kind="greater" if descending else "less")
     equal = comparison(graph, node, *both, kind="equal")
     earlier = comparison(graph, node, places, _column(graph, places), kind="less")
-    before = of_two(
-        graph, node, "logical_or", before, of_two(graph, node, "logical_and", equal, earlier, "bool"), "bool"
-    )
+    equal_and_earlier = of_two(graph, node, "logical_and", equal, earlier, "bool")
+    before = of_two(graph, node, "logical_or", before, equal_and_earlier, "bool")
     wanted = _column(graph, _places(graph, size if count is None else count))
     has_it = comparison(graph, node, _row(graph, _total(graph, before)), wanted, kind="equal")
     indices = _total(graph, of_two(graph, node, "multiply", has_it, places, "i64"))
