@@ -26,8 +26,9 @@ DEEP = 20  # matrices from which on a network's roundings may add up further
 
 # The largest relative error that counts as the same answer with exact weights.
 EXACT_LIMIT, EXACT_LIMIT_OF_DEEP = 1e-5, 1e-4
-# 16-bit weights are each rounded by up to 1/64, and what becomes of that, the network decides: deep ones with random
-# weights magnify it. `deploy` has judged it already; here an answer is wrong that has little to do with PyTorch's.
+# 16-bit weights are each rounded by up to 1/64, so that each layer changes its answer by 0.5 to 1 %; what becomes of
+# that, the network decides: with random weights it grows with every layer. The first limit is for the page to count
+# by. `deploy` has judged the answers already; here one is wrong that has little to do with PyTorch's.
 WORD16_LIMIT, WORD16_WRONG = 1.6e-2, 0.5
 MOST_TEXT = 2000  # characters of an error that are kept
 

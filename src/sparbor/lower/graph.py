@@ -285,8 +285,7 @@ class Graph:
             return given  # a plain argument, which stays as it is
         name = self.traced.inputs[len(self.inputs)]
         shape = tuple(
-            self.sizes.name(size, self._size_name(name, axis, given), f"{name}_{axis}")
-            for axis, size in enumerate(given.shape)
+            self.sizes.name(size, *self._size_names(name, axis, given)) for axis, size in enumerate(given.shape)
         )
         value = self._new_value(ValueType(_number_type(node, given.dtype), shape))
         self.inputs.append(Port(name, int(value)))
@@ -298,10 +297,15 @@ class Graph:
         self.buffers.append(Port(name, int(value)))
         return value
 
-    def _size_name(self, name: str, axis: int, given: Tensor) -> str:
-        """How the size of an input's dimension is called."""
-        chosen = self.free.get(name, {}).get(axis)
-        return chosen or (BATCH if axis == 0 else "sequence" if axis == 1 or given.dim() == 1 else "length")
+    def _size_names(self, name: str, axis: int, given: Tensor) -> tuple[str, str]:
+        """How the size of an input's dimension is called, and how it is if another one has that name already.
+
+        Sizes that the user has called the same are the same.
+        """
+        if chosen := self.free.get(name, {}).get(axis):
+            return chosen, chosen
+        usual = BATCH if axis == 0 else "sequence" if axis == 1 or given.dim() == 1 else "length"
+        return usual, f"{name}_{axis}"
 
     def _new_value(self, value: ValueType) -> Value:
         self.values.append(value)
@@ -326,6 +330,10 @@ class Graph:
     def _call(self, node: Node) -> Argument:
         if isinstance(node.meta.get("val"), (torch.SymInt, torch.SymFloat, torch.SymBool)):
             return Size(node.meta["val"])
+        if isinstance(result := node.meta.get("val"), Tensor) and any(
+            isinstance(size, int) and size == 0 for size in result.shape
+        ):
+            return Constant(torch.empty(0), node.name)  # nothing, which concatenations leave out
         resolved: Any = map_arg((node.args, node.kwargs), self.known.__getitem__)
         args, kwargs = resolved
         name = operator_name(node)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -118,7 +118,8 @@ def likely_free_sizes(tensors: Mapping[str, Tensor]) -> list[FreeSizes]:
     """What may be of any size, the boldest guess first: the batch, and the lengths of sequences.
 
     The batch is the first dimension of the first input, and of all others that have it as long. Whole numbers are
-    tokens or masks, and floats of two or three dimensions may be sequences; an image is of one size.
+    tokens or masks, and floats of two or three dimensions may be sequences; an image is of one size. What the example
+    has one of may be a sequence of one, or a single channel.
     """
     first = next(tensor for tensor in tensors.values() if tensor.dim() > 0)
     batch: dict[str, Mapping[int, str | None]] = {
@@ -129,13 +130,13 @@ def likely_free_sizes(tensors: Mapping[str, Tensor]) -> list[FreeSizes]:
         known = batch.get(name, {})
         others = [axis for axis in range(tensor.dim()) if axis not in known]
         lengths[name] = {**known, **(dict.fromkeys(others) if tensor.dim() <= 3 else {})}
-    # A dimension of 1 may be that of layers, along which states lie.
-    longer = {
-        name: {axis: size for axis, size in sizes.items() if size == BATCH or tensors[name].shape[axis] > 1}
+    # A dimension of 1 may be that of channels, or of layers along which states lie.
+    longer: dict[str, Mapping[int, str | None]] = {
+        name: {axis: size for axis, size in sizes.items() if size or tensors[name].shape[axis] > 1}
         for name, sizes in lengths.items()
     }
-    guesses = [lengths, longer, {name: batch.get(name, {}) for name in tensors}]
-    return [each for at, each in enumerate(guesses) if each not in guesses[:at]]
+    guesses: list[FreeSizes] = [lengths, longer, batch]
+    return [each for number, each in enumerate(guesses) if each not in guesses[:number]]
 
 
 def trace_call(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> ExportedProgram:
@@ -195,6 +196,8 @@ def _export(model: nn.Module, call: ModelCall, free: FreeSizes) -> ExportedProgr
     if "Constraints violated" in str(reason):
         with suppress(Exception):  # len(x) fixes the batch, but strict tracing sees through it
             return _exported(model, call, free, strict=True)
+        with suppress(Exception):  # a length that is free, but for a few: at least 3, say
+            return _exported(model, call, free, strict=False, all_lengths=False)
         raise ArgumentError(
             "the model's forward does not fit every batch size, or treats some differently: the batch must stay free, "
             "as in x.flatten(1) or x.view(x.shape[0], -1)"
@@ -216,14 +219,33 @@ def in_short(reason: Exception) -> str:
     return (text.splitlines() or [type(reason).__name__])[0]
 
 
-def _exported(model: nn.Module, call: ModelCall, free: FreeSizes, *, strict: bool) -> ExportedProgram:
-    named = {size: Dim(size) for sizes in free.values() for size in sizes.values() if size is not None}
+def _exported(
+    model: nn.Module, call: ModelCall, free: FreeSizes, *, strict: bool, all_lengths: bool = True
+) -> ExportedProgram:
+    named = {
+        size: Dim(size) if all_lengths or size == BATCH else Dim.DYNAMIC
+        for sizes in free.values()
+        for size in sizes.values()
+        if size is not None
+    }
     shapes: Any = torch.export.ShapesCollection()  # type: ignore[no-untyped-call]
     for name, tensor in call.tensors.items():
         dimensions = {axis: Dim.AUTO if size is None else named[size] for axis, size in free.get(name, {}).items()}
         if dimensions:
             shapes[tensor] = dimensions
-    return torch.export.export(model, call.args, dict(call.kwargs), dynamic_shapes=shapes, strict=strict)
+    with _without_fast_path():
+        return torch.export.export(model, call.args, dict(call.kwargs), dynamic_shapes=shapes, strict=strict)
+
+
+@contextmanager
+def _without_fast_path() -> Iterator[None]:
+    """PyTorch's transformer layers may call one operation that hides all that they consist of."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 # How operators call the argument that makes them compute as in training.

@@ -5,6 +5,7 @@ A transposed convolution is one of stride 1 over its upsampled input, with each 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -139,6 +140,28 @@ def conv_transpose(
     return convolution(graph, node, x, weight, bias, stride, padding, dilation, True, output_padding, groups)
 
 
+def fold(
+    graph: Graph,
+    node: Node,
+    x: Argument,
+    size: Sequence[int],
+    kernel: Sequence[int],
+    dilation: Sequence[int],
+    padding: Sequence[int],
+    stride: Sequence[int],
+) -> Value:
+    """Windows added up where they overlap: a transposed convolution whose kernels are 1 at a place of their own."""
+    value, shape, places = graph.value(node, x), graph.result_shape(node), math.prod(kernel)
+    channels = int(str(shape[-3]))
+    kernels = np.tile(np.eye(places).reshape(places, 1, *kernel), (channels, 1, 1, 1))
+    reaches = _reach((kernel[0], kernel[1]), (dilation[0], dilation[1]))
+    rests = [size[i] + 2 * padding[i] - reaches[i] - 1 for i in range(2)]
+    windows = graph.reshaped(value, (*shape[:-3], channels * places, *(rests[i] // stride[i] + 1 for i in range(2))))
+    left = [rests[i] % stride[i] for i in range(2)]
+    constant = Constant(graph.tensor(kernels).float(), "fold")
+    return convolution(graph, node, windows, constant, None, stride, padding, dilation, True, left, channels)
+
+
 # To ONNX: Conv, and ConvTranspose where zeros lie between the input's pixels.
 
 
@@ -245,6 +268,6 @@ _CONVOLUTIONS: Mapping[str, Lowering] = {
     "conv_transpose2d.input": conv_transpose,
     "conv_transpose3d.input": conv_transpose,
 }
-LOWERINGS: Mapping[str, Lowering] = _CONVOLUTIONS
+LOWERINGS: Mapping[str, Lowering] = {**_CONVOLUTIONS, "col2im.default": fold}
 
 NEURONS: Mapping[str, str] = dict.fromkeys(_CONVOLUTIONS, "layer_rule")

@@ -41,6 +41,23 @@ def add_product(
     return of_two(graph, node, "add", made, bias if beta == 1 else of_two(graph, node, "multiply", bias, beta))
 
 
+def bilinear(
+    graph: Graph, node: Node, left: Argument, right: Argument, weight: Constant, bias: Argument = None
+) -> Value:
+    """x · W[k] · y + b[k] for each output k: all W[k] are one layer, whose answers are multiplied by y."""
+    outputs, inputs, others = weight.tensor.shape
+    rows = weight.tensor.transpose(1, 2).reshape(outputs * others, inputs)
+    mask = None if weight.mask is None else weight.mask.transpose(1, 2).reshape(rows.shape)
+    value, shape = graph.value(node, left), graph.result_shape(node)
+    name = graph.layer_name(node, weight)
+    graph.layer_weights(name, Constant(rows, weight.name, mask), None)
+    flat = graph.append("linear", (value,), (*shape[:-1], outputs * others), layer=name)
+    apart = graph.reshaped(flat, (*shape[:-1], outputs, others))
+    column = graph.reshaped(graph.value(node, right), (*shape[:-1], others, 1))
+    made = product(graph, node, apart, column)
+    return made if bias is None else of_two(graph, node, "add", made, bias)
+
+
 # To ONNX.
 
 
@@ -58,6 +75,7 @@ LOWERINGS: Mapping[str, Lowering] = {
     "dot.default": matmul,
     "addmm.default": add_product,
     "baddbmm.default": add_product,
+    "bilinear.default": bilinear,
 }
 
 NEURONS: Mapping[str, str] = {}

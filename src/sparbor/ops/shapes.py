@@ -135,7 +135,10 @@ def split(graph: Graph, node: Node, x: Argument, *_: Any, dim: int = 0, **__: An
     for part in node.meta["val"]:
         size = graph.dimensions(node, part.shape)[axis]
         parts.append(sliced_from(graph, value, axis, start, size))
-        start = start + size if isinstance(start, int) and isinstance(size, int) else ("+", start, size)
+        if isinstance(start, int) and isinstance(size, int):
+            start += size
+        else:
+            start = ("+", start, size) if start else size
     return parts
 
 

@@ -17,6 +17,7 @@ from sparbor.ops import (
     linear,
     matmul,
     norms,
+    orders,
     padding,
     parts,
     pools,
@@ -32,7 +33,7 @@ from sparbor.ops.operator import Lowering, Operator
 FAMILIES = (
     *(linear, convolutions, norms, activations, arithmetic, comparisons),
     *(reductions, arrays, indexing, updates, shapes, padding, pools, resizing, matmul, attention, recurrent),
-    *(gates, volumes, parts, functions),
+    *(gates, volumes, parts, functions, orders),
 )
 
 # By kind of operation, in the order of the engine's table.
