@@ -42,7 +42,7 @@ def to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
     assert isinstance(layer, SparseLayer | DenseWeights)
     x, weight = graph.name_of(operation.inputs[0]), layer.unpack()[0]
     bias = [] if layer.bias is None else [graph.constant(f"{operation.layer}/bias", layer.bias)]
-    if len(graph.program.items[operation.output]) == 1:
+    if len(graph.program.values[operation.output].shape) == 2:
         graph.node("Gemm", [x, graph.constant(f"{operation.layer}/weight", weight), *bias], y, transB=1)
         return
     turned = graph.constant(f"{operation.layer}/weight_transposed", np.ascontiguousarray(weight.T))

@@ -320,10 +320,14 @@ def padded(graph: Graph, what: Padded) -> Value:
 # To ONNX.
 
 
-def _shape_to_onnx(graph: OnnxGraph, operation: Operation, y: str, *, node: str, batch: int) -> None:
-    """To another shape; ``batch`` is the number with which the node leaves the size that is there, the batch's."""
-    shape = graph.integers(f"{y}/shape", [batch, *graph.program.items[operation.output]])
-    graph.node(node, [graph.name_of(operation.inputs[0]), shape], y)
+def _shape_to_onnx(graph: OnnxGraph, operation: Operation, y: str, *, node: str, kept: int) -> None:
+    """To another shape; ``kept`` is the number with which the node leaves a size as it is at that place."""
+    given, shape = (graph.program.values[each].shape for each in (operation.inputs[0], operation.output))
+    known = [kept if given[at : at + 1] == (size,) else -1 for at, size in enumerate(shape)]
+    sizes = [size if isinstance(size, int) else place for size, place in zip(shape, known, strict=True)]
+    if sizes.count(-1) > (node == "Reshape"):
+        raise ArgumentError(f"{operation.kind!r} to {shape} cannot be exported to ONNX: fix all sizes but the batch")
+    graph.node(node, [graph.name_of(operation.inputs[0]), graph.integers(f"{y}/shape", sizes)], y)
 
 
 def _permute_to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
@@ -370,10 +374,10 @@ def _concat_to_c(writer: Writer, _: int, operation: Operation) -> None:
 
 
 OPERATORS = (
-    Operator("reshape", partial(_shape_to_onnx, node="Reshape", batch=0), _reshape_to_c),
+    Operator("reshape", partial(_shape_to_onnx, node="Reshape", kept=0), _reshape_to_c),
     Operator("permute", _permute_to_onnx, None, settings=Order),
     Operator("slice", _slice_to_onnx, None, settings=Slice),
-    Operator("expand", partial(_shape_to_onnx, node="Expand", batch=1), None),
+    Operator("expand", partial(_shape_to_onnx, node="Expand", kept=1), None),
     Operator("concat", _concat_to_onnx, _concat_to_c, inputs=None, settings=Axis),
     Operator("pad", _pad_to_onnx, None, settings=Padding),
 )
