@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 import sparbor
 from sparbor.engine.runtime import Runtime
 from sparbor.errors import ArgumentError
+from sparbor.export.onnx.target import to_onnx
 from sparbor.packing.dense_weights import pack_dense
 from sparbor.program.program import ElmanRecurrence, Operation, Program, Recurrence, Slice
 from tests.layers import slot_mask
@@ -222,3 +223,42 @@ def test_backwards_by_hand(isa: str) -> None:
         h = np.tanh(gates[:, at] + h @ weight.T + bias)
         wanted.insert(0, h)
     np.testing.assert_allclose(Runtime(made)(gates, first), np.stack(wanted, 1), rtol=1e-5, atol=1e-6)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("given", [False, True])
+def test_as_an_onnx_file(name: str, given: bool) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    model = made(name, 0.9)
+    example = inputs(model, 2, 9, given)
+    free = {each: {0: "batch"} for each in ("x", "h", "c")[: len(example)]}
+    program = sparbor.deploy(model, example, weights="exact", dynamic_shapes=free).program
+    file = to_onnx(program)
+    assert [each.op_type for each in file.graph.node].count("MatMul") == 0, "the gates' layer is within the node"
+    session = onnxruntime.InferenceSession(file.SerializeToString(), providers=["CPUExecutionProvider"])
+    call = inputs(model, 3, 9, given)
+    answers = session.run(None, {port.name: each.numpy() for port, each in zip(program.inputs, call, strict=True)})
+    for each, wanted in zip(answers, model(*call), strict=True):
+        np.testing.assert_allclose(each, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_what_onnx_cannot_say_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="what its cells remember is read after other steps than the last"):
+        to_onnx(lstm_of(Slice(2, 8, 1), 8))
+    with pytest.raises(ArgumentError, match="its input is not what a linear layer computes"):
+        to_onnx(by_hand("gru", 24))
+
+
+def lstm_of(part: Slice, size: int) -> Program:
+    """A linear layer, an LSTM of 8 cells, and a part of its states."""
+    values = [f32("batch", 3, 4), f32("batch", 3, 32), f32("batch", 3, 16), f32("batch", 3, size)]
+    return program(
+        values,
+        "x0",
+        "y3",
+        Operation("linear", (0,), 1, "input"),
+        Operation("lstm", (1,), 2, "state", settings=FORWARDS),
+        Operation("slice", (2,), 3, settings=part),
+        layers={"input": pack_dense(numbers(32, 4)), "state": pack_dense(numbers(32, 8))},
+    )

@@ -8,13 +8,13 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from bench.inference import convnets
+from bench.inference import convnets, recurrent
 from bench.inference.masks import equal_mask, uneven
 from bench.inference.mlps import mlp
 from bench.job.models import cifar10_cnn
 from sparbor import PAINeuronModule, Slots, unwrap
 from sparbor.allocation.shares import shares
-from sparbor.nn.layers import why_not_wrappable
+from sparbor.nn.layers import weight_names, why_not_wrappable
 from sparbor.recipe.recipe import Distribution
 from sparbor.topology.rewire import magnitude_mask
 
@@ -40,6 +40,7 @@ MODELS = {
     "resnet18-imagenet": Spec(partial(convnets.ResNet18, 1000, small_images=False), (3, 224, 224)),
     "resnet50-imagenet": Spec(partial(convnets.ResNet50, 1000, small_images=False), (3, 224, 224)),
     "mobilenetv2": Spec(partial(convnets.MobileNetV2, 1000), (3, 224, 224)),
+    "lstm-256": Spec(partial(recurrent.Lstm, 256, 256), (100, 256)),
     # For the tests of these scripts.
     "tiny": Spec(partial(mlp, 64, 48, 10), (64,)),
     "tiny-cnn": Spec(convnets.tiny, (3, 9, 9)),
@@ -99,11 +100,15 @@ def plain(network: nn.Module) -> nn.Module:
 
 
 def _wrap(network: nn.Module) -> list[PAINeuronModule]:
+    """A module around each layer that can have one; around a recurrent layer one for each of its weights."""
     wrapped = []
     for name, layer in list(network.named_modules()):
-        if why_not_wrappable(layer, Slots()) is None:
-            wrapped.append(PAINeuronModule(layer, name))
-            network.set_submodule(name, wrapped[-1])
+        if why_not_wrappable(layer, Slots()) is not None:
+            continue
+        for weight in weight_names(layer):
+            layer = PAINeuronModule(layer, name, weight_name=weight)
+            wrapped.append(layer)
+        network.set_submodule(name, layer)
     return wrapped
 
 

@@ -207,14 +207,11 @@ struct Attention {
     bool (*run)(const AttentionBlock&);
 };
 
-// One step of one item of a recurrent layer: `n` cells. For each of their gates `n` numbers of what the step's input and
-// of what the state before makes them; that state, of which each kind reads what it needs; and the new one.
-using CellKernel = void (*)(const float* x, const float* recurrent, const float* before, const float* cell, float* y,
-                            size_t n);
+// One step of one item: n cells. Of each gate n numbers: what the input makes of it, and what the state before does, over
+// which it is computed. Of that state each kind reads what it needs.
+using CellKernel = void (*)(const float* x, float* gates, const float* before, const float* cell, float* y, size_t n);
 
-struct Cells {
-    CellKernel lstm, gru, elman, elman_relu;
-};
+struct Cells { CellKernel lstm, gru, elman, elman_relu; };
 
 // A product of two matrices: rows of `depth` numbers times `depth` rows of columns, of which each sixteen begin `block`
 // numbers after those before. Results are written up to a whole sixteen columns, and the right matrix is read as far.
@@ -477,22 +474,18 @@ struct KernelSet {
     namespace name {                          \
     extern const KernelSet kernels;           \
     void dense_rows(const DenseLayer&, const Rows&, size_t first_group, size_t last_group);  \
-    extern const Columns columns;             \
-    extern const Outputs outputs;             \
+    extern const Columns columns; extern const Outputs outputs; \
     DepthwiseKernel find_depthwise(const Geometry&);  \
-    extern const Planes planes;               \
-    extern const Pools pools;                 \
+    extern const Planes planes; extern const Pools pools; \
     extern const Winograd winograd;           \
     extern const Elementwise elementwise;     \
     extern const NamedPair pairs[];           \
-    extern const Norms norms;                 \
-    extern const Reductions reductions;       \
+    extern const Norms norms; extern const Reductions reductions; \
     extern const Resizing resizing;           \
     extern const Training training;           \
     extern const BatchLayout batch_layout;       \
     extern const Ranking ranking;             \
-    extern const Attention attention;         \
-    extern const Cells cells;                 \
+    extern const Attention attention; extern const Cells cells; \
     extern const Products products;           \
     }
 SPARBOR_KERNEL_SET(portable)

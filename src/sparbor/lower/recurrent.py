@@ -51,8 +51,8 @@ def stand_in(layer: nn.RNNBase) -> None:
 def _forward(layer: nn.RNNBase, x: Any, hx: Any = None) -> Any:
     if not isinstance(x, Tensor):
         raise ArgumentError(
-            "the model packs its sequences (pack_padded_sequence), which cannot be traced: give its recurrent layers the "
-            "padded batch"
+            "the model packs its sequences (pack_padded_sequence), which cannot be traced: give its recurrent layers "
+            "the padded batch"
         )
     states = [] if hx is None else [hx] if isinstance(hx, Tensor) else list(hx)
     batched = x.dim() == 3

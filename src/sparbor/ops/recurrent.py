@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from sparbor.errors import ArgumentError
 from sparbor.ops.arguments import Argument, Constant, Value, refuse
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.shapes import sliced
-from sparbor.ops.targets import Graph
-from sparbor.program.program import Axis, ConstantArray, ElmanRecurrence, Recurrence, Settings
+from sparbor.ops.targets import Graph, OnnxGraph
+from sparbor.packing.dense_weights import DenseWeights
+from sparbor.packing.slots import Floats, SparseLayer
+from sparbor.program.program import Axis, ConstantArray, ElmanRecurrence, Operation, Recurrence, Settings, Slice
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -99,8 +104,9 @@ def _stacked(
             before = tuple(_one_of(graph, each, at) for each in first)
             made = _sequence(graph, node, cell, value, before, weights[at * of_each : (at + 1) * of_each], reverse)
             outputs.append(_part(graph, cell, made, 0))
+            after = _last(graph, made, reverse)
             for part, states_of_all in enumerate(last):
-                states_of_all.append(_last(graph, _part(graph, cell, made, part), reverse))
+                states_of_all.append(_part(graph, cell, after, part))
         value = _joined(graph, outputs, 2)
     y = value if batch_first else graph.permuted(value, (1, 0, 2))
     return (y, *(_joined(graph, each, 0) for each in last))
@@ -157,7 +163,7 @@ def _part(graph: Graph, cell: Cell, states: Value, at: int) -> Value:
 
 
 def _last(graph: Graph, states: Value, reverse: bool) -> Value:
-    """Those after the last step, as (1, batch, units)."""
+    """Those after the last step, as (1, batch, numbers)."""
     steps = graph.shape(states)[1]
     last = steps - 1 if isinstance(steps, int) else -1
     return graph.permuted(sliced(graph, states, 1, 0 if reverse else last, 1), (1, 0, 2))
@@ -189,10 +195,87 @@ def _one_step(
     return (y, *memory) if memory else y
 
 
+# To ONNX, whose operators have the layer of the inputs in them, and give an LSTM's cells after the last step alone.
+
+
+_ONNX = {"lstm": ("LSTM", (0, 3, 1, 2)), "gru": ("GRU", (1, 0, 2)), "rnn": ("RNN", (0,))}  # and where each gate is here
+
+
+def _to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
+    kind, order = _ONNX[operation.kind]
+    settings = operation.settings_as(Recurrence)
+    linear = next((each for each in graph.program.operations if each.output == operation.inputs[0]), None)
+    if linear is None or linear.kind != "linear" or linear.activation is not None:
+        raise ArgumentError(
+            f"operation {operation.kind!r}, which computes value {operation.output}, cannot be exported to ONNX: its "
+            "input is not what a linear layer computes"
+        )
+    of_input, of_state = (_matrix(graph, each) for each in (linear, operation))
+    units = of_state.fan_in
+    weights = [
+        graph.constant(f"{each.layer}/gates", _in_order(matrix.unpack()[0], order)[None])
+        for each, matrix in ((linear, of_input), (operation, of_state))
+    ]
+    biases = [np.zeros(each.outputs, np.float32) if each.bias is None else each.bias for each in (of_input, of_state)]
+    bias = graph.constant(
+        f"{operation.layer}/biases", np.concatenate([_in_order(each, order) for each in biases])[None]
+    )
+    first = [
+        graph.node("Unsqueeze", [graph.name_of(state), graph.integers("ways", [0])]) for state in operation.inputs[1:]
+    ]
+    attributes: dict[str, Any] = {"hidden_size": units, "direction": "reverse" if settings.reverse else "forward"}
+    if kind == "GRU":
+        attributes["linear_before_reset"] = 1
+    if isinstance(settings, ElmanRecurrence) and settings.relu:
+        attributes["activations"] = ["Relu"]
+    x = graph.node("Transpose", [graph.name_of(linear.inputs[0])], perm=[1, 0, 2])
+    more = ["", f"{y}/cells"] if kind == "LSTM" else []
+    outputs = graph.node(kind, [x, *weights, bias, "", *first], f"{y}/steps", more=more, **attributes)
+    by_step = graph.node("Squeeze", [outputs, graph.integers("way", [1])])
+    cells = kind == "LSTM" and _cells_are_read(graph, operation, units, settings.reverse)
+    shown = graph.node("Transpose", [by_step], None if cells else y, perm=[1, 0, 2])
+    if cells:
+        last = graph.node("Transpose", [f"{y}/cells"], perm=[1, 0, 2])
+        graph.node("Concat", [shown, graph.node("Expand", [last, graph.node("Shape", [shown])])], y, axis=2)
+
+
+def _matrix(graph: OnnxGraph, operation: Operation) -> SparseLayer | DenseWeights:
+    layer = graph.program.layers[str(operation.layer)]
+    assert isinstance(layer, SparseLayer | DenseWeights)
+    return layer
+
+
+def _in_order(numbers: Floats, order: Sequence[int]) -> Floats:
+    """The rows, gate by gate, in ONNX's order of gates."""
+    return np.concatenate([np.split(numbers, len(order))[gate] for gate in order])
+
+
+def _cells_are_read(graph: OnnxGraph, operation: Operation, units: int, reverse: bool) -> bool:
+    """Whether more of an LSTM's states is read than its outputs: the cells after its last step, which ONNX has too."""
+    steps = graph.program.values[operation.output].shape[1]
+    outputs = Slice(2, 0, 1)
+    last = (Slice(1, 0 if reverse else -1, 1), Slice(1, 0 if reverse or not isinstance(steps, int) else steps - 1, 1))
+    read = False
+    for reader in (each for each in graph.program.operations if operation.output in each.inputs):
+        shape = graph.program.values[reader.output].shape
+        if reader.settings == outputs and shape[2] == units:
+            continue
+        read = True
+        if reader.settings not in last or shape[1] != 1:
+            break
+    else:
+        if all(port.value != operation.output for port in graph.program.outputs):
+            return read
+    raise ArgumentError(
+        f"operation 'lstm', which computes value {operation.output}, cannot be exported to ONNX: what its cells "
+        "remember is read after other steps than the last"
+    )
+
+
 OPERATORS = (
-    Operator("lstm", None, None, inputs=(1, 3), layer="yes", settings=Recurrence),
-    Operator("gru", None, None, inputs=(1, 2), layer="yes", settings=Recurrence),
-    Operator("rnn", None, None, inputs=(1, 2), layer="yes", settings=ElmanRecurrence),
+    Operator("lstm", _to_onnx, None, inputs=(1, 3), layer="yes", settings=Recurrence),
+    Operator("gru", _to_onnx, None, inputs=(1, 2), layer="yes", settings=Recurrence),
+    Operator("rnn", _to_onnx, None, inputs=(1, 2), layer="yes", settings=ElmanRecurrence),
 )
 
 LOWERINGS: Mapping[str, Lowering] = {

@@ -34,10 +34,18 @@ class OnnxGraph:
         """What a value of the program is called."""
         return self._ports.get(value, f"value_{value}")
 
-    def node(self, kind: str, inputs: Sequence[str], output: str | None = None, **attributes: Any) -> str:
-        """Append a node with one output, whose name is returned."""
+    def node(
+        self,
+        kind: str,
+        inputs: Sequence[str],
+        output: str | None = None,
+        *,
+        more: Sequence[str] = (),
+        **attributes: Any,
+    ) -> str:
+        """Append a node, the name of whose first output is returned; `more` are those of others, "" where unused."""
         output = output or f"node_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(kind, inputs, [output], output, **attributes))
+        self.nodes.append(helper.make_node(kind, inputs, [output, *more], output, **attributes))
         return output
 
     def constant(self, name: str, array: npt.NDArray[Any]) -> str:
@@ -102,6 +110,16 @@ class OnnxGraph:
         for port in self.program.outputs:
             if (name := self.name_of(port.value)) != port.name:
                 self.node("Identity", [name], port.name)
+
+    def drop_unused(self) -> None:
+        """Leave out nodes and constants that lead nowhere, such as a layer that its reader has in itself."""
+        needed, kept = {port.name for port in self.program.outputs}, list[onnx.NodeProto]()
+        for node in reversed(self.nodes):
+            if needed.intersection(node.output):
+                needed.update(node.input)
+                kept.append(node)
+        self.nodes = kept[::-1]
+        self.constants = {name: array for name, array in self.constants.items() if name in needed}
 
     def _described(self, port: Port) -> onnx.ValueInfoProto:
         value = self.program.values[port.value]

@@ -58,6 +58,7 @@ def to_onnx(program: Program, name: str = "model") -> onnx.ModelProto:
     for operation in program.operations:
         _add_operation(graph, operation)
     graph.copy_outputs()
+    graph.drop_unused()
     model = helper.make_model(
         graph.proto(name),
         producer_name="sparbor",
