@@ -51,10 +51,11 @@ def _found(draft: Draft, operation: Operation) -> Operation | None:
             continue
         name, whole, inner = _SPELLED[made.activation.name]
         for x in _below(draft, made.inputs[0], _DEEP):
-            same = draft.shape(x) == draft.shape(operation.output)
-            if same and _alike(_polynomial(draft, made.inputs[0], x, None, _DEEP), inner):
-                if _alike(_polynomial(draft, operation.output, x, function, _DEEP), whole):
-                    return Operation("activation", (x,), operation.output, activation=Activation(name))
+            if draft.shape(x) != draft.shape(operation.output):
+                continue
+            of_x = _polynomial(draft, made.inputs[0], x, None, _DEEP)
+            if _alike(of_x, inner) and _alike(_polynomial(draft, operation.output, x, function, _DEEP), whole):
+                return Operation("activation", (x,), operation.output, activation=Activation(name))
     return None
 
 

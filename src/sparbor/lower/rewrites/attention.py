@@ -11,8 +11,8 @@ from sparbor.lower.rewrites.draft import Draft
 from sparbor.ops.attention import HIDDEN, with_heads
 from sparbor.program.program import Attention, ConstantArray, Dimensions, Operation
 
-# What hides a key by being added: large enough to leave nothing of a score, so that a query which sees no key weighs all
-# alike, as PyTorch's softmax does; what the engine takes for hidden is larger still.
+# What hides a key by being added: large enough to leave nothing of a score, so that a query which sees no key weighs
+# all alike, as PyTorch's softmax does; what the engine takes for hidden is larger still.
 _LARGE = -1e9
 _ADDED = -1e30
 
@@ -137,7 +137,7 @@ def _with_these_heads(draft: Draft, value: int, around: Dimensions) -> int | Non
 
 
 def grouped_heads(draft: Draft, operation: Operation) -> Operation | None:
-    """Keys and values that were repeated for the heads of queries are read where they are: each serves several heads."""
+    """Keys and values that were repeated for the heads of queries are read where they are, each for several heads."""
     if operation.kind != "attention":
         return None
     query, key, value, *mask = operation.inputs

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from sparbor.lower.rewrites.draft import Draft
-from sparbor.program.program import Axis, ConstantArray, Dimension, Operation, Range, Slice
+from sparbor.program.program import Axis, ConstantArray, Dimension, Operation, Range, ScaleShift, Slice
 
 
 def always_true(draft: Draft, operation: Operation) -> Operation | None:
@@ -54,7 +54,11 @@ def _expanded(draft: Draft, value: int, operation: Operation) -> Operation:
 
 
 def neutral(draft: Draft, operation: Operation) -> Operation | None:
-    """`and` with true, `or` with false, and what adds 0 or multiplies by 1, are the other side."""
+    """`and` with true, `or` with false, and what adds 0 and multiplies by 1, are the other side."""
+    if operation.kind == "scale_shift" and (by := draft.weights[str(operation.layer)]) is not None:
+        assert isinstance(by, ScaleShift)
+        changes = (by.scale != 1).any() or (by.shift != 0).any()
+        return None if changes else _expanded(draft, operation.inputs[0], operation)
     numbers = {"logical_and": 1, "logical_or": 0, "add": 0, "multiply": 1}
     wanted = numbers.get(operation.kind)
     if wanted is None or operation.activation is not None:

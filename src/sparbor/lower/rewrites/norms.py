@@ -42,9 +42,9 @@ def _times_reciprocal_root(draft: Draft, operation: Operation) -> tuple[int, int
     for x, root in (operation.inputs, operation.inputs[::-1]):
         if (under := draft.activation(draft.unreshaped(root), "rsqrt")) is not None:
             return x, under
-        if (inner := draft.activation(draft.unreshaped(root), "reciprocal")) is not None:
-            if (under := draft.activation(draft.unreshaped(inner), "sqrt")) is not None:
-                return x, under
+        inner = draft.activation(draft.unreshaped(root), "reciprocal")
+        if inner is not None and (under := draft.activation(draft.unreshaped(inner), "sqrt")) is not None:
+            return x, under
     return None
 
 
