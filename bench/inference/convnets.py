@@ -155,7 +155,7 @@ class MobileNetV2(nn.Module):
 
 
 class GatedResidual(nn.Module):
-    """An inverted residual whose channels are weighed by what they are on average: EfficientNet's (Tan and Le, 2019)."""
+    """An inverted residual whose channels are weighed by their averages: EfficientNet's (Tan and Le, 2019)."""
 
     def __init__(self, channels: int, planes: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()

@@ -2,7 +2,7 @@
 
 ``python bench/whole_networks.py --json FILE``. Batch 1, one thread, 16-bit weights; the table's ratios are the rival's
 time by the engine's, of the least times of turns that all contenders take in one process, after their outputs have
-been compared with PyTorch's. ``--memory`` measures, in fresh processes, what loading the sparse model and one call take.
+been compared with PyTorch's. ``--memory`` measures, in fresh processes, what loading the sparse model and a call take.
 """
 
 import argparse
@@ -189,8 +189,8 @@ def show(console: Console, rows: list[dict[str, Any]]) -> None:
     for row in rows:
         if "start_ms" in row:
             console.print(
-                f"{row['model']}: {row['file_bytes'] / 1e6:.1f} MB on disk, first answer after {row['start_ms']:.0f} ms,"
-                f" {row['peak_bytes'] / 1e6:.1f} MB of growth"
+                f"{row['model']}: {row['file_bytes'] / 1e6:.1f} MB on disk, first answer after"
+                f" {row['start_ms']:.0f} ms, {row['peak_bytes'] / 1e6:.1f} MB of growth"
             )
         elif "deploy_seconds" in row:
             console.print(f"{row['model']}, {row['runtime']}: deployed in {row['deploy_seconds']:.1f} s")

@@ -86,7 +86,9 @@ bool all_finite(const Tensor& floats) {
 bool halves_finite(const Tensor& halves) {
     constexpr uint16_t exponent = 0x7C00;
     const auto* words = halves.as<uint16_t>();
-    return std::all_of(words, words + halves.count(), [](uint16_t word) { return (word & exponent) != exponent; });
+    bool finite = true;  // all of them are looked at, in vectors
+    for (uint64_t i = 0, count = halves.count(); i < count; i++) finite &= (words[i] & exponent) != exponent;
+    return finite;
 }
 
 }  // namespace sparbor

@@ -35,8 +35,9 @@ struct Encoding {
     WeightType type;        // of its weights, or of what a sparse layer is dense
     // Its tensors lead no kernel out of its arrays, and hold nothing that no packing writes.
     void (*check)(LayerCheck&);
-    // Of sparse layers, else null: whether this place of a slot holds no synapse.
-    bool (*is_padding)(const Layer&, uint64_t slot, size_t lane);
+    // Of sparse layers, else null: the part that says which places of slots hold no synapse, and whether one does not.
+    const char* places_part;
+    bool (*is_padding)(const uint8_t* part, uint64_t place);
     // How many weights are stored, padding included; null for layers of no matrix.
     uint64_t (*places)(const Layer&);
 };

@@ -7,11 +7,7 @@ namespace {
 
 constexpr uint8_t padding_index = 0x80;
 
-uint8_t index(const Layer& layer, uint64_t slot, size_t lane) {
-    return layer.data<uint8_t>("indices")[slot * neuron_block + lane];
-}
-
-bool is_padding(const Layer& layer, uint64_t slot, size_t lane) { return index(layer, slot, lane) == padding_index; }
+bool is_padding(const uint8_t* indices, uint64_t place) { return indices[place] == padding_index; }
 
 void take_weights(LayerCheck& check, const char* part, const Shape& stored) {
     check(all_finite(check.part(part, Number::f32, &stored)), "a weight is infinite or NaN");
@@ -22,8 +18,8 @@ void check_sparse(LayerCheck& check) {
     const Shape stored{check_slots(check), neuron_block};
     take_weights(check, "weights", stored);
     check.part("indices", Number::u8, &stored);
-    const Layer& layer = check.layer();
-    check_synapses(check, [&](uint64_t slot, size_t lane) -> uint64_t { return index(layer, slot, lane); });
+    const auto* const indices = check.layer().data<uint8_t>("indices");
+    check_synapses(check, [&](uint64_t slot, size_t lane) -> uint64_t { return indices[slot * neuron_block + lane]; });
 }
 
 void check_dense(LayerCheck& check) {
@@ -47,10 +43,12 @@ uint64_t all_places(const Layer& layer) { return layer.outputs * layer.fan_in; }
 }  // namespace
 
 const Encoding sparse_exact{LayerKind::sparse, "sparse", "exact",
-                            WeightType::floats, check_sparse, is_padding, stored_places};
-const Encoding dense_exact{LayerKind::dense, "dense", "exact", WeightType::floats, check_dense, nullptr, all_places};
+                            WeightType::floats, check_sparse, "indices", is_padding, stored_places};
+const Encoding dense_exact{LayerKind::dense, "dense", "exact",
+                           WeightType::floats, check_dense, nullptr, nullptr, all_places};
 const Encoding filters_exact{LayerKind::filters, "filters", "exact",
-                             WeightType::floats, check_filters, nullptr, all_places};
-const Encoding table_exact{LayerKind::table, "table", "exact", WeightType::floats, check_table, nullptr, all_places};
+                             WeightType::floats, check_filters, nullptr, nullptr, all_places};
+const Encoding table_exact{LayerKind::table, "table", "exact",
+                           WeightType::floats, check_table, nullptr, nullptr, all_places};
 
 }  // namespace sparbor

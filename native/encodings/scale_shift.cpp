@@ -15,6 +15,6 @@ void check_both(LayerCheck& check) {
 }  // namespace
 
 const Encoding scale_shift{LayerKind::scale_shift, "scale_shift", nullptr,
-                           WeightType::floats, check_both, nullptr, nullptr};
+                           WeightType::floats, check_both, nullptr, nullptr, nullptr};
 
 }  // namespace sparbor

@@ -32,9 +32,10 @@ std::string both(uint64_t found, const char* what, uint64_t wanted) {
 template <class Visit>
 bool any_place(const Layer& layer, const Visit& visit) {
     bool found = false;
+    const auto* const part = layer.data<uint8_t>(layer.encoding->places_part);
     for_each_slot(layer, [&](uint64_t slot, uint64_t group, uint64_t) {
         for (size_t lane = 0; lane < neuron_block && !found; lane++)
-            found = visit(group * neuron_block + lane, layer.encoding->is_padding(layer, slot, lane));
+            found = visit(group * neuron_block + lane, layer.encoding->is_padding(part, slot * neuron_block + lane));
     });
     return found;
 }

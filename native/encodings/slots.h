@@ -28,9 +28,11 @@ uint64_t check_slots(LayerCheck& check);
 // Calls visit(row, input, slot, lane) for each synapse; `index(slot, lane)` is its input's place in its branch.
 template <class Index, class Visit>
 void for_each_synapse(const Layer& layer, const Index& index, const Visit& visit) {
+    const auto* const part = layer.data<uint8_t>(layer.encoding->places_part);
+    const auto is_padding = layer.encoding->is_padding;
     for_each_slot(layer, [&](uint64_t slot, uint64_t group, uint64_t branch) {
         for (size_t lane = 0; lane < neuron_block; lane++)
-            if (!layer.encoding->is_padding(layer, slot, lane))
+            if (!is_padding(part, slot * neuron_block + lane))
                 visit(group * neuron_block + lane, branch * branch_size + index(slot, lane), slot, lane);
     });
 }

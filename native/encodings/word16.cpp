@@ -5,11 +5,7 @@
 namespace sparbor {
 namespace {
 
-uint16_t word(const Layer& layer, uint64_t slot, size_t lane) {
-    return layer.data<uint16_t>("words")[slot * neuron_block + lane];
-}
-
-bool is_padding(const Layer& layer, uint64_t slot, size_t lane) { return word(layer, slot, lane) == 0; }
+bool is_padding(const uint8_t* words, uint64_t place) { return reinterpret_cast<const uint16_t*>(words)[place] == 0; }
 
 uint64_t places(const Layer& layer) { return layer.parts.at("words").count(); }
 
@@ -18,13 +14,15 @@ void check(LayerCheck& check) {
     const Shape stored{check_slots(check), neuron_block};
     check(halves_finite(check.part("words", Number::u16, &stored)), "a synapse word is infinite or NaN");
     check.scale();
-    const Layer& layer = check.layer();
-    check_synapses(check,
-                   [&](uint64_t slot, size_t lane) -> uint64_t { return word(layer, slot, lane) % branch_size; });
+    const auto* const words = check.layer().data<uint16_t>("words");
+    check_synapses(check, [&](uint64_t slot, size_t lane) -> uint64_t {
+        return words[slot * neuron_block + lane] % branch_size;
+    });
 }
 
 }  // namespace
 
-const Encoding sparse_word16{LayerKind::sparse, "sparse", "word16", WeightType::halves, check, is_padding, places};
+const Encoding sparse_word16{LayerKind::sparse, "sparse", "word16", WeightType::halves, check, "words",
+                              is_padding, places};
 
 }  // namespace sparbor

@@ -91,25 +91,25 @@ uint64_t read_version(const Json& graph) {
     return as_count(*found);
 }
 
-// Moves the tensor to its layer, its bytes copied and compared with their checksum.
-void place(const std::string& name, Tensor tensor, const Json& sums, const uint8_t* data, Program& program) {
+// Moves the tensor to its layer, its bytes read and compared with their checksum.
+void place(const std::string& name, Tensor tensor, const Json& sums, const Source& source, Program& program) {
     const size_t slash = name.rfind('/');
     const auto layer = program.layers.find(slash == std::string::npos ? "" : name.substr(0, slash));
     require(layer != program.layers.end(), tensor_named(name) + " belongs to no layer");
     const Json* sum = member(sums, name);
     require(sum, tensor_named(name) + " has no checksum");
-    const bool matches = is_count(*sum) && crc32(data + tensor.begin, tensor.size) == as_count(*sum);
+    tensor.data = AlignedArray<uint8_t>::unset(tensor.size);
+    source.read(tensor.begin, tensor.size, tensor.data.data());
+    const bool matches = is_count(*sum) && crc32(tensor.data.data(), tensor.size) == as_count(*sum);
     require(matches, tensor_named(name) + " does not match its checksum");
-    tensor.data = AlignedArray<uint8_t>(tensor.size);
-    if (tensor.size > 0) std::memcpy(tensor.data.data(), data + tensor.begin, tensor.size);
     layer->second.parts.emplace(slash == std::string::npos ? name : name.substr(slash + 1), std::move(tensor));
 }
 
-void read_layers(const Json& graph, std::map<std::string, Tensor> tensors, const uint8_t* data, Program& program) {
+void read_layers(const Json& graph, std::map<std::string, Tensor> tensors, const Source& source, Program& program) {
     const Json &layers = graph.at("layers"), &sums = graph.at("crc32");
     require(layers.is_object() && sums.is_object(), "the graph is malformed: its layers or checksums are no object");
     for (const auto& [name, entry] : layers.items()) program.layers.emplace(name, read_layer(name, entry));
-    for (auto& [name, tensor] : tensors) place(name, std::move(tensor), sums, data, program);
+    for (auto& [name, tensor] : tensors) place(name, std::move(tensor), sums, source, program);
     for (auto& [name, layer] : program.layers) check_layer(layer);
     for (Operation& operation : program.operations) {
         if (!operation.layer_name) continue;
@@ -132,9 +132,11 @@ void check_uses(const Program& program) {
     }
 }
 
-Program read(const uint8_t* data, size_t size, uint64_t length) {
-    const Json header = parse_object({reinterpret_cast<const char*>(data) + 8, length}, "the header");
-    std::map<std::string, Tensor> tensors = read_tensors(header, 8 + length, size);
+Program read(const Source& source, uint64_t length) {
+    std::string characters(length, '\0');
+    source.read(8, length, reinterpret_cast<uint8_t*>(characters.data()));
+    const Json header = parse_object(characters, "the header");
+    std::map<std::string, Tensor> tensors = read_tensors(header, 8 + length, source.size());
     std::string text = graph_text(header);
     Json graph = parse_object(text, "the graph");
     if (read_version(graph) < newest_version) {
@@ -143,7 +145,7 @@ Program read(const uint8_t* data, size_t size, uint64_t length) {
     }
     Program program = program_of_graph(graph);
     program.graph = std::move(text);
-    read_layers(graph, std::move(tensors), data, program);
+    read_layers(graph, std::move(tensors), source, program);
     check_uses(program);
     check_operations(program, program.shapes_at(program.known_sizes));
     return program;
@@ -151,14 +153,19 @@ Program read(const uint8_t* data, size_t size, uint64_t length) {
 
 }  // namespace
 
-Program read_program(const uint8_t* data, size_t size) {
+Program read_program(const uint8_t* data, size_t size) { return read_program(Memory(data, size)); }
+
+Program read_program(const Source& source) {
+    const uint64_t size = source.size();
     require(size >= 8, "it has " + std::to_string(size) + " bytes, fewer than a header");
+    uint8_t first[8];
+    source.read(0, sizeof first, first);
     uint64_t length = 0;
-    for (int i = 7; i >= 0; i--) length = length << 8 | data[i];
+    for (int i = 7; i >= 0; i--) length = length << 8 | first[i];
     require(length <= std::min<uint64_t>(size - 8, largest_header),
             "the header claims " + std::to_string(length) + " bytes, the file has " + std::to_string(size));
     try {
-        return read(data, size, length);
+        return read(source, length);
     } catch (const Json::out_of_range&) {  // a member that is not there
         throw Refused("the graph is malformed: it lacks a part", "write the file again");
     } catch (const Json::exception& error) {

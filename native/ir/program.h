@@ -7,6 +7,7 @@
 #include "ir/dimension.h"
 #include "ir/layer.h"
 #include "ir/settings.h"
+#include "ir/source.h"
 
 namespace sparbor {
 
@@ -74,6 +75,7 @@ struct Program {
 };
 
 // Reads a model file; everything it says is checked before it is believed, for sizes of 1. Throws Refused.
+Program read_program(const Source& source);
 Program read_program(const uint8_t* data, size_t size);
 
 // All of a graph but its layers, each operation's kind, settings and order checked. Throws Refused.

@@ -17,6 +17,8 @@
 #include "kernels/dispatch.h"
 #include "ops/sparse_or_dense.h"
 #include "plan/session.h"
+#include "python/arguments.h"
+#include "python/file_source.h"
 #include "python/training_bindings.h"
 
 namespace nb = nanobind;
@@ -71,21 +73,6 @@ nb::object view_of(const Tensor& tensor, const std::shared_ptr<const Program>& p
     return view;
 }
 
-// So many numbers or objects, without an allocation if they are few.
-template <class Each>
-class Few {
-public:
-    explicit Few(size_t count) : count_(count), more_(count > few_.size() ? count : 0) {}
-    Each* begin() { return more_.empty() ? few_.data() : more_.data(); }
-    Each& operator[](size_t i) { return begin()[i]; }
-    size_t size() const { return count_; }
-
-private:
-    size_t count_;
-    std::array<Each, 4> few_{};
-    std::vector<Each> more_;
-};
-
 // What an input's arrays are like, flat, since each call looks at it.
 struct Form {
     explicit Form(const ValueType& value)
@@ -105,13 +92,27 @@ struct Form {
 class Model {
 public:
     Model(const nb::bytes& content, const std::string& isa, size_t threads, bool as_stored)
+        : Model(Memory(static_cast<const uint8_t*>(content.data()), content.size()), isa, threads, as_stored) {}
+
+    Model(const nb::object& file, const std::string& isa, size_t threads, bool as_stored)
+        : Model(FileSource(file), isa, threads, as_stored) {}
+
+    Model(const Source& source, const std::string& isa, size_t threads, bool as_stored)
         : kernels_(&kernels_of(isa)), threads_(threads) {
-        const nb::gil_scoped_release release;
-        program_ = std::make_shared<const Program>(
-            read_program(static_cast<const uint8_t*>(content.data()), content.size()));
-        engine_ = std::make_unique<Engine>(*program_, *kernels_, threads, as_stored);
-        for (const Port& input : program_->inputs) forms_.emplace_back(program_->values[input.value]);
+        {
+            const nb::gil_scoped_release release;
+            program_ = std::make_shared<const Program>(read_program(source));
+            engine_ = std::make_unique<Engine>(*program_, *kernels_, threads, as_stored);
+        }
+        for (const Port& input : program_->inputs) {
+            forms_.emplace_back(program_->values[input.value]);
+            input_names_.push_back(as_text(input.name));
+        }
+        for (const Port& output : program_->outputs) output_names_.push_back(as_text(output.name));
     }
+
+    const std::vector<nb::object>& input_names() const { return input_names_; }
+    const std::vector<nb::object>& output_names() const { return output_names_; }
 
     // Whether calls with plain arrays of floats go to Python first.
     void look_at_floats(bool looks) { float_type_ = looks ? NPY_NOTYPE : NPY_FLOAT32; }
@@ -245,6 +246,7 @@ private:
     const KernelSet* kernels_;
     size_t threads_;
     std::vector<Form> forms_;  // of the inputs
+    std::vector<nb::object> input_names_, output_names_;
     int float_type_ = NPY_FLOAT32;
     std::shared_ptr<const Program> program_;
     std::unique_ptr<Engine> engine_;  // points into the program
@@ -287,17 +289,18 @@ PyObject* run_model(PyObject* self, PyObject* const* x, PyObject* out, int float
     return nullptr;
 }
 
-// model(x, out=None) of a model with one input and one output: the fast way, or else the method `_checked_call` of the
-// Python class. Only functions of the limited API, which nanobind builds against.
+// model(x, ..., out=None), inputs by position or by name: the fast way, or else the method `_checked_call` of the Python
+// class.
 PyObject* call_model(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
     PyObject* out = kwargs ? PyDict_GetItemWithError(kwargs, out_name) : nullptr;
     const Model& model = *nb::inst_ptr<Model>(self);
-    if (PyTuple_Size(args) == 1 && model.program()->inputs.size() == 1 && model.program()->outputs.size() == 1 &&
-        (!kwargs || PyDict_Size(kwargs) == (out ? 1 : 0))) {
-        PyObject* const x = PyTuple_GetItem(args, 0);
-        PyObject* result = run_model(self, &x, out == Py_None ? nullptr : out, model.float_type());
+    Arguments given(model.input_names().size());
+    if (given.take(model.input_names(), args, kwargs, out) &&
+        (!out || out == Py_None || (!given.tensors() && model.output_names().size() == 1))) {
+        PyObject* result = run_model(self, given.arrays(), out == Py_None ? nullptr : out, model.float_type());
+        if (result) return given.answers(result, model.output_names());
         // Sizes that the model cannot have are refused with the names that they have.
-        if (result || (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_ValueError))) return result;
+        if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_ValueError)) return nullptr;
         PyErr_Clear();
     }
     return call_method(self, checked_call_name, args, kwargs);
@@ -417,6 +420,8 @@ NB_MODULE(_native, module) {
 
     nb::class_<Model>(module, "Model", nb::type_slots(model_slots))
         .def(nb::init<const nb::bytes&, const std::string&, size_t, bool>(), "content"_a, "isa"_a, "threads"_a,
+             "as_stored"_a = false)
+        .def(nb::init<const nb::object&, const std::string&, size_t, bool>(), "file"_a, "isa"_a, "threads"_a,
              "as_stored"_a = false)
         .def("tensors", tensors)
         .def("look_at_floats", &Model::look_at_floats, "looks"_a)

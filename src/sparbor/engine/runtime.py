@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +61,8 @@ def load(path: str | os.PathLike[str], threads: int = 1) -> Runtime:
         EngineMissingError: the native engine is not built into this installation.
     """
     native.kernel_sets()  # a missing engine is the first thing to hear of
-    return _made(model_file.read(path), threads, os.fspath(path))
+    with model_file.opened(path) as file:  # read part by part, so that weights are in memory once
+        return _made(file, threads, os.fspath(path))
 
 
 def _unpickled(content: bytes, threads: int) -> Runtime:
@@ -70,7 +71,7 @@ def _unpickled(content: bytes, threads: int) -> Runtime:
     return _made(content, threads, "the pickled runtime")
 
 
-def _made(content: bytes, threads: int, source: object) -> Runtime:
+def _made(content: bytes | BinaryIO, threads: int, source: object) -> Runtime:
     try:
         return Runtime(content, threads).watched()
     except ModelFileError as error:
@@ -137,16 +138,19 @@ class Runtime(native.Model):
             is missing, unknown or given twice; two inputs contradict each other. The message says what to pass.
     """
 
-    def __init__(self, program: Program | bytes, threads: int = 1, *, as_stored: bool = False) -> None:
-        """A program, or what its model file holds. With `as_stored` no sparse layer runs dense, to measure both."""
+    def __init__(self, program: Program | bytes | BinaryIO, threads: int = 1, *, as_stored: bool = False) -> None:
+        """A program, what its model file holds, or that file, opened.
+
+        With `as_stored` no sparse layer runs dense, to measure both.
+        """
         if not isinstance(threads, int) or not 1 <= threads <= 256:
             raise ArgumentError(f"threads={threads!r}: it must be a whole number from 1 to 256")
-        content = program if isinstance(program, bytes) else model_file.to_bytes(program)
+        content = model_file.to_bytes(program) if isinstance(program, Program) else program
         try:
             super().__init__(content, native.choose_kernel_set(), threads, as_stored)
         except native.RefusedError as error:
             fault, remedy = error.args
-            if isinstance(program, bytes):
+            if not isinstance(program, Program):
                 raise ModelFileError(f"{fault}; {remedy}") from None
             raise ArgumentError(fault) from None
         except RuntimeError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+from sparbor.lower.rewrites.rewriting import rewritten
 from sparbor.lower.unpacked import LayerWeights, UnpackedProgram
 from sparbor.ops.table import OPERATORS
 from sparbor.program.program import Axis, Operation, Port, ScaleShift
@@ -16,7 +17,8 @@ def folded(program: UnpackedProgram) -> UnpackedProgram:
     A batch norm or an activation joins the operation before it, if nothing else reads what that computes: its value
     then stands for theirs. Of reshapes in a row only the last is needed, and one to the same shape is none.
     """
-    program = _without_repeats(program)
+    program = rewritten(_without_unused(_without_repeats(program)))
+    program = _without_unused(_without_repeats(program))
     folding = _Folding(program)
     for operation in program.operations:
         folding.take(operation)

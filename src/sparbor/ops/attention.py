@@ -39,7 +39,7 @@ def attention(
         refuse(node, f"drops out with probability {dropout}: pass 0.0 where the model evaluates")
     given = [graph.value(node, each) for each in (query, key, value)]
     given[1:] = _shared(graph, *given[1:])
-    shapes = [_with_heads(graph.shape(each)) for each in given]
+    shapes = [with_heads(graph.shape(each)) for each in given]
     parts = [graph.reshaped(each, shape) for each, shape in zip(given, shapes, strict=True)]
     features = shapes[0][-1]
     if scale is None:
@@ -61,7 +61,7 @@ def _shared(graph: Graph, key: Value, value: Value) -> tuple[Value, Value]:
     return of_key, of_value
 
 
-def _with_heads(shape: Dimensions) -> Dimensions:
+def with_heads(shape: Dimensions) -> Dimensions:
     """(batch, heads, tokens, features)."""
     if len(shape) > 4:
         around = shape[0]
@@ -74,7 +74,7 @@ def _with_heads(shape: Dimensions) -> Dimensions:
 def _mask(graph: Graph, mask: Value) -> Value:
     if graph.dtype(mask) not in ("bool", "f32"):
         mask = graph.cast(mask, "bool")
-    return graph.reshaped(mask, _with_heads(graph.shape(mask)))
+    return graph.reshaped(mask, with_heads(graph.shape(mask)))
 
 
 # To ONNX.

@@ -6,10 +6,13 @@ for exporters, which work without the engine.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import BinaryIO
 
 import numpy as np
 import safetensors
@@ -53,11 +56,12 @@ def checksummed(text: str) -> str:
     return f"{zlib.crc32(text.encode(errors='surrogatepass')):08x}{text}"
 
 
-def read(path: str | os.PathLike[str]) -> bytes:
-    """What the file holds; raises ModelFileError if it cannot be read."""
+@contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """The file, to be read within; raises ModelFileError if it cannot be."""
     try:
-        with open(path, "rb") as file:
-            return file.read()
+        with open(path, "rb", buffering=0) as file:
+            yield file if file.seekable() else io.BytesIO(file.read())
     except OSError as error:
         raise ModelFileError(f"could not read {os.fspath(path)}: {error}") from error
 
@@ -67,7 +71,8 @@ def load(path: str | os.PathLike[str]) -> Program:
 
     Raises ModelFileError, which names the file.
     """
-    content = read(path)
+    with opened(path) as file:
+        content = file.read()
     try:
         return from_bytes(content)
     except ModelFileError as error:
