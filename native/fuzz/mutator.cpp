@@ -57,7 +57,7 @@ Json some_word(std::minstd_rand& random) {
         "power", "minimum", "maximum", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal",
         "logical_and", "logical_or", "logical_xor", "logical_not", "where", "cast", "reduce_sum", "reduce_mean",
         "reduce_max", "reduce_min", "reduce_product", "reduce_l2", "argmax", "argmin", "cumulative_sum", "constant",
-        "range", "take", "gather", "embedding", "pad", "resize_nearest", "resize_linear", "resize_cubic", "rms_norm",
+        "range", "take", "gather", "put", "embedding", "pad", "resize_nearest", "resize_linear", "resize_cubic", "rms_norm",
         "group_norm", "log_softmax", "exp", "log", "sin", "mish", "table", "array", "values", "rows", "axes", "before",
         "after", "groups", "step_down", "step_across", "centers", "corners", "i8", "i32", "lstm", "gru", "rnn", "reverse"};
     return any_of(words, random);

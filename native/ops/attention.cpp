@@ -28,6 +28,21 @@ struct Heads {
     size_t at(size_t i, size_t h, size_t t) const { return i * item + h * head + t * token; }
 };
 
+// How many numbers there are up to the last one that is shown. The compiler makes vectors of what is done to a block.
+template <class T, class IsShown>
+size_t last_shown(const T* row, size_t count, const IsShown& is_shown) {
+    constexpr size_t block = 64;
+    while (count > 0) {
+        const size_t first = (count - 1) / block * block;
+        bool any = false;
+        for (size_t i = first; i < count; i++) any |= is_shown(row[i]);
+        if (any) break;
+        count = first;
+    }
+    while (count > 0 && !is_shown(row[count - 1])) count--;
+    return count;
+}
+
 MaskType type_of_mask(const std::vector<Value>& x) {
     if (x.size() <= mask) return MaskType::none;
     return x[mask].type == Number::boolean ? MaskType::flags : MaskType::floats;
@@ -78,7 +93,8 @@ private:
             seen[i] = seen_by(token);
             if (mask_type_ == MaskType::none) continue;
             mask[i] = call.memory() + mask_.offset + mask_.at(item, head, token) * mask_bytes();
-            if (one_key_ && hides(mask[i])) seen[i] = 0;
+            if (!one_key_) seen[i] = shown_by(mask[i], seen[i]);
+            else if (hides(mask[i])) seen[i] = 0;
         }
         const float* const v = at<const float>(call, v_, v_.at(item, key_head, 0));
         // A mask with one number for all keys hides all or changes nothing.
@@ -91,6 +107,13 @@ private:
     bool hides(const void* number) const {
         if (mask_type_ == MaskType::flags) return *static_cast<const uint8_t*>(number) == 0;
         return *static_cast<const float*>(number) < hidden_below;
+    }
+
+    // How many of the first keys there are up to the last one that the mask shows: a cache has room for many more.
+    size_t shown_by(const void* row, size_t keys) const {
+        if (mask_type_ == MaskType::flags)
+            return last_shown(static_cast<const uint8_t*>(row), keys, [](uint8_t flag) { return flag != 0; });
+        return last_shown(static_cast<const float*>(row), keys, [](float score) { return !(score < hidden_below); });
     }
 
     template <class T>

@@ -30,7 +30,9 @@ class Port(NamedTuple):
         return f"{self.name} {self.dtype} ({', '.join(map(str, self.shape))}{',' * (len(self.shape) == 1)})"
 
 
-def by_port(ports: Sequence[Port], given: tuple[Any, ...], by_name: Mapping[str, Any]) -> dict[str, Any]:
+def by_port(
+    ports: Sequence[Port], given: tuple[Any, ...], by_name: Mapping[str, Any], states: Sequence[str] = ()
+) -> dict[str, Any]:
     """What is given for each input, by position or by name. One input alone may be called `x`."""
     names = [port.name for port in ports]
     takes = f"this model takes {', '.join(names)}"
@@ -46,6 +48,11 @@ def by_port(ports: Sequence[Port], given: tuple[Any, ...], by_name: Mapping[str,
             raise ArgumentError(f"{name} is no input: {takes}")
     found |= by_name
     if missing := [name for name in names if name not in found]:
+        if missing[0] in states:
+            raise ArgumentError(
+                f"{missing[0]} is missing: {takes}; it is a state, which sparbor.Session(runtime) remembers: call that,"
+                " or pass it"
+            )
         where = ", the one called out by its position" if "out" in missing else ""  # a name that says where answers go
         raise ArgumentError(f"{missing[0]} is missing: {takes}{where}")
     return {name: found[name] for name in names}

@@ -236,7 +236,7 @@ class Runtime(native.Model):
         if len(self.inputs) == 1 and len(given) == 2 and out is None:
             x, out = given
             given = (x,)
-        inputs = by_port(self.inputs, given, by_name)
+        inputs = by_port(self.inputs, given, by_name, [self.inputs[number].name for number, _ in self.states])
         arrays, sizes = checked_inputs(inputs, self.inputs, self.program.byte_input)
         tensors = common_kind(inputs)
         result = None if out is None else self._checked_out(out, sizes, next(iter(inputs.values())))

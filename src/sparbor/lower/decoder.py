@@ -75,6 +75,7 @@ class _Decoder(nn.Module):
     def __init__(self, model: nn.Module, max_length: int, logits_to_keep: int) -> None:
         super().__init__()
         self.model = model
+        self.config: Any = model.config
         self.max_length, self.logits_to_keep = max_length, logits_to_keep
         parameters = inspect.signature(model.forward).parameters
         self.cache_name = next((name for name in ("cache", "past_key_values") if name in parameters), "")
@@ -113,7 +114,7 @@ class _Decoder(nn.Module):
         """An empty one, whose layers have all room from the beginning on, also where a model looks back but some way."""
         with brought_by("hf", "sparbor.decoder"):
             from transformers import cache_utils as caches
-        cache = caches.StaticCache(config=self.model.config, max_cache_len=self.max_length)
+        cache = caches.StaticCache(config=self.config, max_cache_len=self.max_length)
         for number, layer in enumerate(cache.layers):
             if isinstance(layer, caches.StaticSlidingWindowLayer):
                 cache.layers[number] = caches.StaticLayer(self.max_length)
@@ -127,7 +128,7 @@ class _Decoder(nn.Module):
 
 def _kept(cache: Any) -> dict[str, Tensor]:
     """By name, layer after layer."""
-    caches = {}
+    caches = dict[str, Tensor]()
     for number, layer in enumerate(cache.layers):
         caches |= {f"keys_{number}": layer.keys, f"values_{number}": layer.values}
     return caches

@@ -199,7 +199,7 @@ class Graph:
 
     def before_repeating(self, value: Value, axis: int) -> Value | None:
         """What has each index of a dimension once, if the value has it several times, one beside the other."""
-        kinds, source = [], int(value)
+        kinds, source = list[str](), int(value)
         while len(kinds) < 3 and (made := self._maker(source)) is not None:
             kinds.append(made.kind)
             between, (source, *_) = source, made.inputs or (source,)

@@ -29,10 +29,19 @@ def index_copy(graph: Graph, node: Node, x: Argument, dim: int, places: Argument
     return _put(graph, node, value, axis, [_row(graph, graph.value(node, places))], updates)
 
 
+def index_fill(graph: Graph, node: Node, x: Argument, dim: int, places: Argument, number: Argument) -> Value:
+    """Indices of a dimension, replaced by one number."""
+    value = graph.value(node, x)
+    shape, row = graph.shape(value), _row(graph, graph.value(node, places))
+    axis = dim % max(1, len(shape))
+    wanted = (*shape[:axis], *graph.shape(row), *shape[axis + 1 :])
+    return _put(graph, node, value, axis, [row], graph.expanded(_typed(graph, node, number, value), wanted))
+
+
 def index_put(
     graph: Graph, node: Node, x: Argument, given: Sequence[Argument], updates: Argument, accumulate: bool = False
 ) -> Value:
-    """x[:, i, j] = updates: indices of dimensions that follow each other, broadcast to one shape; or x[mask] = number."""
+    """x[:, i, j] = updates: indices of neighbouring dimensions, broadcast to one shape; or x[mask] = number."""
     value = graph.value(node, x)
     if accumulate:
         refuse(node, "adds to what it replaces")
@@ -59,7 +68,9 @@ def _put_where(graph: Graph, node: Node, value: Value, indices: list[Value], upd
     if others or any(size != 1 for size in graph.shape(new)):
         refuse(node, "replaces as many numbers as a mask holds, which a deployed model cannot know")
     missing = len(graph.shape(value)) - len(graph.shape(mask))
-    return where(graph, node, graph.reshaped(mask, (*graph.shape(mask), *(1,) * missing)), graph.reshaped(new, ()), value)
+    return where(
+        graph, node, graph.reshaped(mask, (*graph.shape(mask), *(1,) * missing)), graph.reshaped(new, ()), value
+    )
 
 
 def slice_scatter(
@@ -182,6 +193,8 @@ OPERATORS = (Operator("put", _put_to_onnx, None, inputs=(3, 11), settings=Axis),
 
 LOWERINGS: Mapping[str, Lowering] = {
     "index_copy.default": index_copy,
+    "index_fill.int_Scalar": index_fill,
+    "index_fill.int_Tensor": index_fill,
     "index_put.default": index_put,
     "_unsafe_index_put.default": index_put,
     "slice_scatter.default": slice_scatter,
