@@ -94,7 +94,7 @@ def deploy(
             traced = _traced(moved, call, free)
             lowered = with_states(_lowered(moved, traced, free), states)
             from_start = dataclasses.replace(call, states=start_of(traced.states, buffers), buffers=traced.states)
-            answers = Answers(model, from_start, free, byte_input)
+            answers = Answers(model, from_start, lowered.axes_of_sizes(), byte_input)
             sizes = {name: size for name, size in lowered.sizes_of(call.tensors).items() if size != 1}
 
             def runtime(encoding: Encoding) -> Runtime:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.export.graph_signature import OutputKind
@@ -17,12 +15,13 @@ from torch.fx.node import map_arg
 from torch.utils import _pytree as pytree
 
 from sparbor.errors import ArgumentError
+from sparbor.lower.builder import TYPES, Builder
 from sparbor.lower.constants import evaluated
 from sparbor.lower.folding import folded
 from sparbor.lower.sizes import BATCH, Sizes, UnnamedSizeError
 from sparbor.lower.states import next_of
 from sparbor.lower.tracing import FreeSizes, Traced
-from sparbor.lower.unpacked import LayerWeights, TableWeights, UnpackedProgram
+from sparbor.lower.unpacked import UnpackedProgram
 from sparbor.ops.arguments import (
     WAY_OUT,
     Argument,
@@ -41,21 +40,13 @@ from sparbor.ops.padding import padded
 from sparbor.ops.shapes import PASS_THROUGH, RESHAPES
 from sparbor.ops.table import LOWERINGS, is_known
 from sparbor.program.program import (
-    DTYPES,
-    Activation,
-    ConstantArray,
     Dimensions,
-    Operation,
-    Order,
     Port,
-    ScaleShift,
-    Settings,
     ValueType,
 )
-from sparbor.topology.matrix import to_matrix
 
 
-class Graph:
+class Graph(Builder):
     """Walks a functional graph once, constants folded, operations appended in order.
 
     `masks` are those of weights that are zero wherever their mask is, by the weight's name; a mask that the graph
@@ -63,17 +54,14 @@ class Graph:
     """
 
     def __init__(self, traced: Traced, masks: Mapping[str, Tensor], free: FreeSizes) -> None:
+        super().__init__()
         self.exported, self.traced = traced.exported, traced
         self._states = {buffer: name for name, buffer in traced.states.items()}
         self.masks, self.free = masks, free
         self.sizes = Sizes()
-        self.values: list[ValueType] = []
-        self.operations: list[Operation] = []
-        self.weights: dict[str, LayerWeights | ScaleShift | ConstantArray | TableWeights] = {}
         self.known: dict[Node, Argument] = {}
         self.inputs: list[Port] = []
         self.buffers: list[Port] = []  # that are inputs too, because the model changes them
-        self._constants: dict[Any, Value] = {}  # small ones, which graphs have again and again
         self.faults: list[str] = []  # what the engine lacks
 
     def lower(self) -> UnpackedProgram:
@@ -110,13 +98,6 @@ class Graph:
             return size_as_value(self, node, argument)
         raise ArgumentError(f"{where(node)} takes a {type(argument).__name__}, which is no value. {WAY_OUT}")
 
-    def shape(self, value: Value) -> Dimensions:
-        return self.values[value].shape
-
-    def dtype(self, value: Value) -> str:
-        """One of :data:`sparbor.program.program.DTYPES`."""
-        return self.values[value].type
-
     def result(self, node: Node) -> ValueType:
         """Type and shape of the node's result, or of its first result."""
         result = node.meta["val"]
@@ -133,113 +114,6 @@ class Graph:
             return tuple(self.sizes.of(getattr(size, "symbol", size)) for size in sizes)
         except UnnamedSizeError as error:
             raise ArgumentError(f"{where(node)}: {error}, which the engine cannot compute. {WAY_OUT}") from None
-
-    def append(
-        self,
-        kind: str,
-        inputs: tuple[Value, ...],
-        shape: Dimensions,
-        *,
-        dtype: str = "f32",
-        layer: str | None = None,
-        activation: Activation | None = None,
-        settings: Settings | None = None,
-    ) -> Value:
-        """A new value of this shape, computed from the inputs."""
-        output = self._new_value(ValueType(dtype, shape))
-        numbers = tuple(int(value) for value in inputs)
-        self.operations.append(Operation(kind, numbers, int(output), layer, activation, settings))
-        return output
-
-    def constant(self, numbers: npt.NDArray[Any], name: str = "constant") -> Value:
-        """A value that is these numbers in every call; floats become float32."""
-        numbers = np.asarray(numbers, np.float32 if np.issubdtype(numbers.dtype, np.floating) else numbers.dtype, "C")
-        small = numbers.size <= _SMALL and (numbers.dtype.str, numbers.shape, numbers.tobytes())
-        if small and small in self._constants:
-            return self._constants[small]
-        name = self.unique(name)
-        self.weights[name] = ConstantArray(numbers)
-        value = self.append("constant", (), numbers.shape, dtype=_TYPES[str(numbers.dtype)], layer=name)
-        if small:
-            self._constants[small] = value
-        return value
-
-    def reshaped(self, value: Value, shape: Dimensions) -> Value:
-        """The value in another shape; the same if that is its own."""
-        if self.shape(value) == shape:
-            return value
-        return self.append("reshape", (value,), shape, dtype=self.dtype(value))
-
-    def permuted(self, value: Value, order: Sequence[int]) -> Value:
-        """The value with its dimensions in another order."""
-        shape, order = self.shape(value), tuple(each % max(1, len(order)) for each in order)
-        if order == tuple(range(len(shape))):
-            return value
-        turned = tuple(shape[each] for each in order)
-        return self.append("permute", (value,), turned, dtype=self.dtype(value), settings=Order(order))
-
-    def expanded(self, value: Value, shape: Dimensions) -> Value:
-        """The value repeated along dimensions of 1, and along new ones before its own."""
-        own = self.shape(value)
-        value = self.reshaped(value, (*(1,) * (len(shape) - len(own)), *own))
-        return value if self.shape(value) == shape else self.append("expand", (value,), shape, dtype=self.dtype(value))
-
-    def cast(self, value: Value, dtype: str) -> Value:
-        """The value in another type of numbers; the same if that is its own."""
-        if self.dtype(value) == dtype:
-            return value
-        return self.append("cast", (value,), self.shape(value), dtype=dtype)
-
-    def made_by(self, value: Value) -> str:
-        """The kind of operation that computes the value; empty for an input."""
-        return "" if (made := self._maker(value)) is None else made.kind
-
-    def _maker(self, value: int) -> Operation | None:
-        return next((each for each in reversed(self.operations) if each.output == value), None)
-
-    def before_repeating(self, value: Value, axis: int) -> Value | None:
-        """What has each index of a dimension once, if the value has it several times, one beside the other."""
-        kinds, source = list[str](), int(value)
-        while len(kinds) < 3 and (made := self._maker(source)) is not None:
-            kinds.append(made.kind)
-            between, (source, *_) = source, made.inputs or (source,)
-            if made.kind == "expand":
-                repeated, once = self.values[between].shape, self.values[source].shape
-        if kinds != ["reshape", "expand", "reshape"]:
-            return None
-        shape = self.values[source].shape
-        alone = (*shape[: axis + 1], 1, *shape[axis + 1 :])
-        times = repeated[axis + 1]
-        beside = (*shape[: axis + 1], times, *shape[axis + 1 :])
-        size = shape[axis]
-        if once != alone or repeated != beside or not (isinstance(size, int) and isinstance(times, int)):
-            return None
-        return Value(source) if self.shape(value) == (*shape[:axis], size * times, *shape[axis + 1 :]) else None
-
-    def layer_weights(
-        self, name: str, weight: Constant, bias: Argument, groups: int = 1, transposed: bool = False
-    ) -> None:
-        """Keep a layer's weight and mask as matrices; of a convolution, whose kernels become rows, with its groups."""
-        mask = weight.mask
-        kept = weight.tensor if mask is None else weight.tensor.masked_fill(~mask, 0)
-        if unusable := int((~kept.isfinite()).count_nonzero()):
-            raise ArgumentError(
-                f"layer {name!r}: {unusable} of its {kept.numel()} weights are NaN or infinite, so training has"
-                " diverged: go back to an earlier checkpoint, and lower the learning rate or clip gradients"
-            )
-        if mask is not None and (stray := int(weight.tensor.masked_fill(mask, 0).count_nonzero())):
-            raise ArgumentError(
-                f"layer {name!r}: {stray} weights that its mask drops are not zero, and the model computes with them: "
-                "call apply_mask() on the layer"
-            )
-        matrix = partial(to_matrix, groups=groups, transposed=transposed)
-        self.weights[name] = LayerWeights(
-            matrix(weight.tensor), None if bias is None else bias.tensor, None if mask is None else matrix(mask)
-        )
-
-    def keep_table(self, name: str, rows: npt.NDArray[np.float32]) -> None:
-        """Keep the rows that an embedding looks up."""
-        self.weights[name] = TableWeights(rows)
 
     def tensor(self, argument: Argument) -> Tensor:
         """A constant, or a number, in double precision."""
@@ -261,13 +135,6 @@ class Graph:
     def _name_without_wrappers(self, path: str) -> str:
         return self.unique(".".join(part for part in path.split(".") if part not in _WRAPPERS) or "layer")
 
-    def unique(self, wanted: str) -> str:
-        """The name, numbered if another layer has it."""
-        name, count = wanted, 2
-        while name in self.weights:
-            name, count = f"{wanted}:{count}", count + 1
-        return name
-
     def _placeholder(self, node: Node) -> Argument:
         signature = self.exported.graph_signature
         for names, holder in (
@@ -287,13 +154,13 @@ class Graph:
         shape = tuple(
             self.sizes.name(size, *self._size_names(name, axis, given)) for axis, size in enumerate(given.shape)
         )
-        value = self._new_value(ValueType(_number_type(node, given.dtype), shape))
+        value = self.new_value(ValueType(_number_type(node, given.dtype), shape))
         self.inputs.append(Port(name, int(value)))
         return value
 
     def _buffer(self, node: Node, name: str) -> Value:
         given = node.meta["val"]
-        value = self._new_value(ValueType(_number_type(node, given.dtype), self.dimensions(node, given.shape)))
+        value = self.new_value(ValueType(_number_type(node, given.dtype), self.dimensions(node, given.shape)))
         self.buffers.append(Port(name, int(value)))
         return value
 
@@ -306,10 +173,6 @@ class Graph:
             return chosen, chosen
         usual = BATCH if axis == 0 else "sequence" if axis == 1 or given.dim() == 1 else "length"
         return usual, f"{name}_{axis}"
-
-    def _new_value(self, value: ValueType) -> Value:
-        self.values.append(value)
-        return Value(len(self.values) - 1)
 
     def _call_or_note(self, node: Node) -> Argument:
         """What the node stands for; what the engine lacks is noted, to be told with all else that it lacks."""
@@ -381,13 +244,9 @@ class Graph:
         )
 
 
-_SMALL = 64  # numbers
-_TYPES = {dtype: name for name, dtype in DTYPES.items()}
-
-
 def _number_type(node: Node, dtype: torch.dtype) -> str:
     """The program's name of the type of a node's numbers."""
-    if (name := _TYPES.get(str(dtype).removeprefix("torch."))) is not None:
+    if (name := TYPES.get(str(dtype).removeprefix("torch."))) is not None:
         return name
     raise ArgumentError(f"{where(node)} computes in {dtype}: the engine computes in float32. {WAY_OUT}")
 

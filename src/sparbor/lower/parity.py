@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -16,11 +16,11 @@ from sparbor.engine.runtime import Runtime
 from sparbor.errors import ArgumentError, SparborError
 from sparbor.lower.call import ModelCall
 from sparbor.lower.sizes import BATCH
-from sparbor.lower.tracing import FreeSizes
 from sparbor.packing.slots import Encoding
 from sparbor.program.byte_input import ByteInput
 
 Resize: TypeAlias = Callable[[int], int]
+SizeAxes: TypeAlias = Mapping[str, Sequence[tuple[str, int]]]  # by the name of a size, inputs and dimensions of it
 
 _MOST = 16  # items of the example that are compared
 _ODD = 5  # items of the second batch: no usual size of anything else
@@ -42,11 +42,11 @@ class _Batch:
 class Answers:
     """A model's answers to its example and to a few random calls like it, to compare the engine's with."""
 
-    def __init__(self, model: nn.Module, call: ModelCall, free: FreeSizes, byte_input: ByteInput | None = None) -> None:
+    def __init__(self, model: nn.Module, call: ModelCall, axes: SizeAxes, byte_input: ByteInput | None = None) -> None:
         self.batches: list[_Batch] = []
-        few = _resized(call, free, lambda size: min(size, _MOST), lambda size: size)
+        few = _resized(call, axes, BATCH, lambda size: min(size, _MOST))
         few = few.with_tensors({name: _finite(tensor) for name, tensor in few.tensors.items()})
-        odd = _resized(few, free, lambda _: _ODD, lambda size: size)
+        odd = _resized(few, axes, BATCH, lambda _: _ODD)
         self._add("the example", model, few)
         self._add("random items", model, odd.with_noise(1.0))
         if byte_input is not None:
@@ -54,20 +54,25 @@ class Answers:
             ((name, like),) = odd.tensors.items()
             given = torch.randint(256, like.shape, generator=random, dtype=torch.uint8)
             self._add("random bytes", model, odd.with_tensors({name: _normalised(given, byte_input)}), {name: given})
-        if any(size != BATCH for sizes in free.values() for size in sizes.values()):
-            self._add_other_lengths(model, odd, free)
+        for size in axes:
+            if size != BATCH:
+                self._add_other_sizes(model, odd, axes, size)
 
     def _add(self, what: str, model: nn.Module, call: ModelCall, given: Mapping[str, Tensor] | None = None) -> None:
         self.batches.append(_Batch(what, call, given or call.tensors, _answers(model, call)))
 
-    def _add_other_lengths(self, model: nn.Module, call: ModelCall, free: FreeSizes) -> None:
-        """Sequences of half the length, and of one more; the model may have its reasons to refuse those."""
-        for what, length in {
-            "shorter items": lambda size: -(-size // 2),
-            "longer items": lambda size: size + 1,
-        }.items():
-            with suppress(ArgumentError):
-                self._add(what, model, _resized(call, free, lambda size: size, length))
+    def _add_other_sizes(self, model: nn.Module, call: ModelCall, axes: SizeAxes, size: str) -> None:
+        """Half the size, and one more. The model may have its reasons to refuse one of them, but not both."""
+        ways: dict[str, Resize] = {"a smaller": lambda number: -(-number // 2), "a larger": lambda number: number + 1}
+        refused = []
+        for which, change in ways.items():
+            other = _resized(call, axes, size, change)
+            try:
+                self._add(f"{which} {size}", model, other)
+            except ArgumentError as error:
+                refused.append(error)
+        if len(refused) == len(ways):
+            raise ArgumentError(f"{size} is not free: {refused[-1]}") from refused[-1]
 
     def check(self, runtime: Runtime, encoding: Encoding) -> None:
         """Raise if the runtime's answers differ by more than rounding does."""
@@ -104,15 +109,12 @@ def _check_alike(what: str, name: str, computed: Tensor, answer: Tensor) -> None
         )
 
 
-def _resized(call: ModelCall, free: FreeSizes, batch: Resize, length: Resize) -> ModelCall:
-    """The call with other sizes: numbers are left out, or repeated from the first on."""
-    made = {}
-    for name, tensor in call.tensors.items():
-        for axis, size in free.get(name, {}).items():
-            old = tensor.shape[axis]
-            new = batch(old) if size == BATCH else length(old)
-            tensor = tensor.index_select(axis, torch.arange(new) % old)
-        made[name] = tensor.detach().contiguous()
+def _resized(call: ModelCall, axes: SizeAxes, size: str, change: Resize) -> ModelCall:
+    """The call with another size of this name: numbers are left out, or repeated from the first on."""
+    made = {name: tensor.detach().contiguous() for name, tensor in call.tensors.items()}
+    for name, axis in axes.get(size, ()):
+        old = made[name].shape[axis]
+        made[name] = made[name].index_select(axis, torch.arange(change(old)) % old)
     return call.with_tensors(made)
 
 

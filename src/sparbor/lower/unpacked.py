@@ -89,16 +89,21 @@ class UnpackedProgram:
         values = (ValueType(value.type, tuple(size_at(each, sizes) for each in value.shape)) for value in self.values)
         return replace(self, values=tuple(values))
 
+    def axes_of_sizes(self) -> dict[str, list[tuple[str, int]]]:
+        """By the name of each size, the inputs and their dimensions that have it."""
+        axes: dict[str, list[tuple[str, int]]] = {}
+        for port in self.inputs:
+            for axis, dimension in enumerate(self.values[port.value].shape):
+                if isinstance(dimension, str):
+                    axes.setdefault(dimension, []).append((port.name, axis))
+        return axes
+
     def sizes_of(self, example: Mapping[str, Tensor]) -> dict[str, int]:
         """The sizes that one item of the example has, by name."""
-        sizes: dict[str, int] = {}
-        for port in self.inputs:
-            if port.name not in example:
-                continue  # a buffer, whose sizes are numbers
-            for dimension, size in zip(self.values[port.value].shape, example[port.name].shape, strict=True):
-                if isinstance(dimension, str):
-                    sizes[dimension] = 1 if dimension == BATCH else size
-        return sizes
+        return {
+            size: 1 if size == BATCH else example[places[0][0]].shape[places[0][1]]
+            for size, places in self.axes_of_sizes().items()
+        }
 
     def packed(self, encoding: Encoding) -> Program:
         """The program, each layer stored sparse or dense, whichever takes fewer bytes.
