@@ -29,7 +29,7 @@ class ImageClassifier(nn.Module):
         super().__init__()
         from transformers import ViTConfig, ViTForImageClassification
 
-        self.vit = ViTForImageClassification(ViTConfig(**sizes, num_labels=1000))
+        self.vit = ViTForImageClassification(ViTConfig(**{**sizes, "num_labels": 1000}))
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         scores: Tensor = self.vit(pixel_values).logits

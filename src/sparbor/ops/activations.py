@@ -77,7 +77,8 @@ def _plain(kind: str, *names: str, **attributes: float) -> Callable[..., None]:
     """One that ONNX has: what it calls the parameters, and attributes that are always the same."""
 
     def add(graph: OnnxGraph, x: str, y: str, *parameters: float) -> None:
-        graph.node(kind, [x], y, **dict(zip(names, parameters, strict=True)), **attributes)
+        settings: dict[str, Any] = {**dict(zip(names, parameters, strict=True)), **attributes}
+        graph.node(kind, [x], y, **settings)
 
     return add
 

@@ -13,10 +13,18 @@ from sparbor.ops.arrays import dimension_as_value
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.shapes import sliced, taken, taken_at
 from sparbor.ops.targets import Graph
-from sparbor.program.program import Dimension, Range
+from sparbor.program.program import Axis, Dimension, Range
 
 if TYPE_CHECKING:
     from torch.fx import Node
+
+
+def _joined(graph: Graph, parts: Sequence[Value], axis: int, size: Dimension) -> Value:
+    if len(parts) == 1:
+        return parts[0]
+    own = graph.shape(parts[0])
+    shape = (*own[:axis], size, *own[axis + 1 :])
+    return graph.append("concat", tuple(parts), shape, dtype=graph.dtype(parts[0]), settings=Axis(axis))
 
 
 def windows(graph: Graph, node: Node, x: Argument, dim: int, length: int, step: int) -> Value:
