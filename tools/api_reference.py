@@ -24,7 +24,7 @@ PAGE = REPOSITORY / "docs" / "reference.md"
 GROUPS = {
     "Train": ("perforate", "Perforator", "PAINeuronModule", "unwrap"),
     "Say how sparse": (*("Recipe", "Schedule", "Slots", "Unstructured", "NM", "Budget", "calibrated", "Growth"),),
-    "Deploy and run": ("deploy", "load", "Runtime", "Session", "ByteInput"),
+    "Deploy and run": ("deploy", "decoder", "load", "Runtime", "Session", "ByteInput"),
 }
 # What of a class is for its users; the rest is for the package.
 MEMBERS = {
