@@ -532,12 +532,17 @@ class Counter(nn.Module):
 
     def forward(self, x):
         self.calls += 1
-        return x.relu()
+        return x.relu() + self.calls
 
 
-def test_a_model_with_state_is_refused():
-    with pytest.raises(ArgumentError, match=r"changes its buffers as it runs \(calls\)"):
-        sparbor.deploy(Counter(), torch.zeros(1, 8))
+def test_a_model_with_state_runs_in_a_session():
+    session = sparbor.Session(sparbor.deploy(Counter(), torch.zeros(1, 8)))
+    for turn in range(1, 4):
+        assert torch.equal(session(torch.zeros(2, 8)), torch.full((2, 8), float(turn)))
+    counted = Counter()
+    counted(torch.zeros(1, 8))
+    with pytest.raises(ArgumentError, match="buffer 'calls' as it runs, so that it is a state, and it is not zeros"):
+        sparbor.deploy(counted, torch.zeros(1, 8))
 
 
 def test_weights_that_are_not_finite_are_refused():

@@ -186,6 +186,18 @@ def test_sessions_of_several_threads() -> None:
     assert not wrong
 
 
+def test_a_session_of_another_model() -> None:
+    runtime, other = Runtime(remembering()), Runtime(remembering())
+    session = Session(runtime)
+    new, at = floats(1, 3, 1, 20), np.array([0])
+    same(session(new=new, at=at), new, 0)
+    session.runtime = other
+    with pytest.raises(ArgumentError, match="the session is of another model; make one of this model"):
+        session(new=new, at=at)
+    session.runtime = runtime
+    same(session(new=new, at=at), new, 0)
+
+
 def test_a_state_that_is_missing_is_called_one() -> None:
     runtime = Runtime(remembering())
     new, at = floats(1, 3, 1, 20), np.array([0])

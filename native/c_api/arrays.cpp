@@ -155,8 +155,9 @@ sparbor_status sparbor_run_arrays(sparbor_model* model, sparbor_session* session
                                   size_t input_count, sparbor_array* outputs, size_t output_count, char* error,
                                   size_t error_size) {
     if (!model || !inputs || !outputs) return SPARBOR_BAD_ARGUMENT;
-    if (session && &session->session.engine() != model->engine.get()) return SPARBOR_BAD_ARGUMENT;
     try {
+        if (session && &session->session.engine() != model->engine.get())
+            throw sparbor::Refused("the session is of another model", "make one of this model");
         sparbor::run(*model, session ? &session->session : nullptr, inputs, input_count, outputs, output_count);
         return SPARBOR_OK;
     } catch (const std::bad_alloc&) {

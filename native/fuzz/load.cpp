@@ -40,8 +40,8 @@ void choose_kernels(const uint8_t* data, size_t size) {
     setenv("SPARBOR_ISA", sets[sum % sets.size()]->name, 1);
 }
 
-// Each named size is 3: the engine refuses those that the operations cannot have, and says so.
-void run(sparbor_model* model) {
+// Each named size is 3: the engine refuses those that the operations cannot have, and says so. Whether it has run.
+bool run(sparbor_model* model) {
     std::vector<sparbor_array> inputs, outputs;
     std::vector<std::vector<uint8_t>> data;
     for (size_t i = 0; i < sparbor_input_count(model); i++) {
@@ -50,7 +50,7 @@ void run(sparbor_model* model) {
         for (size_t d = 0; d < input.dimensions; d++) {
             input.shape[d] = input.shape[d] == 0 ? 3 : input.shape[d];
             numbers *= input.shape[d];
-            if (numbers > largest) return;
+            if (numbers > largest) return false;
         }
         data.emplace_back(numbers * 8, uint8_t{1});
         input.data = data.back().data();
@@ -64,16 +64,55 @@ void run(sparbor_model* model) {
     };
     if (call() != SPARBOR_OK) {
         if (std::strlen(error) == 0) std::abort();
-        return;
+        return false;
     }
     for (sparbor_array& output : outputs) {
-        if (output.bytes > 8 * largest) return;
+        if (output.bytes > 8 * largest) return false;
         data.emplace_back(output.bytes);
         output.data = data.back().data();
     }
     if (call() != SPARBOR_OK) std::abort();
     if (sparbor_takes_bytes(model) && sparbor_input_size(model) > 0)
         sparbor_run_bytes(model, static_cast<const uint8_t*>(inputs[0].data), static_cast<float*>(outputs[0].data), 3);
+    return true;
+}
+
+// Two calls of a session, which may refuse what a call of the model did not: a state is zeros and then what it became.
+void run_in_session(sparbor_model* model, const sparbor::Program& program) {
+    std::vector<sparbor_array> inputs, outputs;
+    std::vector<std::vector<uint8_t>> data;
+    const auto is_state = [&](size_t sparbor::State::*port, size_t number) {
+        return std::any_of(program.states.begin(), program.states.end(),
+                           [&](const sparbor::State& each) { return each.*port == number; });
+    };
+    for (size_t i = 0; i < program.inputs.size(); i++) {
+        if (is_state(&sparbor::State::input, i)) continue;
+        sparbor_array input = sparbor_input(model, i);
+        size_t numbers = 1;
+        for (size_t d = 0; d < input.dimensions; d++) {
+            input.shape[d] = input.shape[d] == 0 ? 3 : input.shape[d];
+            numbers *= input.shape[d];
+        }
+        data.emplace_back(numbers * 8, uint8_t{1});
+        input.data = data.back().data();
+        inputs.push_back(input);
+    }
+    for (size_t i = 0; i < program.outputs.size(); i++)
+        if (!is_state(&sparbor::State::output, i)) outputs.push_back(sparbor_output(model, i));
+    sparbor_session* const session = sparbor_session_new(model);
+    const auto call = [&] {
+        char error[300] = "";
+        const auto status = sparbor_run_arrays(model, session, inputs.data(), inputs.size(), outputs.data(),
+                                               outputs.size(), error, sizeof error);
+        if (!status != !std::strlen(error)) std::abort();
+        return status == SPARBOR_OK;
+    };
+    if (call()) {
+        for (sparbor_array& output : outputs) output.data = data.emplace_back(output.bytes).data();
+        call();
+        call();
+    }
+    sparbor_session_free(session);
 }
 
 sparbor_model* load(const uint8_t* data, size_t size) {
@@ -88,7 +127,9 @@ bool load_and_run(const uint8_t* data, size_t size) {
     sparbor_model* model = load(data, size);
     if (!model) return false;
     const sparbor::Program program = sparbor::read_program(data, size);
-    if (sparbor::work_of(program, program.shapes_at(program.known_sizes)) <= most_work) run(model);
+    if (sparbor::work_of(program, program.shapes_at(program.known_sizes)) <= most_work && run(model) &&
+        !program.states.empty())
+        run_in_session(model, program);
     sparbor_free(model);
     return true;
 }

@@ -63,9 +63,9 @@ enum class Takes { floats, any };
 // features), so that the heads of a token are one row, for whoever looks at it as (items, tokens, heads * features).
 enum class Lies { rows, planes, by_axis, as_it_comes, by_strides, heads };
 
-// Whether an operation may write where it reads: because it computes each number, or each row, from that place alone; or
-// where its first input lies, because it leaves the numbers there that it does not replace. Such an operation refuses
-// what it is given before it writes anything: where it writes there may be a state, which a session keeps.
+// Whether an operation may write where it reads: because it computes each number, or each row, from that place alone;
+// or where its first input lies, because it leaves the numbers there that it does not replace. Such an operation
+// refuses what it is given before it writes anything: where it writes there may be a state, which a session keeps.
 enum class Aliasing { none, in_place, in_first };
 
 // How many inputs operations of a kind have.

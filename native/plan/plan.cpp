@@ -136,9 +136,9 @@ private:
     std::map<std::pair<size_t, Lies>, size_t> copies_;
 };
 
-// Gives each storage a place: one is free again once what lies in it has been read for the last time. Those of states come
-// first and hold nothing else, so that a session can leave them where they are; what a state becomes is computed where it
-// lies if it can be.
+// Gives each storage a place: one is free again once what lies in it has been read for the last time. Those of states
+// come first and hold nothing else, so that a session can leave them where they are; what a state becomes is computed
+// where it lies if it can be.
 class Storages {
 public:
     Storages(const Program& program, Draft& draft) : program_(program), draft_(draft), last_(draft.values.size()) {

@@ -16,8 +16,8 @@ struct PortCopy {
     StridedCopy copy;
 };
 
-// Where a state lies when a call begins, and what it is when the call ends. That may be the same place, and otherwise is
-// copied there.
+// Where a state lies when a call begins, and what it is when the call ends. That may be the same place, and is copied
+// there otherwise.
 struct StateCopy {
     Value now, next;
     bool stays;
@@ -31,7 +31,7 @@ struct Plan {
     std::vector<StateCopy> states;
     size_t first_overwriting;  // the first step that writes where a state lies, or more than there are
     std::map<std::string, const char*> ways;  // by layer: "sparse" or "dense"
-    size_t state_bytes;     // of the states, which come first, in the same order and places whatever the other sizes are
+    size_t state_bytes;     // of the states, which come first, in the same places whatever the other sizes are
     size_t bytes;           // of all values
     size_t scratch_floats;  // of a thread
 };

@@ -5,8 +5,8 @@
 
 namespace sparbor {
 
-// States lie at the beginning of a workspace that the session has for itself, and calls compute there: nothing is copied
-// of a state that is renewed where it lies, such as a cache of which a call replaces some rows.
+// States lie at the beginning of a workspace that the session has for itself, and calls compute there: nothing is
+// copied of a state that is renewed where it lies, such as a cache of which a call replaces some rows.
 class Session {
 public:
     // States are zeros before the first call.
@@ -15,11 +15,11 @@ public:
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
 
-    // What the next call follows. Throws as `Engine::prepare`, and Refused if the states are of other sizes, or if there
-    // are none that could be gone on with. The states stay as they are.
+    // What the next call follows. Throws as `Engine::prepare`, and Refused if the states are of other sizes, or if
+    // there are none that could be gone on with. The states stay as they are.
     const Plan& prepare(const Sizes& sizes);
-    // The call that was prepared, as `Engine::run`; states have no place among its inputs and outputs. If it throws, the
-    // states are what they were, or `prepare` refuses further calls because some have been overwritten.
+    // The call that was prepared, as `Engine::run`; states have no place among its inputs and outputs. If it throws,
+    // the states are what they were, or `prepare` refuses further calls because some have been overwritten.
     void run(const Given* inputs, void* const* outputs);
     void reset();
 

@@ -46,7 +46,7 @@ public:
     // std::bad_alloc; calls go on as before after both.
     std::unique_ptr<Workspace> take(const Sizes& sizes);
     void give_back(std::unique_ptr<Workspace> workspace) noexcept;
-    // One that is there, or a new one, whose plan may be of any sizes; and how it gets the plan of some, and the memory.
+    // One that is there, or a new one, whose plan may be of any sizes; and how it gets the plan of some, and memory.
     // So many bytes from the first on stay what they are, also if that throws, as `take` does.
     std::unique_ptr<Workspace> take_any();
     void prepare(Workspace& workspace, const Sizes& sizes, size_t kept_bytes);

@@ -264,6 +264,8 @@ PyObject* call_method(PyObject* self, PyObject* name, PyObject* args, PyObject* 
 
 // A call of a model with states, by a list of an object for each input: those of states are not looked at.
 nb::object run_session(Session& session, nb::handle model, const std::vector<nb::object>& x) {
+    if (&nb::inst_ptr<Model>(model)->engine() != &session.engine())
+        throw Refused("the session is of another model", "make one of this model");
     std::vector<PyObject*> arrays;
     for (const nb::object& each : x) arrays.push_back(each.ptr());
     PyObject* const result = nb::inst_ptr<Model>(model)->try_run(arrays.data(), nullptr, NPY_FLOAT32, &session);

@@ -16,7 +16,9 @@ class Session:
 
     The model's file names its states, pairs of an output and an input: what the output is after a call, the input is in
     the next. A session is called as its runtime is, without those inputs, and returns the other outputs. States are
-    zeros at first. Several sessions of one runtime know nothing of each other; calls of one session take turns.
+    zeros at first, and lie in memory of the session's own, where calls renew them. Several sessions of one runtime know
+    nothing of each other; calls of one session take turns. After a call that is refused the states are what they were;
+    if it had overwritten some by then, later calls are refused until `reset`.
 
     Args:
         runtime: a model with states.

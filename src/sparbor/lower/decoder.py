@@ -25,7 +25,7 @@ class DeployArguments(TypedDict):
 
 
 def decoder(model: nn.Module, max_length: int, *, logits_to_keep: int = 1) -> DeployArguments:
-    """What `deploy` takes for a decoder of a causal language model of Hugging Face: `deploy(**decoder(model, 1024))`.
+    """What `deploy` takes to make a decoder of a language model of Hugging Face: `deploy(**decoder(model, 1024))`.
 
     The decoder takes `input_ids`, any number of tokens of any number of sequences, and returns `logits`. The keys and
     values of the tokens before, and how many there were, are states: a :class:`Session` remembers them, so that a call
@@ -60,7 +60,7 @@ def _next(name: str) -> str:
 
 
 def _with_parameters(caches: list[str]) -> type[_Decoder]:
-    """The class whose forward has a parameter for each cache: what is behind ** in a signature, tracing knows not."""
+    """The class whose forward has a parameter for each cache: tracing does not know what `**` stands for."""
 
     def forward(self: _Decoder, input_ids: Tensor, position: Tensor, **caches: Tensor) -> dict[str, Tensor]:
         return _Decoder.forward(self, input_ids, position, **caches)
@@ -111,7 +111,7 @@ class _Decoder(nn.Module):
         return self.model(input_ids=input_ids, **kept)
 
     def _cache(self) -> Any:
-        """An empty one, whose layers have all room from the beginning on, also where a model looks back but a way."""
+        """An empty one, whose layers all have the whole room, also where a model looks back but some way."""
         with brought_by("hf", "sparbor.decoder"):
             from transformers import cache_utils as caches
         cache = caches.StaticCache(config=self.config, max_cache_len=self.max_length)

@@ -1,4 +1,4 @@
-"""What a deployed model remembers between calls: outputs that are inputs in the next, and buffers that it changes."""
+"""What a deployed model remembers from call to call: outputs that are inputs then, and buffers that it changes."""
 
 from __future__ import annotations
 
