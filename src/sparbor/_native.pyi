@@ -1,4 +1,4 @@
-from typing import Any, overload
+from typing import Any, BinaryIO, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -64,7 +64,7 @@ class Session:
 Port = tuple[str, str, tuple[int | str, ...]]
 
 class Model:
-    def __init__(self, content: bytes, isa: str, threads: int, as_stored: bool = False) -> None: ...
+    def __init__(self, content: bytes | BinaryIO, isa: str, threads: int, as_stored: bool = False) -> None: ...
     @overload
     def __call__(
         self, x: npt.NDArray[np.float32] | npt.NDArray[np.uint8], out: npt.NDArray[np.float32] | None = None
