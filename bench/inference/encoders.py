@@ -29,7 +29,7 @@ class ImageClassifier(nn.Module):
         super().__init__()
         from transformers import ViTConfig, ViTForImageClassification
 
-        self.vit = ViTForImageClassification(ViTConfig(**{**sizes, "num_labels": 1000}))
+        self.vit = ViTForImageClassification(ViTConfig(**sizes))
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         scores: Tensor = self.vit(pixel_values).logits
@@ -51,7 +51,12 @@ def minilm() -> SentenceEncoder:
 def vit_tiny() -> ImageClassifier:
     """Of the shape of timm's vit_tiny_patch16_224."""
     return ImageClassifier(
-        hidden_size=192, num_hidden_layers=12, num_attention_heads=3, intermediate_size=768, image_size=224
+        hidden_size=192,
+        num_hidden_layers=12,
+        num_attention_heads=3,
+        intermediate_size=768,
+        image_size=224,
+        num_labels=1000,
     )
 
 

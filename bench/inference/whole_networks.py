@@ -164,8 +164,7 @@ def first_answer(name: str, processes: int = 5) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         file, given = Path(folder) / "model.safetensors", Path(folder) / "given.npz"
         sparbor.deploy(sparse(name), NETWORKS[name].example()).save(file)
-        arrays: dict[str, Any] = {each: tensor.numpy() for each, tensor in example.items()}
-        np.savez(given, **arrays)
+        np.savez(given, *(tensor.numpy() for tensor in example.values()))
         command = [sys.executable, "-c", _FIRST_ANSWER, str(file), str(given), "VmHWM"]
         paths = os.pathsep.join([str(CHECKOUT), *filter(None, sys.path)])
         environment = {**os.environ, "PYTHONPATH": paths}

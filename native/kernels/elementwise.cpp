@@ -30,7 +30,7 @@ void gelu_tanh(float* x, size_t n, float, float) {
 void silu(float* x, size_t n, float, float) {
     for (size_t i = 0; i < n; i++) {
         const float v = x[i];
-        x[i] = v / (1.0f + exponential(-v));
+        x[i] = v / (1.0f + short_exponential(-v));
     }
 }
 void sigmoid(float* x, size_t n, float, float) {

@@ -423,7 +423,7 @@ NB_MODULE(_native, module) {
     nb::class_<Model>(module, "Model", nb::type_slots(model_slots))
         .def(nb::init<const nb::bytes&, const std::string&, size_t, bool>(), "content"_a, "isa"_a, "threads"_a,
              "as_stored"_a = false)
-        .def(nb::init<const nb::object&, const std::string&, size_t, bool>(), "file"_a, "isa"_a, "threads"_a,
+        .def(nb::init<const nb::object&, const std::string&, size_t, bool>(), "content"_a, "isa"_a, "threads"_a,
              "as_stored"_a = false)
         .def("tensors", tensors)
         .def("look_at_floats", &Model::look_at_floats, "looks"_a)
