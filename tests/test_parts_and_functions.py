@@ -63,6 +63,7 @@ WITH_PLACES = {
 OF_ANY_SIZE = {
     "from the middle on": lambda x, layer: layer(x)[:, x.shape[1] // 2 :],
     "a table's last rows": lambda x, layer: layer(x) + torch.arange(792.0).reshape(99, 8)[50 - x.shape[1] : 50].sin(),
+    "at most five behind": lambda x, layer: layer(x[:, -min(5, x.shape[1]) :]),
     "an index in the middle": lambda x, layer: layer(x)[:, x.shape[1] // 2],
     "the second of two": lambda x, layer: layer(x).chunk(2, 1)[1],
     "overwritten from the second on": lambda x, layer: _from_the_second(layer(x).clone()),

@@ -7,7 +7,7 @@ from typing import Any
 
 import sympy
 import torch
-from torch.utils._sympy.functions import CleanDiv, FloorDiv, Mod, PythonMod
+from torch.utils._sympy.functions import CleanDiv, FloorDiv, Max, Min, Mod, PythonMod
 
 from sparbor.program.program import Dimension
 
@@ -82,6 +82,20 @@ class Sizes:
         left, right = map(self._of, expression.args)
         return ("-", left, ("*", right, ("//", left, right)))
 
+    def _least(self, expression: Any) -> Dimension:
+        result, *others = map(self._of, expression.args)
+        for each in others:
+            more = _is_more(result, each)
+            result = ("-", ("+", result, ("*", more, each)), ("*", more, result))
+        return result
+
+    def _most(self, expression: Any) -> Dimension:
+        result, *others = map(self._of, expression.args)
+        for each in others:
+            more = _is_more(each, result)
+            result = ("-", ("+", result, ("*", more, each)), ("*", more, result))
+        return result
+
     _READ: Mapping[type, Callable[[Sizes, Any], Dimension]] = {
         sympy.Add: _sum,
         sympy.Mul: _product,
@@ -90,7 +104,15 @@ class Sizes:
         CleanDiv: _quotient,
         Mod: _remainder,
         PythonMod: _remainder,
+        Min: _least,
+        Max: _most,
     }
+
+
+def _is_more(one: Dimension, other: Dimension) -> Dimension:
+    """1 if one size is more than another one, else 0: by division, which is all that there is."""
+    times = ("//", one, ("+", other, 1))
+    return ("//", ("*", 2, times), ("+", times, 1))
 
 
 def _expression(size: int | torch.SymInt) -> Any:

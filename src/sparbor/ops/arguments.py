@@ -34,6 +34,11 @@ class Size:
 
     symbol: Any
 
+    @property
+    def is_negative(self) -> bool:
+        """Whether it is minus a size, as an index from the end is."""
+        return all(term.as_coeff_Mul()[0] < 0 for term in self.symbol.node.expr.as_ordered_terms())
+
 
 class Lacking:
     """What an operator would compute that the engine does not have; that has been noted."""

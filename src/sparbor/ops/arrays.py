@@ -26,10 +26,10 @@ def size_as_value(graph: Graph, node: Node, size: Size) -> Value:
 
 
 def dimension_as_value(graph: Graph, dimension: Dimension) -> Value:
-    """A dimension as a number: the last one of a range that is as long, from 1 on."""
+    """A dimension as a number, which may be 0: the last one of a range from 0 on that is one longer."""
     if isinstance(dimension, int):
         return graph.constant(np.array(dimension))
-    places = graph.append("range", (), (dimension,), dtype="i64", settings=Range(1, 1))
+    places = graph.append("range", (), (("+", dimension, 1),), dtype="i64", settings=Range(0, 1))
     last = graph.append("slice", (places,), (1,), dtype="i64", settings=Slice(0, -1, 1))
     return graph.reshaped(last, ())
 

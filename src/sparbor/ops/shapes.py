@@ -102,6 +102,9 @@ def slice_along(
     axis = dim % len(shape)
     size, begin = graph.shape(value)[axis], start or 0
     if isinstance(begin, Size):
+        source: Any = node.args[0]
+        if begin.is_negative:
+            begin = Size(source.meta["val"].shape[axis] + begin.symbol)
         return sliced_from(graph, value, axis, graph.dimensions(node, [begin])[0], shape[axis], step)
     first = slice(begin, None).indices(size)[0] if isinstance(size, int) else begin  # from 0 on, as Python clamps it
     return sliced(graph, value, axis, first, shape[axis], step)
