@@ -145,6 +145,39 @@ def test_a_bilinear_layer() -> None:
     assert_deploys(both, items(2, 4, 8))
 
 
+class Rotary(nn.Module):
+    """Positions as angles by which pairs of numbers are turned, written with complex numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+        angles = torch.outer(torch.arange(64.0), 0.1 ** torch.arange(4))
+        self.register_buffer("turns", torch.polar(torch.ones_like(angles), angles))
+
+    def forward(self, x: Tensor) -> Tensor:
+        pairs = torch.view_as_complex(self.layer(x).reshape(*x.shape[:-1], -1, 2))
+        turned = pairs * self.turns[: x.shape[1]].unsqueeze(0)
+        there = torch.view_as_real(turned).flatten(2)
+        back = torch.view_as_real(turned.conj() * torch.polar(x[..., :4].abs(), x[..., 4:])).flatten(2)
+        return torch.cat([there, back, (turned + pairs).abs(), turned.real * 2, turned.imag], -1)
+
+
+def test_rotary_positions_of_complex_numbers() -> None:
+    torch.manual_seed(0)
+    model = Rotary().eval()
+    runtime = assert_deploys(model, items(2, 5, 8))
+    with torch.no_grad():
+        assert torch.allclose(runtime(items(3, 9, 8)), model(items(3, 9, 8)), atol=1e-5)
+
+
+def test_what_the_engine_cannot_do_with_complex_numbers_is_said() -> None:
+    def exponential(x: Tensor, layer: nn.Module) -> Tensor:
+        return torch.view_as_real(torch.exp(torch.view_as_complex(layer(x).reshape(-1, 4, 2))))
+
+    with pytest.raises(ArgumentError, match="computes with complex numbers, which the engine does by"):
+        sparbor.deploy(Function(exponential, nn.Linear(8, 8)), items(2, 8))
+
+
 def test_a_weight_that_a_batch_norm_standardises() -> None:
     """A batch norm of the batch is refused, but of a constant it is computed once."""
 

@@ -169,6 +169,7 @@ _TEXT: dict[str, tuple[str, str, dict[str, Any]]] = {
         },
     ),
 }
+_OTHER_LENGTHS = {"funnel": LENGTHS[1:]}  # which fails in PyTorch, too, on a single token
 _SENTENCES: dict[str, dict[str, Any]] = {
     "minilm-sentences": {**ENCODER, "hidden_size": 96, "num_attention_heads": 12, "intermediate_size": 384},
 }
@@ -226,7 +227,7 @@ def _text(name: str, build: Any, inputs: MakeInputs, lengths: tuple[int, ...] = 
 _TEXTS = tokens(VOCABULARY)
 
 NETWORKS = (
-    *(_text(name, partial(configured, *how), _TEXTS) for name, how in _TEXT.items()),
+    *(_text(name, partial(configured, *how), _TEXTS, _OTHER_LENGTHS.get(name, LENGTHS)) for name, how in _TEXT.items()),
     *(_text(name, partial(_sentences, how), _TEXTS) for name, how in _SENTENCES.items()),
     *(_text(name, partial(configured, *how), _texts_to_continue) for name, how in _DECODING.items()),
     _text("bart-encoder", partial(encoder_of, "BartModel", "BartConfig", BART), _TEXTS),

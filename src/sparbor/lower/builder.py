@@ -25,7 +25,8 @@ from sparbor.program.program import (
 )
 from sparbor.topology.matrix import to_matrix
 
-TYPES = {dtype: name for name, dtype in DTYPES.items()}  # the program's names of NumPy's and PyTorch's types
+# The program's names of NumPy's and PyTorch's types; of complex numbers that of both parts.
+TYPES = {**{dtype: name for name, dtype in DTYPES.items()}, "complex64": "f32"}
 _SMALL = 64  # numbers of a constant that graphs may have again and again
 
 

@@ -222,7 +222,8 @@ def _check_weight(name: str, tensor: Tensor) -> None:
         raise ArgumentError(f"model has no weights, {name!r} is on meta: build it on the CPU and load them")
     if tensor.device.type != "cpu":
         raise ArgumentError(f"model is on {tensor.device} ({name!r}): the engine runs on the CPU, pass model.cpu()")
-    if (tensor.is_floating_point() or tensor.is_complex()) and tensor.dtype != torch.float32:
+    wanted = torch.complex64 if tensor.is_complex() else torch.float32
+    if (tensor.is_floating_point() or tensor.is_complex()) and tensor.dtype != wanted:
         raise ArgumentError(f"model is {tensor.dtype} ({name!r}): the engine computes in float32, pass model.float()")
 
 

@@ -36,6 +36,7 @@ from sparbor.ops.arguments import (
     where,
 )
 from sparbor.ops.arrays import size_as_value
+from sparbor.ops.complex_numbers import is_complex, of_parts
 from sparbor.ops.padding import padded
 from sparbor.ops.shapes import PASS_THROUGH, RESHAPES
 from sparbor.ops.table import LOWERINGS, is_known
@@ -210,6 +211,8 @@ class Graph(Builder):
         if not any(is_value(each) or isinstance(each, Size) for each in leaves):
             return evaluated(node, args, kwargs)
         lowering = LOWERINGS.get(name)
+        if any(map(is_complex, leaves)):
+            return of_parts(self, node, name, lowering, args, kwargs)
         if lowering is None:
             if node.users:
                 raise ArgumentError(_unknown(node))

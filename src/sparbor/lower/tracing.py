@@ -65,6 +65,7 @@ def _functional(model: nn.Module, call: ModelCall, free: FreeSizes) -> ExportedP
         for node in exported.graph.nodes:
             _refuse_training_mode(node)
             _drop_dropout(node)
+        exported.example_inputs = None  # by which PyTorch would check sizes, and fails where a model takes **kwargs
         # Without in-place operations and aliases a value is what one operation computes.
         functional: ExportedProgram = exported.run_decompositions(written_otherwise())
     for node in functional.graph.nodes:

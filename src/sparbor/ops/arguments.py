@@ -52,6 +52,14 @@ class Padded:
     sides: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Complex:
+    """Complex numbers: arguments for their real and for their imaginary parts, of one shape."""
+
+    real: Argument
+    imaginary: Argument
+
+
 # What each argument of an operation is: one of the above, or a plain Python object.
 Argument: TypeAlias = Any
 
@@ -63,7 +71,7 @@ WAY_OUT = (
 
 def is_value(argument: Argument) -> bool:
     """Whether it depends on the input's numbers, or is a tensor whose shape depends on its sizes."""
-    return isinstance(argument, (Value, Padded))
+    return isinstance(argument, (Value, Padded, Complex))
 
 
 def is_number(argument: Argument) -> bool:

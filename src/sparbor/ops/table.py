@@ -10,6 +10,7 @@ from sparbor.ops import (
     arrays,
     attention,
     comparisons,
+    complex_numbers,
     convolutions,
     functions,
     gates,
@@ -33,7 +34,7 @@ from sparbor.ops.operator import Lowering, Operator
 FAMILIES = (
     *(linear, convolutions, norms, activations, arithmetic, comparisons),
     *(reductions, arrays, indexing, updates, shapes, padding, pools, resizing, matmul, attention, recurrent),
-    *(gates, volumes, parts, functions, orders),
+    *(gates, volumes, parts, functions, orders, complex_numbers),
 )
 
 # By kind of operation, in the order of the engine's table.
