@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from torch.utils import _pytree as pytree
-
 from sparbor.ops.arguments import Argument, Complex, Constant, Value, refuse
 from sparbor.ops.arithmetic import of_two
 from sparbor.ops.operator import Lowering, Operator
@@ -33,8 +31,13 @@ def of_parts(graph: Graph, node: Node, name: str, lowering: Lowering | None, arg
         return _RULES[name](graph, node, *args, **kwargs)
     if lowering is None or name not in _MOVING:
         refuse(node, f"computes with complex numbers, which the engine does by {', '.join(sorted(_RULES))} alone")
-    parts = (pytree.tree_map(partial(_part, which=which), (tuple(args), kwargs)) for which in (0, 1))
-    return Complex(*(lowering(graph, node, *part[0], **part[1]) for part in parts))
+    parts = ([_parts(each, which) for each in args] for which in (0, 1))
+    return Complex(*(lowering(graph, node, *part, **kwargs) for part in parts))
+
+
+def _parts(argument: Argument, which: int) -> Argument:
+    """That part of it, or of each that a list holds."""
+    return [_part(each, which) for each in argument] if isinstance(argument, (list, tuple)) else _part(argument, which)
 
 
 def _part(argument: Argument, which: int) -> Argument:
