@@ -161,7 +161,7 @@ def test_embedding(encoding: Encoding, features: int, dtype: str, tmp_path: Any)
     again = Runtime((tmp_path / "model").read_bytes())
     same(again(ids), kept[ids], 0)
     (report,) = again.describe()
-    assert (report.outputs, report.fan_in, report.kind) == (50, features, "dense")
+    assert (report.outputs, report.fan_in, report.kind) == (50, features, "table")
 
 
 def embedded(batch: Any = "batch", sequence: Any = "sequence") -> Program:

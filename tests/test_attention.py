@@ -19,6 +19,7 @@ from sparbor.errors import ArgumentError, StateError
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.pattern import Pattern
 from sparbor.topology.units import slot_counts
+from tests.deploying import relative_error
 
 torch.set_num_threads(1)
 
@@ -408,5 +409,8 @@ def test_the_vision_transformer_trains_to_its_density() -> None:
     assert perforator.density() == pytest.approx(0.1, abs=0.002)
     assert "layers.1.self_attn.in_proj_weight" in perforator.modules
     assert losses[-1] < 0.7 * losses[0]
-    with pytest.raises(ArgumentError, match="the batch must stay the first dimension"):
-        sparbor.deploy(model, images)
+    runtime = sparbor.deploy(model, images, weights="exact")
+    model.eval()
+    with torch.no_grad():
+        assert relative_error(runtime(images), model(images)) <= 1e-5
+    assert sum(layer.kind == "sparse" for layer in runtime.describe()) >= 8

@@ -72,13 +72,17 @@ def test_a_network_answers_as_on_the_engine(name: str, weights: str, tmp_path: P
 
 
 def gates_program() -> Program:
-    """Each channel times its own mean, and plus it."""
+    """Each channel times its own mean, plus it, less what there was, and divided by a sigmoid of the mean."""
     operations = (
         Operation("adaptive_average_pool", (0,), 1),
         Operation("multiply", (0, 1), 2),
         Operation("add", (1, 2), 3),
+        Operation("subtract", (3, 0), 4),
+        Operation("activation", (1,), 5, activation=Activation("sigmoid")),
+        Operation("divide", (4, 5), 6),
     )
-    return Program.of_items(((5, 6, 7), (5, 1, 1), (5, 6, 7), (5, 6, 7)), 0, 3, operations)
+    plane, mean = (5, 6, 7), (5, 1, 1)
+    return Program.of_items((plane, mean, plane, plane, plane, mean, plane), 0, 6, operations)
 
 
 PROGRAMS = {"rows": rows_program(), "planes": planes_program(), "gates": gates_program()}

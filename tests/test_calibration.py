@@ -225,5 +225,5 @@ def test_refusals() -> None:
     with pytest.raises(ArgumentError, match=r"cost\(\): the recipe has no budget; give it one"):
         perforator.cost()
     for unit in ("kilobytes", "latency_us"):
-        with pytest.raises(ArgumentError, match="example is a list: pass one input as a tensor"):
+        with pytest.raises(ArgumentError, match="example holds no tensor"):
             sparbor.calibrated(Recipe(budget=Budget(**{unit: 5.0})), cnn(), [1])  # type: ignore[arg-type]

@@ -284,20 +284,10 @@ def test_random_graphs_with_residuals_and_concatenation(steps, data):
     assert_deploys(Function(run, *layers, narrow).eval(), torch.randn(2, 8, 6, 7), 1e-4)
 
 
-class Remembers(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.memory = nn.LSTM(99, 8, batch_first=True)
-
-    def forward(self, x):
-        return self.memory(x.flatten(2))[0]
-
-
 @pytest.mark.parametrize(
     ("model", "text"),
     [
         (Function(lambda x, a: F.conv2d(x, a(x)), conv()), "is a convolution with a computed weight"),
-        (Remembers(), r"memory \(lstm\) is an operation the engine does not know: lstm.input"),
         (Function(lambda x: F.max_unpool2d(*F.max_pool2d(x, 2, return_indices=True), 2)), "such as indices"),
         (nn.Sequential(nn.Flatten(2), nn.MaxPool2d(2)), r"pools what has shape \('batch', 8, 99\)"),
         (nn.ConvTranspose3d(8, 4, 3), r"items of shape \(8, 9, 11\)"),

@@ -19,6 +19,7 @@ from bench.job.measure import parameter_counts
 from sparbor import NM, Growth, PAINeuronModule, Perforator, Recipe, Schedule, Slots, Unstructured
 from sparbor.errors import ArgumentError, StateError
 from sparbor.lower import permuted_copy
+from sparbor.lower.call import call_of
 from sparbor.nn.dendrites import Dendrites
 from sparbor.topology.units import slot_counts
 from sparbor.train.grower import GrowthEvent
@@ -475,7 +476,7 @@ def test_dendrites_stand_in_the_order_of_their_neurons() -> None:
         sizes = torch.tensor([len(part) for part in torch.arange(neurons).split(16)] * module.groups)
         assert (counts * sizes[:, None]).sum() == module.mask.sum(), "whole slots, in that order"
     x = torch.randn(4, 3, 8, 8)
-    moved = permuted_copy.permuted(model.eval(), x)
+    moved = permuted_copy.permuted(model.eval(), call_of(model, x))
     assert moved is not model
     torch.testing.assert_close(moved(x), model(x))
     order = perforator.modules["6"].neuron_order

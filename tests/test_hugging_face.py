@@ -26,6 +26,7 @@ from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
 
 import sparbor
 from sparbor import Growth, Perforator, Recipe, Schedule
+from sparbor.lower.call import call_of
 from sparbor.lower.permuted_copy import permuted
 from sparbor.train.permute_neurons import NOT_YET
 from tests.networks import settled
@@ -172,7 +173,7 @@ def test_a_vision_transformer_with_its_neurons_moved_computes_the_same() -> None
         model(IMAGES).square().mean().backward()
         optimizer.step()
         optimizer.zero_grad()
-    moved = permuted(model.eval(), IMAGES)
+    moved = permuted(model.eval(), call_of(model, IMAGES))
     assert moved is not model
     torch.testing.assert_close(moved(IMAGES), model(IMAGES), rtol=1e-4, atol=1e-5)
 

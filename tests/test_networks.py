@@ -48,28 +48,15 @@ TESTED = [
 ]
 LENGTHS = (1, 33)  # of sequences; what runs at these runs at others
 
-# Networks that do not deploy yet, and what they wait for. One that does is taken off this list: the test says so.
-_WAITING_FOR = {
-    "recurrent layers": "lstm gru rnn gru-attention-pooling",
-}
-WAITING = {name: reason for reason, names in _WAITING_FOR.items() for name in names.split()}
-
 
 @pytest.mark.parametrize("network", TESTED, ids=lambda network: network.name)
 def test_it_trains_sparse_deploys_and_answers_as_pytorch_does(network: Network) -> None:
     assert importable(network)
     lengths = tuple(each for each in LENGTHS if each <= max(network.lengths, default=0))
     row = check(network, lengths, encodings=("exact",))
-    if network.name in WAITING:
-        assert row["failed"] not in (None, "build"), f"it deploys: take {network.name!r} off the list"
-        pytest.xfail(WAITING[network.name])
     assert row["failed"] is None, row["error"]
     assert row["taken"] > 0
     assert row["density"] < 0.5
-
-
-def test_whoever_waits_is_tested() -> None:
-    assert WAITING.keys() <= {network.name for network in TESTED}
 
 
 def test_every_network_has_a_family_and_a_name_of_its_package() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 import sparbor
 from bench.job.models import TASKS
 from sparbor.errors import ArgumentError
+from sparbor.lower.call import call_of
 from sparbor.lower.chains import chains
 from sparbor.lower.permuted_copy import permuted
 from sparbor.nn.neuron import PAINeuronModule
@@ -79,7 +80,7 @@ def test_the_permuted_copy_computes_the_same_with_the_same_masks(name: str) -> N
         if isinstance(layer, PAINeuronModule):
             layer.set_mode("d")
     before = copy.deepcopy(model.state_dict())
-    moved = permuted(model, x)
+    moved = permuted(model, call_of(model, x))
     assert moved is not model
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     torch.testing.assert_close(moved(x), model(x), rtol=1e-4, atol=1e-5)
@@ -100,7 +101,7 @@ def slots_needed(matrix: Tensor) -> int:
 
 def test_a_model_in_its_own_order_is_not_copied() -> None:
     model = wrapped(TASKS["mnist"].build())
-    assert permuted(model, torch.randn(1, 28, 28)) is model
+    assert permuted(model, call_of(model, torch.randn(1, 28, 28))) is model
 
 
 def trained(model: nn.Module) -> nn.Module:
@@ -204,7 +205,7 @@ def test_where_tracing_cannot_see_what_a_hook_does_neurons_stay(caplog: pytest.L
         optimizer.step()
         optimizer.zero_grad()
     with caplog.at_level(logging.WARNING, "sparbor"):
-        assert permuted(model.eval(), x) is model
+        assert permuted(model.eval(), call_of(model, x)) is model
     assert caplog.messages == [
         "neurons are deployed in their own order, which takes more slots: in another one the model answers "
         "otherwise, as where a hook treats neurons one by one"

@@ -303,7 +303,7 @@ def test_attention_that_cannot_be(q: Any, k: Any, v: Any, mask: Any, text: str) 
 def test_attention_of_too_few_or_too_many_values_is_refused(inputs: tuple[int, ...]) -> None:
     x = f32(1, 1, 2, 3)
     some = program([x] * 4, "q0 k1 v2", "y3", Operation("attention", inputs, 3, settings=Attention(1.0, False)))
-    with pytest.raises(ArgumentError, match="a query, a key, a value and perhaps a mask"):
+    with pytest.raises(ArgumentError, match=r'no operation "attention" of [125] inputs'):
         Runtime(some)
 
 
