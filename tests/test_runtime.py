@@ -87,7 +87,7 @@ read_only.flags.writeable = False
         (np.zeros((2, 71), np.float32), None, r"x has shape \(2, 71\): this model's is \(batch, 70\)"),
         (np.zeros(70, np.float32), None, r"x has shape \(70,\)"),
         (np.zeros((2, 1, 70), np.float32), None, "x has shape"),
-        (np.zeros((2, 70)), None, r'x is float64: the engine takes float32, pass x.astype\("float32"\)'),
+        (np.zeros((2, 70)), None, r'x is float64: this model takes float32, pass x.astype\("float32"\)'),
         (
             np.zeros((2, 70), np.int64),
             None,
@@ -159,7 +159,7 @@ def test_remedies_work(runtime):
             runtime(given)
         np.testing.assert_array_equal(runtime(np.ascontiguousarray(given)), runtime(given.copy("C")))
     swapped = x.astype(">f4")
-    with pytest.raises(ArgumentError, match=r'x is >f4: the engine takes float32, pass x.astype\("float32"\)'):
+    with pytest.raises(ArgumentError, match=r'x is >f4: this model takes float32, pass x.astype\("float32"\)'):
         runtime(swapped)
     np.testing.assert_array_equal(runtime(swapped.astype("float32")), wanted)
     out = misaligned(np.zeros((3, 24), np.float32))

@@ -91,14 +91,17 @@ def _positions(draft: Draft, value: int) -> Dimension | None:
 
 
 def _size(draft: Draft, value: int) -> Dimension | None:
-    """The size that the value's one number is: the last of 1 to n."""
+    """The size n that the value's one number is: the last of 0 to n."""
     last = draft.made_by(draft.unreshaped(value), "slice")
     if last is None or last.settings_as(Slice).start != -1 or draft.shape(last.output) != (1,):
         return None
     made = draft.made_by(draft.unreshaped(last.inputs[0]), "range")
-    if made is None or made.settings != Range(1, 1) or draft.shape(made.output) != draft.shape(last.inputs[0]):
+    if made is None or made.settings != Range(0, 1) or draft.shape(made.output) != draft.shape(last.inputs[0]):
         return None
-    return draft.shape(made.output)[0]
+    match draft.shape(made.output)[0]:
+        case ("+", size, 1):
+            return size
+    return None
 
 
 def all_places(draft: Draft, operation: Operation) -> Operation | None:
