@@ -17,7 +17,7 @@ class Task:
     """A network of the benchmark with its data set.
 
     ``mean`` and ``deviation`` are of each channel of the training images in [0, 1]. ``recipe`` makes the
-    network's own of a job's sparsity and schedule. ``on_engine`` says whether the engine runs the network.
+    network's own of a job's sparsity and schedule.
     """
 
     build: Callable[[], nn.Module]
@@ -27,7 +27,6 @@ class Task:
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
     recipe: Callable[..., Recipe] = Recipe
-    on_engine: bool = True
 
     @property
     def byte_input(self) -> ByteInput:
@@ -121,5 +120,5 @@ TASKS = {
         # that on sooner.
         recipe=partial(Recipe, lr_density_exponent=0.0),
     ),
-    "mnist-vit": replace(MNIST, build=PatchTransformer, on_engine=False, recipe=Recipe),
+    "mnist-vit": replace(MNIST, build=PatchTransformer, recipe=Recipe),
 }

@@ -96,7 +96,7 @@ def measured(cell: Cell, arm: Arm, job: Job, split: Split, scratch: Path) -> Row
         "engine_test_accuracy": None,
         **cell.settings(),
     }
-    if not (ARMS[cell.arm].deploys and job.task.on_engine):
+    if not ARMS[cell.arm].deploys:
         return row
     runtime = deploy(arm.model, split.test.images[:1], byte_input=job.task.byte_input)
     row["engine_test_accuracy"] = check_deployed(arm, runtime, split)["test_accuracy_percent"]
