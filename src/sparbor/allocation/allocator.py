@@ -1,6 +1,6 @@
 """How the layers of a model share what its recipe lets them keep: a share of their weights, or a budget of costs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
@@ -35,12 +35,20 @@ class Allocator:
         return divided
 
     def budgets(
-        self, layers: Sequence[TrainedLayer], inputs: Sequence[RewireInput], progress: float
-    ) -> list[tuple[tuple[int, ...], int]]:
-        """Which layers share how many active weights (or slots) when ``progress`` of the way is gone."""
-        if self._cost_budget is not None:
-            return [((index,), budget) for index, budget in enumerate(self._cost_budget.budgets(inputs, progress))]
-        return [(share.layers, share.budget(progress)) for share in self.divide(layers)]
+        self, layers: Sequence[TrainedLayer], growth: Sequence[Tensor | None], progress: float
+    ) -> Iterator[tuple[list[TrainedLayer], list[RewireInput], int]]:
+        """The layers of each share, and how many active weights (or slots) they keep when ``progress`` of the way is
+        gone. How rewiring sees them, with what each one's ``growth`` goes by, is made when it is their turn: that of
+        all layers together would be two copies of the model.
+        """
+        if self._cost_budget is not None:  # which compares all of them
+            inputs = [self.rewire_input(layer, its_growth) for layer, its_growth in zip(layers, growth, strict=True)]
+            budgets = self._cost_budget.budgets(inputs, progress)
+            yield from (([layer], [seen], budget) for layer, seen, budget in zip(layers, inputs, budgets, strict=True))
+            return
+        for share in self.divide(layers):
+            members = [layers[index] for index in share.layers]
+            yield members, [self.rewire_input(layers[i], growth[i]) for i in share.layers], share.budget(progress)
 
     def rewire_input(self, layer: TrainedLayer, growth: Tensor | None = None) -> RewireInput:
         """The layer as rewiring sees it, and what its ``growth`` goes by, in the layout of its weight."""

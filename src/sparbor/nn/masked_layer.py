@@ -10,7 +10,7 @@ from torch.utils.hooks import RemovableHandle
 from sparbor.distributed.shards import held, held_part, is_sharded, whole
 from sparbor.errors import ArgumentError, StateError
 from sparbor.nn.layers import is_transposed, row_groups
-from sparbor.nn.masks import MaskFacts, Mover, fill_in_place, mask_in_place, masked, scatter
+from sparbor.nn.masks import MaskFacts, Mover, fill_in_place, mask_in_place, masked, scatter, take_columns
 from sparbor.nn.weight_norm import lengths, norm_of, weight_of
 from sparbor.nn.wrapping import Wrapper, plain_layer
 from sparbor.topology.matrix import from_matrix, outputs_first, to_matrix
@@ -229,8 +229,7 @@ class MaskedLayer(Wrapper):
 def _permuted(matrix: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """The matrix with its rows and columns in these orders."""
     matrix = matrix.index_select(0, rows) if _moves(rows) else matrix
-    # Not by index_select, which takes ten times as long for columns.
-    return matrix.gather(1, columns.expand(len(matrix), -1)) if _moves(columns) else matrix
+    return take_columns(matrix, columns) if _moves(columns) else matrix
 
 
 def _moves(order: Tensor) -> bool:

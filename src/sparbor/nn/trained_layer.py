@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from sparbor.distributed.ranks import averaged
-from sparbor.distributed.shards import held, is_sharded
+from sparbor.distributed.shards import is_sharded
 from sparbor.nn.neuron import PAINeuronModule
 
 
@@ -26,13 +26,15 @@ class TrainedLayer:
     def add_gradient(self, gradient: Tensor) -> None:
         """What a backward pass brings, before it is masked.
 
-        What comes for a sharded weight is its ``grad`` itself: at inactive weights, which alone grow, what came before
-        has been masked.
+        What comes for a sharded weight is its ``grad`` itself, which is masked in place: at inactive weights, which
+        alone grow, what came before has been masked. Any other gradient is kept as it is: while it is held here,
+        autograd gives whoever might change it a copy, as it does where gradients are differentiated again.
         """
+        values = gradient.detach() if gradient.requires_grad else gradient
         if self.dense_gradient is None or self._was_cleared(self.dense_gradient, gradient):
-            self.dense_gradient = gradient.detach().clone()
+            self.dense_gradient = values.clone() if is_sharded(gradient) else values
         else:
-            held(self.dense_gradient).add_(held(gradient.detach()))
+            self.dense_gradient = self.dense_gradient + values
         self._accumulated = gradient if is_sharded(gradient) else None
 
     def forget_gradient(self) -> None:

@@ -33,9 +33,9 @@ class Rewiring:
         """Change the topology of all ``layers`` as the schedule says after ``step``."""
         self._refuse_sharded_since(layers)
         drop = self._plan.timeline.drop(step)
-        inputs = [self._plan.allocator.rewire_input(layer, self._growth(layer)) for layer in layers]
-        for members, budget in self._plan.allocator.budgets(layers, inputs, self._plan.timeline.progress(step)):
-            self._rewire([layers[index] for index in members], [inputs[index] for index in members], budget, drop)
+        growth = [self._growth(layer) for layer in layers]
+        for share in self._plan.allocator.budgets(layers, growth, self._plan.timeline.progress(step)):
+            self._rewire(*share, drop)
 
     def grow_into(
         self, grower: Grower, newborn: Sequence[TrainedLayer], layers: Sequence[TrainedLayer], step: int
