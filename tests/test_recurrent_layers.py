@@ -1,7 +1,6 @@
 """LSTM, GRU and RNN train sparse: each weight has a mask; the oracle is the plain layer with masked weights."""
 
 import copy
-import io
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +17,7 @@ from sparbor.errors import ArgumentError, StateError
 from sparbor.lower.chains import chains
 from sparbor.lower.recurrent import stand_in
 from sparbor.nn.neuron import PAINeuronModule
+from tests.states import assert_resumes_bit_for_bit
 
 torch.set_num_threads(1)
 
@@ -166,18 +166,7 @@ def test_copies_and_pickles_mask_whatever_they_hold(name: str) -> None:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_run_resumes_bit_for_bit(name: str) -> None:
-    parts = begin(name)
-    train(*parts[:2], 0, 8)
-    file = io.BytesIO()
-    torch.save([part.state_dict() for part in parts], file)
-    train(*parts[:2], 8)
-    file.seek(0)
-    others = begin(name)
-    for part, state in zip(others, torch.load(file), strict=True):
-        part.load_state_dict(state)
-    train(*others[:2], 8)
-    for key, value in parts[0].state_dict().items():
-        assert torch.equal(value, others[0].state_dict()[key]), key
+    parts, others = assert_resumes_bit_for_bit(lambda: begin(name), train)
     (x,) = batches(0, 1)
     assert torch.equal(parts[0](x), others[0](x))
 

@@ -1,7 +1,6 @@
 """A weight that several layers have gets one mask if all read it alike; Hugging Face's Conv1D is a linear layer."""
 
 import copy
-import io
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from sparbor.nn.layers import why_not_wrappable
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.pattern import Slots
 from sparbor.topology.units import slot_counts
+from tests.states import assert_resumes_bit_for_bit
 
 torch.set_num_threads(1)
 
@@ -88,20 +88,8 @@ def test_two_users_of_one_weight_learn_under_one_mask(kind: type[nn.Module]) -> 
 
 def test_a_run_resumes_bit_for_bit() -> None:
     torch.manual_seed(0)
-    model = tied()
-    others = copy.deepcopy(model)
-    optimizer, perforator = begin(model)
-    train(model, optimizer, 0, 8)
-    file = io.BytesIO()
-    torch.save([part.state_dict() for part in (model, optimizer, perforator)], file)
-    train(model, optimizer, 8)
-    file.seek(0)
-    second, again = begin(others)
-    for part, state in zip((others, second, again), torch.load(file), strict=True):
-        part.load_state_dict(state)
-    train(others, second, 8)
-    for key, value in model.state_dict().items():
-        assert torch.equal(value, others.state_dict()[key]), key
+    start = tied()
+    assert_resumes_bit_for_bit(lambda: (model := copy.deepcopy(start), *begin(model)), train)
 
 
 def test_a_layer_in_two_places_is_one_dendritic_layer() -> None:

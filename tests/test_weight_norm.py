@@ -1,7 +1,6 @@
 """Layers with weight norm train sparse; the oracle is PyTorch's own weight norm of a direction under the mask."""
 
 import copy
-import io
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from sparbor import Growth, Perforator, Recipe, Schedule
 from sparbor.errors import ArgumentError
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.nn.weight_norm import norm_of, weight_of
+from tests.states import assert_resumes_bit_for_bit
 
 torch.set_num_threads(1)
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
@@ -160,18 +160,7 @@ def test_neurons_that_have_lost_all_weights_compute_zeros_and_may_grow_again(nor
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_run_resumes_bit_for_bit(name: str) -> None:
-    parts = begin(name)
-    train(*parts[:2], 0, 8)
-    file = io.BytesIO()
-    torch.save([part.state_dict() for part in parts], file)
-    train(*parts[:2], 8)
-    file.seek(0)
-    others = begin(name)
-    for part, state in zip(others, torch.load(file), strict=True):
-        part.load_state_dict(state)
-    train(*others[:2], 8)
-    for key, value in parts[0].state_dict().items():
-        assert torch.equal(value, others[0].state_dict()[key]), key
+    assert_resumes_bit_for_bit(lambda: begin(name), train)
 
 
 @pytest.mark.parametrize("name", MODELS)

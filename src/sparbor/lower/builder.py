@@ -104,15 +104,16 @@ class Builder:
 
     def made_by(self, value: Value) -> str:
         """The kind of operation that computes the value; empty for an input."""
-        return "" if (made := self._maker(value)) is None else made.kind
+        return "" if (made := self.maker(value)) is None else made.kind
 
-    def _maker(self, value: int) -> Operation | None:
+    def maker(self, value: int) -> Operation | None:
+        """The operation that computes the value; None for an input."""
         return next((each for each in reversed(self.operations) if each.output == value), None)
 
     def before_repeating(self, value: Value, axis: int) -> Value | None:
         """What has each index of a dimension once, if the value has it several times, one beside the other."""
         kinds, source = list[str](), int(value)
-        while len(kinds) < 3 and (made := self._maker(source)) is not None:
+        while len(kinds) < 3 and (made := self.maker(source)) is not None:
             kinds.append(made.kind)
             between, (source, *_) = source, made.inputs or (source,)
             if made.kind == "expand":

@@ -11,8 +11,7 @@ from torch._decomp import get_decompositions
 from torch._ops import OpOverload
 
 from sparbor.ops.arguments import overload_name
-from sparbor.ops.shapes import PASS_THROUGH, RESHAPES
-from sparbor.ops.table import LOWERINGS
+from sparbor.ops.table import is_known
 
 # What would come apart into one operation for each step of a sequence, and what is no operation on tensors.
 _WHOLE = ("lstm", "gru", "rnn_tanh", "rnn_relu", "sym_size", "sym_stride", "item")
@@ -24,13 +23,12 @@ _ASKED_FOR = (torch.ops.aten.grid_sampler_2d, torch.ops.aten.upsample_trilinear3
 
 @cache
 def _table() -> dict[OpOverload, Callable[..., Any]]:
-    known = {*LOWERINGS, *PASS_THROUGH, *RESHAPES}
     usual: Mapping[Any, Any] = torch.export.default_decompositions()
     return {
         operator: function
         for operator, function in (*usual.items(), *get_decompositions(_ASKED_FOR).items())
         if isinstance(operator, OpOverload)
-        and overload_name(operator) not in known
+        and not is_known(overload_name(operator))
         and overload_name(operator).partition(".")[0] not in _WHOLE
     }
 

@@ -41,7 +41,6 @@ _OF_PYTORCH: Mapping[str, tuple[str, tuple[float, ...]]] = {
         )
     },
     "log_sigmoid.default": ("log_sigmoid", ()),
-    "log_sigmoid_forward.default": ("log_sigmoid", ()),
 }
 
 
@@ -60,6 +59,11 @@ def activation(
 def gelu(graph: Graph, node: Node, x: Argument, approximate: str = "none") -> Value:
     """Exact, or by tanh."""
     return _append(graph, node, x, Activation("gelu_tanh" if approximate == "tanh" else "gelu"))
+
+
+def activated(graph: Graph, value: Value, name: str, *parameters: float) -> Value:
+    """An activation of a value that an operator is put together from."""
+    return graph.append("activation", (value,), graph.shape(value), activation=Activation(name, parameters))
 
 
 def _append(graph: Graph, node: Node, x: Argument, what: Activation) -> Value:

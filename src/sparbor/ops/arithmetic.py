@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparbor.ops.activations import activated
 from sparbor.ops.arguments import Argument, Size, Value, as_numpy, is_number, is_value, module_path, refuse
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
@@ -71,11 +72,9 @@ def divide(graph: Graph, node: Node, left: Argument, right: Argument, *, roundin
 
 def _divide_rounded(graph: Graph, node: Node, left: Argument, right: Argument, mode: str) -> Value:
     if graph.result(node).type == "f32":
-        activation = Activation("floor")
         if mode != "floor":
             refuse(node, f"divides and rounds with mode {mode!r}")
-        quotient = of_two(graph, node, "divide", left, right)
-        return graph.append("activation", (quotient,), graph.shape(quotient), activation=activation)
+        return activated(graph, of_two(graph, node, "divide", left, right), "floor")
     if mode == "trunc" and not (is_number(right) and right > 0):
         refuse(node, "divides whole numbers and rounds towards zero")
     return of_two(graph, node, "floor_divide", left, right)
@@ -141,6 +140,11 @@ def of_two(graph: Graph, node: Node, kind: str, left: Argument, right: Argument,
 def alike(graph: Graph, node: Node, given: Sequence[Argument], dtype: str) -> tuple[Value, ...]:
     """Values of one type and of as many dimensions, new ones of 1 before their own."""
     values = [graph.cast(_value_of(graph, node, each, dtype), dtype) for each in given]
+    return of_one_rank(graph, values)
+
+
+def of_one_rank(graph: Graph, values: Sequence[Value]) -> tuple[Value, ...]:
+    """Values of as many dimensions as the one that has most, new ones of 1 before their own."""
     rank = max(len(graph.shape(each)) for each in values)
     return tuple(graph.reshaped(each, (*(1,) * (rank - len(graph.shape(each))), *graph.shape(each))) for each in values)
 

@@ -12,7 +12,7 @@ from sparbor.errors import ArgumentError
 from sparbor.ops.arguments import Argument, Value, refuse
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.targets import Graph, OnnxGraph
-from sparbor.program.program import Attention, Dimensions, Operation
+from sparbor.program.program import Attention, Dimensions, Operation, times
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -66,7 +66,7 @@ def with_heads(shape: Dimensions) -> Dimensions:
     if len(shape) > 4:
         around = shape[0]
         for size in shape[1:-3]:
-            around = around * size if isinstance(around, int) and isinstance(size, int) else ("*", around, size)
+            around = times(around, size)
         return (around, *shape[-3:])
     return (*(1,) * (4 - len(shape)), *shape)
 

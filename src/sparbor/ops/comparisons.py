@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sparbor.ops.arguments import Argument, Constant, Value, refuse
-from sparbor.ops.arithmetic import alike, broadcast, of_two
+from sparbor.ops.arithmetic import alike, broadcast, of_one_rank, of_two
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.targets import Graph, OnnxGraph
 from sparbor.program.program import DTYPES, Operation, Range
@@ -62,13 +62,7 @@ def negation(graph: Graph, node: Node, x: Argument) -> Value:
 def where(graph: Graph, node: Node, condition: Argument, left: Argument, right: Argument) -> Value:
     """The one where the condition holds, else the other."""
     dtype = graph.result(node).type
-    chosen = alike(graph, node, (left, right), dtype)
-    (mask,) = alike(graph, node, (condition,), "bool")
-    rank = max(len(graph.shape(each)) for each in (mask, *chosen))
-    mask, *chosen_again = (
-        graph.reshaped(each, (*(1,) * (rank - len(graph.shape(each))), *graph.shape(each))) for each in (mask, *chosen)
-    )
-    values = (mask, *chosen_again)
+    values = of_one_rank(graph, (*alike(graph, node, (condition,), "bool"), *alike(graph, node, (left, right), dtype)))
     return graph.append("where", values, broadcast(graph, node, values), dtype=dtype)
 
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from sparbor.ops.activations import activated
 from sparbor.ops.arguments import Argument, Complex, Constant, Value, refuse
 from sparbor.ops.arithmetic import of_two
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.shapes import RESHAPES, concatenate, sliced
 from sparbor.ops.targets import Graph
-from sparbor.program.program import Activation
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -70,7 +70,7 @@ def _size(graph: Graph, node: Node, x: Argument) -> Value:
     """√(a² + b²)."""
     real, imaginary = (of_two(graph, node, "multiply", _part(x, i), _part(x, i), "f32") for i in (0, 1))
     total = of_two(graph, node, "add", real, imaginary, "f32")
-    return graph.append("activation", (total,), graph.shape(total), activation=Activation("sqrt"))
+    return activated(graph, total, "sqrt")
 
 
 def _conjugate(graph: Graph, node: Node, x: Argument) -> Complex:
@@ -98,7 +98,7 @@ def from_parts(graph: Graph, node: Node, real: Argument, imaginary: Argument) ->
 def from_angles(graph: Graph, node: Node, size: Argument, angle: Argument) -> Complex:
     """r cos φ + r sin φ i."""
     value = graph.value(node, angle)
-    curves = [graph.append("activation", (value,), graph.shape(value), activation=Activation(n)) for n in _CURVES]
+    curves = [activated(graph, value, name) for name in _CURVES]
     return Complex(*(of_two(graph, node, "multiply", curve, size, "f32") for curve in curves))
 
 

@@ -7,20 +7,16 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sparbor.ops.activations import activated
 from sparbor.ops.arguments import Argument, Value
 from sparbor.ops.arithmetic import of_two
 from sparbor.ops.comparisons import comparison, where
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.reductions import reduced
 from sparbor.ops.targets import Graph
-from sparbor.program.program import Activation
 
 if TYPE_CHECKING:
     from torch.fx import Node
-
-
-def _of(graph: Graph, value: Value, name: str) -> Value:
-    return graph.append("activation", (value,), graph.shape(value), activation=Activation(name))
 
 
 def _float(graph: Graph, node: Node, x: Argument) -> Value:
@@ -29,38 +25,39 @@ def _float(graph: Graph, node: Node, x: Argument) -> Value:
 
 def logarithm(graph: Graph, node: Node, x: Argument, *, base: float) -> Value:
     """log x / log base."""
-    return of_two(graph, node, "multiply", _of(graph, _float(graph, node, x), "log"), 1 / math.log(base))
+    return of_two(graph, node, "multiply", activated(graph, _float(graph, node, x), "log"), 1 / math.log(base))
 
 
 def power_of_two(graph: Graph, node: Node, x: Argument) -> Value:
     """2 ^ x."""
-    return _of(graph, of_two(graph, node, "multiply", _float(graph, node, x), math.log(2)), "exp")
+    return activated(graph, of_two(graph, node, "multiply", _float(graph, node, x), math.log(2)), "exp")
 
 
 def exp_minus_one(graph: Graph, node: Node, x: Argument) -> Value:
     """eˣ − 1 as (tanh x/2) · (eˣ + 1), which is exact where x is small, too."""
     value = _float(graph, node, x)
-    half = _of(graph, of_two(graph, node, "multiply", value, 0.5), "tanh")
-    near = of_two(graph, node, "multiply", half, of_two(graph, node, "add", _of(graph, value, "exp"), 1.0))
-    return where(graph, node, comparison(graph, node, value, 80.0, kind="greater"), _of(graph, value, "exp"), near)
+    half = activated(graph, of_two(graph, node, "multiply", value, 0.5), "tanh")
+    power = activated(graph, value, "exp")
+    near = of_two(graph, node, "multiply", half, of_two(graph, node, "add", power, 1.0))
+    return where(graph, node, comparison(graph, node, value, 80.0, kind="greater"), power, near)
 
 
 def hyperbolic(graph: Graph, node: Node, x: Argument, *, kind: str) -> Value:
     """(eˣ ± e⁻ˣ) / 2."""
     value = _float(graph, node, x)
-    both = _of(graph, value, "exp"), _of(graph, _of(graph, value, "negative"), "exp")
+    both = activated(graph, value, "exp"), activated(graph, activated(graph, value, "negative"), "exp")
     return of_two(graph, node, "multiply", of_two(graph, node, kind, *both), 0.5)
 
 
 def tangent(graph: Graph, node: Node, x: Argument) -> Value:
     """sin x / cos x."""
     value = _float(graph, node, x)
-    return of_two(graph, node, "divide", _of(graph, value, "sin"), _of(graph, value, "cos"))
+    return of_two(graph, node, "divide", activated(graph, value, "sin"), activated(graph, value, "cos"))
 
 
 def complementary_error(graph: Graph, node: Node, x: Argument) -> Value:
     """1 − erf x."""
-    return of_two(graph, node, "subtract", 1.0, _of(graph, _float(graph, node, x), "erf"))
+    return of_two(graph, node, "subtract", 1.0, activated(graph, _float(graph, node, x), "erf"))
 
 
 def towards_zero(graph: Graph, node: Node, x: Argument) -> Value:
@@ -72,12 +69,12 @@ def towards_zero(graph: Graph, node: Node, x: Argument) -> Value:
 
 
 def _rounded(graph: Graph, value: Value) -> tuple[Value, Value]:
-    return _of(graph, value, "ceil"), _of(graph, value, "floor")
+    return activated(graph, value, "ceil"), activated(graph, value, "floor")
 
 
 def is_infinite(graph: Graph, node: Node, x: Argument) -> Value:
     """Whether it is ∞ or −∞."""
-    return comparison(graph, node, _of(graph, _float(graph, node, x), "abs"), math.inf, kind="equal")
+    return comparison(graph, node, activated(graph, _float(graph, node, x), "abs"), math.inf, kind="equal")
 
 
 def bucket(

@@ -7,21 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparbor.ops.arguments import Argument, Constant, Value
+from sparbor.ops.activations import activated
+from sparbor.ops.arguments import Argument, Constant, Value, refuse
 from sparbor.ops.arithmetic import of_two
 from sparbor.ops.comparisons import comparison, where
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.shapes import sliced
 from sparbor.ops.targets import Graph
-from sparbor.program.program import Activation
 
 if TYPE_CHECKING:
     from torch.fx import Node
-
-
-def activated(graph: Graph, value: Value, name: str, *parameters: float) -> Value:
-    """An activation of the engine by itself."""
-    return graph.append("activation", (value,), graph.shape(value), activation=Activation(name, parameters))
 
 
 def gated_linear_unit(graph: Graph, node: Node, x: Argument, dim: int = -1) -> Value:
@@ -29,8 +24,9 @@ def gated_linear_unit(graph: Graph, node: Node, x: Argument, dim: int = -1) -> V
     value, shape = graph.value(node, x), graph.result_shape(node)
     axis = dim % len(shape)
     half = shape[axis]
-    first = sliced(graph, value, axis, 0, half)
-    second = sliced(graph, value, axis, half if isinstance(half, int) else 0, half)
+    if not isinstance(half, int):
+        refuse(node, "halves a dimension whose size depends on the inputs")
+    first, second = (sliced(graph, value, axis, start, half) for start in (0, half))
     return of_two(graph, node, "multiply", first, activated(graph, second, "sigmoid"))
 
 

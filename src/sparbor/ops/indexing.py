@@ -12,7 +12,7 @@ from sparbor.ops.arrays import dimension_as_value
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.targets import Graph, OnnxGraph
 from sparbor.packing.tables import Table
-from sparbor.program.program import Axis, Dimension, Operation
+from sparbor.program.program import Axis, Dimension, Operation, times
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -28,15 +28,16 @@ def embedding(graph: Graph, node: Node, weight: Argument, ids: Argument, *_: Any
         return _take(graph, graph.value(node, weight), indices, 0, shape)
     name = graph.layer_name(node, weight)
     graph.keep_table(name, as_numpy(weight.tensor))
-    return graph.append("embedding", (_whole(graph, indices),), shape, layer=name)
+    return graph.append("embedding", (whole(graph, indices),), shape, layer=name)
 
 
-def _whole(graph: Graph, indices: Value) -> Value:
+def whole(graph: Graph, indices: Value) -> Value:
+    """Indices in a type that the engine takes for them."""
     return indices if graph.dtype(indices) in ("i64", "i32") else graph.cast(indices, "i64")
 
 
 def _take(graph: Graph, value: Value, indices: Value, axis: int, shape: tuple[Dimension, ...]) -> Value:
-    return graph.append("take", (value, _whole(graph, indices)), shape, dtype=graph.dtype(value), settings=Axis(axis))
+    return graph.append("take", (value, whole(graph, indices)), shape, dtype=graph.dtype(value), settings=Axis(axis))
 
 
 def index_select(graph: Graph, node: Node, x: Argument, dim: int, indices: Argument) -> Value:
@@ -48,7 +49,7 @@ def index_select(graph: Graph, node: Node, x: Argument, dim: int, indices: Argum
 def gather(graph: Graph, node: Node, x: Argument, dim: int, indices: Argument, **_: Any) -> Value:
     """At each place the number at an index along one dimension."""
     value, shape = graph.value(node, x), graph.result_shape(node)
-    places = _whole(graph, graph.value(node, indices))
+    places = whole(graph, graph.value(node, indices))
     axis = Axis(dim % len(shape))
     return graph.append("gather", (value, places), shape, dtype=graph.dtype(value), settings=axis)
 
@@ -69,11 +70,11 @@ def index(graph: Graph, node: Node, x: Argument, given: Sequence[Argument]) -> V
     linear = _from_the_front(graph, node, places[0], sizes[0]) if len(places) > 1 else places[0]
     for place, size in zip(places[1:], sizes[1:], strict=True):
         further = _from_the_front(graph, node, place, size)
-        scaled = of_two(graph, node, "multiply", linear, _factor(graph, size), "i64")
+        scaled = of_two(graph, node, "multiply", linear, dimension_as_value(graph, size), "i64")
         linear = of_two(graph, node, "add", scaled, further, "i64")
     flat: Dimension = sizes[0]
     for size in sizes[1:]:
-        flat = flat * size if isinstance(flat, int) and isinstance(size, int) else ("*", flat, size)
+        flat = times(flat, size)
     rows = graph.reshaped(value, (*shape[: axes[0]], flat, *shape[axes[-1] + 1 :]))
     wanted = broadcast(graph, node, places)
     return graph.reshaped(
@@ -88,14 +89,9 @@ def _is_mask(graph: Graph, given: Argument) -> bool:
     return isinstance(given, Value) and graph.dtype(given) in ("bool", "u8")
 
 
-def _factor(graph: Graph, size: Dimension) -> Argument:
-    """A dimension as a number to multiply by."""
-    return size if isinstance(size, int) else dimension_as_value(graph, size)
-
-
 def _from_the_front(graph: Graph, node: Node, places: Value, size: Dimension) -> Value:
     """Indices counted from the end, which are negative, as those from the front."""
-    return of_two(graph, node, "remainder", places, _factor(graph, size), "i64")
+    return of_two(graph, node, "remainder", places, dimension_as_value(graph, size), "i64")
 
 
 def embedding_bag(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparbor.ops.arguments import Argument, Constant, Value
-from sparbor.ops.arithmetic import of_two
+from sparbor.ops.arithmetic import of_one_rank, of_two
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
 from sparbor.packing.dense_weights import DenseWeights
@@ -42,10 +42,7 @@ def product(graph: Graph, node: Node, left: Value, right: Value) -> Value:
     own = [graph.shape(left), graph.shape(right)]
     left = graph.reshaped(left, (1, *own[0])) if len(own[0]) == 1 else left
     right = graph.reshaped(right, (*own[1], 1)) if len(own[1]) == 1 else right
-    rank = max(len(graph.shape(left)), len(graph.shape(right)))
-    left, right = (
-        graph.reshaped(each, (*(1,) * (rank - len(graph.shape(each))), *graph.shape(each))) for each in (left, right)
-    )
+    left, right = of_one_rank(graph, (left, right))
     around: list[Dimension] = [
         two if one == 1 else one for one, two in zip(graph.shape(left)[:-2], graph.shape(right)[:-2], strict=True)
     ]

@@ -12,9 +12,9 @@ from sparbor.ops.arguments import Argument, Padded, Value
 from sparbor.ops.arithmetic import of_two
 from sparbor.ops.arrays import dimension_as_value
 from sparbor.ops.operator import Lowering, Operator
-from sparbor.ops.shapes import sliced, taken, taken_at
+from sparbor.ops.shapes import joined, sliced, taken, taken_at
 from sparbor.ops.targets import Graph, OnnxGraph
-from sparbor.program.program import Axis, Dimension, Operation, Padding, Range
+from sparbor.program.program import Dimension, Operation, Padding, Range, plus
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -50,11 +50,7 @@ def _number_around(graph: Graph, node: Node, value: Value, sides: Sequence[int],
         own = graph.shape(value)
         filler = graph.cast(graph.value(node, number), graph.dtype(value))
         before, after = ([graph.expanded(filler, (*own[:axis], n, *own[axis + 1 :]))] if n else [] for n in around)
-        parts = (*before, value, *after)
-        if len(parts) > 1:
-            size = graph.dimensions(node, node.meta["val"].shape)[axis]
-            shape = (*own[:axis], size, *own[axis + 1 :])
-            value = graph.append("concat", parts, shape, dtype=graph.dtype(value), settings=Axis(axis))
+        value = joined(graph, (*before, value, *after), axis, graph.result_shape(node)[axis])
     return value
 
 
@@ -116,8 +112,7 @@ def padded(graph: Graph, what: Padded) -> Value:
         value, around = _cropped(graph, value, axis, *what.sides[i : i + 2])
         size = graph.shape(value)[axis]
         before[axis], after[axis] = around
-        more = before[axis] + after[axis]
-        shape[axis] = size + more if isinstance(size, int) else ("+", size, more) if more else size
+        shape[axis] = plus(size, sum(around))
     if not any(before) and not any(after):
         return value
     settings = Padding(tuple(before), tuple(after))

@@ -1,4 +1,4 @@
-"""Parts of a value: put into others, taken as windows or diagonals, and moved round."""
+"""Parts of a value: windows along a dimension and diagonals; and indices moved round, or the other way."""
 
 from __future__ import annotations
 
@@ -11,20 +11,12 @@ from sparbor.ops.arguments import Argument, Value, refuse
 from sparbor.ops.arithmetic import of_two
 from sparbor.ops.arrays import dimension_as_value
 from sparbor.ops.operator import Lowering, Operator
-from sparbor.ops.shapes import sliced, taken, taken_at
+from sparbor.ops.shapes import joined, sliced, taken, taken_at
 from sparbor.ops.targets import Graph
-from sparbor.program.program import Axis, Dimension, Range
+from sparbor.program.program import Range, plus, times
 
 if TYPE_CHECKING:
     from torch.fx import Node
-
-
-def _joined(graph: Graph, parts: Sequence[Value], axis: int, size: Dimension) -> Value:
-    if len(parts) == 1:
-        return parts[0]
-    own = graph.shape(parts[0])
-    shape = (*own[:axis], size, *own[axis + 1 :])
-    return graph.append("concat", tuple(parts), shape, dtype=graph.dtype(parts[0]), settings=Axis(axis))
 
 
 def windows(graph: Graph, node: Node, x: Argument, dim: int, length: int, step: int) -> Value:
@@ -37,22 +29,14 @@ def windows(graph: Graph, node: Node, x: Argument, dim: int, length: int, step: 
     to_the_end = [*range(axis + 1), *range(axis + 2, last + 1), axis + 1]
     if length % step == 0 and length >= step:  # windows of whole pieces, which are cut once
         each = length // step
-        pieces = _plus(count, each - 1)
-        whole = sliced(graph, value, axis, 0, _times(pieces, step))
+        pieces = plus(count, each - 1)
+        whole = sliced(graph, value, axis, 0, times(pieces, step))
         cut = graph.reshaped(whole, (*before, pieces, step, *after))
         parts = [sliced(graph, cut, axis, i, count) for i in range(each)]
-        return graph.permuted(_joined(graph, parts, axis + 1, length), to_the_end)
+        return graph.permuted(joined(graph, parts, axis + 1, length), to_the_end)
     one = (*before, count, 1, *after)
     parts = [graph.reshaped(sliced(graph, value, axis, i, count, step), one) for i in range(length)]
-    return graph.permuted(_joined(graph, parts, axis + 1, length), to_the_end)
-
-
-def _plus(size: Dimension, number: int) -> Dimension:
-    return size + number if isinstance(size, int) else ("+", size, number) if number else size
-
-
-def _times(size: Dimension, number: int) -> Dimension:
-    return size * number if isinstance(size, int) else ("*", size, number) if number != 1 else size
+    return graph.permuted(joined(graph, parts, axis + 1, length), to_the_end)
 
 
 def diagonal(graph: Graph, node: Node, x: Argument, offset: int = 0, first: int = 0, second: int = 1) -> Value:
@@ -82,7 +66,7 @@ def roll(graph: Graph, node: Node, x: Argument, shifts: Sequence[int], dims: Seq
             value = taken_at(graph, value, axis, around)
         elif first := -shift % size:
             parts = sliced(graph, value, axis, first, size - first), sliced(graph, value, axis, 0, first)
-            value = _joined(graph, parts, axis, size)
+            value = joined(graph, parts, axis, size)
     return value
 
 

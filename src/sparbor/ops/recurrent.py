@@ -16,11 +16,11 @@ import numpy as np
 from sparbor.errors import ArgumentError
 from sparbor.ops.arguments import Argument, Constant, Value, refuse
 from sparbor.ops.operator import Lowering, Operator
-from sparbor.ops.shapes import sliced
+from sparbor.ops.shapes import joined, sliced
 from sparbor.ops.targets import Graph, OnnxGraph
 from sparbor.packing.dense_weights import DenseWeights
 from sparbor.packing.slots import Floats, SparseLayer
-from sparbor.program.program import Axis, ConstantArray, ElmanRecurrence, Operation, Recurrence, Settings, Slice
+from sparbor.program.program import ConstantArray, ElmanRecurrence, Operation, Recurrence, Settings, Slice, times
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -140,7 +140,7 @@ def _sequence(
 
 def _is_zero(graph: Graph, value: Value) -> bool:
     """Whether all its numbers are zeros in every call, as a state is that nobody gives."""
-    made = next((each for each in reversed(graph.operations) if each.output == value), None)
+    made = graph.maker(value)
     if made is None:
         return False
     if made.kind in ("expand", "reshape", "slice", "permute"):
@@ -170,13 +170,8 @@ def _last(graph: Graph, states: Value, reverse: bool) -> Value:
 
 
 def _joined(graph: Graph, values: Sequence[Value], axis: int) -> Value:
-    if len(values) == 1:
-        return values[0]
-    shape = list(graph.shape(values[0]))
-    one = shape[axis]
-    assert isinstance(one, int)
-    shape[axis] = one * len(values)
-    return graph.append("concat", tuple(values), tuple(shape), settings=Axis(axis))
+    """Values of one shape, one after another."""
+    return joined(graph, values, axis, times(graph.shape(values[0])[axis], len(values)))
 
 
 def _one_step(

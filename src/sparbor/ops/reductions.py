@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparbor.ops.activations import activated
 from sparbor.ops.arguments import Argument, Value, refuse
 from sparbor.ops.arithmetic import of_two
 from sparbor.ops.comparisons import cast_in_onnx
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.targets import Graph, OnnxGraph
-from sparbor.program.program import Activation, Axes, Axis, Dimension, Operation
+from sparbor.program.program import Axes, Axis, Dimension, Operation
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -134,7 +135,7 @@ def norm(
     axes = _axes(graph, value, dims)
     if order is None or order == 2:
         return graph.reshaped(reduced(graph, value, "reduce_l2", axes), shape)
-    size = graph.append("activation", (value,), graph.shape(value), activation=Activation("abs"))
+    size = activated(graph, value, "abs")
     kinds = {1: "reduce_sum", float("inf"): "reduce_max", float("-inf"): "reduce_min"}
     if order not in kinds:
         refuse(node, f"is a norm of order {order}")
@@ -172,7 +173,7 @@ def variance(
             count *= int(str(size))
         spread = of_two(graph, node, "multiply", spread, count / max(count - less, 1e-30), "f32")
     if root:
-        spread = graph.append("activation", (spread,), graph.shape(spread), activation=Activation("sqrt"))
+        spread = activated(graph, spread, "sqrt")
     shape = graph.result_shape(node)
     spread = graph.reshaped(spread, shape)
     return (spread, graph.reshaped(mean, shape)) if with_mean else spread
@@ -184,9 +185,9 @@ def log_sum_exp(graph: Graph, node: Node, x: Argument, dims: int | Sequence[int]
     axes = _axes(graph, value, dims)
     top = reduced(graph, value, "reduce_max", axes)
     apart = of_two(graph, node, "subtract", value, top, "f32")
-    powers = graph.append("activation", (apart,), graph.shape(apart), activation=Activation("exp"))
+    powers = activated(graph, apart, "exp")
     total = reduced(graph, powers, "reduce_sum", axes)
-    logarithm = graph.append("activation", (total,), graph.shape(total), activation=Activation("log"))
+    logarithm = activated(graph, total, "log")
     return graph.reshaped(of_two(graph, node, "add", logarithm, top, "f32"), graph.result_shape(node))
 
 

@@ -14,7 +14,7 @@ from sparbor.ops.arguments import Argument, Constant, Size, Value, refuse
 from sparbor.ops.arrays import dimension_as_value
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
-from sparbor.program.program import Axis, Dimension, Operation, Order, Range, Slice
+from sparbor.program.program import Axis, Dimension, Operation, Order, Range, Slice, plus
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -56,6 +56,15 @@ def concatenate(graph: Graph, node: Node, inputs: Sequence[Argument], dim: int =
         return values[0]
     axis = Axis(dim % len(result.shape))
     return graph.append("concat", values, result.shape, dtype=result.type, settings=axis)
+
+
+def joined(graph: Graph, parts: Sequence[Value], axis: int, size: Dimension) -> Value:
+    """Values one after another along a dimension, which is of this size then."""
+    if len(parts) == 1:
+        return parts[0]
+    own = graph.shape(parts[0])
+    shape = (*own[:axis], size, *own[axis + 1 :])
+    return graph.append("concat", tuple(parts), shape, dtype=graph.dtype(parts[0]), settings=Axis(axis))
 
 
 def stack(graph: Graph, node: Node, inputs: Sequence[Argument], dim: int = 0) -> Value:
@@ -138,10 +147,7 @@ def split(graph: Graph, node: Node, x: Argument, *_: Any, dim: int = 0, **__: An
     for part in node.meta["val"]:
         size = graph.dimensions(node, part.shape)[axis]
         parts.append(sliced_from(graph, value, axis, start, size))
-        if isinstance(start, int) and isinstance(size, int):
-            start += size
-        else:
-            start = ("+", start, size) if start else size
+        start = plus(start, size)
     return parts
 
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparbor.ops.arguments import Argument, Size, Value, is_number, refuse
+from sparbor.ops.arguments import Argument, Size, Value, refuse
 from sparbor.ops.arithmetic import alike, broadcast, of_two
 from sparbor.ops.arrays import dimension_as_value, size_as_value
 from sparbor.ops.comparisons import where
+from sparbor.ops.indexing import whole
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.targets import Graph, OnnxGraph
-from sparbor.program.program import Axis, Dimension, Dimensions, Operation, Range
+from sparbor.program.program import Axis, Dimension, Dimensions, Operation, Range, times
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -135,13 +136,8 @@ def _row(graph: Graph, places: Value) -> Value:
     """Indices one after another."""
     count: Dimension = 1
     for size in graph.shape(places):
-        count = count * size if isinstance(count, int) and isinstance(size, int) else _times(count, size)
-    row = graph.reshaped(places, (count,))
-    return row if graph.dtype(row) in ("i64", "i32") else graph.cast(row, "i64")
-
-
-def _times(left: Dimension, right: Dimension) -> Dimension:
-    return right if left == 1 else left if right == 1 else ("*", left, right)
+        count = times(count, size)
+    return whole(graph, graph.reshaped(places, (count,)))
 
 
 def _from_the_front(graph: Graph, node: Node, places: Value, size: Dimension) -> Value:
@@ -150,8 +146,7 @@ def _from_the_front(graph: Graph, node: Node, places: Value, size: Dimension) ->
     rank = (1,) * len(shape)
     zero = graph.reshaped(graph.constant(np.array(0)), rank)
     negative = graph.append("less", (places, zero), shape, dtype="bool")
-    from_the_end = size if is_number(size) else dimension_as_value(graph, size)
-    moved = of_two(graph, node, "add", places, from_the_end, "i64")
+    moved = of_two(graph, node, "add", places, dimension_as_value(graph, size), "i64")
     return graph.append("where", (negative, moved, places), shape, dtype="i64")
 
 

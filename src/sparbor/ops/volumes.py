@@ -15,7 +15,7 @@ from sparbor.ops.arguments import Argument, Constant, Padded, Value, refuse
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.padding import padded
 from sparbor.ops.targets import Graph
-from sparbor.program.program import Axis, Dimension, Slice
+from sparbor.program.program import Axis, Dimension, Slice, times
 from sparbor.program.windows import AverageWindow, Window
 
 if TYPE_CHECKING:
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
 def _three(setting: int | Sequence[int]) -> tuple[int, int, int]:
     given = (setting,) * 3 if isinstance(setting, int) else tuple(setting)
     return (given * 3)[:3] if len(given) == 1 else (given[0], given[1], given[2])
-
-
-def times(one: Dimension, other: Dimension) -> Dimension:
-    """The product of two dimensions."""
-    return one * other if isinstance(one, int) and isinstance(other, int) else ("*", one, other)
 
 
 def convolution(

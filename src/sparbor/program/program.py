@@ -182,6 +182,20 @@ Dimension: TypeAlias = "int | str | tuple[str, Dimension, Dimension]"
 Dimensions: TypeAlias = "tuple[Dimension, ...]"
 
 
+def plus(one: Dimension, other: Dimension) -> Dimension:
+    """The sum of two dimensions."""
+    if isinstance(one, int) and isinstance(other, int):
+        return one + other
+    return other if one == 0 else one if other == 0 else ("+", one, other)
+
+
+def times(one: Dimension, other: Dimension) -> Dimension:
+    """The product of two dimensions."""
+    if isinstance(one, int) and isinstance(other, int):
+        return one * other
+    return other if one == 1 else one if other == 1 else ("*", one, other)
+
+
 def is_matrix(layer: Weights | None) -> TypeGuard[Matrix]:
     """Whether it has weights in rows and columns."""
     return isinstance(layer, (SparseLayer, DenseWeights))
