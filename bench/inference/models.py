@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from bench.inference import convnets, recurrent
+from bench.inference import convnets
 from bench.inference.masks import equal_mask, uneven
 from bench.inference.mlps import mlp
 from bench.job.models import cifar10_cnn
@@ -40,7 +40,6 @@ MODELS = {
     "resnet18-imagenet": Spec(partial(convnets.ResNet18, 1000, small_images=False), (3, 224, 224)),
     "resnet50-imagenet": Spec(partial(convnets.ResNet50, 1000, small_images=False), (3, 224, 224)),
     "mobilenetv2": Spec(partial(convnets.MobileNetV2, 1000), (3, 224, 224)),
-    "lstm-256": Spec(partial(recurrent.Lstm, 256, 256), (100, 256)),
     # For the tests of these scripts.
     "tiny": Spec(partial(mlp, 64, 48, 10), (64,)),
     "tiny-cnn": Spec(convnets.tiny, (3, 9, 9)),

@@ -1,4 +1,4 @@
-"""A sentence encoder, a vision transformer and an EfficientNet, sparse and dense, against the best f32 runtimes.
+"""A sentence encoder, a vision transformer, EfficientNet and an LSTM, sparse and dense, against the best f32 runtimes.
 
 ``python bench/whole_networks.py --json FILE``. Batch 1, one thread, 16-bit weights; the table's ratios are the rival's
 time by the engine's, of the least times of turns that all contenders take in one process, after their outputs have
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 import sparbor
 from bench import CHECKOUT
-from bench.inference import convnets, encoders, models
+from bench.inference import convnets, encoders, models, recurrent
 from bench.peers import Local, onnx_file, onnxruntime, openvino
 from bench.results_file import ResultsFile
 from sparbor.timing import sample
@@ -53,11 +53,17 @@ def image() -> Tensor:
     return torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(1))
 
 
+def sequence() -> Tensor:
+    """A hundred steps of noise."""
+    return torch.randn(1, 100, 256, generator=torch.Generator().manual_seed(1))
+
+
 NETWORKS = {
     "minilm-16": Whole(encoders.minilm, partial(encoders.tokens, 16), 4.5),
     "minilm-128": Whole(encoders.minilm, partial(encoders.tokens, 128), 3.5),
     "vit-tiny": Whole(encoders.vit_tiny, image, 2.5),
     "efficientnet-b0": Whole(partial(convnets.EfficientNetB0, 1000), image, 1.8),
+    "lstm-256": Whole(partial(recurrent.Lstm, 256, 256), sequence, 6.0),
 }
 
 

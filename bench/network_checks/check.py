@@ -116,23 +116,26 @@ class _Course:
         exact = EXACT_LIMIT_OF_DEEP if self.row["matrices"] > DEEP else EXACT_LIMIT
         limits = {"exact": exact, "word16": WORD16_LIMIT}
         moved_by = {"exact": self.moved_by_float32, "word16": self.moved_by_rounded_weights}
-        at = {}
+        at = dict.fromkeys(self.runtimes, "")
+        self.row |= dict.fromkeys(self.runtimes, 0.0)
         for length in self.lengths or (0,):
             for batch in BATCHES:
                 items = self.network.inputs(batch, length, self.random)
                 wanted = answers_of(self.model, items)
+                if not any(bool(each.any()) for each in wanted):
+                    raise ParityError("the network answers nothing but zeros, which show nothing")
                 for weights, runtime in self.runtimes.items():
                     error = largest_error(run(runtime, items), wanted)
-                    if not error <= self.row.get(weights, 0.0):
+                    if not error <= self.row[weights]:
                         self.row[weights] = error
                         at[weights] = f"batch {batch}" + (f", length {length}" if self.lengths else "")
                     if error > limits[weights]:
                         others = [self.network.inputs(batch, length, self.random) for _ in range(OTHERS)]
                         moved = max(moved_by[weights](each) for each in (items, *others))
                         self.row[f"pytorch_{weights}"] = max(moved, self.row.get(f"pytorch_{weights}", 0.0))
-        for weights, limit in limits.items():
-            most = max(limit, TIMES_PYTORCH * self.row.get(f"pytorch_{weights}", 0.0))
-            if not self.row.get(weights, 0.0) <= most:
+        for weights in self.runtimes:
+            most = max(limits[weights], TIMES_PYTORCH * self.row.get(f"pytorch_{weights}", 0.0))
+            if not self.row[weights] <= most:
                 raise ParityError(
                     f"{weights} weights, {at[weights]}: off by {self.row[weights]:.2g}, more than {most:.2g}"
                 )

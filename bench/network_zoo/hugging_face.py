@@ -79,7 +79,7 @@ _IMAGES: dict[str, tuple[str, str, str, int, dict[str, Any]]] = {
         },
     ),
     "dpt": (
-        *(PIXELS, "DPTForDepthEstimation", "DPTConfig", 32),
+        *(PIXELS, "DPTForSemanticSegmentation", "DPTConfig", 32),
         {
             **_SMALL_IMAGES,
             "num_hidden_layers": 4,
