@@ -6,7 +6,7 @@ import pytest
 from sparbor.engine.runtime import Runtime, kernel_sets
 from sparbor.ops.activations import ACTIVATIONS
 from sparbor.packing.dense_weights import DenseLayer, pack_dense
-from sparbor.packing.slots import Encoding, SparseLayer, pack
+from sparbor.packing.slots import SLOT_ENCODINGS, SparseLayer, pack
 from sparbor.program.program import Activation, Axis, Operation, Program, ScaleShift
 from tests.layers import random_mask, random_weight, relative_error, slot_mask
 
@@ -44,7 +44,7 @@ def inputs(rng: np.random.Generator, batch: int, fan_in: int) -> np.ndarray:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("density", [0.0, 0.05, 0.3, 0.7, 1.0])
-@pytest.mark.parametrize("encoding", Encoding)
+@pytest.mark.parametrize("encoding", SLOT_ENCODINGS)
 @pytest.mark.parametrize("make_mask", [slot_mask, random_mask])
 def test_sparse_layers(isa, shape, density, encoding, make_mask):
     rng = np.random.default_rng(1)
@@ -62,7 +62,7 @@ def test_every_slot_count(isa, slots):
     for row in mask:
         for branch in range(3):
             row[branch * 32 + rng.permutation(32)[:slots]] = True
-    for encoding in Encoding:
+    for encoding in SLOT_ENCODINGS:
         layer = pack(random_weight(rng, 32, 96), mask, None, encoding)
         x = inputs(rng, 5, 96)
         assert relative_error(run(one_layer(layer), x), expected(layer, x)) < 1e-6
@@ -71,7 +71,7 @@ def test_every_slot_count(isa, slots):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_dense_layers(isa, shape):
     rng = np.random.default_rng(3)
-    for encoding in Encoding:
+    for encoding in SLOT_ENCODINGS:
         bias = None if rng.random() < 0.5 else rng.standard_normal(shape[0]).astype(np.float32)
         layer = pack_dense(random_weight(rng, *shape), bias, encoding)
         for batch in BATCHES:
@@ -79,7 +79,7 @@ def test_dense_layers(isa, shape):
             assert relative_error(run(one_layer(layer), x), expected(layer, x)) < 1e-6
 
 
-@pytest.mark.parametrize("encoding", [*Encoding, None])
+@pytest.mark.parametrize("encoding", [*SLOT_ENCODINGS, None])
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("batch", [1, 4, 7])

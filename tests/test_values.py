@@ -14,7 +14,7 @@ from sparbor.engine.session import Session
 from sparbor.errors import ArgumentError
 from sparbor.packing.dense_weights import pack_dense
 from sparbor.packing.filters import pack_filters
-from sparbor.packing.slots import Encoding, pack
+from sparbor.packing.slots import SLOT_ENCODINGS, Encoding, pack
 from sparbor.program.program import Activation, Axis, Operation, Order, Port, Program, ScaleShift, Slice, ValueType
 from sparbor.program.windows import Window
 from tests.layers import slot_mask
@@ -469,7 +469,7 @@ def test_states_and_names_are_kept_in_files(tmp_path: Any) -> None:
         )
 
 
-@pytest.mark.parametrize("encoding", Encoding)
+@pytest.mark.parametrize("encoding", SLOT_ENCODINGS)
 @pytest.mark.parametrize("relu", [False, True])
 def test_a_layer_answers_alike_sparse_and_dense(isa: str, encoding: Encoding, relu: bool) -> None:
     """Stored sparse, and dense enough to be faster dense; a word is a half, so that nothing is rounded again."""

@@ -27,7 +27,7 @@ from sparbor.lower.unfinished import warn_if_unfinished
 from sparbor.lower.unpacked import UnpackedProgram
 from sparbor.native import choose_kernel_set
 from sparbor.nn.neuron import PAINeuronModule
-from sparbor.packing.slots import Encoding
+from sparbor.packing.slots import SLOT_ENCODINGS, Encoding
 from sparbor.program.byte_input import ByteInput
 
 
@@ -80,8 +80,10 @@ def deploy(
     >>> runtime(torch.zeros(3, 64)).shape
     torch.Size([3, 10])
     """
-    if weights not in {each.value for each in Encoding}:
-        raise ArgumentError(f"weights={weights!r}: it must be one of {', '.join(each.value for each in Encoding)}")
+    if weights not in SLOT_ENCODINGS:
+        raise ArgumentError(
+            f"weights={weights!r}: it must be one of {', '.join(each.value for each in SLOT_ENCODINGS)}"
+        )
     choose_kernel_set()  # a missing engine, or one forced that cannot run, should be the first thing to hear of
     model, call, guesses = _checked(model, example, dynamic_shapes)
     _check_byte_input(byte_input, call)
