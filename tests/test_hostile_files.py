@@ -42,6 +42,7 @@ words = st.sampled_from(
         "dense",
         "filters",
         "word16",
+        "int8",
         "exact",
         "f16",
         "f32",

@@ -53,8 +53,8 @@ struct Walk {
         weights += quads * quad_bytes;
     }
 
-    // A run whose number of quads is known to the compiler: the loop over a branch's quads is gone. Of few quads, those of
-    // several branches take turns on the chains of sums.
+    // A run whose number of quads is known to the compiler: the loop over a branch's quads is gone. Of few quads, those
+    // of several branches take turns on the chains of sums.
     template <size_t quads>
     ALWAYS_INLINE void short_run(size_t branches) {
         constexpr size_t turns = quads < chains ? chains / quads : 1;
@@ -75,25 +75,24 @@ struct Walk {
     ALWAYS_INLINE void any_run(size_t quads, size_t branches) {
         for (; branches > 0; branches--) {
             next_branch([&](const QuadInputs<together>& inputs, size_t row) __attribute__((always_inline)) {
-                size_t at = 0;
-                for (; at + chains * quad_bytes <= quads * quad_bytes; at += chains * quad_bytes)
-                    UNROLL for (size_t chain = 0; chain < chains; chain++)
-                        inputs.add(indices + at + chain * quad_bytes, weights + at + chain * quad_bytes, sums, row, chain);
-                for (; at < quads * quad_bytes; at += quad_bytes)
-                    inputs.add(indices + at, weights + at, sums, row, 0);
+                const auto add = [&](size_t quad, size_t chain) __attribute__((always_inline)) {
+                    inputs.add(indices + quad * quad_bytes, weights + quad * quad_bytes, sums, row, chain);
+                };
+                size_t quad = 0;
+                for (; quad + chains <= quads; quad += chains)
+                    UNROLL for (size_t chain = 0; chain < chains; chain++) add(quad + chain, chain);
+                for (; quad < quads; quad++) add(quad, 0);
             });
             skip(quads);
         }
     }
 
     // Runs come in the order of their quads, nearly always without a gap: a chain of tests is better predicted than a
-    // jump to any of the loops. Of many rows, each quad takes so long that the loop over quads costs nothing.
+    // jump to any of the loops.
     ALWAYS_INLINE void add_runs(const Run* run, const Run* end) {
-        if constexpr (rows <= 3) {
 #define SHORT_RUN(n) if (run != end && run->slots == n) [[likely]] short_run<n>((run++)->branches);
-            SHORT_RUN(1) SHORT_RUN(2) SHORT_RUN(3) SHORT_RUN(4) SHORT_RUN(5) SHORT_RUN(6)
+        SHORT_RUN(1) SHORT_RUN(2) SHORT_RUN(3) SHORT_RUN(4) SHORT_RUN(5) SHORT_RUN(6)
 #undef SHORT_RUN
-        }
         for (; run != end; run++) any_run(run->slots, run->branches);
     }
 };

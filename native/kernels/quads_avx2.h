@@ -1,6 +1,6 @@
-// Quads by AVX2: a branch is four tables of 16 bytes, each of which lies in both halves of a register. Products of bytes
-// are added up in 16 bits, in pairs, where 127 · 127 · 2 just has room: so inputs have seven bits. With AVX-VNNI they
-// are added up in 32 bits, and have eight.
+// Quads by AVX2: a branch is four tables of 16 bytes, each of which lies in both halves of a register. Products of
+// bytes are added up in 16 bits, in pairs, where 127 · 127 · 2 just has room: so inputs have seven bits. With AVX-VNNI
+// they are added up in 32 bits, and have eight.
 #pragma once
 
 namespace sparbor::SPARBOR_KERNELS {
@@ -44,7 +44,8 @@ struct QuadInputs {
     }
 
     template <size_t all>
-    ALWAYS_INLINE void add(const uint8_t* indices, const int8_t* weights, QuadSums<all>& sums, size_t row, size_t) const {
+    ALWAYS_INLINE void add(const uint8_t* indices, const int8_t* weights, QuadSums<all>& sums, size_t row,
+                           size_t) const {
         UNROLL for (int half = 0; half < 2; half++) {
             const __m256i index = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(indices) + half);
             const __m256i weight = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights) + half);

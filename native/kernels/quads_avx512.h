@@ -1,6 +1,6 @@
-// Quads by AVX-512 without permutes of bytes: a branch is four tables of 16 bytes, each of which lies in all four parts
-// of a register. Products of bytes are added up in 16 bits, in pairs, where 127 · 127 · 2 just has room: so inputs have
-// seven bits.
+// Quads by AVX-512 without permutes of bytes: a branch is four tables of 16 bytes, each of which lies in all four
+// parts of a register. Products of bytes are added up in 16 bits, in pairs, where 127 · 127 · 2 just has room: so
+// inputs have seven bits.
 #pragma once
 
 namespace sparbor::SPARBOR_KERNELS {
@@ -8,7 +8,7 @@ namespace {
 
 constexpr int32_t levels = 127;
 constexpr int32_t least_input = 0;  // what the byte 0 is in the sums
-constexpr size_t most_tile_rows = 8;
+constexpr size_t most_tile_rows = 4;
 template <size_t>
 constexpr size_t rows_together = 1;  // whose tables lie in registers
 
@@ -39,7 +39,8 @@ struct QuadInputs {
     }
 
     template <size_t all>
-    ALWAYS_INLINE void add(const uint8_t* indices, const int8_t* weights, QuadSums<all>& sums, size_t row, size_t) const {
+    ALWAYS_INLINE void add(const uint8_t* indices, const int8_t* weights, QuadSums<all>& sums, size_t row,
+                           size_t) const {
         const __m512i chosen = choose(_mm512_loadu_si512(indices));
         const __m512i pairs = _mm512_maddubs_epi16(chosen, _mm512_loadu_si512(weights));
         sums.at[row] = _mm512_add_epi32(sums.at[row], _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));

@@ -37,7 +37,8 @@ struct QuadInputs {
     }
 
     template <size_t all>
-    ALWAYS_INLINE void add(const uint8_t* indices, const int8_t* weights, QuadSums<all>& sums, size_t row, size_t) const {
+    ALWAYS_INLINE void add(const uint8_t* indices, const int8_t* weights, QuadSums<all>& sums, size_t row,
+                           size_t) const {
         UNROLL for (int i = 0; i < quarters; i++) {
             const int8x16_t chosen = vqtbl4q_s8(table, vld1q_u8(indices + 16 * i));  // 0 for padding
             const int8x16_t weight = vld1q_s8(weights + 16 * i);

@@ -29,7 +29,8 @@ struct QuadInputs {
     ALWAYS_INLINE QuadInputs(const uint8_t* at, size_t) : x(at) {}
 
     template <size_t all>
-    ALWAYS_INLINE void add(const uint8_t* indices, const int8_t* weights, QuadSums<all>& sums, size_t row, size_t) const {
+    ALWAYS_INLINE void add(const uint8_t* indices, const int8_t* weights, QuadSums<all>& sums, size_t row,
+                           size_t) const {
         for (size_t lane = 0; lane < neuron_block; lane++) {
             int32_t sum = 0;
             UNROLL for (size_t i = lane * quad_synapses; i < (lane + 1) * quad_synapses; i++)

@@ -1,5 +1,5 @@
-// Quads by AVX-512 with VBMI and VNNI: one permute of bytes fetches the inputs of a quad, and one dot product multiplies
-// them by its weights and adds them to the sums. Both take all rows of a tile before the next quad.
+// Quads by AVX-512 with VBMI and VNNI: one permute of bytes fetches the inputs of a quad, and one dot product
+// multiplies them by its weights and adds them to the sums, for all rows of a tile before the next quad.
 #pragma once
 
 namespace sparbor::SPARBOR_KERNELS {
@@ -7,7 +7,7 @@ namespace {
 
 constexpr int32_t levels = 255;
 constexpr int32_t least_input = 0;  // what the byte 0 is in the sums
-constexpr size_t most_tile_rows = 12;  // their inputs and sums lie in 24 of the 32 registers
+constexpr size_t most_tile_rows = 8;  // their results stay in the first cache; there are registers for twelve
 template <size_t rows>
 constexpr size_t rows_together = rows;
 
@@ -33,7 +33,8 @@ struct QuadInputs {
     }
 
     template <size_t all>
-    ALWAYS_INLINE void add(const uint8_t* indices, const int8_t* weights, QuadSums<all>& sums, size_t, size_t chain) const {
+    ALWAYS_INLINE void add(const uint8_t* indices, const int8_t* weights, QuadSums<all>& sums, size_t,
+                           size_t chain) const {
         const __m512i index = _mm512_loadu_si512(indices);
         __m512i weight = _mm512_loadu_si512(weights);
         if constexpr (rows > 1) asm("" : "+v"(weight));  // or it is loaded once for each row
