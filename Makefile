@@ -79,7 +79,7 @@ sanitize: setup
 	  PYTHONPATH="$(SANITIZED):.:$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
 	  $(BIN)/python -S -m pytest --capture=sys tests/test_packing.py tests/test_kernels.py tests/test_conv_kernels.py \
 	  tests/test_program.py tests/test_runtime.py tests/test_values.py tests/test_products.py tests/test_ops.py \
-	  tests/test_ranking.py tests/test_hostile_files.py tests/test_sessions.py tests/test_updates.py
+	  tests/test_ranking.py tests/test_hostile_files.py tests/test_sessions.py tests/test_updates.py tests/test_int8.py
 
 # The engine for C, as users get it and under the sanitizers, and what its tests say of both. `make sanitize` has the
 # kernels of x86-64, which take long to build.

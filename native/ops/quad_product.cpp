@@ -44,7 +44,7 @@ public:
     QuadProduct(size_t rows, size_t inputs, std::shared_ptr<const QuadMatrix> matrix,
                 std::optional<Activation> activation)
         : inputs_(inputs), stride_(round_up(inputs, quad_branch)),
-          most_rows_(std::min(rows, std::clamp(most_bytes / stride_, fewest_rows, 10 * fewest_rows))),
+          most_rows_(std::min(rows, std::clamp(cache_bytes / stride_, fewest_rows, enough_rows))),
           matrix_(std::move(matrix)), activation_(activation) {}
 
     const char* way() const override { return "sparse"; }
@@ -61,8 +61,8 @@ public:
     }
 
 private:
-    // So many rows at once as a second cache holds, but several tiles of rows however long those are.
-    static constexpr size_t most_bytes = 1 << 18, fewest_rows = 24;
+    // As many rows at once as a second cache holds beside the weights, and several tiles of rows however long those are.
+    static constexpr size_t cache_bytes = 1 << 18, fewest_rows = 24, enough_rows = 240;
 
     void run_some(const Call& call, const Rows& rows) const {
         const Quads& kernels = *call.kernels.quads;
