@@ -27,7 +27,7 @@ from sparbor.lower.unfinished import warn_if_unfinished
 from sparbor.lower.unpacked import UnpackedProgram
 from sparbor.native import choose_kernel_set
 from sparbor.nn.neuron import PAINeuronModule
-from sparbor.packing.slots import SLOT_ENCODINGS, Encoding
+from sparbor.packing.slots import Encoding
 from sparbor.program.byte_input import ByteInput
 
 
@@ -57,7 +57,8 @@ def deploy(
             of arguments by name, as in `model(**example)`. Arguments that are no tensors stay as they are.
         threads: how many one call may use, from 1 to 256, the caller's among them. A file does not keep the number.
         weights: how they are stored: `"word16"`, 16 bits for each active weight with a relative error of at most
-            1/64, or `"exact"`, as they are.
+            1/64; `"exact"`, as they are; or `"int8"`, 8 bits for each active weight of linear and recurrent layers,
+            whose inputs are rounded to 8 bits too, row by row as they come. Other layers have 16 bits then.
         byte_input: with it the runtime takes raw uint8 images too, and normalises them as it says. Float32 input is
             what the model takes, so normalised already.
         dynamic_shapes: for each input by name, the dimensions that may be of any size, and a name for each, as in
@@ -80,10 +81,8 @@ def deploy(
     >>> runtime(torch.zeros(3, 64)).shape
     torch.Size([3, 10])
     """
-    if weights not in SLOT_ENCODINGS:
-        raise ArgumentError(
-            f"weights={weights!r}: it must be one of {', '.join(each.value for each in SLOT_ENCODINGS)}"
-        )
+    if weights not in {each.value for each in Encoding}:
+        raise ArgumentError(f"weights={weights!r}: it must be one of {', '.join(each.value for each in Encoding)}")
     choose_kernel_set()  # a missing engine, or one forced that cannot run, should be the first thing to hear of
     model, call, guesses = _checked(model, example, dynamic_shapes)
     _check_byte_input(byte_input, call)
