@@ -65,7 +65,8 @@ emulate: setup
 	tests/emulation/build.sh
 	env PYTEST_PLUGINS=tests.emulation.client \
 	  SPARBOR_EMULATION="qemu-aarch64 -L $(AARCH64)/root -E PYTHONPATH=$(AARCH64)/site $(AARCH64)/root/usr/bin/python3.11" \
-	  $(BIN)/python -m pytest tests/test_kernels.py tests/test_conv_kernels.py tests/test_ranking.py tests/test_ops.py -k "not portable"
+	  $(BIN)/python -m pytest tests/test_kernels.py tests/test_conv_kernels.py tests/test_ranking.py tests/test_ops.py \
+	  tests/test_int8.py -k "not portable"
 
 # The engine's tests under AddressSanitizer and UBSan. The sanitized build lies in a folder of its own, which -S puts
 # before the editable installation. What the sanitizers say goes past Python: --capture=sys lets it through.

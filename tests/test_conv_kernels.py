@@ -16,10 +16,11 @@ from sparbor.program.byte_input import ByteInput
 from sparbor.program.model_file import to_bytes
 from sparbor.program.program import Activation, Axis, Normalisation, Operation, Program, ScaleShift
 from sparbor.program.windows import AverageWindow, Window
+from tests.kernel_sets import KERNEL_SETS
 from tests.layers import random_mask, relative_error, slot_mask
 
 
-@pytest.fixture(params=_native.kernel_sets())
+@pytest.fixture(params=KERNEL_SETS)
 def isa(request):
     return request.param
 

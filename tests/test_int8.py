@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from sparbor.engine.runtime import Runtime, kernel_sets, load
+from sparbor.engine.runtime import Runtime, kernel_sets
 from sparbor.errors import ArgumentError, ModelFileError
 from sparbor.export.c.target import export_c
 from sparbor.lower.deploy import deploy
@@ -230,7 +230,7 @@ def test_files_hold_the_same_bits(tmp_path: Path) -> None:
     layer = dataclasses.replace(some_layer(50, 200), bias=np.arange(50, dtype=np.float32))
     runtime = Runtime(one_layer(layer))
     runtime.save(tmp_path / "model.safetensors")
-    loaded = load(tmp_path / "model.safetensors")
+    loaded = Runtime((tmp_path / "model.safetensors").read_bytes())
     kept = loaded.program.layers["fc"]
     assert isinstance(kept, QuadLayer)
     assert kept.arrays().keys() == layer.arrays().keys()

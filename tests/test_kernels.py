@@ -3,18 +3,19 @@
 import numpy as np
 import pytest
 
-from sparbor.engine.runtime import Runtime, kernel_sets
+from sparbor.engine.runtime import Runtime
 from sparbor.ops.activations import ACTIVATIONS
 from sparbor.packing.dense_weights import DenseLayer, pack_dense
 from sparbor.packing.slots import SLOT_ENCODINGS, SparseLayer, pack
 from sparbor.program.program import Activation, Axis, Operation, Program, ScaleShift
+from tests.kernel_sets import KERNEL_SETS
 from tests.layers import random_mask, random_weight, relative_error, slot_mask
 
 SHAPES = [(16, 32), (1, 1), (10, 256), (33, 31), (64, 784), (47, 65), (256, 96)]
 BATCHES = [1, 2, 3, 4, 5, 8, 9, 17]
 
 
-@pytest.fixture(params=kernel_sets())
+@pytest.fixture(params=KERNEL_SETS)
 def isa(request, monkeypatch):
     monkeypatch.setenv("SPARBOR_ISA", request.param)
     return request.param
@@ -136,7 +137,7 @@ def test_sets_agree_with_the_portable_one(monkeypatch):
     layer = pack(random_weight(rng, 130, 300), random_mask(rng, 130, 300, 0.3), None)
     x = inputs(rng, 6, 300)
     results = []
-    for isa in kernel_sets():
+    for isa in KERNEL_SETS:
         monkeypatch.setenv("SPARBOR_ISA", isa)
         results.append(run(one_layer(layer, Activation("gelu")), x))
     for result in results:

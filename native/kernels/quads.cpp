@@ -139,6 +139,6 @@ void sparse(const QuadLayer& layer, const ByteRows& io, size_t first, size_t las
 
 }  // namespace
 
-const Quads quads{levels, to_bytes<levels>, sparse};
+const Quads quads{to_bytes<levels>, sparse};
 
 }  // namespace sparbor::SPARBOR_KERNELS

@@ -44,10 +44,9 @@ struct ByteRows {
 };
 
 struct Quads {
-    // The largest byte: 255, or 127 where the processor's products of bytes are added up in 16 bits.
-    int32_t levels;
     // A row of `count` floats as bytes, filled up to whole branches. The smallest number becomes 0 if it is negative, the
-    // largest becomes `levels` if it is positive, and 0 a whole number.
+    // largest the largest byte if it is positive, and 0 a whole number. The largest byte is 255, or 127 where the
+    // processor adds up products of bytes in 16 bits.
     ByteRange (*to_bytes)(const float* x, size_t count, uint8_t* bytes);
     void (*sparse)(const QuadLayer&, const ByteRows&, size_t first_group, size_t last_group);
 };
