@@ -247,6 +247,27 @@ def test_sizes_that_are_named() -> None:
     assert_answers(fixed, model, x, y)
 
 
+class Shifted(nn.Module):
+    """Each token beside the one before it and the one after it, as MobileBERT's embeddings are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(24, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        after, before = F.pad(x[:, 1:], [0, 0, 0, 1]), F.pad(x[:, :-1], [0, 0, 1, 0])
+        return self.linear(torch.cat([after, x, before], dim=2))
+
+
+@torch.no_grad()
+def test_rows_that_are_shifted_may_be_one() -> None:
+    model, x = Shifted(), torch.randn(2, 6, 8)
+    runtime = sparbor.deploy(model, x, weights="exact", dynamic_shapes={"input": {0: "batch", 1: "length"}})
+    for length in (1, 2, 9):
+        x = torch.randn(3, length, 8)
+        assert relative_error(runtime(x), model(x)) < 1e-6
+
+
 def test_a_convolution_over_any_length_is_checked_at_one_that_it_can_have(tmp_path) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv1d(4, 16, 5, stride=2), nn.ReLU(), nn.Conv1d(16, 8, 3, stride=2)).eval()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.network_checks.check import check, largest_error, tensors
+from bench.network_checks.check import check, largest_error, run, tensors
 from bench.network_checks.command import main
 from bench.network_checks.page import PAGE, ROWS, page
 from bench.network_zoo.network import FAMILIES, Network, call, ragged
@@ -57,6 +57,18 @@ def test_it_trains_sparse_deploys_and_answers_as_pytorch_does(network: Network) 
     assert row["failed"] is None, row["error"]
     assert row["taken"] > 0
     assert row["density"] < 0.5
+
+
+@pytest.mark.parametrize("encoding", ["exact", "word16"])
+def test_an_answer_that_is_further_off_than_roundings_move_it_is_a_failure(
+    encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.network_checks.check.run", lambda *call: [1.1 * answer for answer in run(*call)])
+    row = check(NETWORKS["mlp"], encodings=(encoding,))
+    assert row["failed"] == "parity"
+    assert f"{encoding} weights, batch" in row["error"]
+    assert ": off by 0.1, more than " in row["error"]
+    assert 0 < row[f"pytorch_{encoding}"] < 0.05
 
 
 def test_every_network_has_a_family_and_a_name_of_its_package() -> None:

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench import CHECKOUT, RESULTS
-from bench.network_checks.check import DEEP, EXACT_LIMIT, EXACT_LIMIT_OF_DEEP, STEPS, WORD16_LIMIT
+from bench.network_checks.check import (
+    DEEP,
+    EXACT_LIMIT,
+    EXACT_LIMIT_OF_DEEP,
+    STEPS,
+    TIMES_PYTORCH,
+    WORD16_LIMIT,
+)
 from bench.network_zoo.network import FAMILIES
 
 PAGE, ROWS = CHECKOUT / "docs" / "networks.md", RESULTS / "networks.json"
@@ -30,18 +37,19 @@ What the columns say:
 - **deploys**: `deploy` runs all of it on the engine, and with exact weights no answer differs from PyTorch's by more
   than {exact:g} of it ({deep:g} for networks of more than {layers} matrices). Compared are batches of 1 and of 5, and
   sequences of 1, 7, 128 and 500 steps as far as the network takes them, with masks for texts of different lengths.
-  Some networks with random weights magnify every rounding, PyTorch's own too: where PyTorch's answer differs that much
-  from its own in double precision, the engine's may be twice as far from that one{magnify}.
+  Some networks with random weights magnify every rounding, PyTorch's own too: where PyTorch's answer differs from its
+  own in double precision, the engine's may differ {times} times as much{magnify}.
 - **matrices taken**: how many of the weights that are matrices, kernels or tables become sparse, of how many there
   are. [Train](train.md) says which layers stay dense; `print(perforator)` says so of your own network.
 - **weights taken**: which share of all the network's numbers that is. **density**: how much of it is left.
 - **exact**, **16-bit**: the largest difference from PyTorch's answer, as a share of it, when weights are stored as
   they are and with 16 bits. A 16-bit weight is rounded by up to 1/64, so that one layer's answer changes by 0.5 to 1 %.
   Each layer adds its own and passes on those before it: with random weights, as here, that comes to more than
-  {word16:.1%} in most networks of more than a few layers, whatever rounds them. The figure is printed, and is no
-  reason to call a network wrong; of {shallow} networks with up to {layers} matrices it is below {word16:.1%} for
-  {shallow_close}. What 16 bits do to the accuracy of trained networks, [Results](results.md) says; pass
-  `weights="exact"` where they do too much.
+  {word16:.1%} in many networks of more than a few layers, whatever rounds them; of {shallow} networks with up to
+  {layers} matrices it stays below for {shallow_close}. Where it is more, the figure in brackets says how far PyTorch's
+  own answer moves when each weight that is kept changes at random by up to 1/64; the engine's may be off by {times}
+  times that. What 16 bits do to the accuracy of trained networks, [Results](results.md) says; pass `weights="exact"`
+  where they do too much.
 - **dense**, **file**: the bytes of the network's numbers in float32, and of the file with 16-bit weights.
 - **deploying**: how long `deploy` took with 16-bit weights; two networks were tried at a time, on this machine:
   {cpu}, {cores} cores.
@@ -81,7 +89,7 @@ def page(results: dict[str, Any]) -> str:
 def _introduction(environment: dict[str, Any], rows: Sequence[Row]) -> str:
     works = [row for row in rows if not row["failed"]]
     shallow = [row for row in works if row["matrices"] <= DEEP]
-    magnify = ", ".join(str(row["name"]) for row in works if "pytorch" in row)
+    magnify = ", ".join(str(row["name"]) for row in works if "pytorch_exact" in row)
     packages = ("torch", "torchvision", "timm", "transformers")
     return TEXT.format(
         steps=STEPS,
@@ -96,6 +104,7 @@ def _introduction(environment: dict[str, Any], rows: Sequence[Row]) -> str:
         exact=EXACT_LIMIT,
         deep=EXACT_LIMIT_OF_DEEP,
         layers=DEEP,
+        times=TIMES_PYTORCH,
         cpu=environment["cpu"],
         cores=environment["cores"],
         versions=", ".join(f"{package} {environment[package]}" for package in packages),
@@ -120,7 +129,7 @@ def _joined(cells: Sequence[str]) -> str:
 def _line(row: Row) -> str:
     name = str(row["name"]).rpartition("/")[2]
     package = "plain PyTorch" if row["package"] == "torch" else row["package"]
-    density, exact, word16 = row.get("density"), row.get("exact"), row.get("word16")
+    density, exact = row.get("density"), row.get("exact")
     cells = [
         name,
         package,
@@ -130,12 +139,20 @@ def _line(row: Row) -> str:
         f"{row['weights_taken'] / row['parameters']:.0%}" if "weights_taken" in row else "",
         "" if density is None else f"{density:.0%}",
         "" if exact is None else f"{exact:.0e}",
-        "" if word16 is None else _percent(word16),
+        _of_words(row),
         _bytes(row.get("dense_bytes")),
         _bytes(row.get("file_bytes")),
         f"{row['deploying_word16_s']:.1f} s" if "deploying_word16_s" in row else "",
     ]
     return _joined(cells)
+
+
+def _of_words(row: Row) -> str:
+    """How far the answer is off with 16-bit weights, and how far roundings move PyTorch's own."""
+    if "word16" not in row:
+        return ""
+    moved = f" ({_percent(row['pytorch_word16'])})" if "pytorch_word16" in row else ""
+    return _percent(row["word16"]) + moved
 
 
 def _percent(share: float) -> str:

@@ -14,7 +14,7 @@ from sparbor.ops.arrays import dimension_as_value
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.shapes import joined, sliced, taken, taken_at
 from sparbor.ops.targets import Graph, OnnxGraph
-from sparbor.program.program import Dimension, Operation, Padding, Range, plus
+from sparbor.program.program import Dimension, Operation, Padding, Range, Slice, plus
 
 if TYPE_CHECKING:
     from torch.fx import Node
@@ -107,16 +107,36 @@ def padded(graph: Graph, what: Padded) -> Value:
     value = what.value
     shape = list(graph.shape(value))
     before, after = [0] * len(shape), [0] * len(shape)
+    kept = []  # of dimensions, the part that is the result: where it begins, and its size
     for i in range(0, len(what.sides), 2):
         axis = len(shape) - 1 - i // 2
         value, around = _cropped(graph, value, axis, *what.sides[i : i + 2])
-        size = graph.shape(value)[axis]
+        size = plus(graph.shape(value)[axis], sum(around))
+        value, start = _before_slicing(graph, value, axis, around)
+        kept.append((axis, start, size))
         before[axis], after[axis] = around
-        shape[axis] = plus(size, sum(around))
-    if not any(before) and not any(after):
-        return value
-    settings = Padding(tuple(before), tuple(after))
-    return graph.append("pad", (value,), tuple(shape), dtype=graph.dtype(value), settings=settings)
+        shape[axis] = plus(graph.shape(value)[axis], sum(around))
+    if any(before) or any(after):
+        settings = Padding(tuple(before), tuple(after))
+        value = graph.append("pad", (value,), tuple(shape), dtype=graph.dtype(value), settings=settings)
+    for axis, start, size in kept:
+        value = sliced(graph, value, axis, start, size)
+    return value
+
+
+def _before_slicing(graph: Graph, value: Value, axis: int, around: tuple[int, int]) -> tuple[Value, int]:
+    """What the value is a slice of, and where that begins, if the padding may as well come first.
+
+    So rows are shifted by ``pad(x[:, 1:], (0, 0, 0, 1))``: of one row nothing would be left between the two.
+    """
+    made, size = graph.maker(value), graph.shape(value)[axis]
+    if made is None or made.kind != "slice" or isinstance(size, int) or not any(around):
+        return value, 0
+    (source,), by = made.inputs, made.settings_as(Slice)
+    to_the_end = size == ("-", graph.shape(Value(source))[axis], by.start)
+    if by.axis == axis and by.step == 1 and ((to_the_end and not around[0]) or (by.start == 0 and not around[1])):
+        return Value(source), by.start
+    return value, 0
 
 
 # To ONNX.
