@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from sparbor.engine.runtime import Runtime, kernel_sets
 from sparbor.errors import ArgumentError, ModelFileError
 from sparbor.export.c.target import export_c
-from sparbor.lower.deploy import deploy
 from sparbor.packing.quads import QuadLayer, pack_quads
 from sparbor.packing.slots import Encoding, pack
 from sparbor.program import model_file
@@ -338,5 +336,3 @@ def test_who_has_no_such_layers_says_so(tmp_path: Path) -> None:
     onnx = pytest.importorskip("sparbor.export.onnx.target")
     with pytest.raises(ArgumentError, match="layer 'fc' has weights 'int8', which the target onnx lacks"):
         onnx.to_onnx(program)
-    with pytest.raises(ArgumentError, match="weights='int8': it must be one of word16, exact"):
-        deploy(torch.nn.Linear(8, 4), torch.zeros(1, 8), weights="int8")
