@@ -9,15 +9,16 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from sparbor.engine.runtime import Runtime, kernel_sets
+from sparbor.engine.runtime import Runtime
 from sparbor.export.onnx.target import to_onnx
 from sparbor.program.program import DTYPES, Operation, Order, Port, Program, Slice, ValueType
+from tests.kernel_sets import KERNEL_SETS
 
 RANDOM = np.random.default_rng(5)
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
-@pytest.fixture(params=kernel_sets())
+@pytest.fixture(params=KERNEL_SETS)
 def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("SPARBOR_ISA", request.param)
     return str(request.param)

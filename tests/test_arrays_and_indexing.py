@@ -12,7 +12,7 @@ import torch
 from sparbor.engine.runtime import Runtime
 from sparbor.engine.session import Session
 from sparbor.errors import ArgumentError
-from sparbor.packing.slots import Encoding
+from sparbor.packing.slots import SLOT_ENCODINGS, Encoding
 from sparbor.packing.tables import pack_table
 from sparbor.program.program import Axis, ConstantArray, Operation, Order, Port, Program, Range, Slice, ValueType
 from tests.operators import check, floats, in_onnx, isa, of_one, of_type, same, wholes  # noqa: F401
@@ -144,7 +144,7 @@ def test_gather(shape: Any, axis: int, places: Any, kind: str) -> None:
     check("gather", [x, at - shape[axis]], wanted, settings=Axis(axis))
 
 
-@pytest.mark.parametrize("encoding", Encoding)
+@pytest.mark.parametrize("encoding", SLOT_ENCODINGS)
 @pytest.mark.parametrize("features", [1, 5, 64, 384])
 @pytest.mark.parametrize("dtype", ["int32", "int64"])
 @pytest.mark.usefixtures("isa")

@@ -13,11 +13,11 @@ from torch.nn import functional as F
 import sparbor
 from bench.inference.convnets import BasicBlock, ResNet18
 from bench.job.models import cifar10_cnn
-from sparbor.engine.runtime import kernel_sets
 from sparbor.errors import ArgumentError
 from sparbor.packing.filters import real_rows
 from sparbor.packing.slots import SparseLayer
 from tests.deploying import Function, assert_deploys, relative_error
+from tests.kernel_sets import KERNEL_SETS
 from tests.networks import NETWORKS, Normalising, autoencoder, settled
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.ConvTranspose1d, nn.ConvTranspose2d)
@@ -115,7 +115,7 @@ def test_sparse_and_dense_by_what_is_faster(monkeypatch):
         (nn.Conv2d(32, 48, 3, padding=1, dilation=2), 0.15, "sparse"),
         (nn.Conv2d(32, 48, 3, padding=1, stride=2), 0.15, "sparse"),
     ]
-    for isa in kernel_sets():
+    for isa in KERNEL_SETS:
         monkeypatch.setenv("SPARBOR_ISA", isa)
         for layer, density, kind in cases:
             model = Masked(layer, torch.rand(layer.weight.shape) < density)

@@ -3,18 +3,19 @@
 import numpy as np
 import pytest
 
-from sparbor.engine.runtime import Runtime, kernel_sets
+from sparbor.engine.runtime import Runtime
 from sparbor.ops.activations import ACTIVATIONS
 from sparbor.packing.dense_weights import DenseLayer, pack_dense
-from sparbor.packing.slots import Encoding, SparseLayer, pack
+from sparbor.packing.slots import SLOT_ENCODINGS, SparseLayer, pack
 from sparbor.program.program import Activation, Axis, Operation, Program, ScaleShift
+from tests.kernel_sets import KERNEL_SETS
 from tests.layers import random_mask, random_weight, relative_error, slot_mask
 
 SHAPES = [(16, 32), (1, 1), (10, 256), (33, 31), (64, 784), (47, 65), (256, 96)]
 BATCHES = [1, 2, 3, 4, 5, 8, 9, 17]
 
 
-@pytest.fixture(params=kernel_sets())
+@pytest.fixture(params=KERNEL_SETS)
 def isa(request, monkeypatch):
     monkeypatch.setenv("SPARBOR_ISA", request.param)
     return request.param
@@ -44,7 +45,7 @@ def inputs(rng: np.random.Generator, batch: int, fan_in: int) -> np.ndarray:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("density", [0.0, 0.05, 0.3, 0.7, 1.0])
-@pytest.mark.parametrize("encoding", Encoding)
+@pytest.mark.parametrize("encoding", SLOT_ENCODINGS)
 @pytest.mark.parametrize("make_mask", [slot_mask, random_mask])
 def test_sparse_layers(isa, shape, density, encoding, make_mask):
     rng = np.random.default_rng(1)
@@ -62,7 +63,7 @@ def test_every_slot_count(isa, slots):
     for row in mask:
         for branch in range(3):
             row[branch * 32 + rng.permutation(32)[:slots]] = True
-    for encoding in Encoding:
+    for encoding in SLOT_ENCODINGS:
         layer = pack(random_weight(rng, 32, 96), mask, None, encoding)
         x = inputs(rng, 5, 96)
         assert relative_error(run(one_layer(layer), x), expected(layer, x)) < 1e-6
@@ -71,7 +72,7 @@ def test_every_slot_count(isa, slots):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_dense_layers(isa, shape):
     rng = np.random.default_rng(3)
-    for encoding in Encoding:
+    for encoding in SLOT_ENCODINGS:
         bias = None if rng.random() < 0.5 else rng.standard_normal(shape[0]).astype(np.float32)
         layer = pack_dense(random_weight(rng, *shape), bias, encoding)
         for batch in BATCHES:
@@ -79,7 +80,7 @@ def test_dense_layers(isa, shape):
             assert relative_error(run(one_layer(layer), x), expected(layer, x)) < 1e-6
 
 
-@pytest.mark.parametrize("encoding", [*Encoding, None])
+@pytest.mark.parametrize("encoding", [*SLOT_ENCODINGS, None])
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("batch", [1, 4, 7])
@@ -136,7 +137,7 @@ def test_sets_agree_with_the_portable_one(monkeypatch):
     layer = pack(random_weight(rng, 130, 300), random_mask(rng, 130, 300, 0.3), None)
     x = inputs(rng, 6, 300)
     results = []
-    for isa in kernel_sets():
+    for isa in KERNEL_SETS:
         monkeypatch.setenv("SPARBOR_ISA", isa)
         results.append(run(one_layer(layer, Activation("gelu")), x))
     for result in results:

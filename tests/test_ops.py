@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from sparbor.engine.runtime import kernel_sets
 from sparbor.nn.storage import positions_of
 from sparbor.synapses import batch_layout
 from sparbor.synapses.lists import ConvParams, Size, Synapses
 from sparbor.synapses.ops import linear_with_dense_gradient, sparse_conv2d
+from tests.kernel_sets import KERNEL_SETS
 
 PARAMS = [
     ConvParams(),
@@ -18,7 +18,7 @@ PARAMS = [
 ]
 
 
-@pytest.fixture(params=kernel_sets())
+@pytest.fixture(params=KERNEL_SETS)
 def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("SPARBOR_ISA", request.param)
     return str(request.param)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sparbor.errors import ArgumentError
 from sparbor.packing.dense_weights import pack_dense
 from sparbor.packing.filters import pack_by_groups, pack_filters, real_rows
-from sparbor.packing.slots import BRANCH, NEURON_BLOCK, Encoding, pack
+from sparbor.packing.slots import BRANCH, NEURON_BLOCK, SLOT_ENCODINGS, Encoding, pack
 from sparbor.packing.words import balanced_words, nearest_words
 from tests.layers import random_mask, random_weight, slot_mask
 
@@ -219,7 +219,7 @@ def test_filters_come_back():
 
 
 @pytest.mark.parametrize(("outputs", "groups"), [(40, 1), (40, 2), (48, 3), (32, 2), (6, 6)])
-@pytest.mark.parametrize("encoding", Encoding)
+@pytest.mark.parametrize("encoding", SLOT_ENCODINGS)
 def test_neurons_of_two_convolution_groups_never_share_a_slot(outputs, groups, encoding):
     rng = np.random.default_rng(8)
     weight, bias = random_weight(rng, outputs, 45), rng.standard_normal(outputs).astype(np.float32)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sparbor.engine.runtime import kernel_sets
 from sparbor.topology.units import NATIVE_BRANCH, _rank_slots, rank_slots
+from tests.kernel_sets import KERNEL_SETS
 
 
 def scores(shape: tuple[int, int], values: str) -> Tensor:
@@ -17,7 +17,7 @@ def scores(shape: tuple[int, int], values: str) -> Tensor:
     return torch.where(drawn > 0, math.inf, drawn) if values == "with infinities" else drawn
 
 
-@pytest.mark.parametrize("isa", kernel_sets())
+@pytest.mark.parametrize("isa", KERNEL_SETS)
 @pytest.mark.parametrize(
     ("shape", "neuron_block", "groups"),
     [((16, 32), 16, 1), ((1, 1), 16, 1), ((40, 100), 16, 1), ((60, 75), 16, 3), ((6, 31), 4, 2), ((33, 640), 5, 1)],

@@ -20,6 +20,7 @@ from sparbor.packing.slots import Encoding
 from sparbor.program.model_file import save, to_bytes
 from sparbor.program.program import Activation, Axis, Operation, Program
 from sparbor.program.windows import AverageWindow, Window
+from tests.kernel_sets import KERNEL_SETS
 from tests.layers import mlp, relative_error
 
 
@@ -278,7 +279,7 @@ def counting_malloc(tmp_path_factory):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("isa", kernel_sets())
+@pytest.mark.parametrize("isa", KERNEL_SETS)
 def test_a_call_with_out_allocates_nothing_after_the_first(counting_malloc, isa, threads):
     done = subprocess.run(
         [sys.executable, "-c", CALLS_COUNTED, counting_malloc, str(threads)],

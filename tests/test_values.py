@@ -9,20 +9,21 @@ import numpy as np
 import pytest
 import torch
 
-from sparbor.engine.runtime import Runtime, kernel_sets
+from sparbor.engine.runtime import Runtime
 from sparbor.engine.session import Session
 from sparbor.errors import ArgumentError
 from sparbor.packing.dense_weights import pack_dense
 from sparbor.packing.filters import pack_filters
-from sparbor.packing.slots import Encoding, pack
+from sparbor.packing.slots import SLOT_ENCODINGS, Encoding, pack
 from sparbor.program.program import Activation, Axis, Operation, Order, Port, Program, ScaleShift, Slice, ValueType
 from sparbor.program.windows import Window
+from tests.kernel_sets import KERNEL_SETS
 from tests.layers import slot_mask
 
 RANDOM = np.random.default_rng(0)
 
 
-@pytest.fixture(params=kernel_sets())
+@pytest.fixture(params=KERNEL_SETS)
 def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("SPARBOR_ISA", request.param)
     return str(request.param)
@@ -469,7 +470,7 @@ def test_states_and_names_are_kept_in_files(tmp_path: Any) -> None:
         )
 
 
-@pytest.mark.parametrize("encoding", Encoding)
+@pytest.mark.parametrize("encoding", SLOT_ENCODINGS)
 @pytest.mark.parametrize("relu", [False, True])
 def test_a_layer_answers_alike_sparse_and_dense(isa: str, encoding: Encoding, relu: bool) -> None:
     """Stored sparse, and dense enough to be faster dense; a word is a half, so that nothing is rounded again."""

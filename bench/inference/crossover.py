@@ -28,7 +28,7 @@ from bench.results_file import ResultsFile
 from sparbor.engine.runtime import Runtime
 from sparbor.packing.dense_weights import pack_dense
 from sparbor.packing.filters import pack_by_groups, pack_filters
-from sparbor.packing.slots import Encoding, SparseLayer, pack
+from sparbor.packing.slots import SLOT_ENCODINGS, Encoding, SparseLayer, pack
 from sparbor.program.program import Operation, Program, Weights
 from sparbor.program.windows import Shape, Window
 from sparbor.recipe.pattern import Slots
@@ -139,7 +139,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--width", type=int, nargs="+", default=WIDTHS, help="of linear layers")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 4, 16, 64], help="of linear layers")
     parser.add_argument("--isa", nargs="+", help="kernel sets; by default all that this machine has")
-    parser.add_argument("--weights", choices=[each.value for each in Encoding], default="word16")
+    parser.add_argument("--weights", choices=[each.value for each in SLOT_ENCODINGS], default="word16")
     parser.add_argument("--json", type=Path, help="file for the rows")
     return parser.parse_args()
 

@@ -46,7 +46,7 @@ SPARBOR_API size_t sparbor_output_size(const sparbor_model *model);
 /* Whether the model takes raw bytes as well, which it normalises itself: 1 or 0. */
 SPARBOR_API int sparbor_takes_bytes(const sparbor_model *model);
 
-/* The set of kernels that it runs on: "avx512", "avx2" or "portable". */
+/* The set of kernels that it runs on, such as "avx512", "avx2" or "portable". */
 SPARBOR_API const char *sparbor_kernels(const sparbor_model *model);
 
 /* `batch` items of sparbor_input_size() numbers to as many of sparbor_output_size(). On failure `y` may hold anything. */

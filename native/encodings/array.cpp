@@ -20,6 +20,6 @@ void check_array(LayerCheck& check) {
 
 }  // namespace
 
-const Encoding array{LayerKind::array, "array", nullptr, WeightType::floats, check_array, nullptr, nullptr, nullptr};
+const Encoding array{LayerKind::array, "array", nullptr, WeightType::floats, check_array};
 
 }  // namespace sparbor

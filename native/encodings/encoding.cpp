@@ -6,8 +6,9 @@
 namespace sparbor {
 namespace {
 
-const Encoding* const encodings[] = {&sparse_exact,   &sparse_word16, &dense_exact,  &dense_halves, &filters_exact,
-                                     &filters_halves, &table_exact,   &table_halves, &scale_shift,  &array};
+const Encoding* const encodings[] = {&sparse_exact,  &sparse_word16,  &sparse_int8, &dense_exact,
+                                     &dense_halves,  &filters_exact,  &filters_halves, &table_exact,
+                                     &table_halves,  &scale_shift,    &array};
 
 bool knows_kind(const Json& kind) {
     return std::any_of(std::begin(encodings), std::end(encodings),

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "ir/program.h"
-#include "kernels/kernels.h"
+#include "kernels/quads.h"
 
 namespace sparbor {
 
@@ -28,6 +28,18 @@ private:
     size_t known_ = 0;
 };
 
+// What a sparse layer's synapses come in: of each neuron of a block so many, all on one branch.
+struct Unit {
+    const char* name;         // several of them
+    const char* run_part;     // the part that says how many there are on each branch of a run
+    uint64_t branch;          // consecutive inputs that are one
+    size_t synapses;          // of a neuron
+    uint64_t most() const { return branch / synapses; }  // on a branch
+    uint64_t places() const { return neuron_block * synapses; }
+};
+inline constexpr Unit of_slots{"slots", "run_slots", branch_size, 1},
+    of_quads{"quads", "run_quads", quad_branch, quad_synapses};
+
 struct Encoding {
     LayerKind kind;
     const char* kind_name;  // as files have it
@@ -35,18 +47,22 @@ struct Encoding {
     WeightType type;        // of its weights, or of what a sparse layer is dense
     // Its tensors lead no kernel out of its arrays, and hold nothing that no packing writes.
     void (*check)(LayerCheck&);
-    // Of sparse layers, else null: the part that says which places of slots hold no synapse, and whether one does not.
-    const char* places_part;
-    bool (*is_padding)(const uint8_t* part, uint64_t place);
     // How many weights are stored, padding included; null for layers of no matrix.
-    uint64_t (*places)(const Layer&);
+    uint64_t (*places)(const Layer&) = nullptr;
+    // Of sparse layers, else null: what its synapses come in, the part that says which of their places hold no synapse,
+    // and whether one does not.
+    const Unit* unit = nullptr;
+    const char* places_part = nullptr;
+    bool (*is_padding)(const uint8_t* part, uint64_t place) = nullptr;
 };
 
 // Each file's own.
-extern const Encoding sparse_exact, sparse_word16, dense_exact, dense_halves, filters_exact, filters_halves,
-    table_exact, table_halves, scale_shift, array;
+extern const Encoding sparse_exact, sparse_word16, sparse_int8, dense_exact, dense_halves, filters_exact,
+    filters_halves, table_exact, table_halves, scale_shift, array;
 
 inline bool is(const Layer& layer, LayerKind kind) { return layer.encoding->kind == kind; }
+// Whether it is a sparse layer of such.
+inline bool is_of(const Layer& layer, const Unit& unit) { return layer.encoding->unit == &unit; }
 // Whether it is a matrix, of so many outputs and inputs; of a table its rows, and the numbers of each.
 inline bool is_matrix(const Layer& layer) { return layer.encoding->places != nullptr; }
 

@@ -15,11 +15,11 @@ void take_weights(LayerCheck& check, const char* part, const Shape& stored) {
 
 void check_sparse(LayerCheck& check) {
     check.bias();
-    const Shape stored{check_slots(check), neuron_block};
+    const Shape stored{check_units(check), neuron_block};
     take_weights(check, "weights", stored);
     check.part("indices", Number::u8, &stored);
     const auto* const indices = check.layer().data<uint8_t>("indices");
-    check_synapses(check, [&](uint64_t slot, size_t lane) -> uint64_t { return indices[slot * neuron_block + lane]; });
+    check_synapses(check, [&](uint64_t place) -> uint64_t { return indices[place]; });
 }
 
 void check_dense(LayerCheck& check) {
@@ -43,12 +43,12 @@ uint64_t all_places(const Layer& layer) { return layer.outputs * layer.fan_in; }
 }  // namespace
 
 const Encoding sparse_exact{LayerKind::sparse, "sparse", "exact",
-                            WeightType::floats, check_sparse, "indices", is_padding, stored_places};
+                            WeightType::floats, check_sparse, stored_places, &of_slots, "indices", is_padding};
 const Encoding dense_exact{LayerKind::dense, "dense", "exact",
-                           WeightType::floats, check_dense, nullptr, nullptr, all_places};
+                           WeightType::floats, check_dense, all_places};
 const Encoding filters_exact{LayerKind::filters, "filters", "exact",
-                             WeightType::floats, check_filters, nullptr, nullptr, all_places};
+                             WeightType::floats, check_filters, all_places};
 const Encoding table_exact{LayerKind::table, "table", "exact",
-                           WeightType::floats, check_table, nullptr, nullptr, all_places};
+                           WeightType::floats, check_table, all_places};
 
 }  // namespace sparbor

@@ -27,10 +27,10 @@ uint64_t places(const Layer& layer) { return layer.outputs * layer.fan_in; }
 }  // namespace
 
 const Encoding dense_halves{LayerKind::dense, "dense", "halves",
-                            WeightType::halves, check_dense, nullptr, nullptr, places};
+                            WeightType::halves, check_dense, places};
 const Encoding filters_halves{LayerKind::filters, "filters", "halves",
-                              WeightType::halves, check_filters, nullptr, nullptr, places};
+                              WeightType::halves, check_filters, places};
 const Encoding table_halves{LayerKind::table, "table", "halves",
-                            WeightType::halves, check_table, nullptr, nullptr, places};
+                            WeightType::halves, check_table, places};
 
 }  // namespace sparbor

@@ -14,7 +14,6 @@ void check_both(LayerCheck& check) {
 
 }  // namespace
 
-const Encoding scale_shift{LayerKind::scale_shift, "scale_shift", nullptr,
-                           WeightType::floats, check_both, nullptr, nullptr, nullptr};
+const Encoding scale_shift{LayerKind::scale_shift, "scale_shift", nullptr, WeightType::floats, check_both};
 
 }  // namespace sparbor

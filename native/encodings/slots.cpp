@@ -9,7 +9,7 @@ void check_branches(const LayerCheck& check) {
     const Layer& layer = check.layer();
     const auto *runs = layer.data<uint16_t>("runs_per_group"), *wide = layer.data<uint16_t>("run_branches");
     const auto* branch = layer.data<uint16_t>("branches");
-    const uint64_t inside = ceil_div(layer.fan_in, branch_size);
+    const uint64_t inside = ceil_div(layer.fan_in, layer.encoding->unit->branch);
     std::vector<uint16_t> listed;
     for (uint64_t group = 0; group < layer.parts.at("runs_per_group").count(); group++) {
         listed.clear();
@@ -24,7 +24,7 @@ void check_branches(const LayerCheck& check) {
     }
 }
 
-std::string both(uint64_t found, const char* what, uint64_t wanted) {
+std::string both(uint64_t found, const std::string& what, uint64_t wanted) {
     return std::to_string(found) + what + std::to_string(wanted);
 }
 
@@ -33,40 +33,44 @@ template <class Visit>
 bool any_place(const Layer& layer, const Visit& visit) {
     bool found = false;
     const auto* const part = layer.data<uint8_t>(layer.encoding->places_part);
-    for_each_slot(layer, [&](uint64_t slot, uint64_t group, uint64_t) {
-        for (size_t lane = 0; lane < neuron_block && !found; lane++)
-            found = visit(group * neuron_block + lane, layer.encoding->is_padding(part, slot * neuron_block + lane));
+    const Unit& of = *layer.encoding->unit;
+    for_each_unit(layer, [&](uint64_t unit, uint64_t group, uint64_t) {
+        for (uint64_t i = 0; i < of.places() && !found; i++)
+            found = visit(group * neuron_block + i / of.synapses,
+                          layer.encoding->is_padding(part, unit * of.places() + i));
     });
     return found;
 }
 
 }  // namespace
 
-uint64_t check_slots(LayerCheck& check) {
+uint64_t check_units(LayerCheck& check) {
+    const Unit& of = *check.layer().encoding->unit;
     const Tensor* rows[4];
-    const char* const names[] = {"runs_per_group", "run_slots", "run_branches", "branches"};
+    const char* const names[] = {"runs_per_group", of.run_part, "run_branches", "branches"};
     for (size_t i = 0; i < 4; i++) {
         rows[i] = &check.part(names[i], Number::u16);
         check(rows[i]->shape.size() == 1, std::string(names[i]) + " is not one row of numbers");
     }
-    const auto [runs_per_group, run_slots, run_branches, branches] = rows;
+    const auto [runs_per_group, run_units, run_branches, branches] = rows;
     const uint64_t groups = ceil_div(check.layer().outputs, neuron_block);
     check(runs_per_group->count() == groups, both(runs_per_group->count(), " groups listed, expected ", groups));
-    check(run_slots->count() == run_branches->count(),
-          both(run_slots->count(), " runs of slots, but of branches ", run_branches->count()));
-    uint64_t runs = 0, listed = 0, slots = 0;
+    check(run_units->count() == run_branches->count(),
+          both(run_units->count(), std::string(" runs of ") + of.name + ", but of branches ", run_branches->count()));
+    uint64_t runs = 0, listed = 0, units = 0;
     for (uint64_t i = 0; i < runs_per_group->count(); i++) runs += runs_per_group->as<uint16_t>()[i];
-    check(runs == run_slots->count(), "the groups' runs do not add up");
+    check(runs == run_units->count(), "the groups' runs do not add up");
     for (uint64_t i = 0; i < runs; i++) {
-        const uint64_t deep = run_slots->as<uint16_t>()[i], wide = run_branches->as<uint16_t>()[i];
-        check(deep >= 1 && deep <= branch_size, "a run has no slots or more than 32");
+        const uint64_t deep = run_units->as<uint16_t>()[i], wide = run_branches->as<uint16_t>()[i];
+        check(deep >= 1 && deep <= of.most(),
+              std::string("a run has no ") + of.name + " or more than " + std::to_string(of.most()));
         check(wide >= 1, "a run has no branches");
         listed += wide;
-        slots += deep * wide;
+        units += deep * wide;
     }
     check(listed == branches->count(), both(branches->count(), " branches listed, but its runs have ", listed));
     check_branches(check);
-    return slots;
+    return units;
 }
 
 std::vector<bool> real_rows(uint64_t outputs, uint64_t groups) {

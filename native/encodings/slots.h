@@ -1,4 +1,4 @@
-// Sparse layers of slots: which slots there are, whatever the synapses in them are stored as.
+// Sparse layers: which slots or quads there are, whatever the synapses in them are stored as.
 #pragma once
 
 #include <array>
@@ -10,30 +10,32 @@
 
 namespace sparbor {
 
-// Calls visit(slot, group, branch) for each slot, in stored order.
+// Calls visit(number, group, branch) for each slot or quad, in stored order.
 template <class Visit>
-void for_each_slot(const Layer& layer, const Visit& visit) {
+void for_each_unit(const Layer& layer, const Visit& visit) {
     const auto *runs = layer.data<uint16_t>("runs_per_group"), *branch = layer.data<uint16_t>("branches");
-    const auto *slots = layer.data<uint16_t>("run_slots"), *branches = layer.data<uint16_t>("run_branches");
-    uint64_t slot = 0, run = 0;
+    const auto *units = layer.data<uint16_t>(layer.encoding->unit->run_part);
+    const auto *branches = layer.data<uint16_t>("run_branches");
+    uint64_t unit = 0, run = 0;
     for (uint64_t group = 0; group < layer.parts.at("runs_per_group").count(); group++)
         for (uint64_t last = run + runs[group]; run < last; run++)
             for (unsigned i = 0; i < branches[run]; i++, branch++)
-                for (unsigned j = 0; j < slots[run]; j++) visit(slot++, group, *branch);
+                for (unsigned j = 0; j < units[run]; j++) visit(unit++, group, *branch);
 }
 
-// The runs of each group add up to the branches that are listed, each once; returns how many slots there are.
-uint64_t check_slots(LayerCheck& check);
+// The runs of each group add up to the branches that are listed, each once; returns how many slots or quads there are.
+uint64_t check_units(LayerCheck& check);
 
-// Calls visit(row, input, slot, lane) for each synapse; `index(slot, lane)` is its input's place in its branch.
+// Calls visit(row, input, place) for each synapse; `index(place)` is its input's place in its branch.
 template <class Index, class Visit>
 void for_each_synapse(const Layer& layer, const Index& index, const Visit& visit) {
     const auto* const part = layer.data<uint8_t>(layer.encoding->places_part);
     const auto is_padding = layer.encoding->is_padding;
-    for_each_slot(layer, [&](uint64_t slot, uint64_t group, uint64_t branch) {
-        for (size_t lane = 0; lane < neuron_block; lane++)
-            if (!is_padding(part, slot * neuron_block + lane))
-                visit(group * neuron_block + lane, branch * branch_size + index(slot, lane), slot, lane);
+    const Unit& of = *layer.encoding->unit;
+    for_each_unit(layer, [&](uint64_t unit, uint64_t group, uint64_t branch) {
+        for (uint64_t i = 0, place = unit * of.places(); i < of.places(); i++, place++)
+            if (!is_padding(part, place))
+                visit(group * neuron_block + i / of.synapses, branch * of.branch + index(place), place);
     });
 }
 
@@ -41,22 +43,24 @@ void for_each_synapse(const Layer& layer, const Index& index, const Visit& visit
 template <class Index>
 void check_synapses(const LayerCheck& check, const Index& index) {
     const Layer& layer = check.layer();
+    const uint64_t branch_inputs = layer.encoding->unit->branch;
     bool inside = true, within = true, owned = true, once = true;
     uint64_t group = UINT64_MAX, branch = UINT64_MAX;
-    std::array<uint32_t, neuron_block> known{};  // by neuron, the inputs of the branch that it has
-    const auto checked = [&](uint64_t slot, size_t lane) {
-        const uint64_t at = index(slot, lane);
-        inside &= at < branch_size;
+    std::array<uint64_t, neuron_block> known{};  // by neuron, the inputs of the branch that it has
+    const auto checked = [&](uint64_t place) {
+        const uint64_t at = index(place);
+        inside &= at < branch_inputs;
         return at;
     };
-    for_each_synapse(layer, checked, [&](uint64_t row, uint64_t input, uint64_t, size_t lane) {
+    for_each_synapse(layer, checked, [&](uint64_t row, uint64_t input, uint64_t) {
         within &= input < layer.fan_in;
         owned &= row < layer.outputs;
-        if (row / neuron_block != group || input / branch_size != branch) known.fill(0);
+        if (row / neuron_block != group || input / branch_inputs != branch) known.fill(0);
         group = row / neuron_block;
-        branch = input / branch_size;
-        once &= !(known[lane] >> input % branch_size & 1);
-        known[lane] |= uint32_t{1} << input % branch_size;
+        branch = input / branch_inputs;
+        const uint64_t one = uint64_t{1} << input % branch_inputs;
+        once &= !(known[row % neuron_block] & one);
+        known[row % neuron_block] |= one;
     });
     check(inside, "an index lies beyond its branch");
     check(within, "an index lies beyond the fan-in");
@@ -68,13 +72,11 @@ void check_synapses(const LayerCheck& check, const Index& index) {
 template <class Stored, class Place>
 void spread_slots(const Layer& layer, const Stored* stored, Stored* all, const Place& place) {
     const auto* indices = layer.data<uint8_t>("indices");
-    const auto index = [&](uint64_t slot, size_t lane) -> uint64_t {
-        const uint64_t at = slot * neuron_block + lane;
+    const auto index = [&](uint64_t at) -> uint64_t {
         return std::is_same_v<Stored, uint16_t> ? static_cast<uint64_t>(stored[at]) % branch_size : indices[at];
     };
-    for_each_synapse(layer, index, [&](uint64_t row, uint64_t input, uint64_t slot, size_t lane) {
-        all[place(row, input)] = stored[slot * neuron_block + lane];
-    });
+    for_each_synapse(layer, index,
+                     [&](uint64_t row, uint64_t input, uint64_t at) { all[place(row, input)] = stored[at]; });
 }
 
 // Which of a convolution's packed rows are its outputs, and not there to fill a group of neurons.

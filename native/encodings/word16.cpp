@@ -11,18 +11,16 @@ uint64_t places(const Layer& layer) { return layer.parts.at("words").count(); }
 
 void check(LayerCheck& check) {
     check.bias();
-    const Shape stored{check_slots(check), neuron_block};
+    const Shape stored{check_units(check), neuron_block};
     check(halves_finite(check.part("words", Number::u16, &stored)), "a synapse word is infinite or NaN");
     check.scale();
     const auto* const words = check.layer().data<uint16_t>("words");
-    check_synapses(check, [&](uint64_t slot, size_t lane) -> uint64_t {
-        return words[slot * neuron_block + lane] % branch_size;
-    });
+    check_synapses(check, [&](uint64_t place) -> uint64_t { return words[place] % branch_size; });
 }
 
 }  // namespace
 
-const Encoding sparse_word16{LayerKind::sparse, "sparse", "word16", WeightType::halves, check, "words",
-                              is_padding, places};
+const Encoding sparse_word16{LayerKind::sparse, "sparse", "word16", WeightType::halves, check, places, &of_slots,
+                              "words", is_padding};
 
 }  // namespace sparbor

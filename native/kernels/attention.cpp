@@ -81,7 +81,7 @@ private:
 
     void score(size_t first_key, size_t keys) {
         const float* const k = block_.k + first_key * block_.k_stride;
-        in_tiles(keys, [&]<size_t rows>(size_t first) __attribute__((always_inline)) {
+        in_tiles<most_tile_rows>(keys, [&]<size_t rows>(size_t first) __attribute__((always_inline)) {
             Sums<rows, vectors> sums = {};
             add_products(sums, Left{k + first * block_.k_stride, block_.k_stride, 1},
                          Right<float>{at_.queries, width, lanes}, block_.depth);
@@ -167,7 +167,7 @@ private:
 
     void add_values(size_t first_key, size_t keys) {
         const float* const v = block_.v + first_key * block_.v_stride;
-        in_tiles(block_.value_depth, [&]<size_t rows>(size_t first) __attribute__((always_inline)) {
+        in_tiles<most_tile_rows>(block_.value_depth, [&]<size_t rows>(size_t first) __attribute__((always_inline)) {
             Sums<rows, vectors> sums = {};
             float* const values = at_.values + first * width;
             if (first_key > 0)

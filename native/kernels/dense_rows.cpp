@@ -21,7 +21,7 @@ ALWAYS_INLINE void in_strips(const Weight* y, size_t next, size_t block, size_t 
 
 template <size_t vectors, class Weight>
 void dense_strip(const Right<Weight>& panel, const DenseLayer& layer, const Rows& io, size_t neuron) {
-    in_tiles(io.count, [&]<size_t rows>(size_t first) __attribute__((always_inline)) {
+    in_tiles<most_tile_rows>(io.count, [&]<size_t rows>(size_t first) __attribute__((always_inline)) {
         Sums<rows, vectors> sums = {};
         add_products(sums, Left{io.x + first * io.x_stride, io.x_stride, 1}, panel, layer.fan_in);
         const Vector clamp_min = everywhere(layer.clamp_min);
@@ -38,7 +38,7 @@ void dense_strip(const Right<Weight>& panel, const DenseLayer& layer, const Rows
 
 template <size_t vectors>
 void product_strip(const Right<float>& y, const Product& product, size_t column) {
-    in_tiles(product.rows, [&]<size_t rows>(size_t first) __attribute__((always_inline)) {
+    in_tiles<most_tile_rows>(product.rows, [&]<size_t rows>(size_t first) __attribute__((always_inline)) {
         Sums<rows, vectors> sums = {};
         add_products(sums, Left{product.x + first * product.x_row, product.x_row, product.x_next}, y, product.depth);
         UNROLL for (size_t row = 0; row < rows; row++)

@@ -1,7 +1,12 @@
 #include "kernels/dispatch.h"
 
+#include "kernels/quads.h"
+
 #ifdef SPARBOR_X86
 #include <cpuid.h>
+#endif
+#if defined(SPARBOR_ARM64) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
 namespace sparbor {
@@ -15,9 +20,9 @@ struct Registers {
     unsigned a, b, c, d;
 };
 
-Registers cpuid(unsigned leaf) {
+Registers cpuid(unsigned leaf, unsigned part = 0) {
     Registers r{};
-    __get_cpuid_count(leaf, 0, &r.a, &r.b, &r.c, &r.d);
+    __get_cpuid_count(leaf, part, &r.a, &r.b, &r.c, &r.d);
     return r;
 }
 
@@ -44,6 +49,42 @@ bool can_avx512() {
            has(cpuid(7).b, bit_AVX512F | bit_AVX512BW | bit_AVX512DQ | bit_AVX512VL);
 }
 
+bool can_avx2vnni() {
+    constexpr unsigned avx_vnni = 1 << 4;
+    return can_avx2() && has(cpuid(7, 1).a, avx_vnni);
+}
+
+bool can_avx512vnni() { return can_avx512() && has(cpuid(7).c, bit_AVX512VBMI | bit_AVX512VNNI); }
+
+#endif
+
+#ifdef SPARBOR_ARM64
+
+bool can_neondot() {
+#if defined(__APPLE__)
+    return true;  // all of Apple's processors that are not telephones
+#elif defined(__linux__)
+    return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#else
+    return false;
+#endif
+}
+
+#endif
+
+// The same kernels, but for layers of bytes. Put together here: a file of kernels may run nothing by itself.
+[[maybe_unused]] KernelSet with_quads(KernelSet set, const char* name, const Quads& quads) {
+    set.name = name;
+    set.quads = &quads;
+    return set;
+}
+
+#ifdef SPARBOR_X86
+const KernelSet avx2vnni_kernels = with_quads(avx2::kernels, "avx2vnni", avx2vnni::quads);
+const KernelSet avx512vnni_kernels = with_quads(avx512::kernels, "avx512vnni", avx512vnni::quads);
+#endif
+#ifdef SPARBOR_ARM64
+const KernelSet neondot_kernels = with_quads(neon::kernels, "neondot", neondot::quads);
 #endif
 
 struct Candidate {
@@ -53,10 +94,13 @@ struct Candidate {
 
 const Candidate best_first[] = {
 #ifdef SPARBOR_X86
+    {&avx512vnni_kernels, can_avx512vnni},
     {&avx512::kernels, can_avx512},
+    {&avx2vnni_kernels, can_avx2vnni},
     {&avx2::kernels, can_avx2},
 #endif
 #ifdef SPARBOR_ARM64
+    {&neondot_kernels, can_neondot},
     {&neon::kernels, always},
 #endif
     {&portable::kernels, always},

@@ -435,6 +435,8 @@ struct Ranking {
     void (*rank)(const float* scores, size_t rows, size_t count, size_t stride, uint8_t* ranks, float* sums);
 };
 
+struct Quads;
+
 // The share of their synapses from which layers are faster dense: over few rows or pixels, and over many.
 struct DenseShares {
     double few, many;
@@ -462,13 +464,14 @@ struct KernelSet {
     const Attention* attention;
     const Cells* cells;
     const Products* products;
+    const Quads* quads;  // 8-bit layers: quads.h
     DenseShares linear, convolution, tiled_convolution;  // as measured: docs/kernels.md
 };
 
 // What every set has by the same name, in the order of KernelSet.
 #define SPARBOR_SHARED_KERNELS \
     dense_rows, &columns, &outputs, find_depthwise, &planes, &pools, &winograd, &elementwise, pairs, &norms, \
-        &reductions, &resizing, &training, &batch_layout, &ranking, &attention, &cells, &products
+        &reductions, &resizing, &training, &batch_layout, &ranking, &attention, &cells, &products, &quads
 
 #define SPARBOR_KERNEL_SET(name)              \
     namespace name {                          \
@@ -477,16 +480,13 @@ struct KernelSet {
     extern const Columns columns; extern const Outputs outputs; \
     DepthwiseKernel find_depthwise(const Geometry&);  \
     extern const Planes planes; extern const Pools pools; \
-    extern const Winograd winograd;           \
-    extern const Elementwise elementwise;     \
-    extern const NamedPair pairs[];           \
-    extern const Norms norms; extern const Reductions reductions; \
+    extern const Winograd winograd; extern const Elementwise elementwise; \
+    extern const NamedPair pairs[]; extern const Norms norms; extern const Reductions reductions; \
     extern const Resizing resizing;           \
-    extern const Training training;           \
-    extern const BatchLayout batch_layout;       \
+    extern const Training training; extern const BatchLayout batch_layout; \
     extern const Ranking ranking;             \
     extern const Attention attention; extern const Cells cells; \
-    extern const Products products;           \
+    extern const Products products; extern const Quads quads; \
     }
 SPARBOR_KERNEL_SET(portable)
 #ifdef SPARBOR_X86

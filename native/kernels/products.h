@@ -3,6 +3,7 @@
 // Without linkage, as vectors.h.
 #pragma once
 
+#include "row_tiles.h"
 #include "vectors.h"
 
 namespace sparbor::SPARBOR_KERNELS {
@@ -73,25 +74,6 @@ ALWAYS_INLINE void add_products(Sums<rows, vectors>& total, Left x, Right<Weight
             UNROLL for (size_t chain = 1; chain < chains; chain++) sums[0][row][i] += sums[chain][row][i];
             total.at[row][i] = sums[0][row][i];
         }
-}
-
-// Calls tile.operator()<rows>(first) for all of `count` rows, in as few tiles as there can be, none much smaller than
-// the others.
-template <size_t most, class Tile>
-ALWAYS_INLINE void by_rows(size_t first, size_t count, const Tile& tile) {
-    if constexpr (most > 0) {
-        if (count == most) tile.template operator()<most>(first);
-        else by_rows<most - 1>(first, count, tile);
-    }
-}
-
-template <class Tile>
-ALWAYS_INLINE void in_tiles(size_t count, const Tile& tile) {
-    const size_t parts = (count + most_tile_rows - 1) / most_tile_rows;
-    for (size_t part = 0; part < parts; part++) {
-        const size_t first = count * part / parts, last = count * (part + 1) / parts;
-        by_rows<most_tile_rows>(first, last - first, tile);
-    }
 }
 
 }  // namespace

@@ -40,14 +40,32 @@ uint32_t chunk_shift(size_t input_floats, size_t inputs) {
     return shift;
 }
 
+Blocks::Blocks(const Layer& layer) {
+    const auto *runs_of = layer.data<uint16_t>("runs_per_group"), *branches = layer.data<uint16_t>("run_branches");
+    const auto* units_of = layer.data<uint16_t>(layer.encoding->unit->run_part);
+    NeuronBlock at{};
+    for (size_t number = 0; number < layer.parts.at("runs_per_group").count(); number++) {
+        at.runs = runs_of[number];
+        groups.push_back(at);
+        for (uint32_t i = 0; i < at.runs; i++) {
+            const Run run{units_of[at.run + i], branches[at.run + i]};
+            runs.push_back(run);
+            at.slot += size_t{run.slots} * run.branches;
+            at.branch += run.branches;
+        }
+        at.run += at.runs;
+    }
+    units = at.slot;
+}
+
 SparseMatrix::SparseMatrix(const Layer& layer, const std::vector<bool>& real, float clamp_min)
-    : scale_(padded(layer.data<float>("scale"), layer.outputs, neuron_block, 1.0f)),
-      bias_(padded(layer.data<float>("bias"), layer.outputs, neuron_block, 0.0f)), slots_(0), most_slots_(0) {
+    : blocks_(layer), scale_(padded(layer.data<float>("scale"), layer.outputs, neuron_block, 1.0f)),
+      bias_(padded(layer.data<float>("bias"), layer.outputs, neuron_block, 0.0f)), most_slots_(0) {
     const auto* words = layer.data<uint16_t>("words");
-    find_groups(layer, layer.outputs);
+    if (words) find_normal_groups(layer);
     count_most_slots();
-    layer_ = {groups_.data(),
-              runs_.data(),
+    layer_ = {blocks_.groups.data(),
+              blocks_.runs.data(),
               layer.data<uint16_t>("branches"),
               words ? SynapseType::word16 : SynapseType::exact,
               words ? static_cast<const void*>(words) : layer.data<float>("weights"),
@@ -58,31 +76,21 @@ SparseMatrix::SparseMatrix(const Layer& layer, const std::vector<bool>& real, fl
               has_padding(layer, real)};
 }
 
-void SparseMatrix::find_groups(const Layer& layer, size_t outputs) {
-    const auto *runs = layer.data<uint16_t>("runs_per_group"), *words = layer.data<uint16_t>("words");
-    const auto *slots = layer.data<uint16_t>("run_slots"), *branches = layer.data<uint16_t>("run_branches");
-    NeuronBlock at{};
-    for (size_t number = 0; number < layer.parts.at("runs_per_group").count(); number++) {
-        at.runs = runs[number];
-        groups_.push_back(at);
-        for (uint32_t i = 0; i < at.runs; i++) {
-            const Run run{slots[at.run + i], branches[at.run + i]};
-            runs_.push_back(run);
-            at.slot += size_t{run.slots} * run.branches;
-            at.branch += run.branches;
-        }
-        at.run += at.runs;
-        NeuronBlock& group = groups_.back();
-        const size_t neurons = std::min(neuron_block, outputs - number * neuron_block);
-        group.normal = words && all_normal(words + group.slot * neuron_block, at.slot - group.slot, neurons);
+void SparseMatrix::find_normal_groups(const Layer& layer) {
+    const auto* words = layer.data<uint16_t>("words");
+    for (size_t number = 0; number < groups(); number++) {
+        NeuronBlock& group = blocks_.groups[number];
+        const size_t end = number + 1 < groups() ? blocks_.groups[number + 1].slot : slots();
+        const size_t neurons = std::min(neuron_block, layer.outputs - number * neuron_block);
+        group.normal = all_normal(words + group.slot * neuron_block, end - group.slot, neurons);
     }
-    slots_ = at.slot;
 }
 
 void SparseMatrix::count_most_slots() {
-    for (size_t i = 0; i < groups_.size(); i++) {
-        const size_t end = i + most_groups < groups_.size() ? groups_[i + most_groups].slot : slots_;
-        most_slots_ = std::max<size_t>(most_slots_, end - groups_[i].slot);
+    const auto& all = blocks_.groups;
+    for (size_t i = 0; i < all.size(); i++) {
+        const size_t end = i + most_groups < all.size() ? all[i + most_groups].slot : slots();
+        most_slots_ = std::max<size_t>(most_slots_, end - all[i].slot);
     }
 }
 

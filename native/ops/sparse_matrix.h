@@ -1,4 +1,4 @@
-// A sparse layer as kernels want it.
+// Sparse layers of slots as kernels want them.
 #pragma once
 
 #include <vector>
@@ -8,6 +8,15 @@
 
 namespace sparbor {
 
+// A layer's runs, and where the groups' data begin in its arrays.
+struct Blocks {
+    explicit Blocks(const Layer& layer);
+
+    std::vector<Run> runs;
+    std::vector<NeuronBlock> groups;
+    size_t units;  // slots or quads
+};
+
 class SparseMatrix {
 public:
     // `real` says which rows are outputs, and not there to fill a group; the tensors stay the layer's.
@@ -16,20 +25,19 @@ public:
     SparseMatrix& operator=(const SparseMatrix&) = delete;
 
     const SparseLayer& layer() const { return layer_; }
-    size_t groups() const { return groups_.size(); }
-    size_t slots() const { return slots_; }
+    size_t groups() const { return blocks_.groups.size(); }
+    size_t slots() const { return blocks_.units; }
     // For the slots of as many groups as take turns on a chunk.
     size_t decoded_floats() const { return most_slots_ * (sizeof(Synapses) / sizeof(float)); }
 
 private:
-    void find_groups(const Layer& layer, size_t outputs);
+    void find_normal_groups(const Layer& layer);
     void count_most_slots();
 
-    std::vector<NeuronBlock> groups_;
-    std::vector<Run> runs_;
+    Blocks blocks_;
     std::vector<float> scale_, bias_;  // padded to whole groups
     SparseLayer layer_;
-    size_t slots_, most_slots_;
+    size_t most_slots_;
 };
 
 // How many branches make a chunk of a packed input, of whose inputs each has so many floats for a block of columns.

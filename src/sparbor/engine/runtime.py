@@ -25,7 +25,7 @@ from sparbor.engine.arguments import (
     is_tensor,
 )
 from sparbor.errors import ArgumentError, ModelFileError
-from sparbor.packing.slots import SparseLayer
+from sparbor.packing.slots import PackedSynapses
 from sparbor.packing.tables import Table
 from sparbor.program import model_file
 from sparbor.program.program import Program, is_matrix, stored_bytes
@@ -205,7 +205,7 @@ class Runtime(native.Model):
                 operation.layer,
                 channels if isinstance(channels, int) else layer.outputs,
                 layer.fan_in,
-                "sparse" if isinstance(layer, SparseLayer) else "table" if isinstance(layer, Table) else "dense",
+                "sparse" if isinstance(layer, PackedSynapses) else "table" if isinstance(layer, Table) else "dense",
                 stored_as(layer),
                 ways[operation.layer],
                 layer.active,

@@ -57,7 +57,8 @@ def deploy(
             of arguments by name, as in `model(**example)`. Arguments that are no tensors stay as they are.
         threads: how many one call may use, from 1 to 256, the caller's among them. A file does not keep the number.
         weights: how they are stored: `"word16"`, 16 bits for each active weight with a relative error of at most
-            1/64, or `"exact"`, as they are.
+            1/64; `"exact"`, as they are; or `"int8"`, 8 bits for each active weight of linear and recurrent layers,
+            whose inputs are rounded to 8 bits too, row by row as they come. Other layers have 16 bits then.
         byte_input: with it the runtime takes raw uint8 images too, and normalises them as it says. Float32 input is
             what the model takes, so normalised already.
         dynamic_shapes: for each input by name, the dimensions that may be of any size, and a name for each, as in

@@ -25,9 +25,10 @@ SizeAxes: TypeAlias = Mapping[str, Sequence[tuple[str, int]]]  # by the name of 
 _MOST = 16  # items of the example that are compared
 _ODD = 5  # items of the second batch: no usual size of anything else
 
-# By what one layer may change an answer, as a share of it. 16-bit synapses usually do by less than 0.8 %; where
-# terms cancel they do by more. They need not be told from a wrong operation: exact weights are compared first.
-_ROUNDING = {Encoding.EXACT: 1e-5, Encoding.WORD16: 1 / 16}
+# By what one layer may change an answer, as a share of it. 16-bit synapses usually do by less than 0.8 %, 8-bit ones by
+# about as much, their inputs' rounding included; where terms cancel they do by more. They need not be told from a wrong
+# operation: exact weights are compared first.
+_ROUNDING = {Encoding.EXACT: 1e-5, Encoding.WORD16: 1 / 16, Encoding.INT8: 1 / 16}
 _LARGEST_ROUNDING = 1 / 4  # what many layers together may do
 
 
@@ -163,6 +164,6 @@ def _complaint(what: str, error: float, rounding: float, encoding: Encoding) -> 
             "the model's answer depends on more than its input, or Sparbor has lowered it wrongly; please report it"
         )
     return ArgumentError(
-        f"weights={encoding.value!r}: 16-bit synapses change the model's answer to {what} by {error:.2g} of it, "
+        f"weights={encoding.value!r}: rounded weights change the model's answer to {what} by {error:.2g} of it, "
         f'more than {rounding:.2g}: pass weights="exact"'
     )

@@ -14,6 +14,7 @@ from sparbor.lower.sizes import BATCH, size_at
 from sparbor.ops.arguments import as_numpy
 from sparbor.packing.dense_weights import DenseLayer, pack_dense
 from sparbor.packing.filters import Filters, pack_by_groups, pack_filters
+from sparbor.packing.quads import QuadLayer, pack_quads
 from sparbor.packing.slots import FINITE_WANTED, Encoding, Floats, SparseLayer, not_finite
 from sparbor.packing.tables import Table, pack_table
 from sparbor.program.program import (
@@ -51,14 +52,27 @@ class LayerWeights:
         bias = shift if self.bias is None else self.bias.double() * scale + shift
         return LayerWeights(self.matrix.double() * scale[:, None], bias, self.mask)
 
-    def packed(self, window: Window | None, encoding: Encoding) -> SparseLayer | DenseLayer | Filters:
-        """Sparse or dense, whichever takes fewer bytes; `window` is that of a convolution."""
+    def packed(self, window: Window | None, encoding: Encoding) -> SparseLayer | QuadLayer | DenseLayer | Filters:
+        """Sparse or dense, whichever takes fewer bytes; `window` is that of a convolution.
+
+        Rows alone are multiplied in 8 bits, and by sparse layers: what else there is has 16.
+        """
         weight, mask = as_numpy(self.matrix), self.mask.numpy()
         bias = None if self.bias is None else as_numpy(self.bias)
-        sparse = pack_by_groups(weight, mask, bias, 1 if window is None else window.groups, encoding)
+        sparse: SparseLayer | QuadLayer
+        if encoding is Encoding.INT8 and window is None:
+            sparse = pack_quads(weight, mask, bias)
+        else:
+            groups = 1 if window is None else window.groups
+            sparse = pack_by_groups(weight, mask, bias, groups, _of_slots(encoding))
         kept = np.where(mask, weight, np.float32(0))
-        dense = (pack_dense if window is None else pack_filters)(kept, bias, encoding)
+        dense = (pack_dense if window is None else pack_filters)(kept, bias, _of_slots(encoding))
         return sparse if stored_bytes(sparse) < stored_bytes(dense) else dense
+
+
+def _of_slots(encoding: Encoding) -> Encoding:
+    """How weights are stored that cannot have 8 bits."""
+    return Encoding.WORD16 if encoding is Encoding.INT8 else encoding
 
 
 @dataclass(frozen=True)
@@ -69,7 +83,7 @@ class TableWeights:
 
     def stored(self, encoding: Encoding) -> Table:
         """As floats, or as halves where weights are rounded."""
-        return pack_table(self.rows, None, encoding)
+        return pack_table(self.rows, None, _of_slots(encoding))
 
 
 @dataclass(frozen=True)

@@ -35,15 +35,20 @@ Counts: TypeAlias = npt.NDArray[np.int64]
 
 
 class Encoding(str, Enum):
-    """How a synapse is stored: a 16-bit word, or an exact float and an index byte."""
+    """How a synapse is stored: a 16-bit word, an exact float and an index byte, or a byte and an index byte."""
 
     WORD16 = "word16"
     EXACT = "exact"
+    INT8 = "int8"  # in quads: :mod:`sparbor.packing.quads`
+
+
+# Those that `pack` takes, and dense weights have.
+SLOT_ENCODINGS = (Encoding.WORD16, Encoding.EXACT)
 
 
 @dataclass(frozen=True)
 class SlotLayout:
-    """Which branches each block of 16 neurons has, and how many slots on each.
+    """Which branches each block of 16 neurons has, and how many slots, or quads, on each.
 
     A block's branches are ordered by their number of slots and listed as runs, so that the kernels' inner
     loops are of constant length for as long as possible.
@@ -59,7 +64,7 @@ class SlotLayout:
         return sum(map(mul, self.run_slots.data, self.run_branches.data))
 
     def slot_positions(self) -> tuple[Counts, Counts]:
-        """The neuron block and the branch of each slot, in stored order."""
+        """The neuron block and the branch of each slot or quad, in stored order."""
         block_of_run = np.repeat(np.arange(len(self.runs_per_group)), self.runs_per_group)
         slots_of_branch = np.repeat(self.run_slots, self.run_branches)
         blocks = np.repeat(np.repeat(block_of_run, self.run_branches), slots_of_branch)
@@ -67,12 +72,42 @@ class SlotLayout:
 
 
 @dataclass(frozen=True)
-class SparseLayer:
-    """A packed layer: `words` times their neuron's `scale`, or exact `weights` at `indices`."""
+class PackedSynapses:
+    """A packed layer, whatever its synapses are stored as."""
 
     outputs: int
     fan_in: int
     layout: SlotLayout
+
+    @property
+    def padding(self) -> Bools:
+        """Which of the places hold no synapse: (slots, 16), or (quads, 16, 4)."""
+        raise NotImplementedError
+
+    @property
+    def active(self) -> int:
+        padding = self.padding
+        return padding.size - int(np.count_nonzero(padding))
+
+    @property
+    def padded(self) -> bool:
+        """Whether a neuron has fewer synapses on a branch than its block has places."""
+        padding = self.padding
+        places = self.lanes(np.ones(self.outputs, np.bool_)).reshape(-1, NEURON_BLOCK, *[1] * (padding.ndim - 2))
+        return bool(padding.any()) and bool((padding & places).any())
+
+    def lanes(self, outputs: Bools) -> Bools:
+        """Which of the 16 neurons of each slot or quad are one of these outputs."""
+        whole = np.zeros((len(self.layout.runs_per_group), NEURON_BLOCK), np.bool_)
+        whole.reshape(-1)[: len(outputs)] = outputs
+        blocks, _ = self.layout.slot_positions()
+        return np.asarray(whole[blocks])
+
+
+@dataclass(frozen=True)
+class SparseLayer(PackedSynapses):
+    """A packed layer: `words` times their neuron's `scale`, or exact `weights` at `indices`."""
+
     words: Words | None
     weights: Floats | None
     indices: Bytes | None
@@ -85,29 +120,10 @@ class SparseLayer:
 
     @property
     def padding(self) -> Bools:
-        """Which of the (slots, 16) places hold no synapse."""
         if self.words is not None:
             return np.equal(self.words, 0)
         assert self.indices is not None
         return np.equal(self.indices, PADDING_INDEX)
-
-    @property
-    def active(self) -> int:
-        padding = self.padding
-        return padding.size - int(np.count_nonzero(padding))
-
-    @property
-    def padded(self) -> bool:
-        """Whether a neuron has fewer synapses on a branch than its block has slots."""
-        padding = self.padding
-        return bool(padding.any()) and bool((padding & self.lanes(np.ones(self.outputs, np.bool_))).any())
-
-    def lanes(self, outputs: Bools) -> Bools:
-        """Which of the (slots, 16) places belong to one of these outputs."""
-        whole = np.zeros((len(self.layout.runs_per_group), NEURON_BLOCK), np.bool_)
-        whole.reshape(-1)[: len(outputs)] = outputs
-        blocks, _ = self.layout.slot_positions()
-        return np.asarray(whole[blocks])
 
     def unpack(self) -> tuple[Floats, Bools]:
         """The (outputs, fan_in) weights that the engine computes with, and their mask."""
@@ -144,17 +160,12 @@ def present(**arrays: npt.NDArray[Any] | None) -> dict[str, npt.NDArray[Any]]:
 
 def pack(weight: Floats, mask: Bools, bias: Floats | None = None, encoding: Encoding = Encoding.WORD16) -> SparseLayer:
     """Pack the weights that the mask keeps; any mask packs, slot-shaped ones without padding."""
+    if encoding not in SLOT_ENCODINGS:
+        raise ArgumentError(f"encoding={encoding.value!r}: slots are word16 or exact; pack_quads packs int8")
     check_layer(weight, mask, bias)
     outputs, fan_in = weight.shape
-    blocks, branches = -(-outputs // NEURON_BLOCK), -(-fan_in // BRANCH)
     rows, columns = np.nonzero(mask)
-    tile = rows * branches + columns // BRANCH  # a neuron's part of a branch
-    counts = np.bincount(tile, minlength=blocks * NEURON_BLOCK * branches)
-    slots = counts.reshape(blocks, NEURON_BLOCK, branches).max(axis=1)
-    layout, first_slot = _order_branches(slots)
-
-    rank = np.arange(len(rows)) - (np.cumsum(counts) - counts)[tile]  # nonzero() lists a tile's synapses together
-    slot = first_slot[rows // NEURON_BLOCK, columns // BRANCH] + rank
+    layout, slot = place_synapses(weight.shape, rows, columns, BRANCH, 1)
     lane, index, values = rows % NEURON_BLOCK, columns % BRANCH, weight[rows, columns]
     if encoding is Encoding.EXACT:
         weights = np.zeros((layout.slots, NEURON_BLOCK), np.float32)
@@ -165,6 +176,23 @@ def pack(weight: Floats, mask: Bools, bias: Floats | None = None, encoding: Enco
     words = np.zeros((layout.slots, NEURON_BLOCK), np.uint16)
     words[slot, lane] = balanced_words(values / scale[rows], index, rows)
     return SparseLayer(outputs, fan_in, layout, words, None, None, scale, bias)
+
+
+def place_synapses(
+    shape: tuple[int, ...], rows: Counts, columns: Counts, branch: int, each: int
+) -> tuple[SlotLayout, Counts]:
+    """The slots of a mask's synapses, in the order of `nonzero`; or their quads, of `each` synapses of a neuron.
+
+    Returns the layout, and each synapse's place among the places of its neuron: slot · each and up.
+    """
+    outputs, fan_in = shape
+    blocks, branches = -(-outputs // NEURON_BLOCK), -(-fan_in // branch)
+    tile = rows * branches + columns // branch  # a neuron's part of a branch
+    counts = np.bincount(tile, minlength=blocks * NEURON_BLOCK * branches)
+    slots = -(-counts.reshape(blocks, NEURON_BLOCK, branches).max(axis=1) // each)
+    layout, first_slot = _order_branches(slots)
+    rank = np.arange(len(rows)) - (np.cumsum(counts) - counts)[tile]  # nonzero() lists a tile's synapses together
+    return layout, first_slot[rows // NEURON_BLOCK, columns // branch] * each + rank
 
 
 def neuron_scale(weight: Floats) -> Floats:
@@ -199,7 +227,7 @@ def _order_branches(slots: Counts) -> tuple[SlotLayout, Counts]:
     return layout, first_slot
 
 
-def check_layer(weight: Floats, mask: Bools, bias: Floats | None) -> None:
+def check_layer(weight: Floats, mask: Bools, bias: Floats | None, branch: int = BRANCH) -> None:
     """Refuse what is no layer's weight, mask and bias, and numbers that are not finite."""
     if weight.ndim != 2 or 0 in weight.shape:
         raise ArgumentError(f"weight has shape {weight.shape}: packing takes (outputs, fan_in), neither of them 0")
@@ -209,8 +237,8 @@ def check_layer(weight: Floats, mask: Bools, bias: Floats | None) -> None:
         raise ArgumentError(f"mask has shape {mask.shape} and weight {weight.shape}: they must be equal")
     if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != np.float32):
         raise ArgumentError(f"bias is {bias.dtype} of shape {bias.shape}: it must be float32, one an output")
-    if weight.shape[1] > MAX_BRANCHES * BRANCH:
-        raise ArgumentError(f"a fan-in of {weight.shape[1]} is too large: the format ends at {MAX_BRANCHES * BRANCH}")
+    if weight.shape[1] > MAX_BRANCHES * branch:
+        raise ArgumentError(f"a fan-in of {weight.shape[1]} is too large: the format ends at {MAX_BRANCHES * branch}")
     for part, values in (("weight", weight[mask]), ("bias", bias)):
         if values is not None and not np.isfinite(values).all():
             where = " in an active place" if part == "weight" else ""

@@ -8,6 +8,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from sparbor.packing.rounding import flips
+
 Floats: TypeAlias = npt.NDArray[np.float32]
 Words: TypeAlias = npt.NDArray[np.uint16]
 Integers: TypeAlias = npt.NDArray[np.integer]
@@ -36,11 +38,7 @@ def nearest_words(values: Floats, index: Integers) -> Words:
 def balanced_words(values: Floats, index: Integers, neuron: Integers) -> Words:
     """Nearest words, but for a few of each neuron's that bring the sum of its rounding errors near to zero.
 
-    A neuron's output is off by Σ error × input. Inputs are often of one sign, as after ReLU, or alike, as the
-    pixels under a small filter: what they have in common meets the sum of the errors. So words that err as the sum
-    does flip to the other side of their weight, those first that add least to the squared errors for what they take
-    off the sum, for as long as it shrinks (SQuant, Guo et al., 2022, does so with integers). None flips to more than
-    1/64 of its weight away, which is as far as the nearest word of a normal half may be.
+    None flips to more than 1/64 of its weight away, which is as far as the nearest word of a normal half may be.
 
     Args:
         values: weights divided by their neuron's scale, less than 2^15 in size, one for each synapse.
@@ -49,23 +47,13 @@ def balanced_words(values: Floats, index: Integers, neuron: Integers) -> Words:
     """
     words = nearest_words(values, index)
     errors = _values(words) - values
-    excess = np.bincount(neuron, errors)
-    chosen = np.flatnonzero(errors * excess[neuron] > 0)
-    near, error = words[chosen], np.abs(errors[chosen])
-    other = _across(near, errors[chosen])
-    step = np.abs(_values(other) - _values(near))
-    may_flip = step - error <= np.abs(values[chosen]) * _LARGEST_ERROR
-    chosen, other, step, error = chosen[may_flip], other[may_flip], step[may_flip], error[may_flip]
 
-    # Flipping takes `step` off the sum and adds step × cost to the squared errors. One key sorts faster than two.
-    cost = (step - 2 * error).astype(np.float64)
-    order = np.argsort(neuron[chosen] + cost / (1 + cost.max(initial=0)), kind="stable")
-    chosen, other, step = chosen[order], other[order], step[order].astype(np.float64)
-    of = neuron[chosen]
-    before = np.cumsum(step) - step
-    before -= before[np.searchsorted(of, of)]
-    helps = before + step / 2 < np.abs(excess[of])
-    words[chosen[helps]] = other[helps]
+    def steps(chosen: Integers) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        step = np.abs(_values(_across(words[chosen], errors[chosen])) - _values(words[chosen]))
+        return step, step - np.abs(errors[chosen]) <= np.abs(values[chosen]) * _LARGEST_ERROR
+
+    flipped = flips(errors, neuron, steps)
+    words[flipped] = _across(words[flipped], errors[flipped])
     return words
 
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from sparbor.errors import ArgumentError
 from sparbor.packing.dense_weights import DenseLayer, DenseWeights
 from sparbor.packing.filters import Filters
-from sparbor.packing.slots import Floats, SparseLayer
+from sparbor.packing.quads import QuadLayer
+from sparbor.packing.slots import Floats, PackedSynapses, SparseLayer
 from sparbor.packing.tables import Table
 from sparbor.program.byte_input import ByteInput
 from sparbor.program.windows import AverageWindow, Shape, Window
@@ -175,7 +176,7 @@ Settings: TypeAlias = (
     | ElmanRecurrence
 )
 _Settings = TypeVar("_Settings", bound=Settings)
-Matrix: TypeAlias = SparseLayer | DenseLayer | Filters | Table
+Matrix: TypeAlias = SparseLayer | QuadLayer | DenseLayer | Filters | Table
 Weights: TypeAlias = Matrix | ScaleShift | ConstantArray
 # A number; the name of a size, such as "batch"; or what is computed of two: ("*", 64, "batch"), with "+", "-" or "//".
 Dimension: TypeAlias = "int | str | tuple[str, Dimension, Dimension]"
@@ -198,7 +199,7 @@ def times(one: Dimension, other: Dimension) -> Dimension:
 
 def is_matrix(layer: Weights | None) -> TypeGuard[Matrix]:
     """Whether it has weights in rows and columns."""
-    return isinstance(layer, (SparseLayer, DenseWeights))
+    return isinstance(layer, (PackedSynapses, DenseWeights))
 
 
 def stored_bytes(layer: Weights) -> int:

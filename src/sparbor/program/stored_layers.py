@@ -9,6 +9,7 @@ import numpy as np
 
 from sparbor.packing.dense_weights import DenseLayer, DenseWeights
 from sparbor.packing.filters import Filters
+from sparbor.packing.quads import QuadLayer
 from sparbor.packing.slots import Encoding, SlotLayout, SparseLayer
 from sparbor.packing.tables import Table
 from sparbor.program.program import Array, ConstantArray, ScaleShift, Weights
@@ -22,7 +23,7 @@ def layer_to_json(layer: Weights) -> dict[str, Any]:
         return {"kind": "scale_shift"}
     if isinstance(layer, ConstantArray):
         return {"kind": "array"}
-    kinds = {DenseLayer: "dense", SparseLayer: "sparse", Filters: "filters", Table: "table"}
+    kinds = {DenseLayer: "dense", SparseLayer: "sparse", QuadLayer: "sparse", Filters: "filters", Table: "table"}
     return {
         "kind": kinds[type(layer)],
         "outputs": layer.outputs,
@@ -31,10 +32,11 @@ def layer_to_json(layer: Weights) -> dict[str, Any]:
     }
 
 
-def stored_as(layer: SparseLayer | DenseWeights) -> str:
+def stored_as(layer: SparseLayer | QuadLayer | DenseWeights) -> str:
     """What model files call how its weights are stored."""
-    rounded = "word16" if isinstance(layer, SparseLayer) else "halves"
-    return rounded if layer.encoding is Encoding.WORD16 else "exact"
+    if isinstance(layer, DenseWeights) and layer.encoding is Encoding.WORD16:
+        return "halves"
+    return layer.encoding.value
 
 
 def layer_from_file(entry: Mapping[str, Any], arrays: Mapping[str, Array]) -> Weights:
@@ -46,6 +48,8 @@ def layer_from_file(entry: Mapping[str, Any], arrays: Mapping[str, Array]) -> We
         return ConstantArray(arrays["values"])
     outputs, fan_in, exact = entry["outputs"], entry["fan_in"], entry["weights"] == "exact"
     bias, scale = (None if name not in arrays else _floats(arrays[name]) for name in ("bias", "scale"))
+    if kind == "sparse" and entry["weights"] == Encoding.INT8.value:
+        return _quads(outputs, fan_in, arrays)
     if kind == "sparse":
         layout = SlotLayout(**{part: _typed(arrays[part], np.uint16) for part in SlotLayout.__dataclass_fields__})
         words = None if exact else _typed(arrays["words"], np.uint16)
@@ -55,6 +59,14 @@ def layer_from_file(entry: Mapping[str, Any], arrays: Mapping[str, Array]) -> We
     stored = _DENSE[kind]
     weight = _floats(arrays[stored.exact_part]) if exact else _typed(arrays["halves"], np.uint16).view(np.float16)
     return stored(outputs, fan_in, weight, scale, bias)
+
+
+def _quads(outputs: int, fan_in: int, arrays: Mapping[str, Array]) -> QuadLayer:
+    parts = ("runs_per_group", "run_quads", "run_branches", "branches")
+    layout = SlotLayout(*(_typed(arrays[part], np.uint16) for part in parts))
+    indices, weights = _typed(arrays["indices"], np.uint8), _typed(arrays["weights"], np.int8)
+    bias = _floats(arrays["bias"]) if "bias" in arrays else None
+    return QuadLayer(outputs, fan_in, layout, indices, weights, _floats(arrays["scale"]), bias)
 
 
 def _floats(array: Array) -> Any:

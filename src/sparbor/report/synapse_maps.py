@@ -8,7 +8,7 @@ import numpy as np
 
 from sparbor.errors import StateError
 from sparbor.packing.filters import real_rows
-from sparbor.packing.slots import BRANCH, NEURON_BLOCK, Bools, Counts, SparseLayer
+from sparbor.packing.slots import BRANCH, NEURON_BLOCK, Bools, Counts, PackedSynapses
 from sparbor.program.program import Program, is_matrix
 from sparbor.program.windows import Window
 
@@ -42,7 +42,7 @@ def synapse_maps(program: Program) -> list[SynapseMap]:
         if operation.layer is None or not is_matrix(layer):
             continue
         weight, mask = layer.unpack()
-        active: Bools = mask if isinstance(layer, SparseLayer) else weight != 0  # a dense one keeps no mask
+        active: Bools = mask if isinstance(layer, PackedSynapses) else weight != 0  # a dense one keeps no mask
         image, groups = reading.get(operation.inputs[0]) if operation.kind == "linear" else None, 1
         if isinstance(operation.settings, Window):
             groups = operation.settings.groups

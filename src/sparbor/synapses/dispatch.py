@@ -16,6 +16,8 @@ FEW_ITEMS = 16  # a kernel has so many lanes for the items of a batch
 # At which density large layers take equally long both ways, forward and backward; see docs/training.md.
 _EVEN_FOR_LINEAR = {"avx512": 0.45, "avx2": 0.35, "neon": 0.15, "portable": 0.15}
 _EVEN_FOR_CONVOLUTIONS = {"avx512": 0.35, "avx2": 0.4, "neon": 0.4, "portable": 0.4}
+# Sets that differ in 8-bit layers alone.
+_OF_SET = {"avx512vnni": "avx512", "avx2vnni": "avx2", "neondot": "neon"}
 CALLS_MULTIPLY_ADDS = 2 << 20  # what a dense layer does in the time that calling the operation takes
 STALLING_MULTIPLY_ADDS = 1 << 28  # of a dense layer that takes milliseconds: what is smaller stalls nobody
 
@@ -47,7 +49,8 @@ def pays_in_growth(layer: nn.Module, weights: int, x: Tensor) -> bool:
 
 
 def _is_faster(layer: nn.Module, weights: int, density: float, x: Tensor) -> bool:
-    even = (_EVEN_FOR_LINEAR if isinstance(layer, nn.Linear) else _EVEN_FOR_CONVOLUTIONS)[native.choose_kernel_set()]
+    evens = _EVEN_FOR_LINEAR if isinstance(layer, nn.Linear) else _EVEN_FOR_CONVOLUTIONS
+    even = evens[_OF_SET.get(native.choose_kernel_set(), native.choose_kernel_set())]
     if density >= even:
         return False
     uses = x.numel() // _channels(layer)  # of each weight

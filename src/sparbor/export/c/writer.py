@@ -11,6 +11,7 @@ from sparbor.export.c.constants import literal
 from sparbor.export.c.identifiers import for_comment
 from sparbor.export.c.memory import Memory
 from sparbor.export.c.spans import spans
+from sparbor.export.encodings import check_encodings
 from sparbor.ops.activations import ACTIVATIONS, activation_to_c
 from sparbor.ops.table import OPERATORS
 from sparbor.packing.dense_weights import DenseWeights
@@ -21,6 +22,7 @@ from sparbor.program.windows import AverageWindow, Shape, Window, planes_of
 
 def check_operations(program: Program) -> None:
     """Refuse, by name, what there is no C code for."""
+    check_encodings(program, "c")
     there = {kind: operator for kind, operator in OPERATORS.items() if operator.to_c is not None}
     for operation in program.operations:
         if operation.kind not in there:

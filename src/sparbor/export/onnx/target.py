@@ -11,6 +11,7 @@ import onnx
 from onnx import helper
 
 from sparbor.errors import ArgumentError
+from sparbor.export.encodings import check_encodings
 from sparbor.export.onnx.graph import OnnxGraph
 from sparbor.files import write_file
 from sparbor.ops.activations import activation_to_onnx
@@ -53,6 +54,7 @@ def export_onnx(program: Program, path: str | os.PathLike[str], name: str = "mod
 
 def to_onnx(program: Program, name: str = "model") -> onnx.ModelProto:
     """The program as an ONNX model, checked; as `export_onnx`, which writes it."""
+    check_encodings(program, "onnx")
     _check_size(program)
     graph = OnnxGraph(program)
     for operation in program.operations:

@@ -1,0 +1,118 @@
+"""Weights and masks to quads, and back: 8-bit weights and inputs.
+
+A quad is 64 synapses, four of each neuron of a block, all on one branch of 64 inputs. A weight is a whole number from
+-127 to 127 times its neuron's scale. `docs/format.md` lists the arrays.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sparbor.errors import ArgumentError
+from sparbor.packing.rounding import flips
+from sparbor.packing.slots import (
+    NEURON_BLOCK,
+    PADDING_INDEX,
+    Bools,
+    Bytes,
+    Encoding,
+    Floats,
+    PackedSynapses,
+    check_layer,
+    place_synapses,
+    present,
+)
+
+QUAD_BRANCH = 64
+SYNAPSES = 4  # of a neuron in a quad
+
+LARGEST_WEIGHT = 127
+LARGEST_INPUT = 255
+LARGEST_SUM = 2**31 - 1  # sums have 32 bits
+
+Signed = npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class QuadLayer(PackedSynapses):
+    """A packed layer of 8-bit `weights` at `indices`, (quads, 16, 4), times their neuron's `scale`."""
+
+    indices: Bytes
+    weights: Signed
+    scale: Floats
+    bias: Floats | None
+
+    encoding = Encoding.INT8
+
+    @property
+    def padding(self) -> Bools:
+        return np.equal(self.indices, PADDING_INDEX)
+
+    def unpack(self) -> tuple[Floats, Bools]:
+        """The (outputs, fan_in) weights that the engine computes with, and their mask."""
+        blocks, branches = self.layout.slot_positions()
+        quad, lane, number = np.nonzero(~self.padding)
+        rows = blocks[quad] * NEURON_BLOCK + lane
+        columns = branches[quad] * QUAD_BRANCH + self.indices[quad, lane, number]
+        weight = np.zeros((self.outputs, self.fan_in), np.float32)
+        mask = np.zeros(weight.shape, np.bool_)
+        weight[rows, columns] = self.weights[quad, lane, number] * self.scale[rows]
+        mask[rows, columns] = True
+        return weight, mask
+
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """What is stored, by name."""
+        layout: dict[str, npt.NDArray[Any]] = dict(vars(self.layout))
+        layout["run_quads"] = layout.pop("run_slots")
+        return present(**layout, indices=self.indices, weights=self.weights, scale=self.scale, bias=self.bias)
+
+
+def pack_quads(weight: Floats, mask: Bools, bias: Floats | None = None) -> QuadLayer:
+    """Pack the weights that the mask keeps as quads; any mask packs.
+
+    A branch on which the neurons of a block have different numbers of synapses, or no multiple of four, is padded.
+
+    Raises:
+        ArgumentError: no layer's weight, mask and bias; a number that is not finite; or weights whose products with
+            bytes may add up to more than 32 bits hold.
+    """
+    check_layer(weight, mask, bias, QUAD_BRANCH)
+    outputs, fan_in = weight.shape
+    rows, columns = np.nonzero(mask)
+    layout, place = place_synapses(weight.shape, rows, columns, QUAD_BRANCH, SYNAPSES)
+    values = weight[rows, columns]
+    scale = _scale(np.where(mask, weight, np.float32(0)))
+    whole = _balanced(values / scale[rows], rows)
+    _check_sums(whole, rows, fan_in)
+    weights = np.zeros((layout.slots, NEURON_BLOCK, SYNAPSES), np.int8)
+    indices = np.full(weights.shape, PADDING_INDEX, np.uint8)
+    at = place // SYNAPSES, rows % NEURON_BLOCK, place % SYNAPSES
+    weights[at], indices[at] = whole, columns % QUAD_BRANCH
+    return QuadLayer(outputs, fan_in, layout, indices, weights, scale, bias)
+
+
+def _scale(weight: Floats) -> Floats:
+    """By neuron, what its largest weight is 127 times of; 1 where all are zero, or as good as that."""
+    scale = np.abs(weight).max(axis=1) / np.float32(LARGEST_WEIGHT)
+    return np.where(scale >= np.finfo(np.float32).tiny, scale, np.float32(1))
+
+
+def _balanced(values: Floats, neuron: npt.NDArray[np.integer]) -> Signed:
+    """The nearest whole numbers, but for a few of each neuron's that bring the sum of its errors near to zero."""
+    values = np.clip(values, -LARGEST_WEIGHT, LARGEST_WEIGHT)
+    whole = np.rint(values)
+    errors = whole - values
+    flipped = flips(errors, neuron, lambda chosen: (np.ones(len(chosen), np.float32), np.ones(len(chosen), np.bool_)))
+    whole[flipped] -= np.sign(errors[flipped])
+    return whole.astype(np.int8)
+
+
+def _check_sums(weights: Signed, neuron: npt.NDArray[np.integer], fan_in: int) -> None:
+    largest = np.bincount(neuron, np.abs(weights.astype(np.int64))).max(initial=0)
+    if largest * LARGEST_INPUT > LARGEST_SUM:
+        raise ArgumentError(
+            f"with a fan-in of {fan_in}, a neuron's 8-bit weights add up to {largest:,.0f}, and the engine's sums have"
+            f" 32 bits: at most {LARGEST_SUM // LARGEST_INPUT:,}; pack this layer as word16"
+        )

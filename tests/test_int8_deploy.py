@@ -1,0 +1,98 @@
+"""`deploy(weights="int8")`: which layers get 8 bits, and how far answers move, on every kernel set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import sparbor
+from sparbor import Recipe, Schedule
+from sparbor.engine.runtime import kernel_sets
+from sparbor.recipe.pattern import Pattern, Slots, Unstructured
+from tests.deploying import relative_error
+
+
+def perceptron() -> nn.Module:
+    return nn.Sequential(nn.Linear(200, 96), nn.ReLU(), nn.Linear(96, 64), nn.GELU(), nn.Linear(64, 48))
+
+
+def convolutional() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(2, 32, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(1152, 64))
+
+
+def encoder() -> nn.Module:
+    return nn.TransformerEncoder(
+        nn.TransformerEncoderLayer(64, 4, 128, batch_first=True), 2, enable_nested_tensor=False
+    )
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(64, 64, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        answer: Tensor = self.lstm(x)[0]
+        return answer
+
+
+MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], list[str]]] = {
+    "perceptron": (perceptron, (200,), ["int8"] * 3),
+    "convolutional": (convolutional, (2, 14, 14), ["16 bits", "int8"]),
+    "encoder": (encoder, (9, 64), ["int8"] * 8),
+    "recurrent": (Recurrent, (11, 64), ["int8"] * 2),
+}
+
+
+def trained(build: Callable[[], nn.Module], x: Tensor, pattern: Pattern) -> nn.Module:
+    """Sparse, at 80 %, after three steps."""
+    torch.manual_seed(0)
+    model = build()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    recipe = Recipe(sparsity=0.8, pattern=pattern, schedule=Schedule(warmup=0, ramp_end=0, interval=1))
+    sparbor.perforate(model, optimizer, recipe, total_steps=3)
+    for _ in range(3):
+        model(x).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    "pattern", [Slots(), Slots(branch=64), Unstructured()], ids=["slots", "long slots", "no slots"]
+)
+@pytest.mark.parametrize("name", MODELS)
+def test_answers_are_nearly_those_of_the_model(
+    name: str, pattern: Pattern, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build, shape, stored = MODELS[name]
+    x = torch.randn(5, *shape, generator=torch.Generator().manual_seed(1))
+    model = trained(build, x, pattern)
+    with torch.no_grad():
+        wanted = model(x)
+    runtime = sparbor.deploy(model, x[:2], weights="int8")
+    assert [layer.weights if layer.weights == "int8" else "16 bits" for layer in runtime.describe()] == stored
+    runtime.save(tmp_path / "model.safetensors")
+    assert torch.equal(sparbor.load(tmp_path / "model.safetensors")(x), runtime(x))
+    for isa in kernel_sets():
+        monkeypatch.setenv("SPARBOR_ISA", isa)
+        assert 1e-5 < relative_error(sparbor.load(tmp_path / "model.safetensors")(x), wanted) < 0.03
+
+
+def test_each_row_is_rounded_by_itself() -> None:
+    """So a row's answer is the same whatever stands beside it, in bits."""
+    x = torch.randn(13, 200, generator=torch.Generator().manual_seed(1))
+    runtime = sparbor.deploy(trained(perceptron, x, Slots()), x, weights="int8")
+    together = runtime(x * torch.logspace(-3, 3, 13)[:, None])
+    alone = [runtime(row[None] * 10.0**power) for row, power in zip(x, torch.linspace(-3, 3, 13).tolist(), strict=True)]
+    assert relative_error(torch.cat(alone), together) < 1e-5
+    assert torch.equal(torch.cat([runtime(row[None]) for row in x]), runtime(x))
+
+
+def test_a_dense_model_has_no_8_bits_yet() -> None:
+    runtime = sparbor.deploy(perceptron(), torch.zeros(1, 200), weights="int8")
+    assert [layer.weights for layer in runtime.describe()] == ["halves"] * 3
