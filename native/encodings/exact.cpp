@@ -5,10 +5,6 @@
 namespace sparbor {
 namespace {
 
-constexpr uint8_t padding_index = 0x80;
-
-bool is_padding(const uint8_t* indices, uint64_t place) { return indices[place] == padding_index; }
-
 void take_weights(LayerCheck& check, const char* part, const Shape& stored) {
     check(all_finite(check.part(part, Number::f32, &stored)), "a weight is infinite or NaN");
 }
@@ -43,7 +39,7 @@ uint64_t all_places(const Layer& layer) { return layer.outputs * layer.fan_in; }
 }  // namespace
 
 const Encoding sparse_exact{LayerKind::sparse, "sparse", "exact",
-                            WeightType::floats, check_sparse, stored_places, &of_slots, "indices", is_padding};
+                            WeightType::floats, check_sparse, stored_places, &of_slots, "indices", is_padding_index};
 const Encoding dense_exact{LayerKind::dense, "dense", "exact",
                            WeightType::floats, check_dense, all_places};
 const Encoding filters_exact{LayerKind::filters, "filters", "exact",

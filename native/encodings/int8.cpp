@@ -8,10 +8,6 @@
 namespace sparbor {
 namespace {
 
-constexpr uint8_t padding_index = 0x80;
-
-bool is_padding(const uint8_t* indices, uint64_t place) { return indices[place] == padding_index; }
-
 uint64_t places(const Layer& layer) { return layer.parts.at("weights").count(); }
 
 void check_numbers(const LayerCheck& check) {
@@ -58,6 +54,6 @@ void check(LayerCheck& check) {
 
 // It is never dense.
 const Encoding sparse_int8{LayerKind::sparse, "sparse", "int8", WeightType::floats, check, places, &of_quads,
-                           "indices", is_padding};
+                           "indices", is_padding_index};
 
 }  // namespace sparbor

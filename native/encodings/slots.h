@@ -26,6 +26,10 @@ void for_each_unit(const Layer& layer, const Visit& visit) {
 // The runs of each group add up to the branches that are listed, each once; returns how many slots or quads there are.
 uint64_t check_units(LayerCheck& check);
 
+// Where synapses have an index byte each: the one of a place without a synapse.
+constexpr uint8_t padding_index = 0x80;
+inline bool is_padding_index(const uint8_t* indices, uint64_t place) { return indices[place] == padding_index; }
+
 // Calls visit(row, input, place) for each synapse; `index(place)` is its input's place in its branch.
 template <class Index, class Visit>
 void for_each_synapse(const Layer& layer, const Index& index, const Visit& visit) {

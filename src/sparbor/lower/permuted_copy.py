@@ -17,7 +17,7 @@ from sparbor.nn.dendrites import Dendrite, Dendrites
 from sparbor.nn.layers import ONE_WEIGHT, is_transposed
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.nn.wrapping import plain_layer
-from sparbor.topology.matrix import from_matrix, to_matrix
+from sparbor.topology.matrix import from_matrix, take_columns, to_matrix
 
 logger = logging.getLogger("sparbor")
 
@@ -98,9 +98,9 @@ def _move_weights(module: nn.Module, rows: Tensor | None = None, columns: Tensor
     layer = plain_layer(module)
     masks = [module.mask] if isinstance(module, PAINeuronModule) else []
     for values in (layer.get_parameter("weight"), *masks):
-        matrix = _matrix(layer, values)
+        matrix = _matrix(layer, values.detach())
         matrix = matrix if rows is None else matrix[rows]
-        matrix = matrix if columns is None else matrix[:, columns]
+        matrix = matrix if columns is None else take_columns(matrix, columns)
         values.copy_(from_matrix(matrix, values.shape, getattr(layer, "groups", 1), is_transposed(layer)))
     if rows is not None and layer.bias is not None:
         bias = layer.get_parameter("bias")

@@ -10,10 +10,10 @@ from torch.utils.hooks import RemovableHandle
 from sparbor.distributed.shards import held, held_part, is_sharded, whole
 from sparbor.errors import ArgumentError, StateError
 from sparbor.nn.layers import is_transposed, row_groups
-from sparbor.nn.masks import MaskFacts, Mover, fill_in_place, mask_in_place, masked, scatter, take_columns
+from sparbor.nn.masks import MaskFacts, Mover, fill_in_place, mask_in_place, masked, scatter
 from sparbor.nn.weight_norm import lengths, norm_of, weight_of
 from sparbor.nn.wrapping import Wrapper, plain_layer
-from sparbor.topology.matrix import from_matrix, outputs_first, to_matrix
+from sparbor.topology.matrix import from_matrix, outputs_first, take_columns, to_matrix
 
 Mode = Literal["n", "d"]
 Storage = Literal["masked", "compact"]

@@ -79,13 +79,6 @@ def scatter(values: Tensor, positions: Tensor, shape: torch.Size, elsewhere: flo
     return values.new_full((shape.numel(),), elsewhere).index_copy(0, positions, values).view(shape)
 
 
-def take_columns(matrix: Tensor, columns: Tensor) -> Tensor:
-    """The matrix with its columns in this order."""
-    if matrix.device.type == "cpu" and matrix.dtype in (torch.float32, torch.bool):  # NumPy takes a third of the time
-        return torch.from_numpy(np.take(matrix.numpy(), columns.numpy(), axis=1))
-    return matrix.gather(1, columns.expand(len(matrix), -1))  # index_select takes ten times as long for columns
-
-
 class Mover:
     """Takes values of active weights from their ``old`` positions in a weight of this shape to the ``new`` ones.
 

@@ -56,11 +56,7 @@ class QuadLayer(PackedSynapses):
         quad, lane, number = np.nonzero(~self.padding)
         rows = blocks[quad] * NEURON_BLOCK + lane
         columns = branches[quad] * QUAD_BRANCH + self.indices[quad, lane, number]
-        weight = np.zeros((self.outputs, self.fan_in), np.float32)
-        mask = np.zeros(weight.shape, np.bool_)
-        weight[rows, columns] = self.weights[quad, lane, number] * self.scale[rows]
-        mask[rows, columns] = True
-        return weight, mask
+        return self._spread(rows, columns, self.weights[quad, lane, number] * self.scale[rows])
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """What is stored, by name."""
@@ -114,5 +110,5 @@ def _check_sums(weights: Signed, neuron: npt.NDArray[np.integer], fan_in: int) -
     if largest * LARGEST_INPUT > LARGEST_SUM:
         raise ArgumentError(
             f"with a fan-in of {fan_in}, a neuron's 8-bit weights add up to {largest:,.0f}, and the engine's sums have"
-            f" 32 bits: at most {LARGEST_SUM // LARGEST_INPUT:,}; pack this layer as word16"
+            f' 32 bits: at most {LARGEST_SUM // LARGEST_INPUT:,}; store it as word16, with deploy(weights="word16")'
         )

@@ -103,6 +103,14 @@ class PackedSynapses:
         blocks, _ = self.layout.slot_positions()
         return np.asarray(whole[blocks])
 
+    def _spread(self, rows: Counts, columns: Counts, values: Floats) -> tuple[Floats, Bools]:
+        """The synapses' values as a matrix (outputs, fan_in), and its mask."""
+        weight = np.zeros((self.outputs, self.fan_in), np.float32)
+        mask = np.zeros(weight.shape, np.bool_)
+        weight[rows, columns] = values
+        mask[rows, columns] = True
+        return weight, mask
+
 
 @dataclass(frozen=True)
 class SparseLayer(PackedSynapses):
@@ -140,12 +148,7 @@ class SparseLayer(PackedSynapses):
             index, values = self.indices[slot, lane], self.weights[slot, lane]
         if self.scale is not None:
             values = values * self.scale[rows]
-        columns = branches[slot] * BRANCH + index
-        weight = np.zeros((self.outputs, self.fan_in), np.float32)
-        mask = np.zeros((self.outputs, self.fan_in), np.bool_)
-        weight[rows, columns] = values
-        mask[rows, columns] = True
-        return weight, mask
+        return self._spread(rows, branches[slot] * BRANCH + index, values)
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """What is stored, by name."""

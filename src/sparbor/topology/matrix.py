@@ -9,6 +9,8 @@ whatever else has the weight's shape go the same way.
 
 from collections.abc import Sequence
 
+import numpy as np
+import torch
 from torch import Tensor
 
 
@@ -29,6 +31,13 @@ def outputs_first(shape: Sequence[int], groups: int = 1, transposed: bool = Fals
         return tuple(shape)
     inputs, outputs_of_group, *kernel = shape
     return (outputs_of_group * groups, inputs // groups, *kernel)
+
+
+def take_columns(matrix: Tensor, columns: Tensor) -> Tensor:
+    """The matrix with its columns in this order."""
+    if matrix.device.type == "cpu" and matrix.dtype in (torch.float32, torch.bool):  # NumPy takes a third of the time
+        return torch.from_numpy(np.take(matrix.numpy(), columns.numpy(), axis=1))
+    return matrix.gather(1, columns.expand(len(matrix), -1))  # index_select takes ten times as long for columns
 
 
 def _exchange(weight: Tensor, groups: int) -> Tensor:
