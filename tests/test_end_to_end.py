@@ -103,7 +103,7 @@ def test_metrics_have_the_documented_keys_and_no_others(finished_run: tuple[Path
     nested = [metrics[part] for part in ("data", "environment", "training", "baseline", "dendritic")]
     nested += [metrics["baseline"]["runtimes"]["torch"], metrics["dendritic"]["layers"][0], metrics["deployed"]]
     nested += [metrics["deployed"]["layers"][0], {"onnxruntime": None}, metrics["baseline"]["runtimes"]]
-    nested += [metrics["dendritic"]["epochs"][0], metrics["dendritic"]["densities"][0]]
+    nested += [metrics["deployed_as"], metrics["dendritic"]["epochs"][0], metrics["dendritic"]["densities"][0]]
     for name in {name for part in [metrics, *nested] for name in part}:
         assert f"`{name}`" in documented, name
 
@@ -111,7 +111,7 @@ def test_metrics_have_the_documented_keys_and_no_others(finished_run: tuple[Path
 def test_every_figure_was_measured(finished_run: tuple[Path, str]) -> None:
     metrics = read_metrics(finished_run[0])
     for arm in ("baseline", "dendritic"):
-        assert {"torch", "sparbor"} <= set(metrics[arm]["runtimes"])
+        assert {"torch", "sparbor", "sparbor_int8"} <= set(metrics[arm]["runtimes"])
         for figures in metrics[arm]["runtimes"].values():
             assert 0 < figures["latency_us_median"] <= figures["latency_us_p95"]
             if sys.platform == "linux":
@@ -119,7 +119,10 @@ def test_every_figure_was_measured(finished_run: tuple[Path, str]) -> None:
                 assert 0 < figures["memory_code_bytes"] < figures["memory_growth_bytes"]
         assert metrics[arm]["runtimes"]["torch"]["stored_bytes"] > metrics[arm]["weight_bytes"] == 4 * 269_322
     assert 14 * metrics["dendritic"]["runtimes"]["sparbor"]["stored_bytes"] < 4 * 269_322
-    assert 0 < metrics["deployed"]["relative_error"] < 3 * 0.008
+    assert metrics["deployed"] == metrics["deployed_as"]["word16"]
+    for each in metrics["deployed_as"].values():
+        assert 0 < each["relative_error"] < 3 * 0.008
+        assert each["test_accuracy_percent"] == pytest.approx(metrics["dendritic"]["test_accuracy_percent"], abs=0.1)
     error = {arm: 100 - metrics[arm]["test_accuracy_percent"] for arm in ("baseline", "dendritic")}
     expected = (error["baseline"] - error["dendritic"]) / error["baseline"]
     assert metrics["remaining_error_reduction"] == pytest.approx(expected)
@@ -168,7 +171,7 @@ def test_the_cnn_is_trained_measured_and_deployed(cifar10_run: tuple[dict[str, A
     assert abs(metrics["dendritic"]["sparsity"] - 0.9) < 1e-4
     assert metrics["dendritic"]["total_parameters"] == 2_122_186
     for arm in ("baseline", "dendritic"):
-        assert {"torch", "sparbor"} <= set(metrics[arm]["runtimes"])
+        assert {"torch", "sparbor", "sparbor_int8"} <= set(metrics[arm]["runtimes"])
         assert all(figures["latency_us_median"] > 0 for figures in metrics[arm]["runtimes"].values())
     assert 0 < metrics["deployed"]["relative_error"] < 4 * 0.008
     assert 12 * (out / "model.safetensors").stat().st_size < 4 * 2_122_186

@@ -37,6 +37,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--data-dir", type=Path, help="directory or archive with the data set (default: find or fetch it)"
     )
     parser.add_argument("--out", type=Path, default=Path("PAI"), help="directory for the results (default: PAI)")
+    parser.add_argument(
+        "--weights", default="word16", help="of the stored model: word16 (default) or int8; both are measured"
+    )
     parser.add_argument("--device", default="cpu", help="cpu (default) or cuda")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out that did not end")
     parser.set_defaults(run=run)
@@ -65,6 +68,7 @@ def run(options: argparse.Namespace) -> None:
         learning_rate=options.learning_rate,
         budget=Budget(**limits) if limits else None,
         dendrites=options.dendrites,
+        weights=options.weights,
     )
     choose_kernel_set()  # the model is deployed in the end: a missing engine should not wait for the training
     checkpoint = options.out / report.CHECKPOINT

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.job import measure
-from bench.job.runtimes import CONTESTANTS, OPTIONAL
+from bench.job.runtimes import CONTESTANTS, ENGINES, OPTIONAL
 from sparbor.engine.runtime import Runtime, load
 from sparbor.errors import OutputError
 
@@ -19,23 +19,26 @@ from sparbor.errors import OutputError
 class Results:
     """``figures`` by model, then by runtime; ``not_measured`` says of a runtime why it has none.
 
-    ``deployed`` holds each model as it was stored for the engine.
+    ``deployed`` holds each model as it was stored for the engine, by how its weights were stored.
     """
 
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
     not_measured: dict[str, str] = field(default_factory=dict)
-    deployed: dict[str, Runtime] = field(default_factory=dict)
+    deployed: dict[str, dict[str, Runtime]] = field(default_factory=dict)
 
 
-def hold(task: str, models: Mapping[str, nn.Module], image: Tensor) -> Results:
-    """Run one image on one thread, with every model on every runtime that can be had here."""
+def hold(task: str, models: Mapping[str, nn.Module], image: Tensor, calibration: Tensor) -> Results:
+    """Run one image on one thread, with every model on every runtime that can be had here.
+
+    ``calibration`` are images of the training set: they tell how large the numbers within a model become.
+    """
     results = Results({name: {} for name in models})
     threads = torch.get_num_threads()
     with TemporaryDirectory(prefix="sparbor-") as directory:
         calls: dict[str, Callable[[], object]] = {}
         for runtime in CONTESTANTS:
             try:
-                calls |= _prepare(runtime, task, models, image, Path(directory))
+                calls |= _prepare(runtime, task, models, image, calibration, Path(directory))
             except Exception as error:
                 if runtime not in OPTIONAL:
                     raise
@@ -56,12 +59,15 @@ def hold(task: str, models: Mapping[str, nn.Module], image: Tensor) -> Results:
                 "process_peak_bytes": memory and memory.process_bytes,
                 "stored_bytes": file.stat().st_size,
             }
-        results.deployed = {model: load(_file(Path(directory), model, "sparbor")) for model in models}
+        results.deployed = {
+            model: {weights: load(_file(Path(directory), model, runtime)) for weights, runtime in ENGINES.items()}
+            for model in models
+        }
     return results
 
 
 def _prepare(
-    runtime: str, task: str, models: Mapping[str, nn.Module], image: Tensor, directory: Path
+    runtime: str, task: str, models: Mapping[str, nn.Module], image: Tensor, calibration: Tensor, directory: Path
 ) -> dict[str, Callable[[], object]]:
     """Store every model for ``runtime`` and load it; the calls by ``model runtime``."""
     contestant = CONTESTANTS[runtime]
@@ -71,7 +77,7 @@ def _prepare(
     for name, model in models.items():
         file = _file(directory, name, runtime)
         try:
-            contestant.store(model, task, image, file)
+            contestant.store(model, task, calibration, file)
         except OSError as error:
             raise OutputError(
                 f"{str(file)!r}: could not be written ({error.strerror}); make room, or set TMPDIR to another directory"

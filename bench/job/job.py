@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 
 from bench.job.models import TASKS, Task
+from bench.job.runtimes import ENGINES
 from sparbor.errors import ArgumentError
 from sparbor.recipe.budget import Budget
 from sparbor.recipe.growth import Growth
@@ -22,7 +23,10 @@ LEARNING_RATE_SCHEDULES: tuple[LearningRateSchedule, ...] = ("constant", "cosine
 
 @dataclass(frozen=True)
 class Job:
-    """What the user asks for. ``network`` is one of ``TASKS`` on this data set, ``None`` the reference job's."""
+    """What the user asks for. ``network`` is one of ``TASKS`` on this data set, ``None`` the reference job's.
+
+    ``weights`` says how the model that is left behind stores its weights: the benchmark measures all ways.
+    """
 
     dataset: str = "mnist"
     epochs: int = 6
@@ -35,6 +39,7 @@ class Job:
     budget: Budget | None = None
     dendrites: int = 0
     learning_rate_schedule: LearningRateSchedule = "constant"
+    weights: str = "word16"
 
     def __post_init__(self) -> None:
         networks = [name for name, task in TASKS.items() if task.dataset == self.dataset]
@@ -58,6 +63,8 @@ class Job:
                 f"learning_rate_schedule={self.learning_rate_schedule!r}: must be one of"
                 f" {', '.join(map(repr, LEARNING_RATE_SCHEDULES))}"
             )
+        if self.weights not in ENGINES:
+            raise ArgumentError(f"weights={self.weights!r}: must be one of {', '.join(map(repr, ENGINES))}")
         self.recipe()  # which checks the sparsity or the budget
         _check_device(self.device)
 

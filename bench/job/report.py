@@ -14,7 +14,16 @@ from rich.table import Table
 from sparbor.engine.runtime import Runtime
 from sparbor.errors import OutputError
 from sparbor.files import discard, replace_files, write_file
-from sparbor.report.figures import billions, data_title, joules, megabytes, percent, runtime_title
+from sparbor.report.figures import (
+    billions,
+    data_title,
+    deployed_as,
+    joules,
+    megabytes,
+    percent,
+    runtime_title,
+    weights_title,
+)
 from sparbor.report.page import MODEL as MODEL
 from sparbor.report.page import page
 
@@ -167,10 +176,13 @@ def _caption(metrics: dict[str, Any]) -> str:
     dense = {name: each["latency_us_median"] for name, each in metrics["baseline"]["runtimes"].items()}
     sparse = metrics["dendritic"]["runtimes"]["sparbor"]["latency_us_median"]
     others = [f"{dense[name] / sparse:.1f} × faster than the baseline on {runtime_title(name)}" for name in dense]
-    deployed = metrics["deployed"]
+    deployed = [
+        f"{each['test_accuracy_percent']:.2f} % with {weights_title(weights)} weights"
+        for weights, each in deployed_as(metrics).items()
+    ]
     return (
         f"Remaining error reduction: {percent(metrics['remaining_error_reduction'])}. A mask alone saves nothing in"
         f" PyTorch; on the engine the dendritic model is {', '.join(others)}. Deployed, it scores"
-        f" {deployed['test_accuracy_percent']:.2f} % on the test set ({deployed['kernels']} kernels)."
+        f" {' and '.join(deployed)} on the test set ({metrics['deployed']['kernels']} kernels)."
         f" Data: {metrics['data']['source']}."
     )

@@ -25,8 +25,9 @@ Prepare = Callable[[Path, str, Image], Callable[[], object]]
 class Contestant:
     """One runtime, on one thread.
 
-    ``store(model, task, example, file)`` writes a plain or dendritic model. ``imports()`` imports all that running
-    needs and gives ``prepare(file, task, image)``, which loads the file and gives a call that runs the image.
+    ``store(model, task, images, file)`` writes a plain or dendritic model, for which ``images`` are some of its
+    training set. ``imports()`` imports all that running needs and gives ``prepare(file, task, image)``, which loads the
+    file and gives a call that runs the image.
     """
 
     packages: tuple[str, ...]
@@ -46,7 +47,7 @@ def _plain(model: "nn.Module") -> "nn.Module":
     return unwrap(copy.deepcopy(model))
 
 
-def _store_torch(model: "nn.Module", task: str, example: "Tensor", file: Path) -> None:
+def _store_torch(model: "nn.Module", task: str, images: "Tensor", file: Path) -> None:
     from safetensors.torch import save
 
     file.write_bytes(save(_plain(model).state_dict()))
@@ -73,11 +74,18 @@ def _import_torch() -> Prepare:
     return prepare
 
 
-def _store_engine(model: "nn.Module", task: str, example: "Tensor", file: Path) -> None:
+def _store_words(model: "nn.Module", task: str, images: "Tensor", file: Path) -> None:
     from bench.job.models import TASKS
     from sparbor.lower.deploy import deploy
 
-    deploy(model, example, byte_input=TASKS[task].byte_input).save(file)
+    deploy(model, images[:1], byte_input=TASKS[task].byte_input).save(file)
+
+
+def _store_int8(model: "nn.Module", task: str, images: "Tensor", file: Path) -> None:
+    from bench.job.models import TASKS
+    from sparbor.lower.deploy import deploy
+
+    deploy(model, images[:1], weights="int8", calibration=[images], byte_input=TASKS[task].byte_input).save(file)
 
 
 def _import_engine() -> Prepare:
@@ -91,13 +99,13 @@ def _import_engine() -> Prepare:
     return prepare
 
 
-def _store_onnx(model: "nn.Module", task: str, example: "Tensor", file: Path) -> None:
+def _store_onnx(model: "nn.Module", task: str, images: "Tensor", file: Path) -> None:
     import torch
 
     with warnings.catch_warnings():
         # The exporter that replaces this one needs another package, for the same graph.
         warnings.simplefilter("ignore", DeprecationWarning)
-        torch.onnx.export(_plain(model), (example,), str(file), dynamo=False, input_names=["x"], output_names=["y"])
+        torch.onnx.export(_plain(model), (images[:1],), str(file), dynamo=False, input_names=["x"], output_names=["y"])
 
 
 def _import_onnxruntime() -> Prepare:
@@ -117,8 +125,10 @@ def _import_onnxruntime() -> Prepare:
 
 
 OPTIONAL = ("onnxruntime",)  # a rival that fails is reported as not measured, with the reason
+ENGINES = {"word16": "sparbor", "int8": "sparbor_int8"}  # by how their weights are stored
 CONTESTANTS = {
     "torch": Contestant((), _store_torch, _import_torch),
-    "sparbor": Contestant((), _store_engine, _import_engine),
+    "sparbor": Contestant((), _store_words, _import_engine),
+    "sparbor_int8": Contestant((), _store_int8, _import_engine),
     "onnxruntime": Contestant(("onnx", "onnxruntime"), _store_onnx, _import_onnxruntime),
 }

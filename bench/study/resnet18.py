@@ -103,7 +103,7 @@ def test_and_deploy(training: Training, model_file: Path) -> dict[str, Any]:
     test_accuracy = accuracy_percent(arm.model, split.test)
     image = split.test.images[:1].cpu()
     runtime = deploy(arm.model.cpu(), image, byte_input=training.run.job.task.byte_input)
-    deployed = check_deployed(arm, runtime, split)
+    deployed = check_deployed(arm, runtime, split, "word16")
     runtime.save(model_file)
     return {"test_accuracy": test_accuracy, "engine_test_accuracy": deployed["test_accuracy_percent"]}
 

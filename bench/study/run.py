@@ -12,7 +12,7 @@ import torch
 
 from bench.job import arms, models
 from bench.job.arms import Arm, Split, accuracy_percent, branch, load_split, new_arm, steps_an_epoch, train
-from bench.job.experiment import check_deployed
+from bench.job.experiment import calibration_images, check_deployed
 from bench.job.job import Job
 from bench.job.measure import parameter_counts
 from bench.study.arms import ARMS
@@ -73,7 +73,8 @@ def trunk(job: Job, split: Split, steps: int, scratch: Path) -> Arm:
 def measured(cell: Cell, arm: Arm, job: Job, split: Split, scratch: Path) -> Row:
     """One row; ``sparsity`` is what was asked for, the parameter counts are what was reached.
 
-    ``engine_test_accuracy`` is the deployed model's, of arms that deploy.
+    ``engine_test_accuracy`` is the deployed model's, of arms that deploy, with 16-bit weights, and
+    ``int8_test_accuracy`` with 8-bit ones.
     """
     counts = parameter_counts(arm.model)
     count_active = ARMS[cell.arm].active_parameters
@@ -94,12 +95,18 @@ def measured(cell: Cell, arm: Arm, job: Job, split: Split, scratch: Path) -> Row
         "test_images": len(split.test.labels),
         "training_seconds": arm.total_effort().seconds,
         "engine_test_accuracy": None,
+        "int8_test_accuracy": None,
         **cell.settings(),
     }
     if not ARMS[cell.arm].deploys:
         return row
     runtime = deploy(arm.model, split.test.images[:1], byte_input=job.task.byte_input)
-    row["engine_test_accuracy"] = check_deployed(arm, runtime, split)["test_accuracy_percent"]
+    calibration = [calibration_images(split)]
+    int8 = deploy(
+        arm.model, split.test.images[:1], weights="int8", calibration=calibration, byte_input=job.task.byte_input
+    )
+    row["int8_test_accuracy"] = check_deployed(arm, int8, split, "int8")["test_accuracy_percent"]
+    row["engine_test_accuracy"] = check_deployed(arm, runtime, split, "word16")["test_accuracy_percent"]
     file = model_file(scratch, row)
     file.parent.mkdir(parents=True, exist_ok=True)
     runtime.save(file)

@@ -5,7 +5,26 @@ from typing import Any
 
 ARMS = {"baseline": "dense baseline", "dendritic": "dendritic"}
 NOT_MEASURED = "not measured"
-RUNTIMES = {"torch": "PyTorch", "sparbor": "Sparbor engine", "onnxruntime": "ONNX Runtime"}
+RUNTIMES = {
+    "torch": "PyTorch",
+    "sparbor": "Sparbor engine",
+    "sparbor_int8": "Sparbor engine, 8 bits",
+    "onnxruntime": "ONNX Runtime",
+}
+
+
+WEIGHTS = {"word16": "16-bit", "int8": "8-bit"}
+
+
+def weights_title(name: str) -> str:
+    """What people call the weights of a deployed model by how they are stored."""
+    return WEIGHTS.get(name, name)
+
+
+def deployed_as(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The deployed models by how their weights are stored; files of earlier versions of Sparbor have one, in words."""
+    every: dict[str, dict[str, Any]] = metrics.get("deployed_as", {"word16": metrics["deployed"]})
+    return every
 
 
 def runtime_title(name: str) -> str:

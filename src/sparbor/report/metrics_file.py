@@ -98,7 +98,13 @@ DATA = {
     "validation_images": COUNT,
     "test_images": SOME,
 }
-DEPLOYED = {"kernels": str, "relative_error": AMOUNT, "test_accuracy_percent": PERCENT, "layers": [DEPLOYED_LAYER]}
+DEPLOYED = {
+    "weights?": str,
+    "kernels": str,
+    "relative_error": AMOUNT,
+    "test_accuracy_percent": PERCENT,
+    "layers": [DEPLOYED_LAYER],
+}
 FORM = {
     "dataset": str,
     "data": DATA,
@@ -109,6 +115,7 @@ FORM = {
     "dendritic": {**ARM, "sparsity": SPARSITY, "cost": MAYBE_AMOUNT},
     "not_measured": {OTHERS: str},
     "deployed": DEPLOYED,
+    "deployed_as?": {OTHERS: DEPLOYED},
     "remaining_error_reduction": Number(high=1, optional=True),
 }
 """The keys that reports read: a type or several, a number's range, an object's keys (it may have others), or a list's

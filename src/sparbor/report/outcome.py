@@ -6,7 +6,7 @@ from xml.etree.ElementTree import Element
 
 from sparbor.report.charts import Mark, Series, line_chart, ticks
 from sparbor.report.elements import details, element, figure, paragraph, section, table
-from sparbor.report.figures import ARMS, kilobytes, percent
+from sparbor.report.figures import ARMS, deployed_as, kilobytes, percent, weights_title
 
 MOST_LABELS = 10
 
@@ -64,7 +64,7 @@ def _verdict(metrics: dict[str, Any]) -> str:
 
 
 def _accuracies(metrics: dict[str, Any]) -> Element:
-    images, deployed = metrics["data"]["test_images"], metrics["deployed"]["test_accuracy_percent"]
+    images = metrics["data"]["test_images"]
     rows = [
         (name, metrics[arm]["test_accuracy_percent"], f"{metrics[arm]['validation_accuracy_percent']:.2f}")
         for arm, name in ARMS.items()
@@ -75,7 +75,9 @@ def _accuracies(metrics: dict[str, Any]) -> Element:
         "95 % interval": lambda row: _interval(row[1], images),
         "validation accuracy (%)": lambda row: row[2],
     }
-    rows.append(("dendritic, deployed on the engine", deployed, "–"))
+    for weights, deployed in deployed_as(metrics).items():
+        name = f"dendritic, deployed with {weights_title(weights)} weights"
+        rows.append((name, deployed["test_accuracy_percent"], "–"))
     return table("Accuracy of the final weights", rows, columns)
 
 
