@@ -328,11 +328,12 @@ def test_who_has_no_such_layers_says_so(tmp_path: Path) -> None:
     layer = some_layer(16, 9)
     window = Window((3, 3), padding=(1, 1, 1, 1))
     operation = Operation("convolution", (0,), 1, "conv", settings=window)
+    program = Program.of_items(((1, 8, 8), (16, 8, 8)), 0, 1, (operation,), {"conv": layer})
     with pytest.raises(ArgumentError, match="its layer is int8, which linear and recurrent ones alone are"):
-        Runtime(Program.of_items(((1, 8, 8), (16, 8, 8)), 0, 1, (operation,), {"conv": layer}))
-    program = one_layer(layer)
-    with pytest.raises(ArgumentError, match="layer 'fc' has weights 'int8', which the target c lacks"):
+        Runtime(program)
+    text = "layer 'conv' has weights 'int8', and the operation 'convolution' takes none such"
+    with pytest.raises(ArgumentError, match=text):
         export_c(program, tmp_path / "c")
     onnx = pytest.importorskip("sparbor.export.onnx.target")
-    with pytest.raises(ArgumentError, match="layer 'fc' has weights 'int8', which the target onnx lacks"):
+    with pytest.raises(ArgumentError, match=text):
         onnx.to_onnx(program)

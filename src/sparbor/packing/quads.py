@@ -17,6 +17,7 @@ from sparbor.packing.slots import (
     PADDING_INDEX,
     Bools,
     Bytes,
+    Counts,
     Encoding,
     Floats,
     PackedSynapses,
@@ -52,11 +53,29 @@ class QuadLayer(PackedSynapses):
 
     def unpack(self) -> tuple[Floats, Bools]:
         """The (outputs, fan_in) weights that the engine computes with, and their mask."""
+        rows, columns, whole = self._synapses()
+        return self._spread(rows, columns, whole * self.scale[rows])
+
+    def whole_weights(self) -> Signed:
+        """The (outputs, fan_in) whole numbers that the scales multiply."""
+        rows, columns, whole = self._synapses()
+        weights = np.zeros((self.outputs, self.fan_in), np.int8)
+        weights[rows, columns] = whole
+        return weights
+
+    def weight_sums(self) -> npt.NDArray[np.int32]:
+        """Of each neuron's whole numbers."""
+        blocks, _ = self.layout.slot_positions()
+        sums = np.zeros((len(self.layout.runs_per_group), NEURON_BLOCK), np.int32)
+        np.add.at(sums, blocks, self.weights.sum(axis=2, dtype=np.int32))
+        return sums.reshape(-1)[: self.outputs]
+
+    def _synapses(self) -> tuple[Counts, Counts, Signed]:
+        """Of each, its neuron, its input and its whole number."""
         blocks, branches = self.layout.slot_positions()
         quad, lane, number = np.nonzero(~self.padding)
         rows = blocks[quad] * NEURON_BLOCK + lane
-        columns = branches[quad] * QUAD_BRANCH + self.indices[quad, lane, number]
-        return self._spread(rows, columns, self.weights[quad, lane, number] * self.scale[rows])
+        return rows, branches[quad] * QUAD_BRANCH + self.indices[quad, lane, number], self.weights[quad, lane, number]
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """What is stored, by name."""
