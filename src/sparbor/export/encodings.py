@@ -1,4 +1,4 @@
-"""Which layers no target has."""
+"""Which layers an operation cannot have, whatever it is exported to."""
 
 from sparbor.errors import ArgumentError
 from sparbor.packing.quads import QuadLayer
