@@ -7,6 +7,7 @@ Whether they are rounded is up to the runtime: ONNX Runtime and OpenVINO do so, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +18,14 @@ from sparbor.packing.quads import QuadLayer
 from sparbor.packing.slots import Floats, SparseLayer
 from sparbor.program.program import Operation
 
+Rows: TypeAlias = npt.NDArray[np.float32 | np.int8]
+
 
 @dataclass(frozen=True)
 class OnnxWeights:
     """The (outputs, fan_in) weights of a layer, or if there is a `scale` the whole numbers that it multiplies."""
 
-    rows: npt.NDArray[np.float32 | np.int8]
+    rows: Rows
     scale: Floats | None
     bias: Floats | None
 
@@ -40,7 +43,7 @@ class OnnxWeights:
         scale, bias = (None if each is None else each[order] for each in (self.scale, self.bias))
         return OnnxWeights(self.rows[order], scale, bias)
 
-    def constant(self, graph: OnnxGraph, name: str, rows: npt.NDArray[np.float32 | np.int8], axis: int) -> str:
+    def constant(self, graph: OnnxGraph, name: str, rows: Rows, axis: int) -> str:
         """The name of the weights as float32, given in the shape they are to have; `axis` is that of the neurons."""
         constant = graph.constant(name, np.ascontiguousarray(rows))
         if self.scale is None:

@@ -13,6 +13,7 @@ from onnx import helper
 from sparbor.errors import ArgumentError
 from sparbor.export.encodings import check_encodings
 from sparbor.export.onnx.graph import OnnxGraph
+from sparbor.export.onnx.in_floats import in_floats
 from sparbor.files import write_file
 from sparbor.ops.activations import activation_to_onnx
 from sparbor.ops.table import OPERATORS
@@ -58,8 +59,8 @@ def to_onnx(program: Program, name: str = "model") -> onnx.ModelProto:
     """The program as an ONNX model, checked; as `export_onnx`, which writes it."""
     check_encodings(program)
     _check_size(program)
-    graph = OnnxGraph(program)
-    for operation in program.operations:
+    graph = OnnxGraph(in_floats(program))
+    for operation in graph.program.operations:
         _add_operation(graph, operation)
     graph.copy_outputs()
     graph.drop_unused()
