@@ -7,13 +7,15 @@
 
 #include <type_traits>
 
+#include "dense_bytes.h"
+#include "row_tiles.h"
 #include "vectors.h"
 
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
 
+constexpr DenseShares faster_dense{0.5, 0.5};
 constexpr size_t parts = neuron_block / lanes;  // registers that the sums of a group take
-constexpr size_t dot_inputs = 4;                // that are multiplied and added up at once
 constexpr size_t dot_bytes = neuron_block * dot_inputs;  // of their weights
 
 #if defined(__AVX512VNNI__)
@@ -21,7 +23,7 @@ constexpr size_t dot_bytes = neuron_block * dot_inputs;  // of their weights
 constexpr size_t registers_of_tile = 31;  // that sums, weights and inputs may take
 typedef __m512i Dots;
 
-template <bool>
+template <Range>
 struct FourInputs {
     static constexpr int32_t least_input = 0;  // what the byte 0 is in the sums
     __m512i x;
@@ -39,7 +41,7 @@ ALWAYS_INLINE void add_pairs(Dots products, Dots& sum) {
     sum = _mm512_add_epi32(sum, _mm512_madd_epi16(products, _mm512_set1_epi16(1)));
 }
 
-template <bool any_byte>
+template <Range>
 struct FourInputs {
     static constexpr int32_t least_input = 0;
     __m512i x;
@@ -49,7 +51,7 @@ struct FourInputs {
 };
 
 template <>
-struct FourInputs<true> {
+struct FourInputs<Range::bytes> {
     static constexpr int32_t least_input = -128;
     __m512i size;
     __mmask64 negative;
@@ -73,7 +75,7 @@ typedef __m256i Dots;
 
 constexpr size_t registers_of_tile = 11;  // with 15, GCC stores sums at every step
 
-template <bool>
+template <Range>
 struct FourInputs {
     static constexpr int32_t least_input = 0;
     __m256i x;
@@ -90,7 +92,7 @@ ALWAYS_INLINE void add_pairs(Dots products, Dots& sum) {
     sum = _mm256_add_epi32(sum, _mm256_madd_epi16(products, _mm256_set1_epi16(1)));
 }
 
-template <bool any_byte>
+template <Range>
 struct FourInputs {
     static constexpr int32_t least_input = 0;
     __m256i x;
@@ -100,7 +102,7 @@ struct FourInputs {
 };
 
 template <>
-struct FourInputs<true> {
+struct FourInputs<Range::bytes> {
     static constexpr int32_t least_input = -128;
     __m256i x, size;
 
@@ -124,7 +126,7 @@ constexpr size_t registers_of_tile = 28;
 #endif
 
 // Both factors of a product have a sign.
-template <bool>
+template <Range>
 struct FourInputs {
     static constexpr int32_t least_input = -128;
     int8x16_t x;
@@ -147,7 +149,7 @@ struct FourInputs {
 constexpr size_t registers_of_tile = 13;
 typedef Integers Dots;
 
-template <bool>
+template <Range>
 struct FourInputs {
     static constexpr int32_t least_input = 0;
     uint8_t x[dot_inputs];
@@ -198,7 +200,7 @@ struct DotInputs {
     const uint8_t* x;
     size_t stride;  // from one row to the next
     const uint32_t* places;
-    size_t place_count, fours;
+    size_t place_count, fours;  // neither of them 0
 };
 
 // Calls use(i) for all i below `count`, constants: arrays at such places are registers from the start, where those of
@@ -211,8 +213,9 @@ ALWAYS_INLINE void for_constants(const Use& use) {
     }
 }
 
-template <bool any_byte, size_t rows, size_t panels>
-ALWAYS_INLINE DotSums<rows, panels> dot_sums(const DotInputs& from, const int8_t* weights, size_t panel_bytes) {
+template <Range range, size_t rows, size_t panels>
+ALWAYS_INLINE DotSums<rows, panels> dot_sums(const DotInputs& from, const int8_t* weights) {
+    const size_t panel_bytes = from.place_count * from.fours * dot_bytes;
     Dots sums[rows][panels][parts] = {};
     for (size_t place = 0; place < from.place_count; place++) {
         const uint8_t* x = from.x + from.places[place];
@@ -226,7 +229,7 @@ ALWAYS_INLINE DotSums<rows, panels> dot_sums(const DotInputs& from, const int8_t
             for_constants<rows>([&](auto row) __attribute__((always_inline)) {
                 int32_t four;
                 std::memcpy(&four, x + row * from.stride, sizeof four);
-                const FourInputs<any_byte> inputs(four);
+                const FourInputs<range> inputs(four);
                 for_constants<panels * parts>([&](auto i) __attribute__((always_inline)) {
                     constexpr size_t panel = i / parts, part = i % parts;
                     inputs.add(some[panel][part], sums[row][panel][part]);
@@ -255,6 +258,14 @@ constexpr size_t most_dot_rows = [] {
     constexpr size_t fit = (registers_of_tile - 1) / parts - 1;
     return fit < 8 ? fit : size_t{8};
 }();
+
+// Calls tile.operator()<panels>(first) for all groups from `first` to `last`, as many at once as there is room for.
+template <size_t rows, class Tile>
+ALWAYS_INLINE void by_panels(size_t first, size_t last, const Tile& tile) {
+    constexpr size_t panels = panels_of_tile<rows>();
+    for (; first + panels <= last; first += panels) tile.template operator()<panels>(first);
+    by_rows<panels - 1>(first, last - first, tile);
+}
 
 }  // namespace
 }  // namespace sparbor::SPARBOR_KERNELS

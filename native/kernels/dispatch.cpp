@@ -1,6 +1,6 @@
 #include "kernels/dispatch.h"
 
-#include "kernels/dense_bytes.h"
+#include "kernels/quads.h"
 
 #ifdef SPARBOR_X86
 #include <cpuid.h>
@@ -73,19 +73,18 @@ bool can_neondot() {
 #endif
 
 // The same kernels, but for layers of bytes. Put together here: a file of kernels may run nothing by itself.
-[[maybe_unused]] KernelSet with_bytes(KernelSet set, const char* name, const Quads& quads, const DenseBytes& dense) {
+[[maybe_unused]] KernelSet with_quads(KernelSet set, const char* name, const Quads& quads) {
     set.name = name;
     set.quads = &quads;
-    set.dense_bytes = &dense;
     return set;
 }
 
 #ifdef SPARBOR_X86
-const KernelSet avx2vnni_kernels = with_bytes(avx2::kernels, "avx2vnni", avx2vnni::quads, avx2vnni::dense_bytes);
-const KernelSet avx512vnni_kernels = with_bytes(avx512::kernels, "avx512vnni", avx512vnni::quads, avx512vnni::dense_bytes);
+const KernelSet avx2vnni_kernels = with_quads(avx2::kernels, "avx2vnni", avx2vnni::quads);
+const KernelSet avx512vnni_kernels = with_quads(avx512::kernels, "avx512vnni", avx512vnni::quads);
 #endif
 #ifdef SPARBOR_ARM64
-const KernelSet neondot_kernels = with_bytes(neon::kernels, "neondot", neondot::quads, neondot::dense_bytes);
+const KernelSet neondot_kernels = with_quads(neon::kernels, "neondot", neondot::quads);
 #endif
 
 struct Candidate {

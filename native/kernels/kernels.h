@@ -436,7 +436,6 @@ struct Ranking {
 };
 
 struct Quads;
-struct DenseBytes;
 
 // The share of their synapses from which layers are faster dense: over few rows or pixels, and over many.
 struct DenseShares {
@@ -466,15 +465,13 @@ struct KernelSet {
     const Cells* cells;
     const Products* products;
     const Quads* quads;  // 8-bit layers: quads.h
-    const DenseBytes* dense_bytes;  // and dense ones: dense_bytes.h
     DenseShares linear, convolution, tiled_convolution;  // as measured: docs/kernels.md
 };
 
 // What every set has by the same name, in the order of KernelSet.
 #define SPARBOR_SHARED_KERNELS \
     dense_rows, &columns, &outputs, find_depthwise, &planes, &pools, &winograd, &elementwise, pairs, &norms, \
-        &reductions, &resizing, &training, &batch_layout, &ranking, &attention, &cells, &products, &quads, \
-        &dense_bytes
+        &reductions, &resizing, &training, &batch_layout, &ranking, &attention, &cells, &products, &quads
 
 #define SPARBOR_KERNEL_SET(name)              \
     namespace name {                          \
@@ -490,7 +487,6 @@ struct KernelSet {
     extern const Ranking ranking;             \
     extern const Attention attention; extern const Cells cells; \
     extern const Products products; extern const Quads quads; \
-    extern const DenseBytes dense_bytes;      \
     }
 SPARBOR_KERNEL_SET(portable)
 #ifdef SPARBOR_X86

@@ -2,19 +2,10 @@
 #pragma once
 
 #include "quads.h"
-#include "vectors.h"
+#include "rounding.h"
 
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
-
-typedef int32_t Wholes __attribute__((vector_size(vector_bytes)));
-
-ALWAYS_INLINE Integers everywhere(int32_t value) { return static_cast<uint32_t>(value) - Integers{}; }
-ALWAYS_INLINE Integers load(const int32_t* at) {
-    Integers values;
-    std::memcpy(&values, at, sizeof values);
-    return values;
-}
 
 // Of some rows and the group's neurons; sum(row, part) has a register of them, in which the byte 0 was `least_input`.
 template <size_t rows, class Layer, class Sum>
