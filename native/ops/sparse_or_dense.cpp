@@ -43,7 +43,8 @@ double convolution_share(const Geometry& geometry, const KernelSet& kernels) {
 }
 
 double byte_linear_share(size_t rows, const KernelSet& kernels) {
-    return share_of(kernels.quads->dense->faster, rows, many_rows);
+    constexpr size_t several = 2;
+    return share_of(kernels.quads->dense->faster, rows, several);
 }
 
 bool faster_dense(const Layer& layer, size_t rows, const KernelSet& kernels) {
