@@ -150,7 +150,7 @@ struct FourInputs {
 
 #else
 
-constexpr DenseShares faster_dense{0.6, 0.6};
+constexpr DenseShares faster_dense{0.52, 0.5};
 constexpr size_t registers_of_tile = 13;
 typedef Integers Dots;
 
