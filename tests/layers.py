@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sparbor.packing.dense_weights import pack_dense
+from sparbor.packing.quads import pack_quads
 from sparbor.packing.slots import Encoding, pack
 from sparbor.program.program import Activation, Operation, Program
 
@@ -49,6 +50,8 @@ def mlp(
         bias = rng.standard_normal(outputs).astype(np.float32) * np.float32(0.1)
         if encoding is None:
             layers[f"fc{number}"] = pack_dense(weight, bias)
+        elif encoding is Encoding.INT8:
+            layers[f"fc{number}"] = pack_quads(weight, slot_mask(rng, outputs, fan_in, density), bias)
         else:
             layers[f"fc{number}"] = pack(weight, slot_mask(rng, outputs, fan_in, density), bias, encoding)
         last = number == len(sizes) - 2

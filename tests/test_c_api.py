@@ -17,7 +17,7 @@ import pytest
 from sparbor.engine.runtime import Runtime, load
 from sparbor.engine.session import Session
 from sparbor.errors import ModelFileError
-from sparbor.packing.slots import SLOT_ENCODINGS, Encoding
+from sparbor.packing.slots import Encoding
 from sparbor.packing.tables import pack_table
 from sparbor.program.model_file import checksummed, save
 from sparbor.program.program import Activation, Operation, Port, Program, ValueType
@@ -85,7 +85,7 @@ def test_golden_models_from_several_threads(
     np.testing.assert_allclose(found, wanted, rtol=TOLERANCE, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("encoding", SLOT_ENCODINGS)
+@pytest.mark.parametrize("encoding", Encoding)
 def test_a_model_of_real_size_is_computed_as_in_python(
     compiled: Compile, encoding: Encoding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -260,7 +260,7 @@ def test_a_model_too_large_for_a_file_is_refused_before_it_is_decoded(tmp_path: 
     layout = SlotLayout(np.zeros(size // 16, np.uint16), *empty)
     layer = SparseLayer(size, size, layout, words, None, None, np.ones(size, np.float32), None)
     program = Program.of_items(((size,), (size,)), 0, 1, (Operation("linear", (0,), 1, "fc"),), {"fc": layer})
-    refused(program, "1,600,000,000 weights with its zeros", tmp_path)
+    refused(program, "weights take 6,400,000,000 bytes with its zeros", tmp_path)
 
 
 @pytest.fixture

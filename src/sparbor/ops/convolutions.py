@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sparbor.errors import ArgumentError
 from sparbor.ops.arguments import Argument, Constant, Padded, Value, refuse
+from sparbor.ops.onnx_weights import OnnxWeights, Rows
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.pairs import check_is_flat, last, pair, sides
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
-from sparbor.packing.filters import Filters, real_rows
-from sparbor.packing.slots import Floats, SparseLayer
+from sparbor.packing.filters import real_rows
+from sparbor.packing.quads import QuadLayer
+from sparbor.packing.reading_order import ReadingOrder
+from sparbor.packing.slots import SparseLayer
 from sparbor.program.program import Operation
 from sparbor.program.windows import Pair, Window
 
@@ -173,8 +177,8 @@ def _to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
     assert isinstance(inputs, int)  # as the weights have them
     assert isinstance(outputs, int)
     check_is_flat(operation, window, rank)
-    weight, bias = _matrix(graph, operation, window, outputs)
-    weight = weight.reshape(len(weight), inputs // window.groups, *last(window.kernel, rank))
+    layer = _matrix(graph, operation, window, outputs, inputs)
+    weight = layer.rows.reshape(outputs, inputs // window.groups, *last(window.kernel, rank))
     steps: dict[str, Any] = {"dilations": last(window.dilation, rank), "group": window.groups}
     if max(window.upsample) == 1:
         x, steps["pads"] = _cropped(graph, x, y, *sides(window, rank))
@@ -183,21 +187,20 @@ def _to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
         x, steps["pads"] = _spread(graph, x, y, window, rank)
         weight = _turned(weight, window.groups)
         kind, part, steps["strides"] = "ConvTranspose", "weight_transposed", last(window.upsample, rank)
-    names = [x, graph.constant(f"{operation.layer}/{part}", weight)]
-    if bias is not None:
-        names.append(graph.constant(f"{operation.layer}/bias", bias))
+    names = [x, layer.constant(graph, f"{operation.layer}/{part}", weight, 0)]
+    if layer.bias is not None:
+        names.append(graph.constant(f"{operation.layer}/bias", layer.bias))
     graph.node(kind, names, y, kernel_shape=last(window.kernel, rank), **steps)
 
 
-def _matrix(graph: OnnxGraph, operation: Operation, window: Window, outputs: int) -> tuple[Floats, Floats | None]:
-    """The dense weights, and the bias, without the rows that only fill a group of neurons."""
-    layer = graph.program.layers[str(operation.layer)]
-    assert isinstance(layer, SparseLayer | Filters)
-    weight, bias = layer.unpack()[0], layer.bias
-    if isinstance(layer, SparseLayer):
-        real = real_rows(outputs, window.groups)
-        weight, bias = weight[real], bias if bias is None else bias[real]
-    return weight, bias
+def _matrix(graph: OnnxGraph, operation: Operation, window: Window, outputs: int, inputs: int) -> OnnxWeights:
+    """The dense kernels, without rows that only fill a group of neurons, and without what fills rows of the kernel."""
+    layer, weights = graph.program.layers[str(operation.layer)], OnnxWeights.of(graph, operation)
+    if isinstance(layer, QuadLayer):
+        order = ReadingOrder(inputs, window.kernel, window.dilation, window.groups)
+        return replace(weights, rows=order.weight(weights.rows).reshape(outputs, -1))
+    real = real_rows(outputs, window.groups) if isinstance(layer, SparseLayer) else np.ones(outputs, np.bool_)
+    return weights.in_order(np.flatnonzero(real))
 
 
 def _cropped(graph: OnnxGraph, x: str, y: str, before: list[int], after: list[int]) -> tuple[str, list[int]]:
@@ -239,7 +242,7 @@ def _spread(graph: OnnxGraph, x: str, y: str, window: Window, rank: int) -> tupl
     return _padded(graph, x, y, pixels), pads
 
 
-def _turned(weight: Floats, groups: int) -> Floats:
+def _turned(weight: Rows, groups: int) -> Rows:
     """A kernel as a ConvTranspose has it: (inputs, outputs / groups, ...), and turned around."""
     outputs, inputs, *kernel = weight.shape
     grouped = weight.reshape(groups, outputs // groups, inputs, *kernel).swapaxes(1, 2)

@@ -6,13 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from sparbor.ops.arguments import Argument, Constant, Value
 from sparbor.ops.arithmetic import of_one_rank, of_two
+from sparbor.ops.onnx_weights import OnnxWeights
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.targets import Graph, OnnxGraph, Writer
-from sparbor.packing.dense_weights import DenseWeights
 from sparbor.packing.slots import SparseLayer
 from sparbor.program.program import Dimension, Operation
 
@@ -57,15 +55,16 @@ def product_with_weight(graph: Graph, node: Node, x: Argument, weight: Constant,
 
 
 def to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
-    """Gemm for one row an item; it takes no more, so that several are a product and a sum."""
-    layer = graph.program.layers[str(operation.layer)]
-    assert isinstance(layer, SparseLayer | DenseWeights)
-    x, weight = graph.name_of(operation.inputs[0]), layer.unpack()[0]
+    """Gemm for one row an item; it takes no more, so that several are a product and a sum.
+
+    So are layers of 8 bits: ONNX Runtime multiplies whole numbers if a MatMul follows their DequantizeLinear.
+    """
+    x, layer = graph.name_of(operation.inputs[0]), OnnxWeights.of(graph, operation)
     bias = [] if layer.bias is None else [graph.constant(f"{operation.layer}/bias", layer.bias)]
-    if len(graph.program.values[operation.output].shape) == 2:
-        graph.node("Gemm", [x, graph.constant(f"{operation.layer}/weight", weight), *bias], y, transB=1)
+    if layer.scale is None and len(graph.program.values[operation.output].shape) == 2:
+        graph.node("Gemm", [x, layer.constant(graph, f"{operation.layer}/weight", layer.rows, 0), *bias], y, transB=1)
         return
-    turned = graph.constant(f"{operation.layer}/weight_transposed", np.ascontiguousarray(weight.T))
+    turned = layer.constant(graph, f"{operation.layer}/weight_transposed", layer.rows.T, 1)
     product = graph.node("MatMul", [x, turned], None if bias else y)
     if bias:
         graph.node("Add", [product, *bias], y)
@@ -78,7 +77,8 @@ def to_c(writer: Writer, _: int, operation: Operation) -> None:
     weights = writer.program.layers[str(operation.layer)]
     if kind == "sparse_words" and isinstance(weights, SparseLayer) and weights.padded:
         kind = "padded_words"
-    writer.call(f"linear_{kind}", layer, inputs, math.prod(rows), *writer.x_and_y(operation))
+    scratch = [writer.scratch_of(inputs)] if kind == "sparse_int8" else []
+    writer.call(f"linear_{kind}", layer, inputs, math.prod(rows), *writer.x_and_y(operation), *scratch)
 
 
 OPERATORS = (Operator("linear", to_onnx, to_c, layer="yes", activation="maybe"),)

@@ -12,14 +12,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sparbor.errors import ArgumentError
 from sparbor.ops.arguments import Argument, Constant, Value, refuse
+from sparbor.ops.onnx_weights import OnnxWeights
 from sparbor.ops.operator import Lowering, Operator
 from sparbor.ops.shapes import joined, sliced
 from sparbor.ops.targets import Graph, OnnxGraph
-from sparbor.packing.dense_weights import DenseWeights
-from sparbor.packing.slots import Floats, SparseLayer
 from sparbor.program.program import ConstantArray, ElmanRecurrence, Operation, Recurrence, Settings, Slice, times
 
 if TYPE_CHECKING:
@@ -205,16 +205,17 @@ def _to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
             f"operation {operation.kind!r}, which computes value {operation.output}, cannot be exported to ONNX: its "
             "input is not what a linear layer computes"
         )
-    of_input, of_state = (_matrix(graph, each) for each in (linear, operation))
-    units = of_state.fan_in
-    weights = [
-        graph.constant(f"{each.layer}/gates", _in_order(matrix.unpack()[0], order)[None])
-        for each, matrix in ((linear, of_input), (operation, of_state))
+    matrices = [
+        each.in_order(_gates_in_order(len(each.rows), order))
+        for each in (OnnxWeights.of(graph, linear), OnnxWeights.of(graph, operation))
     ]
-    biases = [np.zeros(each.outputs, np.float32) if each.bias is None else each.bias for each in (of_input, of_state)]
-    bias = graph.constant(
-        f"{operation.layer}/biases", np.concatenate([_in_order(each, order) for each in biases])[None]
-    )
+    units = matrices[1].rows.shape[1]
+    weights = [
+        matrix.constant(graph, f"{each.layer}/gates", matrix.rows[None], 1)
+        for each, matrix in zip((linear, operation), matrices, strict=True)
+    ]
+    biases = [np.zeros(len(each.rows), np.float32) if each.bias is None else each.bias for each in matrices]
+    bias = graph.constant(f"{operation.layer}/biases", np.concatenate(biases)[None])
     first = [
         graph.node("Unsqueeze", [graph.name_of(state), graph.integers("ways", [0])]) for state in operation.inputs[1:]
     ]
@@ -234,15 +235,9 @@ def _to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
         graph.node("Concat", [shown, graph.node("Expand", [last, graph.node("Shape", [shown])])], y, axis=2)
 
 
-def _matrix(graph: OnnxGraph, operation: Operation) -> SparseLayer | DenseWeights:
-    layer = graph.program.layers[str(operation.layer)]
-    assert isinstance(layer, SparseLayer | DenseWeights)
-    return layer
-
-
-def _in_order(numbers: Floats, order: Sequence[int]) -> Floats:
-    """The rows, gate by gate, in ONNX's order of gates."""
-    return np.concatenate([np.split(numbers, len(order))[gate] for gate in order])
+def _gates_in_order(outputs: int, order: Sequence[int]) -> npt.NDArray[np.integer]:
+    """Which rows ONNX has where, in its order of gates."""
+    return np.arange(outputs).reshape(len(order), -1)[list(order)].reshape(-1)
 
 
 def _cells_are_read(graph: OnnxGraph, operation: Operation, units: int, reverse: bool) -> bool:

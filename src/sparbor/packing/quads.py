@@ -10,13 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sparbor.errors import ArgumentError
-from sparbor.packing.rounding import flips
 from sparbor.packing.slots import (
     NEURON_BLOCK,
     PADDING_INDEX,
     Bools,
     Bytes,
+    Counts,
     Encoding,
     Floats,
     PackedSynapses,
@@ -24,15 +23,10 @@ from sparbor.packing.slots import (
     place_synapses,
     present,
 )
+from sparbor.packing.whole_numbers import Signed, scale_of, whole_numbers
 
 QUAD_BRANCH = 64
 SYNAPSES = 4  # of a neuron in a quad
-
-LARGEST_WEIGHT = 127
-LARGEST_INPUT = 255
-LARGEST_SUM = 2**31 - 1  # sums have 32 bits
-
-Signed = npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True)
@@ -52,11 +46,29 @@ class QuadLayer(PackedSynapses):
 
     def unpack(self) -> tuple[Floats, Bools]:
         """The (outputs, fan_in) weights that the engine computes with, and their mask."""
+        rows, columns, whole = self._synapses()
+        return self._spread(rows, columns, whole * self.scale[rows])
+
+    def whole_weights(self) -> Signed:
+        """The (outputs, fan_in) whole numbers that the scales multiply."""
+        rows, columns, whole = self._synapses()
+        weights = np.zeros((self.outputs, self.fan_in), np.int8)
+        weights[rows, columns] = whole
+        return weights
+
+    def weight_sums(self) -> npt.NDArray[np.int32]:
+        """Of each neuron's whole numbers."""
+        blocks, _ = self.layout.slot_positions()
+        sums = np.zeros((len(self.layout.runs_per_group), NEURON_BLOCK), np.int32)
+        np.add.at(sums, blocks, self.weights.sum(axis=2, dtype=np.int32))
+        return sums.reshape(-1)[: self.outputs]
+
+    def _synapses(self) -> tuple[Counts, Counts, Signed]:
+        """Of each, its neuron, its input and its whole number."""
         blocks, branches = self.layout.slot_positions()
         quad, lane, number = np.nonzero(~self.padding)
         rows = blocks[quad] * NEURON_BLOCK + lane
-        columns = branches[quad] * QUAD_BRANCH + self.indices[quad, lane, number]
-        return self._spread(rows, columns, self.weights[quad, lane, number] * self.scale[rows])
+        return rows, branches[quad] * QUAD_BRANCH + self.indices[quad, lane, number], self.weights[quad, lane, number]
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """What is stored, by name."""
@@ -79,36 +91,10 @@ def pack_quads(weight: Floats, mask: Bools, bias: Floats | None = None) -> QuadL
     rows, columns = np.nonzero(mask)
     layout, place = place_synapses(weight.shape, rows, columns, QUAD_BRANCH, SYNAPSES)
     values = weight[rows, columns]
-    scale = _scale(np.where(mask, weight, np.float32(0)))
-    whole = _balanced(values / scale[rows], rows)
-    _check_sums(whole, rows, fan_in)
+    scale = scale_of(np.where(mask, weight, np.float32(0)))
+    whole = whole_numbers(values / scale[rows], rows, fan_in)
     weights = np.zeros((layout.slots, NEURON_BLOCK, SYNAPSES), np.int8)
     indices = np.full(weights.shape, PADDING_INDEX, np.uint8)
     at = place // SYNAPSES, rows % NEURON_BLOCK, place % SYNAPSES
     weights[at], indices[at] = whole, columns % QUAD_BRANCH
     return QuadLayer(outputs, fan_in, layout, indices, weights, scale, bias)
-
-
-def _scale(weight: Floats) -> Floats:
-    """By neuron, what its largest weight is 127 times of; 1 where all are zero, or as good as that."""
-    scale = np.abs(weight).max(axis=1) / np.float32(LARGEST_WEIGHT)
-    return np.where(scale >= np.finfo(np.float32).tiny, scale, np.float32(1))
-
-
-def _balanced(values: Floats, neuron: npt.NDArray[np.integer]) -> Signed:
-    """The nearest whole numbers, but for a few of each neuron's that bring the sum of its errors near to zero."""
-    values = np.clip(values, -LARGEST_WEIGHT, LARGEST_WEIGHT)
-    whole = np.rint(values)
-    errors = whole - values
-    flipped = flips(errors, neuron, lambda chosen: (np.ones(len(chosen), np.float32), np.ones(len(chosen), np.bool_)))
-    whole[flipped] -= np.sign(errors[flipped])
-    return whole.astype(np.int8)
-
-
-def _check_sums(weights: Signed, neuron: npt.NDArray[np.integer], fan_in: int) -> None:
-    largest = np.bincount(neuron, np.abs(weights.astype(np.int64))).max(initial=0)
-    if largest * LARGEST_INPUT > LARGEST_SUM:
-        raise ArgumentError(
-            f"with a fan-in of {fan_in}, a neuron's 8-bit weights add up to {largest:,.0f}, and the engine's sums have"
-            f' 32 bits: at most {LARGEST_SUM // LARGEST_INPUT:,}; store it as word16, with deploy(weights="word16")'
-        )

@@ -11,6 +11,7 @@ from sparbor.export.c.constants import Constants
 _NEEDS: Mapping[str, tuple[str, ...]] = {
     "linear_sparse_words": ("half", "store_group", "sparse_words"),
     "linear_padded_words": ("half", "store_group", "sparse_words"),
+    "linear_sparse_int8": ("sparse_int8", "to_bytes", "add_quad"),
     "linear_sparse_exact": ("store_group", "sparse_exact"),
     "linear_dense_halves": ("half", "store_group", "dense_halves"),
     "linear_dense_exact": ("store_group", "dense_exact"),
@@ -35,12 +36,18 @@ class Code:
     def __init__(self) -> None:
         self.constants = Constants()
         self.calls: list[str] = []
+        self.scratch = 0  # bytes that an operation may use while it runs
         self._parts: dict[str, None] = {}  # in the order in which C needs them
 
     def call(self, function: str, *arguments: str | int) -> None:
         """Call a function of `parts/`."""
         self.require(function)
         self.calls.append(f"{function}({', '.join(map(str, arguments))});")
+
+    def scratch_of(self, count: int) -> str:
+        """The C expression of so many bytes, which keep nothing from one operation to the next."""
+        self.scratch = max(self.scratch, count)
+        return "scratch"
 
     def require(self, part: str) -> None:
         """Take over a part, after those that it needs."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_TYPES = {np.uint8: "uint8_t", np.uint16: "uint16_t", np.uint32: "uint32_t", np.float32: "float"}
+_TYPES = {name: f"{name}_t" for name in ("int8", "uint8", "uint16", "int32", "uint32")} | {"float32": "float"}
 _POINTER_BYTES = 4  # of the boards this is for
 _LINE = 118
 
@@ -42,7 +42,7 @@ class Constants:
         """Define an array; returns its name. An empty one gets one zero: C has no empty arrays."""
         flat = values.reshape(-1) if values.size else np.zeros(1, values.dtype)
         items = list(map(_exact if flat.dtype == np.float32 else str, flat.tolist()))
-        kind = _TYPES[flat.dtype.type]
+        kind = _TYPES[flat.dtype.name]
         self.definitions.append(f"static const {kind} {name}[{len(items)}] = {{\n{_lines(items)}\n}};\n")
         self.bytes += flat.nbytes
         return name

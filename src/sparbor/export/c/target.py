@@ -15,7 +15,7 @@ from sparbor.program.program import Program
 
 @dataclass(frozen=True)
 class CExport:
-    """What was written. `flash_bytes` are constants, code not counted; `ram_bytes` are the static buffer."""
+    """What was written. `flash_bytes` are constants, code not counted; `ram_bytes` are the static buffers."""
 
     files: tuple[Path, ...]
     flash_bytes: int

@@ -15,6 +15,7 @@ from sparbor.export.encodings import check_encodings
 from sparbor.ops.activations import ACTIVATIONS, activation_to_c
 from sparbor.ops.table import OPERATORS
 from sparbor.packing.dense_weights import DenseWeights
+from sparbor.packing.quads import QuadLayer
 from sparbor.packing.slots import SparseLayer
 from sparbor.program.program import Operation, Program, ScaleShift
 from sparbor.program.windows import AverageWindow, Shape, Window, planes_of
@@ -22,7 +23,7 @@ from sparbor.program.windows import AverageWindow, Shape, Window, planes_of
 
 def check_operations(program: Program) -> None:
     """Refuse, by name, what there is no C code for."""
-    check_encodings(program, "c")
+    check_encodings(program)
     there = {kind: operator for kind, operator in OPERATORS.items() if operator.to_c is not None}
     for operation in program.operations:
         if operation.kind not in there:
@@ -114,6 +115,8 @@ class Writer(Code):
         layer = self.program.layers[name]
         if isinstance(layer, SparseLayer):
             kind = "sparse_exact" if layer.words is None else "sparse_words"
+        elif isinstance(layer, QuadLayer):
+            kind = "sparse_int8"
         else:
             assert isinstance(layer, DenseWeights)
             kind = "dense_exact" if layer.scale is None else "dense_halves"
@@ -122,6 +125,8 @@ class Writer(Code):
             self.constants.definitions.append(f"/* {for_comment(name)}: {layer.outputs} x {layer.fan_in} */\n")
             fields: list[str | int] = [layer.outputs]
             parts = layer.arrays()
+            if isinstance(layer, QuadLayer):
+                parts["sums"] = layer.weight_sums()
             fields += [self.constants.array(f"{constant}_{part}", parts[part]) for part in parts if part != "bias"]
             fields.append("NULL" if layer.bias is None else self.constants.array(f"{constant}_bias", layer.bias))
             self._layers[name] = self.constants.structure(kind, constant, fields)

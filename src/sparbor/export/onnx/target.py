@@ -1,4 +1,4 @@
-"""A program as a standard ONNX file, float32 and dense: `docs/onnx.md` says what it holds."""
+"""A program as a standard ONNX file, dense and computed in float32: `docs/onnx.md` says what it holds."""
 
 from __future__ import annotations
 
@@ -13,22 +13,25 @@ from onnx import helper
 from sparbor.errors import ArgumentError
 from sparbor.export.encodings import check_encodings
 from sparbor.export.onnx.graph import OnnxGraph
+from sparbor.export.onnx.in_floats import in_floats
 from sparbor.files import write_file
 from sparbor.ops.activations import activation_to_onnx
 from sparbor.ops.table import OPERATORS
+from sparbor.packing.quads import QuadLayer
 from sparbor.program.program import Operation, Program, is_matrix
 
 OPSET = 17  # the first with LayerNormalization; ONNX Runtime reads it from 1.12 on
 IR_VERSION = 8  # of the same release of ONNX: the package would write its newest, which older runtimes refuse
-MOST_WEIGHTS = (2**31 - 2**20) // 4  # a file has at most 2 GiB, some of it for what is not weights
+MOST_BYTES = 2**31 - 2**20  # a file has at most 2 GiB, some of it for what is not weights
 
 
 def export_onnx(program: Program, path: str | os.PathLike[str], name: str = "model") -> None:
     """Write a program, which is ``runtime.program``, as an ONNX file; an older file stays until the new one is whole.
 
     The file's input is ``input``, float32 of shape (batch, item...) with any batch, its output ``output``. Layers are
-    dense, with zeros where there is no synapse. A program that takes bytes as well takes floats here, and the file's
-    metadata have ``byte_input``: the mean and std that make floats of bytes.
+    dense, with zeros where there is no synapse; those of 8 bits stay so, and a node makes float32 of them. A program
+    that takes bytes as well takes floats here, and the file's metadata have ``byte_input``: the mean and std that make
+    floats of bytes.
 
     Args:
         program: what to export.
@@ -54,10 +57,10 @@ def export_onnx(program: Program, path: str | os.PathLike[str], name: str = "mod
 
 def to_onnx(program: Program, name: str = "model") -> onnx.ModelProto:
     """The program as an ONNX model, checked; as `export_onnx`, which writes it."""
-    check_encodings(program, "onnx")
+    check_encodings(program)
     _check_size(program)
-    graph = OnnxGraph(program)
-    for operation in program.operations:
+    graph = OnnxGraph(in_floats(program))
+    for operation in graph.program.operations:
         _add_operation(graph, operation)
     graph.copy_outputs()
     graph.drop_unused()
@@ -76,11 +79,15 @@ def to_onnx(program: Program, name: str = "model") -> onnx.ModelProto:
 
 def _check_size(program: Program) -> None:
     """Before they are decoded: sparse layers of a small file may be huge ones without zeros."""
-    weights = sum(layer.outputs * layer.fan_in for layer in program.layers.values() if is_matrix(layer))
-    if weights > MOST_WEIGHTS:
+    weights = sum(
+        layer.outputs * layer.fan_in * (1 if isinstance(layer, QuadLayer) else 4)
+        for layer in program.layers.values()
+        if is_matrix(layer)
+    )
+    if weights > MOST_BYTES:
         raise ArgumentError(
-            f"the model has {weights:,} weights with its zeros, and an ONNX file at most {MOST_WEIGHTS:,}: "
-            "export a smaller one, or stay with Sparbor's own file"
+            f"the model's weights take {weights:,} bytes with its zeros, and those of an ONNX file at most"
+            f" {MOST_BYTES:,}: export a smaller one, or stay with Sparbor's own file"
         )
 
 

@@ -1,4 +1,4 @@
-/* $first_line: constants $flash bytes, static buffer $ram bytes. */
+/* $first_line: constants $flash bytes, static buffers $ram bytes. */
 #include "$name.h"
 
 #include <math.h>

@@ -11,11 +11,11 @@ extern "C" {
 #define ${upper}_INPUT_SIZE $inputs /* $input_shape */
 #define ${upper}_OUTPUT_SIZE $outputs
 #define ${upper}_FLASH_BYTES $flash /* of constants; the code comes on top */
-#define ${upper}_RAM_BYTES $ram /* of the one static buffer; in and out are the caller's */
+#define ${upper}_RAM_BYTES $ram /* of the static buffers; in and out are the caller's */
 
 /*
  * Computes ${upper}_OUTPUT_SIZE numbers from ${upper}_INPUT_SIZE numbers, which must not overlap. Returns 0, or 1 if
- * one of them is NULL. Neither this function nor another of this file may run at the same time: they share a buffer.
+ * one of them is NULL. Neither this function nor another of this file may run at the same time: they share buffers.
  */
 int ${name}_run(const float *in, float *out);
 //if bytes

@@ -1,0 +1,42 @@
+// Rows of bytes times dense layers of 8 bits: several rows and several groups at once, so that each byte that is loaded
+// serves several sums.
+#include "dense_bytes.h"
+
+#include "byte_dots.h"
+#include "row_sums.h"
+#include "row_tiles.h"
+
+namespace sparbor::SPARBOR_KERNELS {
+namespace {
+
+template <size_t rows, size_t panels>
+void tile(const DenseByteLayer& layer, const ByteRows& io, size_t first_row, size_t group) {
+    constexpr Range range = Range::levels;
+    constexpr uint32_t start = 0;
+    const DotInputs inputs{io.x + first_row * io.x_stride, io.x_stride, &start, 1, layer.fours};
+    const auto sums = dot_sums<range, rows, panels>(inputs, layer.panels + group * layer.fours * dot_bytes);
+    UNROLL for (size_t panel = 0; panel < panels; panel++)
+        store_rows<rows>(layer, io, first_row, group + panel, FourInputs<range>::least_input,
+                         [&](size_t row, size_t part) __attribute__((always_inline)) {
+                             return sums.part(row, panel, part);
+                         });
+}
+
+// One tile of rows after another meets as many panels as a tile has, which stay in a near cache. A single tile goes
+// through all of them.
+void rows_of_bytes(const DenseByteLayer& layer, const ByteRows& io, size_t first, size_t last) {
+    const size_t block = io.count <= most_dot_rows ? last - first : panels_of_tile<most_dot_rows>();
+    for (size_t group = first; group < last; group += block) {
+        const size_t end = group + block < last ? group + block : last;
+        in_tiles<most_dot_rows>(io.count, [&]<size_t rows>(size_t first_row) {
+            by_panels<rows>(group, end, [&]<size_t panels>(size_t at) { tile<rows, panels>(layer, io, first_row, at); });
+        });
+    }
+}
+
+}  // namespace
+
+extern const DenseBytes dense_bytes;  // which `quads` has
+const DenseBytes dense_bytes{rows_of_bytes, faster_dense};
+
+}  // namespace sparbor::SPARBOR_KERNELS

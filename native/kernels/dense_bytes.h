@@ -1,0 +1,37 @@
+// Dense layers whose weights and inputs have 8 bits. Beside quads.h, whose rows of bytes they share.
+#pragma once
+
+#include "quads.h"
+
+namespace sparbor {
+
+constexpr size_t dot_inputs = 4;  // consecutive ones, that are multiplied and added up at once
+
+// Weights are `scale` times whole numbers from -127 to 127. They lie in panels of a group's neurons: for each four
+// consecutive inputs, 64 bytes, four of each neuron.
+struct DenseByteLayer {
+    const int8_t* panels;
+    size_t fours;          // of inputs, in each panel
+    const float* scale;    // by neuron, padded to whole groups, like `bias` and `sums`
+    const float* bias;
+    const int32_t* sums;   // of the weights
+    float clamp_min;       // as in SparseLayer
+};
+
+namespace {
+
+// Where the weight of a neuron for an input lies in panels of so many fours.
+inline size_t panel_place(size_t fours, size_t neuron, size_t input) {
+    const size_t four = neuron / neuron_block * fours + input / dot_inputs;
+    return (four * neuron_block + neuron % neuron_block) * dot_inputs + input % dot_inputs;
+}
+
+}  // namespace
+
+struct DenseBytes {
+    // Rows of bytes that `Quads::to_bytes` made.
+    void (*rows)(const DenseByteLayer&, const ByteRows&, size_t first_group, size_t last_group);
+    DenseShares faster;  // the share of its synapses from which a layer of quads is faster dense: docs/kernels.md
+};
+
+}  // namespace sparbor
