@@ -1,7 +1,6 @@
 """bench/latency.py: verified rows in the documented format, and nothing dropped in silence."""
 
 import json
-import math
 import subprocess
 import sys
 from pathlib import Path
@@ -18,13 +17,11 @@ from bench.inference import engine, latency
 from bench.inference import models as latency_models
 from bench.inference import report as latency_report
 from bench.inference.latency import Contest, hold, max_relative_error, tolerance
-from bench.inference.masks import quad_mask, uneven
 from bench.inference.work import work_of
 from bench.peers import deepsparse, openvino_int8, perforatedai, torch_eager
 from sparbor import PAINeuronModule
 from sparbor.packing.quads import pack_quads
 from sparbor.recipe.pattern import Slots
-from sparbor.topology.rewire import magnitude_mask
 from sparbor.topology.units import slot_counts
 from tests.conftest import BENCH
 
@@ -238,37 +235,16 @@ def test_masks_vary_as_training_makes_them_or_are_equal() -> None:
         assert layer.mask.sum() == 3 * len(layer.mask) * -(-layer.mask.shape[1] // 32)
 
 
-@pytest.mark.parametrize(
-    ("shape", "groups"),
-    [((64, 784), 1), ((40, 64), 1), ((48, 40, 3, 3), 1), ((32, 64, 1, 1), 1), ((64, 32, 3, 3), 2), ((32, 100, 5), 1)],
-)
-def test_masks_of_quads_have_four_synapses_of_each_neuron_on_a_branch_as_it_is_read(
-    shape: tuple[int, ...], groups: int
-) -> None:
-    torch.manual_seed(0)
-    weight = uneven(shape[0], math.prod(shape[1:]))
-    kernels = quad_mask(weight, shape[2:], 0.1, groups).view(shape)
-    neurons_of_a_block = min(16, shape[0] // groups)
-    assert abs(kernels.sum() - 0.1 * kernels.numel()) <= 2 * neurons_of_a_block
-    rows = kernels.view(shape[:2] + (1, 1, *shape[2:])[-2:]).permute(2, 0, 3, 1).flatten(2)
-    for row in rows:  # of the kernel: (outputs, its columns x channels)
-        for branch in row.split(64, dim=1):
-            for group in branch.sum(1).split(shape[0] // groups):
-                for block in group.split(16):
-                    assert len(block.unique()) == 1
-                    assert block[0] % 4 == 0
-
-
-def test_masks_of_quads_keep_the_largest_and_pack_without_padding() -> None:
-    torch.manual_seed(0)
-    weight = uneven(64, 256)
-    mask = quad_mask(weight, (), 0.25)
-    packed = pack_quads(np.asarray(weight), np.asarray(mask))
-    assert not packed.padding.any()
-    assert packed.layout.slots * 64 == mask.sum() == 64 * 64
-    sums = {"quads": (weight.abs() * mask).sum(), "slots": (weight.abs() * magnitude_mask(weight, Slots(), 0.25)).sum()}
-    assert sums["quads"] > 0.98 * sums["slots"] > 1.5 * 0.25 * weight.abs().sum()
-    assert quad_mask(weight, (), 1).all()
+@pytest.mark.parametrize("model", ["seed-mlp", "resnet18-cifar"])
+def test_masks_of_quads_fill_quads_as_inputs_are_read(model: str) -> None:
+    network = latency_models.dendritic(model, 0.9, "quads")
+    layers = [layer for layer in network.modules() if isinstance(layer, PAINeuronModule)]
+    active = sum(layer.active_weights() for layer in layers)
+    assert active == pytest.approx(0.1 * sum(layer.mask.numel() for layer in layers), rel=0.002)
+    for layer in layers:
+        mask = layer.to_matrix(layer.mask)
+        if len(mask) % 16 == 0 and layer.input_row % 64 == 0:
+            assert not pack_quads(mask.float().numpy(), mask.numpy()).padding.any()
 
 
 # Parameters of torchvision's models of these names, and multiply-adds as they are commonly given.

@@ -17,8 +17,20 @@ from sparbor.timing import sample
 NAME = "sparbor"
 DENSE_NAME = "sparbor-dense"  # a model without a mask
 KIND = "sparse"
-WEIGHTS = {"f16": "word16", "f32": "exact", "int8": "int8"}
-PRECISIONS = tuple(WEIGHTS)
+PRECISIONS = ("f16", "f32", "int8")
+
+
+def rounding(precision: str, example: Example) -> dict[str, Any]:
+    """How `deploy` is told to store weights."""
+    match precision:
+        case "f16":
+            return {"weights": "word16"}
+        case "f32":
+            return {"weights": "exact"}
+        case "int8":
+            return {"weights": "int8"}
+        case _:
+            raise ValueError(f"precision={precision!r}: it must be one of {', '.join(PRECISIONS)}")
 
 
 def kernel_sets() -> list[str]:
@@ -33,7 +45,7 @@ class Engine:
 
     def __init__(self, model: nn.Module, example: Example, threads: int, isa: str, precision: str) -> None:
         with forced(isa):
-            self.runtime: Any = sparbor.deploy(model, example, threads=threads, weights=WEIGHTS[precision])
+            self.runtime: Any = sparbor.deploy(model, example, threads=threads, **rounding(precision, example))
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "model.safetensors"
             self.runtime.save(file)

@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bench.inference import convnets, encoders
-from bench.inference.masks import equal_mask, quad_mask, uneven
+from bench.inference.masks import equal_mask, uneven
 from bench.inference.mlps import mlp
 from bench.job.models import cifar10_cnn
 from bench.peers import Example
-from sparbor import PAINeuronModule, Slots, unwrap
+from sparbor import PAINeuronModule, Quads, Slots, unwrap
 from sparbor.allocation.shares import shares
 from sparbor.nn.layers import weight_names, why_not_wrappable
+from sparbor.recipe.pattern import Pattern
 from sparbor.recipe.recipe import Distribution
 from sparbor.topology.rewire import magnitude_mask
 
@@ -35,7 +36,7 @@ class Spec:
     tokens: bool = False
 
 
-MASKS = ("varying", "quads", "equal")
+MASKS: dict[str, Pattern] = {"varying": Slots(), "quads": Quads(), "equal": Slots()}
 MODELS = {
     "seed-mlp": Spec(partial(mlp, 784, 256, 256, 10), (784,)),
     "mlp-2048x4": Spec(partial(mlp, *[2048] * 5, ends_with_relu=True), (2048,)),
@@ -91,11 +92,14 @@ def make_sparse(
     network: nn.Module, sparsity: float, masks: str, distribution: Distribution = "uniform", power: float = 2
 ) -> None:
     """Put the network's layers into dendrite mode, with such weights and masks, and outputs of such power."""
-    wrapped = _wrap(network)
+    wrapped = _wrap(network, MASKS[masks])
     shapes = [layer.outputs_first for layer in wrapped]
     for layer, share in zip(wrapped, shares(distribution, shapes, 1 - sparsity), strict=True):
         weight = uneven(*layer.weight_matrix().shape)
-        mask = _mask(masks, weight, share.density, layer)
+        if masks == "equal":
+            mask = equal_mask(weight, 1 - share.density)
+        else:
+            mask = magnitude_mask(weight, layer.pattern, share.density, layer.groups, layer.input_row)
         # The kept weights alone carry the signal: scaled so that activations neither fade nor explode.
         scale = (power / (weight.square() * mask).sum(dim=1).mean()).sqrt()
         with torch.no_grad():
@@ -103,31 +107,19 @@ def make_sparse(
         layer.set_mask(layer.from_matrix(mask))
 
 
-def _mask(masks: str, weight: Tensor, density: float, layer: PAINeuronModule) -> Tensor:
-    match masks:
-        case "varying":
-            return magnitude_mask(weight, Slots(), density, layer.groups)
-        case "quads":
-            return quad_mask(weight, layer.outputs_first[2:], density, layer.groups)
-        case "equal":
-            return equal_mask(weight, 1 - density)
-        case _:
-            raise ValueError(f"masks={masks!r}: there are {', '.join(MASKS)}")
-
-
 def plain(network: nn.Module) -> nn.Module:
     """A copy without masks, zeros in their place: what every rival gets."""
     return unwrap(deepcopy(network)).eval().requires_grad_(False)
 
 
-def _wrap(network: nn.Module) -> list[PAINeuronModule]:
+def _wrap(network: nn.Module, pattern: Pattern) -> list[PAINeuronModule]:
     """A module around each layer that can have one; around a recurrent layer one for each of its weights."""
     wrapped = []
     for name, layer in list(network.named_modules()):
-        if why_not_wrappable(layer, Slots()) is not None:
+        if why_not_wrappable(layer, pattern) is not None:
             continue
         for weight in weight_names(layer):
-            layer = PAINeuronModule(layer, name, weight_name=weight)
+            layer = PAINeuronModule(layer, name, pattern=pattern, weight_name=weight)
             wrapped.append(layer)
         network.set_submodule(name, layer)
     return wrapped
