@@ -20,6 +20,7 @@ from bench.inference.latency import Contest, hold, max_relative_error, tolerance
 from bench.inference.work import work_of
 from bench.peers import deepsparse, openvino_int8, perforatedai, torch_eager
 from sparbor import PAINeuronModule
+from sparbor.packing.quads import pack_quads
 from sparbor.recipe.pattern import Slots
 from sparbor.topology.units import slot_counts
 from tests.conftest import BENCH
@@ -28,7 +29,8 @@ from tests.conftest import BENCH
 MULTIPLY_MATRICES_ONLY = "it multiplies sparse matrices and has no convolutions"
 NO_SPARSE_KERNELS = "it has kernels for none of these layers without their zeros on this processor"
 REFUSED = {(file, "tiny-cnn"): MULTIPLY_MATRICES_ONLY for file in ("torch_csr", "scipy_csr", "sparselab")}
-REFUSED |= {("openvino_int8_sparse", model): NO_SPARSE_KERNELS for model in ("tiny", "tiny-cnn")}
+REFUSED |= {(file, "tiny-encoder"): MULTIPLY_MATRICES_ONLY for file in ("torch_csr", "scipy_csr", "sparselab")}
+REFUSED |= {("openvino_int8_sparse", model): NO_SPARSE_KERNELS for model in ("tiny", "tiny-cnn", "tiny-encoder")}
 
 COLUMNS = {
     "model": str,
@@ -84,11 +86,11 @@ def test_rows_are_in_the_documented_format_and_a_second_run_continues(tmp_path: 
         assert row["kind"] in ("dense", "sparse")
     ours = [row for row in rows if row["runtime"] == "sparbor"]
     assert [(row["precision"], row["masks"]) for row in ours] == [
-        (precision, masks) for masks in ("varying", "equal") for precision in ("f16", "f32")
+        (precision, masks) for masks in ("varying", "quads", "equal") for precision in ("f16", "f32", "int8")
     ]
     own_dense = [row for row in rows if row["runtime"] == "sparbor-dense"]
     assert [(row["precision"], row["masks"], row["kind"]) for row in own_dense] == [
-        (precision, "none", "dense") for precision in ("f16", "f32")
+        (precision, "none", "dense") for precision in ("f16", "f32", "int8")
     ]
     missing = {row["runtime"] for row in contents.get("not_measured", [])}
     assert {row["runtime"] for row in rows} | missing == {"sparbor", "sparbor-dense", "torch-eager", "scipy-csr"}
@@ -137,7 +139,7 @@ def test_a_kernel_set_that_is_not_here_is_listed() -> None:
     assert "SPARBOR_ISA=avx9000" in outcome.not_measured[0]["reason"]
 
 
-@pytest.mark.parametrize("model", ["tiny", "tiny-cnn"])
+@pytest.mark.parametrize("model", ["tiny", "tiny-cnn", "tiny-encoder"])
 @pytest.mark.parametrize("file", peers.FILES)
 def test_each_rival_that_is_installed_agrees_with_pytorch(file: str, model: str) -> None:
     (rival,) = peers.find((file,))
@@ -185,6 +187,23 @@ def test_the_engine_runs_a_convolutional_network_sparse_and_dense() -> None:
     assert varying["stored_bytes"] < own_dense["stored_bytes"]
 
 
+@pytest.mark.parametrize("model", ["tiny", "tiny-encoder"])
+def test_the_engine_runs_quads_in_8_bits(model: str) -> None:
+    settings = {"masks": ("quads",), "runtimes": ("sparbor", "torch-eager"), "isas": engine.kernel_sets()[:1]}
+    outcome = hold(contest(model=model, sparsity=0.5, precisions=("f32", "int8"), **settings))
+    assert outcome.not_measured == []
+    exact, rounded, _ = outcome.rows
+    assert (rounded["precision"], rounded["masks"], rounded["kind"]) == ("int8", "quads", "sparse")
+    assert rounded["max_relative_error"] > 100 * exact["max_relative_error"], "nothing was rounded"
+    assert rounded["packed_bytes"] < 0.6 * exact["packed_bytes"]
+
+
+def test_a_transformer_in_8_bits_is_told_from_other_networks() -> None:
+    assert peers.has_attention(latency_models.dense("tiny-encoder"))
+    assert peers.has_attention(nn.Sequential(nn.MultiheadAttention(8, 2)))
+    assert not peers.has_attention(latency_models.dense("tiny-cnn"))
+
+
 def test_rivals_with_an_environment_of_their_own_say_how_to_get_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -216,11 +235,24 @@ def test_masks_vary_as_training_makes_them_or_are_equal() -> None:
         assert layer.mask.sum() == 3 * len(layer.mask) * -(-layer.mask.shape[1] // 32)
 
 
+@pytest.mark.parametrize("model", ["seed-mlp", "resnet18-cifar"])
+def test_masks_of_quads_fill_quads_as_inputs_are_read(model: str) -> None:
+    network = latency_models.dendritic(model, 0.9, "quads")
+    layers = [layer for layer in network.modules() if isinstance(layer, PAINeuronModule)]
+    active = sum(layer.active_weights() for layer in layers)
+    assert active == pytest.approx(0.1 * sum(layer.mask.numel() for layer in layers), rel=0.002)
+    for layer in layers:
+        mask = layer.to_matrix(layer.mask)
+        if len(mask) % 16 == 0 and layer.input_row % 64 == 0:
+            assert not pack_quads(mask.float().numpy(), mask.numpy()).padding.any()
+
+
 # Parameters of torchvision's models of these names, and multiply-adds as they are commonly given.
 KNOWN = {
     "seed-cnn": (2_122_186, 32 * 32 * 27 * 32 + 16 * 16 * 288 * 64 + 4096 * 512 + 5120),
     "resnet18-imagenet": (11_689_512, 1_814_073_344),
     "mobilenetv2": (3_504_872, 300_774_272),
+    "efficientnet-b0": (5_288_548, 385_814_752),
 }
 
 
@@ -289,6 +321,7 @@ def test_the_summary_names_the_best_rival_of_each_sort() -> None:
     work = {"masks": "varying", "multiply_adds": 100, "active_multiply_adds": 10}
     figures = [
         ("sparbor", "sparse", "f16", 10.0),
+        ("sparbor", "sparse", "int8", 5.0),
         ("onnxruntime", "dense", "f32", 90.0),
         ("onnxruntime-int8", "dense", "int8", 40.0),
         ("openvino-int8", "dense", "int8", 30.0),
@@ -301,8 +334,10 @@ def test_the_summary_names_the_best_rival_of_each_sort() -> None:
     ]
     table = latency_report.ratios({tuple(key.values()): rows})
     said = {str(column.header): [*column.cells] for column in table.columns}
-    assert said["best f32 dense"] == ["9.0 × (onnxruntime 90)"]
-    assert said["best dense"] == ["3.0 × (openvino-int8 30)"]
-    assert said["best int8"] == ["2.0 × (openvino-int8-sparse 20)"]
-    assert said["best sparse"] == ["2.0 × (openvino-int8-sparse 20)"]
-    assert said["best sparse f32"] == ["7.0 × (torch-csr 70)"]
+    assert said["weights"] == ["f16 varying", "int8 varying"]
+    assert said["best f32 dense"] == ["9.0 × (onnxruntime 90)", "18.0 × (onnxruntime 90)"]
+    assert said["best dense"] == ["3.0 × (openvino-int8 30)", "6.0 × (openvino-int8 30)"]
+    assert said["best int8 dense"] == ["3.0 × (openvino-int8 30)", "6.0 × (openvino-int8 30)"]
+    assert said["best int8"] == ["2.0 × (openvino-int8-sparse 20)", "4.0 × (openvino-int8-sparse 20)"]
+    assert said["best sparse"] == ["2.0 × (openvino-int8-sparse 20)", "4.0 × (openvino-int8-sparse 20)"]
+    assert said["best sparse f32"] == ["7.0 × (torch-csr 70)", "14.0 × (torch-csr 70)"]

@@ -11,13 +11,13 @@ from torch import nn
 
 from sparbor.errors import ArgumentError
 from sparbor.nn.layers import why_not_wrappable
-from sparbor.recipe.pattern import NM, Slots, Unstructured
+from sparbor.recipe.pattern import NM, BlockPattern, Pattern, Quads, Slots, Unstructured
 from sparbor.topology.rewire import magnitude_mask
 from sparbor.topology.units import select, slot_counts, units_of
 
 torch.set_num_threads(1)
 
-PATTERNS = [Slots(), Slots(4, 8), NM(2, 4), NM(1, 32), Unstructured()]
+PATTERNS = [Slots(), Slots(4, 8), Quads(), Quads(4, 8), NM(2, 4), NM(1, 32), Unstructured()]
 
 
 def brute_force(units: list[tuple[Fraction, list[tuple[int, int]]]], budget: int) -> set[tuple[int, int]]:
@@ -30,19 +30,25 @@ def brute_force(units: list[tuple[Fraction, list[tuple[int, int]]]], budget: int
     return kept
 
 
-def slots_by_hand(score: list[list[int]], pattern: Slots, groups: int) -> list[tuple[Fraction, list[tuple[int, int]]]]:
+def branches_by_hand(fan_in: int, input_row: int, branch: int) -> list[range]:
+    rows = [range(start, start + input_row) for start in range(0, fan_in, input_row)]
+    return [row[start : start + branch] for row in rows for start in range(0, input_row, branch)]
+
+
+def units_by_hand(
+    score: list[list[int]], pattern: BlockPattern, groups: int, input_row: int | None = None
+) -> list[tuple[Fraction, list[tuple[int, int]]]]:
     outputs, fan_in = len(score), len(score[0])
     neurons = outputs // groups
     units = []
     for conv_group in range(groups):
         for first in range(conv_group * neurons, (conv_group + 1) * neurons, pattern.neuron_block):
             group = range(first, min(first + pattern.neuron_block, (conv_group + 1) * neurons))
-            for start in range(0, fan_in, pattern.branch):
-                branch = range(start, min(start + pattern.branch, fan_in))
+            for branch in branches_by_hand(fan_in, input_row or fan_in, pattern.branch):
                 ranked = {o: sorted(branch, key=lambda i, o=o: -score[o][i]) for o in group}
-                for j in range(len(branch)):
-                    places = [(o, ranked[o][j]) for o in group]
-                    units.append((Fraction(sum(score[o][i] for o, i in places), len(group)), places))
+                for j in range(0, len(branch), pattern.synapses):
+                    places = [(o, i) for o in group for i in ranked[o][j : j + pattern.synapses]]
+                    units.append((Fraction(sum(score[o][i] for o, i in places), len(places)), places))
     return units
 
 
@@ -67,13 +73,16 @@ def scored(draw: st.DrawFn, most_outputs: int = 40, most_inputs: int = 70) -> tu
 
 
 @settings(max_examples=150, deadline=None)
-@given(scored(), st.sampled_from([Slots(), Slots(4, 8), Slots(1, 1), Slots(3, 5)]))
-def test_slots_keep_what_the_mask_maker_in_plain_python_keeps(
-    case: tuple[torch.Tensor, int, int], pattern: Slots
+@given(
+    scored(), st.sampled_from([Slots(), Slots(4, 8), Slots(1, 1), Slots(3, 5), Quads(), Quads(4, 8)]), st.integers(1, 4)
+)
+def test_what_the_mask_maker_in_plain_python_keeps_is_kept(
+    case: tuple[torch.Tensor, int, int], pattern: BlockPattern, rows: int
 ) -> None:
     score, groups, budget = case
-    (mask,) = select([units_of(pattern, score.float(), groups=groups)], budget)
-    expected = brute_force(slots_by_hand(score.tolist(), pattern, groups), budget)
+    input_row = score.shape[1] // rows if score.shape[1] % rows == 0 else None
+    (mask,) = select([units_of(pattern, score.float(), groups=groups, input_row=input_row)], budget)
+    expected = brute_force(units_by_hand(score.tolist(), pattern, groups, input_row), budget)
     assert torch.equal(mask, as_mask(expected, mask.shape))
 
 
@@ -92,13 +101,13 @@ def test_unstructured_keeps_the_best_weights(case: tuple[torch.Tensor, int, int]
 def test_layers_that_share_a_budget_are_chosen_from_together(
     cases: list[tuple[torch.Tensor, int, int]], share: float
 ) -> None:
-    pattern = Slots(4, 8)
+    pattern = Quads(4, 8)
     budget = round(share * sum(score.numel() for score, _, _ in cases))
     masks = select([units_of(pattern, score.float(), groups=groups) for score, groups, _ in cases], budget)
     units = [
         (worth, [(layer, *place) for place in places])
         for layer, (score, groups, _) in enumerate(cases)
-        for worth, places in slots_by_hand(score.tolist(), pattern, groups)
+        for worth, places in units_by_hand(score.tolist(), pattern, groups)
     ]
     expected = brute_force(units, budget)  # type: ignore[arg-type]
     got = {(layer, *place) for layer, mask in enumerate(masks) for place in mask.nonzero().tolist()}
@@ -111,20 +120,20 @@ def test_layers_that_share_a_budget_are_chosen_from_together(
     fan_in=st.integers(1, 100),
     groups=st.sampled_from([1, 1, 2]),
     density=st.floats(0, 1),
-    pattern=st.sampled_from([Slots(), Unstructured()]),
+    pattern=st.sampled_from([Slots(), Quads(), Unstructured()]),
 )
-def test_density_is_within_a_slot_of_what_was_asked(
-    outputs: int, fan_in: int, groups: int, density: float, pattern: Slots | Unstructured
+def test_density_is_within_a_unit_of_what_was_asked(
+    outputs: int, fan_in: int, groups: int, density: float, pattern: Pattern
 ) -> None:
     weight = torch.randn(outputs * groups, fan_in)
     mask = magnitude_mask(weight, pattern, density, groups)
-    assert abs(int(mask.sum()) - density * mask.numel()) < 16
+    assert abs(int(mask.sum()) - density * mask.numel()) < 16 * pattern.synapses
 
 
 @settings(max_examples=100, deadline=None)
-@given(scored(), st.sampled_from([Slots(), Slots(4, 8)]))
+@given(scored(), st.sampled_from([Slots(), Slots(4, 8), Quads(), Quads(4, 8)]))
 def test_neurons_of_a_group_have_equally_many_synapses_on_a_branch(
-    case: tuple[torch.Tensor, int, int], pattern: Slots
+    case: tuple[torch.Tensor, int, int], pattern: BlockPattern
 ) -> None:
     score, groups, budget = case
     (mask,) = select([units_of(pattern, score.float(), groups=groups)], budget)
@@ -136,38 +145,43 @@ def test_neurons_of_a_group_have_equally_many_synapses_on_a_branch(
             for column, branch in enumerate(group.split(pattern.branch, dim=1)):
                 of_neuron = branch.sum(dim=1)
                 assert (of_neuron == of_neuron[0]).all()
-                assert counts[row, column] == of_neuron[0]
+                assert counts[row, column] == math.ceil(of_neuron[0] / pattern.synapses)
+                assert of_neuron[0] % pattern.synapses == 0 or of_neuron[0] == branch.shape[1]
             row += 1
     assert row == len(counts)
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=repr)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 100), (100, 1), (17, 33), (16, 32)], ids=str)
-def test_extreme_densities(pattern: Slots | NM | Unstructured, shape: tuple[int, int]) -> None:
+def test_extreme_densities(pattern: Pattern, shape: tuple[int, int]) -> None:
     weight = torch.randn(shape)
     assert magnitude_mask(weight, pattern, 1.0).all()
     assert not magnitude_mask(weight, pattern, 0.0).any()
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=repr)
-def test_equal_weights_give_the_same_mask_every_time(pattern: Slots | NM | Unstructured) -> None:
+def test_equal_weights_give_the_same_mask_every_time(pattern: Pattern) -> None:
     masks = [magnitude_mask(torch.ones(35, 70), pattern, 0.3) for _ in range(3)]
     assert torch.equal(masks[0], masks[1])
     assert torch.equal(masks[0], masks[2])
-    assert abs(int(masks[0].sum()) - 0.3 * 35 * 70) < 16
+    assert abs(int(masks[0].sum()) - 0.3 * 35 * 70) < 16 * pattern.synapses
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=repr)
-def test_nan_is_worth_nothing_and_infinity_most(pattern: Slots | NM | Unstructured) -> None:
+def test_nan_is_worth_nothing_and_infinity_most(pattern: Pattern) -> None:
     weight = torch.rand(16, 32) + 1
     weight[:, 3] = math.nan
     weight[:, 8] = -math.inf
     weight[:, 31] = torch.finfo(torch.float32).max
-    mask = magnitude_mask(weight, pattern, 2 / 32)
+    mask = magnitude_mask(weight, pattern, 2 * pattern.synapses / 32)
     expected = torch.zeros_like(mask)
     expected[:, [8, 31]] = True
     if pattern == NM(1, 32):
         assert abs(int(mask.sum()) - 32) < 16
+    elif pattern.synapses > 1:
+        assert mask[:, [8, 31]].all()
+        assert mask.sum() == 2 * pattern.synapses * 16
+        assert not mask[:, 3].any()
     else:
         assert torch.equal(mask, expected)
     everything_nan = magnitude_mask(torch.full((16, 32), math.nan), pattern, 0.25)
@@ -222,6 +236,7 @@ def test_layers_that_slots_refuse() -> None:
     assert Slots().refuses(64, 4) is None
     assert Slots().refuses(3, 1) is None  # one group, partly filled
     assert Slots(neuron_block=8).refuses(32, 4) is None
+    assert Quads().refuses(32, 4) == "8 outputs in each convolution group, a quad needs 16"
     for pattern in (NM(2, 4), Unstructured()):
         assert why_not_wrappable(nn.Conv2d(32, 32, 4, groups=32), pattern) is None
 
@@ -231,6 +246,8 @@ def test_layers_that_slots_refuse() -> None:
     [
         (lambda: Slots(neuron_block=0), r"Slots\(neuron_block=0\): neuron_block must be a whole number of at least 1"),
         (lambda: Slots(branch=2.5), r"Slots\(branch=2\.5\): branch must be a whole number"),
+        (lambda: Quads(branch=0), r"Quads\(branch=0\): branch must be a whole number of at least 1"),
+        (lambda: Quads(branch=30), r"Quads\(branch=30\): branch must be a multiple of 4, such as 32"),
         (lambda: NM(0, 4), r"NM\(n=0\): n must be a whole number of at least 1"),
         (lambda: NM(5, 4), r"NM\(n=5, m=4\): n must be at most m; swap them or lower n"),
     ],

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sparbor.topology.units import NATIVE_BRANCH, _rank_slots, rank_slots
+from sparbor.topology.units import NATIVE_BRANCHES, _rank_slots, rank_slots
 from tests.kernel_sets import KERNEL_SETS
 
 
@@ -23,17 +23,27 @@ def scores(shape: tuple[int, int], values: str) -> Tensor:
     [((16, 32), 16, 1), ((1, 1), 16, 1), ((40, 100), 16, 1), ((60, 75), 16, 3), ((6, 31), 4, 2), ((33, 640), 5, 1)],
 )
 @pytest.mark.parametrize("values", ["all different", "few", "with infinities"])
+@pytest.mark.parametrize("branch", NATIVE_BRANCHES)
+@pytest.mark.parametrize("rows", [1, 3])
 def test_native(
-    isa: str, shape: tuple[int, int], neuron_block: int, groups: int, values: str, monkeypatch: pytest.MonkeyPatch
+    isa: str,
+    shape: tuple[int, int],
+    neuron_block: int,
+    groups: int,
+    values: str,
+    branch: int,
+    rows: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SPARBOR_ISA", isa)
-    score = scores(shape, values)
-    ranks, worth = rank_slots(score, neuron_block, NATIVE_BRANCH, groups)
-    expected_ranks, expected_worth = _rank_slots(score, neuron_block, NATIVE_BRANCH, groups)
+    score, input_row = scores((shape[0], shape[1] * rows), values), shape[1]
+    ranks, worth = rank_slots(score, neuron_block, branch, groups, input_row)
+    assert ranks.dtype == torch.uint8, "PyTorch's own has 64 bits"
+    expected_ranks, expected_worth = _rank_slots(score, neuron_block, branch, groups, input_row)
     assert torch.equal(ranks.long(), expected_ranks)
     torch.testing.assert_close(worth, expected_worth)
     spread = torch.stack([score, score], -1)[..., 0]  # not contiguous
-    assert torch.equal(rank_slots(spread, neuron_block, NATIVE_BRANCH, groups)[0], ranks)
+    assert torch.equal(rank_slots(spread, neuron_block, branch, groups, input_row)[0], ranks)
 
 
 @pytest.mark.parametrize(("shape", "neuron_block", "branch"), [((9, 5), 4, 1), ((9, 30), 4, 7), ((16, 80), 16, 40)])

@@ -23,7 +23,9 @@ PAGE = REPOSITORY / "docs" / "reference.md"
 # Every public name stands in one of these, in the order in which a reader meets them.
 GROUPS = {
     "Train": ("perforate", "Perforator", "PAINeuronModule", "unwrap"),
-    "Say how sparse": (*("Recipe", "Schedule", "Slots", "Unstructured", "NM", "Budget", "calibrated", "Growth"),),
+    "Say how sparse": (
+        *("Recipe", "Schedule", "Slots", "Quads", "Unstructured", "NM", "Budget", "calibrated", "Growth"),
+    ),
     "Deploy and run": ("deploy", "decoder", "load", "Runtime", "Session", "ByteInput"),
 }
 # What of a class is for its users; the rest is for the package.

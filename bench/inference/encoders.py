@@ -48,6 +48,13 @@ def minilm() -> SentenceEncoder:
     )
 
 
+def tiny() -> SentenceEncoder:
+    """Of a size for tests."""
+    return SentenceEncoder(
+        vocab_size=30522, hidden_size=64, num_hidden_layers=1, num_attention_heads=2, intermediate_size=96
+    )
+
+
 def vit_tiny() -> ImageClassifier:
     """Of the shape of timm's vit_tiny_patch16_224."""
     return ImageClassifier(
@@ -60,7 +67,8 @@ def vit_tiny() -> ImageClassifier:
     )
 
 
-def tokens(length: int) -> tuple[Tensor, Tensor]:
-    """A text of so many tokens, without padding."""
+def tokens(length: int, texts: int = 1) -> tuple[Tensor, Tensor]:
+    """Texts of so many tokens each, without padding."""
     random = torch.Generator().manual_seed(1)
-    return torch.randint(5, 30522, (1, length), generator=random), torch.ones(1, length, dtype=torch.int64)
+    size = texts, length
+    return torch.randint(5, 30522, size, generator=random), torch.ones(size, dtype=torch.int64)

@@ -8,17 +8,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 import sparbor
-from bench.peers import Array
+from bench.peers import Array, Example, arguments
 from sparbor.timing import sample
 
 NAME = "sparbor"
 DENSE_NAME = "sparbor-dense"  # a model without a mask
 KIND = "sparse"
-WEIGHTS = {"f16": "word16", "f32": "exact"}
-PRECISIONS = tuple(WEIGHTS)
+PRECISIONS = ("f16", "f32", "int8")
+
+
+def rounding(precision: str, example: Example) -> dict[str, Any]:
+    """How `deploy` is told to store weights."""
+    match precision:
+        case "f16":
+            return {"weights": "word16"}
+        case "f32":
+            return {"weights": "exact"}
+        case "int8":
+            return {"weights": "int8"}
+        case _:
+            raise ValueError(f"precision={precision!r}: it must be one of {', '.join(PRECISIONS)}")
 
 
 def kernel_sets() -> list[str]:
@@ -31,34 +43,37 @@ def kernel_sets() -> list[str]:
 class Engine:
     """A deployed model, ready to run ``example`` into one output array."""
 
-    def __init__(self, model: nn.Module, example: Tensor, threads: int, isa: str, precision: str) -> None:
+    def __init__(self, model: nn.Module, example: Example, threads: int, isa: str, precision: str) -> None:
         with forced(isa):
-            self.runtime: Any = sparbor.deploy(model, example, threads=threads, weights=WEIGHTS[precision])
+            self.runtime: Any = sparbor.deploy(model, example, threads=threads, **rounding(precision, example))
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "model.safetensors"
             self.runtime.save(file)
             self.stored_bytes = file.stat().st_size
-        self._x = example.numpy()
-        self._y = np.full((len(example), *self.runtime.output_shape), np.nan, dtype=np.float32)
+        self._given = [each.numpy() for each in arguments(example)]
+        self._y = np.array(self.runtime(*self._given))
 
     @property
     def packed_bytes(self) -> int:
-        """What one call has to read: all packed layers."""
-        return sum(layer.bytes for layer in self.runtime.describe())
+        """What one call has to read: all packed layers, but of an embedding next to nothing."""
+        return sum(layer.bytes for layer in self.runtime.describe() if layer.kind != "table")
 
     @property
     def facts(self) -> dict[str, Any]:
         """For its row: whether each layer runs sparse or dense, which the engine chooses for this batch."""
-        kinds = list(self.runtime.ways_at(len(self._x)).values())
+        kinds = list(self.runtime.ways_at(len(self._y)).values())
         kind = "sparse" if "sparse" in kinds else "dense"
         return {"kind": kind, "dense_layers": kinds.count("dense"), "packed_bytes": self.packed_bytes}
 
     def output(self) -> Array:
         self._y.fill(np.nan)
-        return np.array(self.runtime(self._x, out=self._y))
+        return np.array(self.runtime(*self._given, out=self._y))
 
     def sample(self, times: int) -> list[float]:
-        runtime, x, y = self.runtime, self._x, self._y
+        runtime, given, y = self.runtime, self._given, self._y
+        if len(given) > 1:
+            return sample(lambda: runtime(*given, out=y), times)
+        (x,) = given
         return sample(lambda: runtime(x, out=y), times)
 
     def close(self) -> None:

@@ -2,15 +2,17 @@
 
 ``python bench/latency.py --models seed-mlp mlp-2048x4 mlp-4096x4 vit-b-mlp --batch 1 16 64 --threads 1 2
 --sparsity 0.9 --json FILE``; ``--models seed-cnn seed-cnn-erk resnet18-cifar resnet18-imagenet mobilenetv2`` for
-convolutions. Run it again to continue. ``make peers`` installs the rivals.
+convolutions, ``--models vit-tiny minilm-16 minilm-128`` for transformers. Run it again to continue. ``make peers``
+installs the rivals.
 
 A combination of model, batch, threads and sparsity is a contest, in a process of its own: all contenders are
 prepared, their outputs are compared with PyTorch's, and those that agree take turns on the clock.
 ``max_relative_error`` is the largest |y - expected| / |expected| (Euclidean norms) of an item of the batch. ``masks``
-is ``varying`` for slot counts as training makes them and ``equal`` for one number on every branch; rivals have the
-former. ``isa`` is the engine's kernel set. ``sparbor-dense`` is the engine with the same model at sparsity 0.
-``multiply_adds`` are those of one input, ``active_multiply_adds`` those with weights that are not zero. What could not
-be measured stands under ``not_measured`` with the reason.
+is ``varying`` for slot counts as training makes them, ``quads`` for the quads of 8-bit layers as training makes them,
+and ``equal`` for one number on every branch; rivals have the first that is asked for. ``isa`` is the engine's kernel
+set. ``sparbor-dense`` is the engine with the same model at sparsity 0. ``multiply_adds`` are those of one input,
+``active_multiply_adds`` those with weights that are not zero. What could not be measured stands under
+``not_measured`` with the reason.
 """
 
 import argparse
@@ -126,7 +128,7 @@ def enter(contest: Contest, masks: str) -> Iterator[Contender]:
     model = models.plain(network)
     example = models.example(contest.model, contest.batch)
     entrants = [*_engines(contest, engine.NAME, network, example)] if engine.NAME in contest.runtimes else []
-    if masks == "varying":
+    if masks == contest.masks[0]:
         entrants += _rivals(contest, model, example)
     yield from _verified(contest, {"masks": masks}, entrants, model, example)
 
@@ -140,10 +142,10 @@ def enter_dense(contest: Contest) -> Iterator[Contender]:
 
 
 def _verified(
-    contest: Contest, facts: Row, entrants: Iterable[Entrant], model: nn.Module, example: torch.Tensor
+    contest: Contest, facts: Row, entrants: Iterable[Entrant], model: nn.Module, example: peers.Example
 ) -> Iterator[Contender]:
     with torch.inference_mode():
-        expected = model(example).numpy()
+        expected = model(*peers.arguments(example)).numpy()
     work = work_of(model, example)
     facts = {
         **facts,
@@ -169,20 +171,20 @@ def _verified(
             yield Contender(row, refused=f"its output is wrong: relative error {error:.2g}, allowed {allowed:.2g}")
 
 
-def _engines(contest: Contest, name: str, network: nn.Module, example: torch.Tensor) -> Iterator[Entrant]:
+def _engines(contest: Contest, name: str, network: nn.Module, example: peers.Example) -> Iterator[Entrant]:
     for isa, precision in product(contest.isas, contest.precisions):
         row = {"runtime": name, "kind": engine.KIND, "precision": precision, "isa": isa}
         yield row, partial(engine.Engine, network, example, contest.threads, isa, precision)
 
 
-def _rivals(contest: Contest, model: nn.Module, example: torch.Tensor) -> Iterator[Entrant]:
+def _rivals(contest: Contest, model: nn.Module, example: peers.Example) -> Iterator[Entrant]:
     for peer in peers.find():
         if peer.NAME in contest.runtimes:
             row = {"runtime": peer.NAME, "kind": peer.KIND, "precision": peer.PRECISION, "isa": None}
             yield row, partial(_prepare_if_available, peer, model, example, contest.threads)
 
 
-def _prepare_if_available(peer: peers.Peer, model: nn.Module, example: torch.Tensor, threads: int) -> peers.Ready:
+def _prepare_if_available(peer: peers.Peer, model: nn.Module, example: peers.Example, threads: int) -> peers.Ready:
     reason = peer.available()
     if reason:
         raise RuntimeError(reason)
@@ -261,9 +263,7 @@ def is_done(contest: Contest, results: ResultsFile) -> bool:
     there = [*results.rows, *results.notes.get("not_measured", [])]
     done = {tuple(row[name] for name in names) for row in there if contest.key.items() <= row.items()}
     wanted: set[tuple[str | None, ...]] = {
-        (peer.NAME, peer.PRECISION, None, "varying")
-        for peer in peers.find()
-        if peer.NAME in contest.runtimes and "varying" in contest.masks
+        (peer.NAME, peer.PRECISION, None, contest.masks[0]) for peer in peers.find() if peer.NAME in contest.runtimes
     }
     if engine.NAME in contest.runtimes:
         wanted |= set(product([engine.NAME], contest.precisions, contest.isas, contest.masks))
@@ -296,7 +296,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, nargs="+", default=[1])
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--sparsity", type=float, nargs="+", default=[0.9])
-    parser.add_argument("--masks", nargs="+", choices=("varying", "equal"), default=["varying", "equal"])
+    parser.add_argument("--masks", nargs="+", choices=models.MASKS, default=models.MASKS)
     runtimes = [engine.NAME, engine.DENSE_NAME, *(peer.NAME for peer in peers.find())]
     parser.add_argument("--runtimes", nargs="+", choices=runtimes)
     parser.add_argument("--isa", nargs="+", help="kernel sets of the engine; by default all that this machine has")

@@ -1,6 +1,7 @@
 """What a person sees of latency.py's rows: how many times faster than whom."""
 
 from collections.abc import Callable, Iterable
+from itertools import product
 from typing import Any
 
 from rich.console import Console
@@ -52,20 +53,21 @@ def measurements(groups: dict[tuple[Any, ...], list[Row]]) -> Table:
 
 
 def ratios(groups: dict[tuple[Any, ...], list[Row]]) -> Table:
-    """The engine with 16-bit synapses and its best kernels against the best rival of each kind, and itself dense."""
-    table = Table("contest", "sparbor µs", "sparbor dense", *BEST)
+    """The engine with 16 and with 8 bits and its best kernels against the best rival of each kind, and itself dense."""
+    table = Table("contest", "weights", "sparbor µs", "sparbor dense", *BEST)
     table.add_column("equal / varying a synapse")
-    table.title = "Times faster: 16-bit synapses, best kernel set"
-    for key, rows in groups.items():
-        ours = best(rows, lambda row: is_ours(row) and row["precision"] == "f16")
+    table.title = "Times faster: best kernel set and masks as training makes them"
+    for (key, rows), precision in product(groups.items(), ("f16", "int8")):
+        of_precision = [row for row in rows if row["precision"] == precision]
+        ours = best(of_precision, is_ours)
         if ours is None:
             continue
         rivals = [row for row in rows if is_rival(row)]
-        own_dense = [row for row in rows if row["runtime"] == DENSE_NAME]
         table.add_row(
             contest(key),
+            f"{precision} {ours['masks']}",
             f"{ours['median_us']:.4g}",
-            times_faster(ours, best(own_dense, lambda row: row["precision"] == "f16")),
+            times_faster(ours, best(of_precision, is_own_dense)),
             *(times_faster(ours, best(rivals, wanted)) for wanted in BEST.values()),
             equal_to_varying(ours, rows),
         )
@@ -74,7 +76,8 @@ def ratios(groups: dict[tuple[Any, ...], list[Row]]) -> Table:
 
 def kernel_sets(groups: dict[tuple[Any, ...], list[Row]]) -> Table:
     """Each form of the engine: what an active multiply-add costs, and the best f32 dense rival beside it."""
-    table = Table("contest", "isa", "precision", "median µs", "ps a multiply-add", "best f32 dense", title="Engine")
+    table = Table("contest", "isa", "precision", "masks", "median µs", "ps a multiply-add", "best f32 dense")
+    table.title = "Engine"
     for key, rows in groups.items():
         dense = best(rows, lambda row: is_rival(row) and is_dense_f32(row))
         for row in filter(is_ours, rows):
@@ -83,6 +86,7 @@ def kernel_sets(groups: dict[tuple[Any, ...], list[Row]]) -> Table:
                 contest(key),
                 row["isa"],
                 row["precision"],
+                row["masks"],
                 f"{row['median_us']:.4g}",
                 f"{picoseconds:.1f}",
                 times_faster(row, dense),
@@ -135,7 +139,12 @@ def contest(key: tuple[Any, ...]) -> str:
 
 def is_ours(row: Row) -> bool:
     """The engine, with masks as training makes them."""
-    return bool(row["runtime"] == NAME and row["masks"] == "varying")
+    return bool(row["runtime"] == NAME and row["masks"] != "equal")
+
+
+def is_own_dense(row: Row) -> bool:
+    """The engine with every weight active."""
+    return bool(row["runtime"] == DENSE_NAME)
 
 
 def is_rival(row: Row) -> bool:
@@ -157,6 +166,7 @@ def multiply_adds(row: Row) -> int:
 BEST: dict[str, Callable[[Row], bool]] = {
     "best f32 dense": is_dense_f32,
     "best dense": lambda row: row["kind"] == "dense",
+    "best int8 dense": lambda row: row["kind"] == "dense" and row["precision"] == "int8",
     "best int8": lambda row: row["precision"] == "int8",
     "best sparse f32": lambda row: row["kind"] == "sparse" and row["precision"] == "f32",
     "best sparse": lambda row: row["kind"] == "sparse",

@@ -109,7 +109,7 @@ def throughputs(runtime: Runtime, seconds: float, rounds: int) -> list[dict[str,
 def main() -> int:
     """Soak and then measure each model, the thread counts in turns."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", default=["seed-mlp", "mlp-2048x4"], choices=models.MODELS)
+    parser.add_argument("--models", nargs="+", default=["seed-mlp", "mlp-2048x4"], choices=models.OF_NOISE)
     parser.add_argument("--calls", type=int, default=1_000_000, help="with the first model; the others are not soaked")
     parser.add_argument("--threads", type=int, default=8, help="that share the runtime (default: 8)")
     parser.add_argument("--engine-threads", type=int, default=1, help="of the runtime itself (default: 1)")

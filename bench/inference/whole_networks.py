@@ -27,16 +27,13 @@ from torch import Tensor, nn
 import sparbor
 from bench import CHECKOUT
 from bench.inference import convnets, encoders, models, recurrent
-from bench.peers import Local, onnx_file, onnxruntime, openvino
+from bench.peers import Example, Local, onnx_file, onnxruntime, openvino
 from bench.results_file import ResultsFile
 from sparbor.timing import sample
 
 SPARSITY = 0.9
 TOLERANCE = {"sparbor": 0.25, "sparbor-dense": 0.01, "onnxruntime": 1e-4, "openvino": 1e-4}
-OPSET = 17  # the first that has layer norms
 TURN_US = 30_000
-
-Example = Tensor | tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -107,8 +104,8 @@ def _contenders(name: str, example: Example) -> list[tuple[str, Callable[[], tup
     return [
         ("sparbor", partial(_engine, kept, example), kept),
         ("sparbor-dense", partial(_engine, plain, example), plain),
-        ("onnxruntime", partial(_onnxruntime, plain, example), plain),
-        ("openvino", partial(_openvino, plain, example), plain),
+        ("onnxruntime", lambda: (onnxruntime.prepare(plain, example, 1), {}), plain),
+        ("openvino", lambda: (openvino.prepare(plain, example, 1), {}), plain),
     ]
 
 
@@ -122,21 +119,6 @@ def _engine(model: nn.Module, example: Example) -> tuple[Local, dict[str, Any]]:
     }
     given = [each.numpy() for each in onnx_file.inputs(example).values()]
     return Local(lambda: runtime(*given), runtime.program.weight_bytes), facts
-
-
-def _onnxruntime(model: nn.Module, example: Example) -> tuple[Local, dict[str, Any]]:
-    with tempfile.TemporaryDirectory() as folder:
-        file = onnx_file.write(model, example, Path(folder) / "model.onnx", OPSET)
-        return onnxruntime.session(file, example, 1), {}
-
-
-def _openvino(model: nn.Module, example: Example) -> tuple[Local, dict[str, Any]]:
-    import openvino as package
-
-    with tempfile.TemporaryDirectory() as folder:
-        graph = package.Core().read_model(onnx_file.write(model, example, Path(folder) / "model.onnx", OPSET))
-    compiled = openvino.compiled(graph, 1, {"INFERENCE_PRECISION_HINT": "f32"})
-    return openvino.request(compiled, example, 0), {}
 
 
 def _timed(calls: dict[str, Local], rounds: int) -> list[tuple[float, float]]:

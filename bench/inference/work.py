@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from bench.peers import Example, arguments
+
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -21,7 +23,7 @@ class Work:
 
 
 @torch.inference_mode()
-def work_of(model: nn.Module, example: Tensor) -> Work:
+def work_of(model: nn.Module, example: Example) -> Work:
     """Count while ``model`` (zeros for dropped weights) computes ``example``, a batch."""
     counts: list[tuple[int, int, int]] = []
 
@@ -34,7 +36,7 @@ def work_of(model: nn.Module, example: Tensor) -> Work:
     hooks = [
         layer.register_forward_hook(count) for layer in model.modules() if isinstance(layer, (nn.Linear, *CONVOLUTIONS))
     ]
-    model(example[:1])
+    model(*(each[:1] for each in arguments(example)))
     for hook in hooks:
         hook.remove()
     return Work(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, distributions, version
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Array = npt.NDArray[np.float32]
+Example: TypeAlias = "Tensor | tuple[Tensor, ...]"  # a batch: a model's one input, or all of them
 
 FILES = (
     "torch_eager",
@@ -68,7 +69,7 @@ class Peer(Protocol):
     def available(self) -> str | None:
         """Why it cannot be measured here, or ``None``."""
 
-    def prepare(self, model: nn.Module, example: Tensor, threads: int) -> Ready:
+    def prepare(self, model: nn.Module, example: Example, threads: int) -> Ready:
         """The model, ready to run ``example`` on ``threads`` threads."""
 
 
@@ -118,6 +119,23 @@ def matrices(model: nn.Module) -> list[Layer]:
     if not layers:
         raise ValueError("it multiplies sparse matrices and has no convolutions")
     return layers
+
+
+def arguments(example: Example) -> tuple[Tensor, ...]:
+    """What a model is called with."""
+    return example if isinstance(example, tuple) else (example,)
+
+
+def single(example: Example) -> Tensor:
+    """The only input, for a rival that takes no more; a model with several is refused."""
+    if isinstance(example, tuple):
+        raise ValueError(f"it is given models of one input here, and this one has {len(example)}")
+    return example
+
+
+def has_attention(model: nn.Module) -> bool:
+    """Whether it is a transformer, which tools that quantize treat in a way of their own."""
+    return any("Attention" in type(module).__name__ for module in model.modules())
 
 
 def dense_bytes(model: nn.Module) -> int:

@@ -7,26 +7,29 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.peers import Array, Local, worker
+from bench.peers import Array, Example, Local, single, worker
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 NAME = "deepsparse"
 PACKAGE = "deepsparse"
 KIND = "sparse"
 PRECISION = "f32"
 ENVIRONMENT = ".venv-deepsparse"
+OPSET = 13  # the newest of its onnx
 
 
 def available() -> str | None:
     return None if worker.python_of(ENVIRONMENT).exists() else f"{ENVIRONMENT} is not set up (make peers)"
 
 
-def prepare(model: nn.Module, example: Tensor, threads: int) -> worker.Remote:
+def prepare(model: nn.Module, example: Example, threads: int) -> worker.Remote:
     from bench.peers import onnx_file
 
-    return worker.Remote("deepsparse", ENVIRONMENT, partial(onnx_file.write, model, example), example, threads)
+    x = single(example)
+    write = partial(onnx_file.write, model, x, opset=OPSET)
+    return worker.Remote("deepsparse", ENVIRONMENT, write, x, threads)
 
 
 def serve(file: Path, x: Array, threads: int) -> Local:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.peers import Array, Local, missing
+from bench.peers import Array, Example, Local, missing
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 NAME = "onnxruntime"
 PACKAGE = "onnxruntime"
@@ -23,14 +23,14 @@ def available() -> str | None:
     return missing("onnx", "onnxruntime")
 
 
-def prepare(model: nn.Module, example: Tensor, threads: int) -> Local:
+def prepare(model: nn.Module, example: Example, threads: int) -> Local:
     from bench.peers import onnx_file
 
     with tempfile.TemporaryDirectory() as folder:
         return session(onnx_file.write(model, example, Path(folder) / "model.onnx"), example, threads)
 
 
-def session(file: Path, example: Tensor | tuple[Tensor, ...], threads: int) -> Local:
+def session(file: Path, example: Example, threads: int) -> Local:
     """The model of ``file``, bound to ``example`` and to an output of its own."""
     import onnxruntime
 

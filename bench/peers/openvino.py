@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.peers import Array, Local, dense_bytes, missing
+from bench.peers import Array, Example, Local, dense_bytes, missing
 
 if TYPE_CHECKING:
     import openvino
-    from torch import Tensor, nn
+    from torch import nn
 
 NAME = "openvino"
 PACKAGE = "openvino"
@@ -24,12 +24,12 @@ def available() -> str | None:
     return missing("onnx", "openvino")
 
 
-def prepare(model: nn.Module, example: Tensor, threads: int) -> Local:
+def prepare(model: nn.Module, example: Example, threads: int) -> Local:
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
     return request(compiled(read(model, example), threads, settings), example, dense_bytes(model))
 
 
-def read(model: nn.Module, example: Tensor) -> openvino.Model:
+def read(model: nn.Module, example: Example) -> openvino.Model:
     """The model as OpenVINO's graph, for the batch of ``example``."""
     import openvino
 
@@ -53,7 +53,7 @@ def compiled(graph: openvino.Model, threads: int, settings: dict[str, Any]) -> o
     return openvino.Core().compile_model(graph, "CPU", settings)
 
 
-def request(model: openvino.CompiledModel, example: Tensor | tuple[Tensor, ...], stored_bytes: int) -> Local:
+def request(model: openvino.CompiledModel, example: Example, stored_bytes: int) -> Local:
     """A request for ``example``, bound to it and to an output of its own."""
     import openvino
 

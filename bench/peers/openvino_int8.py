@@ -11,12 +11,12 @@ import os
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
-from bench.peers import Local, missing
+from bench.peers import Example, Local, has_attention, missing, onnx_file
 from bench.peers.openvino import compiled, read, request
 
 if TYPE_CHECKING:
     import openvino
-    from torch import Tensor, nn
+    from torch import nn
 
 NAME = "openvino-int8"
 PACKAGE = "nncf"
@@ -28,12 +28,12 @@ def available() -> str | None:
     return missing("onnx", "openvino", "nncf")
 
 
-def prepare(model: nn.Module, example: Tensor, threads: int) -> Local:
+def prepare(model: nn.Module, example: Example, threads: int) -> Local:
     graph = quantized(model, example)
     return request(compiled(graph, threads, {}), example, stored_bytes(graph))
 
 
-def quantized(model: nn.Module, example: Tensor) -> openvino.Model:
+def quantized(model: nn.Module, example: Example) -> openvino.Model:
     """OpenVINO's graph of the model, with its weights in 8 bits and the ranges of its activations."""
     os.environ["NNCF_CI"] = "1"  # it sends nobody anything
     with redirect_stdout(io.StringIO()):  # it prints settings and progress bars
@@ -41,9 +41,10 @@ def quantized(model: nn.Module, example: Tensor) -> openvino.Model:
 
         return nncf.quantize(
             read(model, example),
-            nncf.Dataset([example.numpy()]),
+            nncf.Dataset([{name: each.numpy() for name, each in onnx_file.inputs(example).items()}]),
             preset=nncf.QuantizationPreset.PERFORMANCE,  # symmetric: no zero points to correct for
             target_device=nncf.TargetDevice.CPU,
+            model_type=nncf.ModelType.TRANSFORMER if has_attention(model) else None,
             fast_bias_correction=True,  # biases are constants: the slow one gives no faster network
             subset_size=1,
         )

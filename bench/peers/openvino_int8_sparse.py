@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.peers import Local, openvino_int8
+from bench.peers import Example, Local, openvino_int8
 from bench.peers.openvino import compiled, request
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 NAME = "openvino-int8-sparse"
 PACKAGE = "nncf"
@@ -24,7 +24,7 @@ LEAST_SPARSE = 0.5  # layers with fewer zeros than this are left dense
 available = openvino_int8.available
 
 
-def prepare(model: nn.Module, example: Tensor, threads: int) -> Local:
+def prepare(model: nn.Module, example: Example, threads: int) -> Local:
     graph = openvino_int8.quantized(model, example)
     network = compiled(graph, threads, {"CPU_SPARSE_WEIGHTS_DECOMPRESSION_RATE": LEAST_SPARSE})
     kernels = {str(node.get_rt_info()["primitiveType"].value) for node in network.get_runtime_model().get_ops()}

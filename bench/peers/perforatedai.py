@@ -9,10 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.peers import Array, Local, dense_bytes, worker
+from bench.peers import Array, Example, Local, dense_bytes, single, worker
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 NAME = "perforatedai"
 PACKAGE = "perforatedai"
@@ -25,11 +25,11 @@ def available() -> str | None:
     return None if worker.python_of(ENVIRONMENT).exists() else f"{ENVIRONMENT} is not set up (make peers)"
 
 
-def prepare(model: nn.Module, example: Tensor, threads: int) -> worker.Remote:
+def prepare(model: nn.Module, example: Example, threads: int) -> worker.Remote:
     import torch
 
     # The whole model: its code is imported over there, from the same folder.
-    return worker.Remote("perforatedai", ENVIRONMENT, partial(torch.save, model), example, threads)
+    return worker.Remote("perforatedai", ENVIRONMENT, partial(torch.save, model), single(example), threads)
 
 
 def serve(file: Path, x: Array, threads: int) -> Local:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.peers import Array, Local, matrices, missing
+from bench.peers import Array, Example, Local, matrices, missing, single
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 NAME = "scipy-csr"
 PACKAGE = "scipy"
@@ -21,14 +21,13 @@ def available() -> str | None:
     return missing("scipy")
 
 
-def prepare(model: nn.Module, example: Tensor, threads: int) -> Local:
+def prepare(model: nn.Module, example: Example, threads: int) -> Local:
     from scipy.sparse import csr_array
 
-    one = len(example) == 1
-    x = example.numpy()[0] if one else np.ascontiguousarray(example.numpy().T)
-    chain = [
-        (csr_array(layer.weight), layer.bias if one else layer.bias[:, None], layer.relu) for layer in matrices(model)
-    ]
+    layers, given = matrices(model), single(example).numpy()
+    one = len(given) == 1
+    x = given[0] if one else np.ascontiguousarray(given.T)
+    chain = [(csr_array(layer.weight), layer.bias if one else layer.bias[:, None], layer.relu) for layer in layers]
     stored = sum(w.data.nbytes + w.indices.nbytes + w.indptr.nbytes + bias.nbytes for w, bias, _ in chain)
 
     def call() -> Array:

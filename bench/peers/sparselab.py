@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bench.peers import Array, Local, matrices, missing
+from bench.peers import Array, Example, Local, matrices, missing, single
 
 NAME = "sparselab"
 PACKAGE = "sparselab"
@@ -18,11 +18,11 @@ def available() -> str | None:
     return missing("sparselab")
 
 
-def prepare(model: nn.Module, example: Tensor, threads: int) -> Local:
+def prepare(model: nn.Module, example: Example, threads: int) -> Local:
     import sparselab
 
     layers = matrices(model)
-    x = example.t().contiguous()
+    x = single(example).t().contiguous()
     chain = [
         (
             sparselab.PaddedCSR.from_dense(torch.tensor(layer.weight), padding_ratio=0.0),

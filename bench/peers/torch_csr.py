@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.peers import Local, matrices
+from bench.peers import Example, Local, matrices, single
 
 NAME = "torch-csr"
 PACKAGE = "torch"
@@ -20,15 +20,16 @@ def available() -> str | None:
     return None
 
 
-def prepare(model: nn.Module, example: Tensor, threads: int) -> Local:
+def prepare(model: nn.Module, example: Example, threads: int) -> Local:
     torch.set_num_threads(threads)
     warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
     chain = [(_csr(layer.weight), torch.tensor(layer.bias), layer.relu) for layer in matrices(model)]
+    given = single(example)
     stored = sum(_bytes(weight) + bias.nbytes for weight, bias, _ in chain)
 
     @torch.inference_mode()
     def one() -> Tensor:
-        x = example[0]
+        x = given[0]
         for weight, bias, relu in chain:
             x = torch.addmv(bias, weight, x)
             if relu:
@@ -37,14 +38,14 @@ def prepare(model: nn.Module, example: Tensor, threads: int) -> Local:
 
     @torch.inference_mode()
     def many() -> Tensor:
-        x = example.t()
+        x = given.t()
         for weight, bias, relu in chain:
             x = (weight @ x).add_(bias[:, None])
             if relu:
                 x.relu_()
         return x.t()
 
-    return Local(one if len(example) == 1 else many, stored)
+    return Local(one if len(given) == 1 else many, stored)
 
 
 def _csr(weight: Any) -> Tensor:

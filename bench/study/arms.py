@@ -19,7 +19,7 @@ from bench.job.job import Job
 from bench.study import perforatedai_arm
 from bench.study.small_dense import network_widths, small_dense
 from sparbor.lower.chains import Chains, chains
-from sparbor.recipe.pattern import NM, Unstructured
+from sparbor.recipe.pattern import NM, Quads, Unstructured
 from sparbor.recipe.recipe import Recipe
 from sparbor.topology.rewire import magnitude_mask
 from sparbor.train.permute_neurons import permute_neurons
@@ -80,6 +80,11 @@ class ArmDefinition:
 def unstructured(job: Job) -> Recipe:
     """All as for slots, but for the pattern: what the pattern costs."""
     return replace(job.recipe(), pattern=Unstructured())
+
+
+def quads(job: Job) -> Recipe:
+    """All as for slots, but for the pattern, which is that of 8-bit layers."""
+    return replace(job.recipe(), pattern=Quads())
 
 
 def published_rigl(job: Job) -> Recipe:
@@ -160,7 +165,8 @@ def random_masks(arm: Arm, job: Job) -> None:
     permute_neurons(chains(arm.model, (torch.zeros(2, *job.task.image_shape),)).found)
     for name, module in arm.perforator.modules.items():
         lots = torch.rand(module.weight_matrix().shape)
-        module.set_mask(module.from_matrix(magnitude_mask(lots, module.pattern, densities[name], module.groups)))
+        mask = magnitude_mask(lots, module.pattern, densities[name], module.groups, module.input_row)
+        module.set_mask(module.from_matrix(mask))
 
 
 ARMS = {
@@ -174,6 +180,7 @@ ARMS = {
     "unstructured": ArmDefinition(recipe=unstructured),
     "rigl": ArmDefinition(recipe=published_rigl),
     "slots": ArmDefinition(recipe=Job.recipe),
+    "quads": ArmDefinition(recipe=quads),
     "slots-uniform": ArmDefinition(recipe=uniform_slots),
     "slots-erk": ArmDefinition(recipe=erk_slots),
     "slots-rigl": ArmDefinition(recipe=rewired_slots),

@@ -36,9 +36,11 @@ def grid(
 
 
 def mnist() -> Iterator[Cell]:
-    """The full grid, under both schedules; slots against unstructured over 20 seeds."""
+    """The full grid, under both schedules; quads at two sparsities; slots against unstructured over 20 seeds."""
     yield from grid("mnist", MAIN, [0.9])
     yield from grid("mnist", ["slots"], [0.97, 0.7])
+    yield from grid("mnist", ["quads"], [0.9, 0.95])
+    yield from grid("mnist", ["slots", "unstructured"], [0.95])
     yield from grid("mnist", CONTROLS, [0.9])
     yield from grid("mnist", ["slots"], [NM_SPARSITY])
     yield from grid("mnist", MAIN, [0.9], schedule="cosine")
@@ -52,9 +54,11 @@ def mnist() -> Iterator[Cell]:
 
 
 def cifar10() -> Iterator[Cell]:
-    """Every arm at 90 %, slots and unstructured at the others; 15 epochs; then the cosine schedule."""
+    """Every arm at 90 %, quads at 95 %, slots and unstructured at the others; 15 epochs; then the cosine schedule."""
     yield from grid("cifar10", MAIN, [0.9])
     yield from grid("cifar10", ["slots"], [0.65, 0.95])
+    yield from grid("cifar10", ["quads"], [0.9, 0.95])
+    yield from grid("cifar10", ["unstructured"], [0.95])
     yield from grid("cifar10", CONTROLS, [0.9])
     yield from grid("cifar10", ["slots-erk"], [0.65])
     yield from grid("cifar10", ["dense", "slots"], [0.9], epochs=15)

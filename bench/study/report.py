@@ -39,6 +39,7 @@ for every arm.
 - `small-dense`: the same network with narrower hidden layers. They are scaled by the one factor with which the
   parameters are nearest to the active ones of `slots`.
 - `slots`: the product's default recipe for the task.
+- `quads`: that recipe with the pattern of 8-bit layers, quads on branches of 64 inputs.
 - `unstructured`: that recipe, but every weight stands for itself: what the pattern costs.
 - `rigl`: RigL as published: unstructured, ERK, three tenths exchanged at first, steps as the optimizer takes them.
 - `magnitude`: gradual magnitude pruning as published: unstructured, every layer alike, no growth, plain steps.

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from bench.inference.models import MODELS
+from bench.inference.models import MODELS, OF_NOISE
 from bench.job.arms import load_split, make_arms, train
 from bench.job.job import Job
 from bench.results_file import ResultsFile
@@ -155,7 +155,7 @@ def summary(rows: list[dict[str, Any]]) -> Table:
 def main() -> None:
     """Measure what is missing and show the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="*", default=["mlp-2048x4"], choices=MODELS)
+    parser.add_argument("--models", nargs="*", default=["mlp-2048x4"], choices=OF_NOISE)
     parser.add_argument("--sparsity", nargs="+", type=float, default=[0.9, 0.95])
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--jobs", nargs="*", default=JOBS, choices=JOBS)

@@ -1,14 +1,12 @@
 // The ranks of numbers within short rows, as choosing a topology needs them; compiled once for each kernel set.
 #include <limits>
 
+#include "quads.h"
 #include "training.h"
 #include "vectors.h"
 
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
-
-constexpr size_t width = branch_size;
-constexpr size_t vectors = width / lanes;
 
 // Adds to `before` how many of the numbers from `first` on, as many as a vector has, stand before those in `own`: these
 // stand, in the row, in front of them all, after them all, or are the same.
@@ -24,7 +22,9 @@ ALWAYS_INLINE void count(const float* values, size_t first, Vector own, Integers
 }
 
 // A number's rank is how many of its row are larger, and of those that are equal how many stand before it.
+template <size_t width>
 void rank(const float* scores, size_t rows, size_t numbers, size_t stride, uint8_t* ranks, float* sums) {
+    constexpr size_t vectors = width / lanes;
     Integers places;
     for (uint32_t lane = 0; lane < lanes; lane++) places[lane] = lane;
     for (size_t row = 0; row < rows; row++, scores += stride, ranks += stride) {
@@ -49,6 +49,6 @@ void rank(const float* scores, size_t rows, size_t numbers, size_t stride, uint8
 
 }  // namespace
 
-const Ranking ranking{rank};
+const Ranking ranking{rank<branch_size>, rank<quad_branch>};
 
 }  // namespace sparbor::SPARBOR_KERNELS

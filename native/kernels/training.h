@@ -64,11 +64,14 @@ struct BatchLayout {
     ToItems<double> to_items_of_doubles;
 };
 
-// For rows, `stride` apart, of at most branch_size scores, none of them NaN: the place of each in its row when the
-// largest comes first, and of equals the first. `sums` of branch_size numbers has added to it, place by place, the
-// rows' scores; a short row is filled up with scores of minus infinity.
+// For rows, `stride` apart, of at most a branch of scores, none of them NaN: the place of each in its row when the
+// largest comes first, and of equals the first. `sums`, as many as a branch has places, has added to it, place by place,
+// the rows' scores; a short row is filled up with scores of minus infinity.
+using Rank = void (*)(const float* scores, size_t rows, size_t count, size_t stride, uint8_t* ranks, float* sums);
+
+// On branches of branch_size and of quad_branch scores.
 struct Ranking {
-    void (*rank)(const float* scores, size_t rows, size_t count, size_t stride, uint8_t* ranks, float* sums);
+    Rank on_branches_of_slots, on_branches_of_quads;
 };
 
 }  // namespace sparbor

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "kernels/dispatch.h"
+#include "kernels/quads.h"
 #include "python/ranking.h"
 #include "python/training.h"
 #include "python/wiring.h"
@@ -118,15 +119,24 @@ void add_dots(const Workers& workers, const Bounds& bounds, const Vector<const i
                        as_lanes(dy, channels_last), margin.first, margin.second, gradients.data());
 }
 
-void rank(const Workers& workers, const Matrix<const float>& scores, size_t blocks, size_t group,
+// The kernel for branches of this length; null if there is none.
+Rank rank_on(const Ranking& ranking, size_t branch) {
+    if (branch == branch_size) return ranking.on_branches_of_slots;
+    return branch == quad_branch ? ranking.on_branches_of_quads : nullptr;
+}
+
+void rank(const Workers& workers, const Matrix<const float>& scores, size_t blocks, size_t group, size_t input_row,
           const Matrix<uint8_t>& ranks, const Matrix<float>& worth) {
-    const size_t rows = scores.shape(0), fan_in = scores.shape(1);
+    const size_t rows = scores.shape(0), fan_in = scores.shape(1), branch = worth.shape(1);
     check(blocks > 0 && rows % blocks == 0 && group > 0, "blocks of equally many rows, and rows in a group");
-    const Scores matrix{scores.data(), blocks, rows / blocks, fan_in, group};
+    check(input_row > 0 && fan_in % input_row == 0, "input rows that are equally long");
+    const Rank kernel = rank_on(*kernels_of(workers).ranking, branch);
+    check(kernel != nullptr, "branches of 32 or 64 inputs");
+    const Scores matrix{scores.data(), blocks, rows / blocks, fan_in, group, input_row, branch};
     check(ranks.shape(0) == rows && ranks.shape(1) == fan_in, "a rank for each score");
-    check(worth.shape(0) == matrix.tiles() && worth.shape(1) == branch_size, "room for the worth of each slot");
+    check(worth.shape(0) == matrix.tiles(), "room for the worth of each slot");
     const nb::gil_scoped_release release;
-    rank_slots(as_team(workers), *kernels_of(workers).ranking, matrix, ranks.data(), worth.data());
+    rank_slots(as_team(workers), kernel, matrix, ranks.data(), worth.data());
 }
 
 using Four = std::tuple<size_t, size_t, size_t, size_t>;
@@ -177,8 +187,8 @@ void bind(nb::module_& module) {
 }  // namespace
 
 void bind_training(nb::module_& module) {
-    module.def("rank_slots", rank, "workers"_a, "scores"_a.noconvert(), "blocks"_a, "group"_a, "ranks"_a.noconvert(),
-               "worth"_a.noconvert());
+    module.def("rank_slots", rank, "workers"_a, "scores"_a.noconvert(), "blocks"_a, "group"_a, "input_row"_a,
+               "ranks"_a.noconvert(), "worth"_a.noconvert());
     module.def("list_synapses", list, "positions"_a.noconvert(), "shape"_a, "dilation"_a, "groups"_a, "inputs"_a,
                "slopes"_a, "bounds"_a.noconvert(), "pixels"_a.noconvert(), "back_bounds"_a.noconvert(),
                "back_pixels"_a.noconvert(), "order"_a.noconvert());

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sparbor.recipe.budget import Budget as Budget
     from sparbor.recipe.growth import Growth as Growth
     from sparbor.recipe.pattern import NM as NM
+    from sparbor.recipe.pattern import Quads as Quads
     from sparbor.recipe.pattern import Slots as Slots
     from sparbor.recipe.pattern import Unstructured as Unstructured
     from sparbor.recipe.recipe import Recipe as Recipe
@@ -42,6 +43,7 @@ _HOME = {
     "Runtime": "engine.runtime",
     "Schedule": "recipe.schedule",
     "Session": "engine.session",
+    "Quads": "recipe.pattern",
     "Slots": "recipe.pattern",
     "SparborError": "errors",
     "Unstructured": "recipe.pattern",

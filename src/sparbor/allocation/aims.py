@@ -41,4 +41,4 @@ def _most(layer: PAINeuronModule) -> float:
     neurons = outputs // layer.groups
     block = min(layer.pattern.neuron_block, neurons)
     slots = layer.groups * math.ceil(neurons / block) * fan_in
-    return min((_aim(layer) * slots + 1) * block, outputs * fan_in)
+    return min((_aim(layer) * slots + layer.pattern.synapses) * block, outputs * fan_in)

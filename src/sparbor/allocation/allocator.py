@@ -60,6 +60,7 @@ class Allocator:
             None if growth is None else module.to_matrix(growth),
             module.groups,
             in_slots=budget is not None and budget.counts_slots,
+            input_row=module.input_row,
         )
 
     def cost(self, layers: Sequence[TrainedLayer]) -> float:

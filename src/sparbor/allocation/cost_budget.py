@@ -132,7 +132,7 @@ class CostBudget:
 
     def _dearest(self) -> float:
         """What the unit costs that costs most."""
-        weights = 1 if self.budget.counts_slots else self.pattern.neuron_block
+        weights = 1 if self.budget.counts_slots else self.pattern.neuron_block * self.pattern.synapses
         return max(cost.each for cost in self.costs) * weights
 
     def _priced(self, layer: RewireInput, cost: LayerCost) -> Units:

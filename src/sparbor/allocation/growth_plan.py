@@ -63,7 +63,7 @@ def _parameters(growth: Growth, shape: Shape) -> int:
 
 
 def _check_room(recipe: Recipe, growth: Growth, wrapped: Sequence[Shape], growing: dict[str, Shape]) -> None:
-    """Refuse growth that leaves a dendrite less than one slot when all generations have grown."""
+    """Refuse growth that leaves a dendrite less than one slot, quad or weight when all generations have grown."""
     grown = [
         shape
         for generation in range(growth.generations)
@@ -72,9 +72,10 @@ def _check_room(recipe: Recipe, growth: Growth, wrapped: Sequence[Shape], growin
     ]
     densities = {index: share.density for share in divide_weights(recipe, wrapped, grown) for index in share.layers}
     for index, (name, shape) in enumerate(growing.items(), start=len(wrapped)):
-        budget, slot = densities[index] * math.prod(shape), min(recipe.pattern.neuron_block, shape[0])
-        if 2 * budget < slot:
+        budget = densities[index] * math.prod(shape)
+        unit = min(recipe.pattern.neuron_block, shape[0]) * recipe.pattern.synapses
+        if 2 * budget < unit:
             raise ArgumentError(
                 f"growth: each dendrite of layer {name!r} would have {budget:.1f} active weights, less than"
-                f" one slot of {slot}: lower the sparsity, grow fewer generations, or name other Growth(layers=...)"
+                f" one {recipe.pattern.unit} of {unit}: lower the sparsity, grow fewer generations, or name other Growth(layers=...)"
             )

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils.parametrize import ParametrizationList
 
 from sparbor.nn.weight_norm import norm_of
-from sparbor.recipe.pattern import Pattern, Slots
+from sparbor.recipe.pattern import BlockPattern, Pattern
 from sparbor.topology.matrix import outputs_first
 
 ONE_WEIGHT = (
@@ -112,7 +112,7 @@ def why_not_wrappable(layer: nn.Module, pattern: Pattern, weight: str | None = N
         return "it has no weights"
     groups = int(getattr(layer, "groups", 1))
     outputs = outputs_first(parameter.shape, groups, is_transposed(layer))[0]
-    return pattern.refuses(outputs, groups) if isinstance(pattern, Slots) else None
+    return pattern.refuses(outputs, groups) if isinstance(pattern, BlockPattern) else None
 
 
 def why_better_dense(layer: nn.Module, pattern: Pattern) -> str | None:
@@ -121,10 +121,11 @@ def why_better_dense(layer: nn.Module, pattern: Pattern) -> str | None:
     Of a convolution with fewer outputs than a slot has weights the engine would compute the missing ones too.
     """
     weight = parameter_of(layer, "weight")
-    if weight is None or not isinstance(layer, nn.modules.conv._ConvNd) or not isinstance(pattern, Slots):
+    if weight is None or not isinstance(layer, nn.modules.conv._ConvNd) or not isinstance(pattern, BlockPattern):
         return None
     outputs = outputs_first(weight.shape, int(getattr(layer, "groups", 1)), is_transposed(layer))[0]
-    return f"only {outputs} outputs, a slot needs {pattern.neuron_block}" if outputs < pattern.neuron_block else None
+    enough = outputs >= pattern.neuron_block
+    return None if enough else f"only {outputs} outputs, a {pattern.unit} needs {pattern.neuron_block}"
 
 
 def _why_none(layer: nn.Module) -> str:

@@ -13,7 +13,16 @@ from sparbor.nn.layers import is_transposed, row_groups
 from sparbor.nn.masks import MaskFacts, Mover, fill_in_place, mask_in_place, masked, scatter
 from sparbor.nn.weight_norm import lengths, norm_of, weight_of
 from sparbor.nn.wrapping import Wrapper, plain_layer
-from sparbor.topology.matrix import from_matrix, outputs_first, take_columns, to_matrix
+from sparbor.recipe.pattern import Pattern
+from sparbor.topology.matrix import (
+    channels_first,
+    channels_last,
+    from_matrix,
+    input_row,
+    outputs_first,
+    take_columns,
+    to_matrix,
+)
 
 Mode = Literal["n", "d"]
 Storage = Literal["masked", "compact"]
@@ -48,7 +57,8 @@ class MaskController(Protocol):
 class MaskedLayer(Wrapper):
     """A wrapper and the mask of its weight: what is known of the mask, and how it lies on weights and gradients.
 
-    Patterns see weight and mask as a matrix ``(outputs, fan_in)``, rows and columns in an order.
+    Patterns see weight and mask as a matrix ``(outputs, fan_in)``, rows and columns in an order. A pattern that sees a
+    convolution's inputs channels last sees them so after they have been put in order.
 
     Attributes:
         storage: how the weight is to be stored once that pays.
@@ -58,6 +68,7 @@ class MaskedLayer(Wrapper):
     """
 
     name: str
+    pattern: Pattern
     mask: Tensor
     dendrite_mode: Tensor
     neuron_order: Tensor
@@ -108,6 +119,14 @@ class MaskedLayer(Wrapper):
         """The weight's shape with the neurons in front: ``(outputs, inputs / groups, *kernel)``."""
         return outputs_first(self.mask.shape, self.groups, self._transposed)
 
+    @property
+    def input_row(self) -> int | None:
+        """How many of the matrix' inputs lie in one row, of which branches begin anew; ``None``: all of them."""
+        if not self.pattern.channels_last:
+            return None
+        dilation = getattr(plain_layer(self), "dilation", (1,))
+        return input_row(self.outputs_first, dilation[-1])
+
     def permute_neurons(self, neurons: Tensor | None = None, inputs: Tensor | None = None) -> None:
         """From now on the pattern sees the layer's neurons, or the inputs of each, in this order; weights stay."""
         for order, given in ((self.neuron_order, neurons), (self.input_order, inputs)):
@@ -128,10 +147,13 @@ class MaskedLayer(Wrapper):
     def to_matrix(self, values: Tensor) -> Tensor:
         """Values of the weight's shape (its mask, its gradient) as patterns see them, ``(outputs, fan_in)``."""
         rows = to_matrix(values, self.groups, self._transposed)
-        return _permuted(rows, self.neuron_order, self.input_order)
+        matrix = _permuted(rows, self.neuron_order, self.input_order)
+        return channels_last(matrix, self.outputs_first) if self.pattern.channels_last else matrix
 
     def from_matrix(self, matrix: Tensor) -> Tensor:
         """A matrix ``(outputs, fan_in)`` as patterns see it as values of the weight's shape."""
+        if self.pattern.channels_last:
+            matrix = channels_first(matrix, self.outputs_first)
         rows = _permuted(matrix, self.neuron_order.argsort(), self.input_order.argsort())
         return from_matrix(rows, self.mask.shape, self.groups, self._transposed)
 

@@ -75,7 +75,7 @@ class PAINeuronModule(MaskedLayer):
         super().__init__()
         self.name = name
         self.sparsity = check_sparsity(sparsity)
-        self.pattern: Pattern = Slots() if pattern is None else pattern
+        self.pattern = Slots() if pattern is None else pattern
         layer = plain_layer(main_module)
         refusal = why_not_wrappable(layer, self.pattern, weight_name)
         if refusal is None and any(weight_name in (None, inner.weight_name) for inner in wrappers(main_module)):
@@ -170,7 +170,8 @@ class PAINeuronModule(MaskedLayer):
         if mode == "n":
             self.set_mask(torch.ones_like(self.mask), "n")
         else:
-            matrix = magnitude_mask(self.weight_matrix(), self.pattern, 1 - self.sparsity, self.groups)
+            weight = self.weight_matrix()
+            matrix = magnitude_mask(weight, self.pattern, 1 - self.sparsity, self.groups, self.input_row)
             self.set_mask(self.from_matrix(matrix), "d")
 
     @torch.no_grad()

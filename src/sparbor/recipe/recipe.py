@@ -9,14 +9,14 @@ from sparbor.errors import ArgumentError, StateError
 from sparbor.recipe.budget import Budget
 from sparbor.recipe.checks import are_names, check_sparsity, refusing_old_names
 from sparbor.recipe.growth import Growth
-from sparbor.recipe.pattern import NM, Pattern, Slots, Unstructured
+from sparbor.recipe.pattern import NM, Pattern, Quads, Slots, Unstructured
 from sparbor.recipe.schedule import Schedule, Timeline
 
 Method = Literal["rigl", "set", "magnitude", "static"]
 METHODS: tuple[Method, ...] = ("rigl", "set", "magnitude", "static")
 Distribution = Literal["uniform", "erk", "global"]
 DISTRIBUTIONS: tuple[Distribution, ...] = ("uniform", "erk", "global")
-PATTERNS: dict[str, type[Pattern]] = {"slots": Slots, "nm": NM, "unstructured": Unstructured}
+PATTERNS: dict[str, type[Pattern]] = {"slots": Slots, "quads": Quads, "nm": NM, "unstructured": Unstructured}
 VERSION = 1
 DEFAULT_SPARSITY = 0.9
 THIN_SPARSITY = 0.75  # from here on small layers would become too thin at the sparsity of the model
@@ -36,7 +36,7 @@ class Recipe:
         method: ``"rigl"`` grows where the dense gradient is largest (Evci et al. 2020), ``"set"`` at random (Mocanu et
             al. 2018), ``"magnitude"`` only drops, gradually (Zhu & Gupta 2017), ``"static"`` drops once, at the switch
             to dendrite mode, and never changes its mask.
-        pattern: which weights are kept together: ``Slots()``, ``NM(n, m)`` or ``Unstructured()``.
+        pattern: which weights are kept together: ``Slots()``, ``Quads()``, ``NM(n, m)`` or ``Unstructured()``.
         distribution: ``"uniform"`` (every layer has this sparsity), ``"erk"`` (small layers are denser) or
             ``"global"`` (the scores of all layers compete). ``None``: uniform below a sparsity of 0.75 and with ``NM``,
             else erk.
@@ -80,7 +80,7 @@ class Recipe:
             uniform = isinstance(self.pattern, NM) or self.sparsity < THIN_SPARSITY
             object.__setattr__(self, "distribution", "uniform" if uniform else "erk")
         if not isinstance(self.pattern, tuple(PATTERNS.values())):
-            raise ArgumentError(f"pattern={self.pattern!r}: must be Slots(...), NM(n, m) or Unstructured()")
+            raise ArgumentError(f"pattern={self.pattern!r}: must be Slots(...), Quads(...), NM(n, m) or Unstructured()")
         if not are_names(self.exclude):
             example = self.exclude if isinstance(self.exclude, str) else "fc3"
             raise ArgumentError(f"exclude={self.exclude!r}: must be a tuple of layer names, such as ({example!r},)")
@@ -115,7 +115,7 @@ class Recipe:
                 " sparsity in place of the budget, or leave out growth"
             )
         if isinstance(self.pattern, NM) or (budget.counts_slots and self.pattern != Slots()):
-            wanted = "Slots()" if budget.counts_slots else "Slots(...) or Unstructured()"
+            wanted = "Slots()" if budget.counts_slots else "Slots(...), Quads(...) or Unstructured()"
             raise ArgumentError(f"pattern={self.pattern!r}: a budget of {budget.unit} needs {wanted}")
 
     def _check_quota(self, pattern: NM) -> None:

@@ -5,6 +5,9 @@ axes but the first are flattened. A transposed convolution's is stored as ``(inp
 first two axes are exchanged before, within each group, and each kernel is turned around, which makes it the matrix of
 the convolution that the engine runs for it: a branch is the same 32 inputs here and there. Masks, gradients and
 whatever else has the weight's shape go the same way.
+
+So a convolution's inputs are in the order in which PyTorch stores kernels, channel by channel. Patterns that are
+*channels last* see the columns in the order in which the engine reads bytes: kernel row, kernel column, channel.
 """
 
 from collections.abc import Sequence
@@ -31,6 +34,24 @@ def outputs_first(shape: Sequence[int], groups: int = 1, transposed: bool = Fals
         return tuple(shape)
     inputs, outputs_of_group, *kernel = shape
     return (outputs_of_group * groups, inputs // groups, *kernel)
+
+
+def channels_last(matrix: Tensor, shape: Sequence[int]) -> Tensor:
+    """The matrix with its columns channels last; ``shape`` is that of :func:`outputs_first`."""
+    return matrix.reshape(-1, *shape[1:]).movedim(1, -1).flatten(1)
+
+
+def channels_first(matrix: Tensor, shape: Sequence[int]) -> Tensor:
+    """The inverse."""
+    return matrix.reshape(-1, *shape[2:], shape[1]).movedim(-1, 1).flatten(1)
+
+
+def input_row(shape: Sequence[int], dilation: int = 1) -> int:
+    """How many inputs, channels last, lie side by side in memory, for a weight of such a ``shape``.
+
+    They are a kernel row's, or a single column's where that row is dilated; a linear layer's are all of them.
+    """
+    return shape[1] * (shape[-1] if len(shape) > 2 and dilation == 1 else 1)
 
 
 def take_columns(matrix: Tensor, columns: Tensor) -> Tensor:

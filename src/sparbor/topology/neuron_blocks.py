@@ -8,16 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sparbor.recipe.pattern import Slots
-from sparbor.topology.units import rank_slots
+from sparbor.recipe.pattern import BlockPattern
+from sparbor.topology.units import by_branches, rank_slots
 
 ROUNDS = 10
 LEAST_GAIN = 1e-4
 
 
 @torch.no_grad()
-def best_order(score: Tensor, pattern: Slots, density: float) -> Tensor:
+def best_order(score: Tensor, pattern: BlockPattern, density: float, input_row: int | None = None) -> Tensor:
     """An order of the neurons of ``score`` (outputs, fan_in) in which slots at ``density`` keep as much as possible.
+
+    What is said of slots here holds for quads, too. Branches begin anew after every ``input_row`` inputs.
 
     Row i of the permuted matrix is row ``order[i]`` of ``score``; its i-th block begins at row ``i * neuron_block``.
     Neurons whose best scores lie on the same branches come together first, unless that keeps less than the order that
@@ -26,9 +28,10 @@ def best_order(score: Tensor, pattern: Slots, density: float) -> Tensor:
     those numbers of slots, more of their scores are kept.
     """
     score = score.float()
-    ranked = _ranked(score, pattern)
-    slots = round(density * score.numel() / pattern.neuron_block)
-    starts = torch.arange(len(score), device=score.device), _alike_together(score, pattern, density)
+    row = score.shape[1] if input_row is None else input_row
+    ranked = _ranked(score, pattern, row)
+    slots = round(density * score.numel() / (pattern.neuron_block * pattern.synapses))
+    starts = torch.arange(len(score), device=score.device), _alike_together(score, pattern, density, row)
     order = max(starts, key=lambda order: _slots_of_blocks(ranked[order], pattern, slots)[1])
     counts, kept = _slots_of_blocks(ranked[order], pattern, slots)
     for _ in range(ROUNDS):
@@ -40,11 +43,12 @@ def best_order(score: Tensor, pattern: Slots, density: float) -> Tensor:
     return order
 
 
-def _ranked(score: Tensor, pattern: Slots) -> Tensor:
-    """Each neuron's scores on each branch, the largest first: ``(outputs, branches, branch)``."""
-    branches = _padded(score, (0, -score.shape[1] % pattern.branch)).view(len(score), -1, pattern.branch)
+def _ranked(score: Tensor, pattern: BlockPattern, input_row: int) -> Tensor:
+    """Each neuron's scores on each branch, the largest first, or sums of four: ``(outputs, branches, units)``."""
+    branches = by_branches(score[None], 1, pattern.branch, input_row).squeeze(1)
     places, _ = rank_slots(branches.flatten(1), pattern.neuron_block, pattern.branch)
-    return torch.zeros_like(branches).scatter_(2, places.view(branches.shape).long(), branches)
+    ranked = torch.zeros_like(branches).scatter_(2, places.view(branches.shape).long(), branches)
+    return ranked if pattern.synapses == 1 else ranked.view(*ranked.shape[:2], -1, pattern.synapses).sum(dim=-1)
 
 
 def _padded(values: Tensor, padding: tuple[int, ...]) -> Tensor:
@@ -52,15 +56,16 @@ def _padded(values: Tensor, padding: tuple[int, ...]) -> Tensor:
     return F.pad(values, padding) if any(padding) else values
 
 
-def _alike_together(score: Tensor, pattern: Slots, density: float) -> Tensor:
+def _alike_together(score: Tensor, pattern: BlockPattern, density: float, input_row: int) -> Tensor:
     """The order that puts beside the first neuron those most like it, a block of them, then goes on with the others.
 
     Alike are neurons that have equally many of their own best scores on each branch.
     """
     best = score.topk(max(1, round(density * score.shape[1])), dim=1, sorted=False).indices
-    branches = -(-score.shape[1] // pattern.branch)
-    on_branch = score.new_zeros(len(score), branches)
-    on_branch.scatter_add_(1, best // pattern.branch, torch.ones_like(best, dtype=score.dtype))
+    of_row = -(-input_row // pattern.branch)
+    on_branch = score.new_zeros(len(score), score.shape[1] // input_row * of_row)
+    branch = best // input_row * of_row + best % input_row // pattern.branch
+    on_branch.scatter_add_(1, branch, torch.ones_like(best, dtype=score.dtype))
     left = torch.arange(len(score), device=score.device)
     order = []
     while len(left):
@@ -73,7 +78,7 @@ def _alike_together(score: Tensor, pattern: Slots, density: float) -> Tensor:
     return torch.cat(order)
 
 
-def _slots_of_blocks(ranked: Tensor, pattern: Slots, slots: int) -> tuple[Tensor, float]:
+def _slots_of_blocks(ranked: Tensor, pattern: BlockPattern, slots: int) -> tuple[Tensor, float]:
     """How many of the best ``slots`` each (block, branch) gets, ``(blocks, branches)``, and the score they keep."""
     padded = _padded(ranked, (0, 0, 0, 0, 0, -len(ranked) % pattern.neuron_block))
     worth = padded.view(-1, pattern.neuron_block, *ranked.shape[1:]).sum(dim=1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from sparbor.recipe.pattern import Pattern, Slots
+from sparbor.recipe.pattern import BlockPattern, Pattern
 from sparbor.topology.units import Units, select, slot_counts, units_of
 
 LARGEST = 1e30  # what counts as infinite: the mean of as many as a neuron block has is finite
@@ -19,7 +19,8 @@ class RewireInput:
     """One layer as rewiring sees it: matrices ``(outputs, fan_in)`` of weights and mask, and what growth goes by.
 
     ``growth`` scores inactive weights (RigL: the magnitude of their gradient, SET: a random number); ``None`` means
-    that nothing can grow here now. A budget is in weights, or ``in_slots``, however many neurons those have.
+    that nothing can grow here now. ``groups`` and ``input_row`` are as for :func:`sparbor.topology.units.units_of`. A
+    budget is in weights, or ``in_slots`` (or quads), however many neurons those have.
     """
 
     weight: Tensor
@@ -27,6 +28,7 @@ class RewireInput:
     growth: Tensor | None = None
     groups: int = 1
     in_slots: bool = False
+    input_row: int | None = None
 
 
 @torch.no_grad()
@@ -53,9 +55,9 @@ def rewire(layers: Sequence[RewireInput], pattern: Pattern, budget: int, drop: f
 
 
 def amount(layer: RewireInput, pattern: Pattern) -> int:
-    """What the layer's mask takes of a budget: its active weights, or its slots."""
-    if layer.in_slots and isinstance(pattern, Slots):
-        return int(slot_counts(layer.mask, pattern, layer.groups).sum())
+    """What the layer's mask takes of a budget: its active weights, or its slots, or quads."""
+    if layer.in_slots and isinstance(pattern, BlockPattern):
+        return int(slot_counts(layer.mask, pattern, layer.groups, layer.input_row).sum())
     return int(layer.mask.count_nonzero())
 
 
@@ -65,14 +67,17 @@ def capacity(layer: RewireInput, pattern: Pattern) -> int:
 
 
 def _units(layer: RewireInput, score: Tensor, pattern: Pattern, density: float) -> Units:
-    units = units_of(pattern, score, density, layer.groups)
+    units = units_of(pattern, score, density, layer.groups, layer.input_row)
     return units._replace(size=(units.size > 0).long()) if layer.in_slots else units
 
 
-def magnitude_mask(weight: Tensor, pattern: Pattern, density: float, groups: int = 1) -> Tensor:
+def magnitude_mask(
+    weight: Tensor, pattern: Pattern, density: float, groups: int = 1, input_row: int | None = None
+) -> Tensor:
     """The mask that keeps the ``density`` share of a matrix's weights with the largest magnitudes."""
     everything = torch.ones_like(weight, dtype=torch.bool)
-    return rewire([RewireInput(weight, everything, groups=groups)], pattern, round(density * weight.numel()))[0]
+    layer = RewireInput(weight, everything, groups=groups, input_row=input_row)
+    return rewire([layer], pattern, round(density * weight.numel()))[0]
 
 
 def active_magnitude(layer: RewireInput) -> Tensor:

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sparbor import native
-from sparbor.recipe.pattern import NM, Pattern, Slots, Unstructured
+from sparbor.recipe.pattern import NM, BlockPattern, Pattern, Unstructured
 from sparbor.workers import workers
 
-NATIVE_BRANCH = 32
+NATIVE_BRANCHES = (32, 64)
 
 
 class Units(NamedTuple):
@@ -33,77 +33,96 @@ class Units(NamedTuple):
     to_mask: Callable[[Tensor], Tensor]
 
 
-def units_of(pattern: Pattern, score: Tensor, density: float = 1.0, groups: int = 1) -> Units:
+def units_of(
+    pattern: Pattern, score: Tensor, density: float = 1.0, groups: int = 1, input_row: int | None = None
+) -> Units:
     """What a ``pattern`` makes of a matrix of scores, on the way to this ``density``.
 
-    ``groups`` are sets of neurons that no unit spans, those of a grouped convolution.
+    ``groups`` are sets of neurons that no unit spans, those of a grouped convolution. Branches begin anew after every
+    ``input_row`` inputs; ``None``: all inputs are one row.
     """
     match pattern:
-        case Slots():
-            return _slot_units(pattern, score, groups)
+        case BlockPattern():
+            return _block_units(pattern, score, groups, input_row)
         case NM():
             return _units_in_quotas(pattern, score, density)
         case Unstructured():
             return _single_weights(score)
 
 
-def _slot_units(pattern: Slots, score: Tensor, groups: int) -> Units:
-    """Rank each neuron's weights on each branch; the j-th ranks of a block's neurons form a unit."""
+def _block_units(pattern: BlockPattern, score: Tensor, groups: int, input_row: int | None) -> Units:
+    """Rank each neuron's weights on each branch; a unit is one rank of a block's neurons, or four in a row."""
     outputs, fan_in = score.shape
-    neurons = outputs // groups
-    rank, worth = rank_slots(score, pattern.neuron_block, pattern.branch, groups)
-    tiles = groups, len(worth) // groups, worth.shape[1], pattern.branch
+    neurons, row = outputs // groups, fan_in if input_row is None else input_row
+    rank, worth = rank_slots(score, pattern.neuron_block, pattern.branch, groups, row)
+    tiles = groups, len(worth) // groups, worth.shape[1], pattern.branch // pattern.synapses
 
     # Of a partly filled neuron block or branch, the real neurons and the places that have an input.
     real = torch.full(tiles[:2], pattern.neuron_block, device=score.device)
     real[:, -1] -= -neurons % pattern.neuron_block
-    exists = torch.arange(worth.shape[1] * pattern.branch, device=score.device) < fan_in
+    places = torch.arange(row + -row % pattern.branch, device=score.device)
+    exists = (places < row).view(-1, pattern.synapses).sum(-1).repeat(fan_in // row)
     size = real[:, :, None] * exists
+    if pattern.synapses > 1:
+        worth = _means(worth, exists.view(tiles[2:]))
 
     def to_mask(kept: Tensor) -> Tensor:
         """Worth falls with the rank, so what is kept of a (neuron block, branch) are its first ranks."""
-        counts = kept.view(tiles).sum(-1).to(rank.dtype).repeat_interleave(pattern.branch, -1)[..., :fan_in]
+        counts = kept.view(tiles).sum(-1).mul_(pattern.synapses).to(rank.dtype)
+        counts = counts.repeat_interleave(pattern.branch, -1).view(*tiles[:2], -1, len(places))[..., :row].flatten(2)
         counts = counts.repeat_interleave(pattern.neuron_block, 1)[:, :neurons]
         return rank < counts.reshape(outputs, fan_in)
 
     return Units(worth.flatten(), size.flatten(), to_mask)
 
 
-def rank_slots(score: Tensor, neuron_block: int, branch: int, groups: int = 1) -> tuple[Tensor, Tensor]:
+def _means(worth: Tensor, exists: Tensor) -> Tensor:
+    """What several ranks in a row are worth, of each as many as exist on a branch: the mean; ``-inf`` without any."""
+    by_unit = worth.view(*worth.shape[:2], exists.shape[1], -1)
+    sums = by_unit.masked_fill(by_unit == -math.inf, 0).sum(-1)
+    means = torch.where(exists > 0, sums / exists.clamp(min=1), -math.inf)
+    return means.cummin(-1).values  # a rounding must not make a later one better, of which fewer ranks may exist
+
+
+def rank_slots(
+    score: Tensor, neuron_block: int, branch: int, groups: int = 1, input_row: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Each score's place on its branch, and the mean score at each place of a (neuron block, branch).
 
-    The ``score`` of ``(outputs, fan_in)`` has no NaN. Blocks, of which none spans two of the ``groups`` of neurons, and
-    branches may be smaller at the end. Ranks have the matrix's shape: how many scores of a neuron's branch are larger,
-    or equal and stand before it. Worths ``(neuron blocks, branches, branch)`` are the mean of the neurons' largest
-    scores, of their second largest ones, and so on; ``-inf`` where the last branch has no inputs.
+    The ``score`` of ``(outputs, fan_in)`` has no NaN. Blocks, of which none spans two of the ``groups`` of neurons, may
+    be smaller at the end, and so may branches at the end of each ``input_row``. Ranks have the matrix's shape: how many
+    scores of a neuron's branch are larger, or equal and stand before it. Worths ``(neuron blocks, branches, branch)``
+    are the mean of the neurons' largest scores, of their second largest ones, and so on; ``-inf`` where a branch has no
+    inputs.
 
     >>> rank_slots(torch.tensor([[1.0, 3.0, 2.0, 3.0]]), neuron_block=1, branch=4)[0].tolist()
     [[3, 0, 2, 1]]
     """
     score = score.contiguous()
-    if branch == NATIVE_BRANCH and native.built and score.device.type == "cpu" and score.dtype == torch.float32:
-        neuron_blocks, branches = -(-(len(score) // groups) // neuron_block), -(-score.shape[1] // branch)
+    row = score.shape[1] if input_row is None else input_row
+    if branch in NATIVE_BRANCHES and native.built and score.device.type == "cpu" and score.dtype == torch.float32:
+        neuron_blocks, branches = -(-(len(score) // groups) // neuron_block), score.shape[1] // row * -(-row // branch)
         ranks = torch.empty(score.shape, dtype=torch.uint8)
         worth = torch.empty(groups * neuron_blocks, branches, branch)
-        native.rank_slots(workers(), score.numpy(), groups, neuron_block, ranks.numpy(), worth.view(-1, branch).numpy())
+        found = ranks.numpy(), worth.view(-1, branch).numpy()
+        native.rank_slots(workers(), score.numpy(), groups, neuron_block, row, *found)
         return ranks, worth
-    return _rank_slots(score, neuron_block, branch, groups)
+    return _rank_slots(score, neuron_block, branch, groups, row)
 
 
-def _rank_slots(score: Tensor, neuron_block: int, branch: int, groups: int) -> tuple[Tensor, Tensor]:
+def _rank_slots(score: Tensor, neuron_block: int, branch: int, groups: int, input_row: int) -> tuple[Tensor, Tensor]:
     outputs, fan_in = score.shape
     neurons = outputs // groups
-    padding = (0, -fan_in % branch, 0, -neurons % neuron_block)
-    padded = F.pad(score.view(groups, neurons, fan_in), padding, value=-math.inf)
-    tiles = padded.view(-1, neuron_block, padded.shape[-1] // branch, branch)
+    tiles = by_branches(score.view(groups, neurons, fan_in), neuron_block, branch, input_row, -math.inf)
     sorted_scores, order = tiles.sort(dim=-1, descending=True, stable=True)
     places = torch.arange(branch, device=score.device).expand_as(order)
     ranks = torch.empty_like(order).scatter_(-1, order, places)
+    ranks = ranks.view(groups, -1, fan_in // input_row, input_row + -input_row % branch)
     real = F.pad(score.new_ones(groups, neurons, dtype=torch.bool), (0, -neurons % neuron_block)).view(
         -1, neuron_block, 1, 1
     )
     worth = sorted_scores.masked_fill(~real, 0).sum(dim=1) / real.sum(dim=1)
-    return ranks.view(padded.shape)[:, :neurons, :fan_in].reshape(outputs, fan_in), worth
+    return ranks[:, :neurons, :, :input_row].reshape(outputs, fan_in), worth
 
 
 def _units_in_quotas(pattern: NM, score: Tensor, density: float) -> Units:
@@ -188,11 +207,18 @@ def priced(units: Units, price: Tensor) -> Units:
     return units._replace(worth=worth, size=price)
 
 
-def slot_counts(mask: Tensor, pattern: Slots, groups: int = 1) -> Tensor:
-    """How many slots each (neuron block, branch) of a slot-shaped ``mask`` has: ``(all blocks, branches)``."""
+def slot_counts(mask: Tensor, pattern: BlockPattern, groups: int = 1, input_row: int | None = None) -> Tensor:
+    """How many slots (or quads) of a ``mask`` of slots each (neuron block, branch) has: ``(all blocks, branches)``."""
     outputs, fan_in = mask.shape
-    neurons = outputs // groups
-    padding = (0, -fan_in % pattern.branch, 0, -neurons % pattern.neuron_block)
-    padded = F.pad(mask.reshape(groups, neurons, fan_in), padding)
-    tiles = padded.reshape(-1, pattern.neuron_block, padded.shape[-1] // pattern.branch, pattern.branch)
-    return tiles.sum(dim=-1).amax(dim=1)
+    by_group = mask.reshape(groups, outputs // groups, fan_in)
+    row = fan_in if input_row is None else input_row
+    ranks = by_branches(by_group, pattern.neuron_block, pattern.branch, row).sum(dim=-1).amax(dim=1)
+    return -(-ranks // pattern.synapses)
+
+
+def by_branches(values: Tensor, neuron_block: int, branch: int, input_row: int, filler: float = 0) -> Tensor:
+    """Values ``(groups, neurons, fan_in)`` as ``(all blocks, neuron_block, branches, branch)``, all of them whole."""
+    rows = values.reshape(*values.shape[:2], -1, input_row)
+    padding = 0, -input_row % branch, 0, 0, 0, -values.shape[1] % neuron_block
+    padded = F.pad(rows, padding, value=filler) if any(padding) else rows  # where there are none to add it copies too
+    return padded.reshape(-1, neuron_block, padded.shape[2] * padded.shape[3] // branch, branch)

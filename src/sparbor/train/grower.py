@@ -119,7 +119,7 @@ class Grower:
             gradient = torch.rand(module.mask.shape, generator=random).to(module.mask.device)
         score = module.to_matrix(gradient).abs().float().nan_to_num(0.0)
         density = budget / module.mask.numel()
-        (mask,) = select([units_of(pattern, score, density, module.groups)], budget)
+        (mask,) = select([units_of(pattern, score, density, module.groups, module.input_row)], budget)
         module.set_mask(module.from_matrix(mask), "d")
         if module.active_weights():  # with fewer inputs each weighs more: the sum varies as that of all would
             module.parameter.mul_((module.mask.numel() / module.active_weights()) ** 0.5)

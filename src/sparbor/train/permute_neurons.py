@@ -19,7 +19,7 @@ from sparbor.distributed.ranks import is_distributed, values_of_all
 from sparbor.lower.chains import Chain, Chains, all_stay, chains, dendritic
 from sparbor.lower.permuted_copy import input_order
 from sparbor.nn.neuron import PAINeuronModule
-from sparbor.recipe.pattern import Slots
+from sparbor.recipe.pattern import BlockPattern
 from sparbor.topology.neuron_blocks import best_order
 from sparbor.train.plan import Plan
 
@@ -38,8 +38,8 @@ def permute_neurons(found: Sequence[Chain]) -> None:
     """
     for chain in found:
         layer = chain.layer
-        if isinstance(layer.pattern, Slots) and layer.sparsity > 0:
-            order = best_order(layer.weight_matrix().abs(), layer.pattern, 1 - layer.sparsity)
+        if isinstance(layer.pattern, BlockPattern) and layer.sparsity > 0:
+            order = best_order(layer.weight_matrix().abs(), layer.pattern, 1 - layer.sparsity, layer.input_row)
             layer.permute_neurons(neurons=layer.neuron_order[order])
             for reader in chain.readers:
                 if isinstance(reader, PAINeuronModule):
@@ -138,7 +138,7 @@ class NeuronOrders:
 def orders_for(plan: Plan) -> NeuronOrders:
     """The orders of a dendritic model's neurons in a run; where none can be chosen that is settled."""
     orders = NeuronOrders(plan.model)
-    if not isinstance(plan.recipe.pattern, Slots):
+    if not isinstance(plan.recipe.pattern, BlockPattern):
         orders.settle(Chains())  # it has no neuron blocks
     elif plan.sharded:
         orders.settle(all_stay(plan.model, "the model is sharded, and cannot be traced"))
