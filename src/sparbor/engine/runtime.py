@@ -24,6 +24,7 @@ from sparbor.engine.arguments import (
     common_kind,
     is_tensor,
 )
+from sparbor.engine.quantization_report import QuantizationReport
 from sparbor.errors import ArgumentError, ModelFileError
 from sparbor.packing.slots import PackedSynapses
 from sparbor.packing.tables import Table
@@ -82,7 +83,7 @@ def _made(content: bytes | BinaryIO, threads: int, source: object) -> Runtime:
 class LayerReport:
     """What a layer is stored as: `kind` and `weights`; and whether it `runs` sparse or dense here.
 
-    `kind` is "sparse", "dense" or, of an embedding, "table".
+    `kind` is "sparse", "dense" or, of an embedding, "table". `note` is what was said of it when it was deployed.
     """
 
     name: str
@@ -93,6 +94,7 @@ class LayerReport:
     runs: str
     active: int
     bytes: int
+    note: str = ""
 
     @property
     def density(self) -> float:
@@ -100,7 +102,11 @@ class LayerReport:
 
     @property
     def why(self) -> str:
-        """Why it is not sparse in the file or does not run sparse here; empty if it is and does."""
+        """Why it is not sparse in the file or does not run sparse here, and has 16 bits; empty if nothing is to say."""
+        return "; ".join(filter(None, (self._why_dense, self.note)))
+
+    @property
+    def _why_dense(self) -> str:
         if self.kind == "table":
             return "an embedding: rows are looked up"
         if self.kind == "sparse":
@@ -132,6 +138,8 @@ class Runtime(native.Model):
         threads: how many one call may use.
         isa: the kernel set that it runs on, such as `"avx512"`.
         program: what it runs, for the exporters.
+        quantization: where it was deployed with calibration inputs, how far 8 bits move its answers to them, and which
+            layers have them; otherwise `None`.
 
     Raises:
         ArgumentError: a call with an array of another type or shape, or with one that the engine cannot read; an input
@@ -156,6 +164,7 @@ class Runtime(native.Model):
         except RuntimeError as error:
             raise ArgumentError(f"threads={threads}: {error}; use fewer") from None
         self._looks = 0
+        self.quantization: QuantizationReport | None = None
         self.inputs = [Port(*port) for port in self.input_ports]
         self.outputs = [Port(*port) for port in self.output_ports]
 
@@ -210,6 +219,7 @@ class Runtime(native.Model):
                 ways[operation.layer],
                 layer.active,
                 stored_bytes(layer),
+                self.program.notes.get(operation.layer, ""),
             )
         return list(reports.values())
 

@@ -232,11 +232,20 @@ DTYPES: Mapping[str, str] = dict(f32="float32", u8="uint8", i8="int8", i32="int3
 
 
 @dataclass(frozen=True)
+class Quantization:
+    """What a byte stands for: the number (byte − zero) · step. The step is rounded to a float of 32 bits."""
+
+    step: float
+    zero: int
+
+
+@dataclass(frozen=True)
 class ValueType:
-    """The type of a value's numbers, one of :data:`DTYPES`, and its shape."""
+    """The type of a value's numbers, one of :data:`DTYPES`, and its shape; of bytes, perhaps what they stand for."""
 
     type: str
     shape: tuple[Dimension, ...]
+    quantization: Quantization | None = None
 
 
 @dataclass(frozen=True)
@@ -253,6 +262,7 @@ class Program:
 
     `states` are pairs of an output and the input that a session gives it to in its next call, the input first.
     `sizes` are some that it can run with, by name, 1 where it has none: it is checked at those when it is loaded.
+    `notes` say, by a layer's name, why it is stored as it is; nothing but people reads them.
     """
 
     values: tuple[ValueType, ...]
@@ -263,6 +273,7 @@ class Program:
     byte_input: ByteInput | None = None
     states: tuple[tuple[str, str], ...] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_items(
