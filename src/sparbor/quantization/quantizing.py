@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from sparbor.engine.quantization_report import QuantizationReport
 from sparbor.packing.slots import Encoding
@@ -15,9 +16,11 @@ from sparbor.quantization.ranges import Range, quantizations, ranges
 from sparbor.quantization.rewriting import Plan, rewritten
 from sparbor.quantization.watching import Batch
 
-# By how much 8 bits may move what a layer computes of exact inputs, and what all of them together may the answers.
+# By how much 8 bits may move what a layer computes of exact inputs, and all layers together the answers: by so much, or
+# by so many times as 16 bits do. There are models whose answers any rounding moves far.
 LARGEST_OWN_ERROR = 1 / 16
 LARGEST_ERROR = 1 / 8
+TIMES_16_BITS = 3
 
 _NO_GAIN = "no 8 bits: converting what it reads or computes would take longer than they save"
 
@@ -48,10 +51,16 @@ def quantized(sources: Sources, batches: Sequence[Batch]) -> tuple[Program, Quan
     for several in _doubling():
         program = search.program()
         answers = answers_error(sources.exact, program, batches)
-        if max(answers.values(), default=0.0) <= LARGEST_ERROR or not search.in_8_bits():
+        if not search.in_8_bits() or _is_little(answers) or _is_little(answers, search.error_of_16_bits):
             break
         search.keep_worst(several)
     return replace(program, notes=search.notes()), search.report(answers)
+
+
+def _is_little(answers: Mapping[str, float], of_16_bits: Mapping[str, float] | None = None) -> bool:
+    """Whether the answers move no more than they may."""
+    limits = {name: TIMES_16_BITS * error for name, error in (of_16_bits or {}).items()}
+    return all(error <= max(LARGEST_ERROR, limits.get(name, 0.0)) for name, error in answers.items())
 
 
 def _doubling() -> Iterator[int]:
@@ -87,6 +96,11 @@ class _Search:
             return self._planned()
         self.known |= quantizations(self.sources.exact, found, self.batches)
         return plan
+
+    @cached_property
+    def error_of_16_bits(self) -> dict[str, float]:
+        """By output, how far 16-bit words move the answers."""
+        return answers_error(self.sources.exact, self.sources.words, self.batches)
 
     def keep_those_that_lose(self) -> None:
         """Keep the layers whose own outputs move too much."""

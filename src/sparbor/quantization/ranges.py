@@ -65,7 +65,7 @@ def best_quantization(within: Range, counts: npt.NDArray[np.int64]) -> Quantizat
     """Step and zero for numbers of which so many are in each of equal parts of their range."""
     if within.is_empty:
         return Quantization(1.0, 0)
-    edges = np.linspace(within.low, within.high, len(counts) + 1)
+    edges: npt.NDArray[np.float64] = np.linspace(within.low, within.high, len(counts) + 1)
     there = np.flatnonzero(counts)
     centers, counts = ((edges[:-1] + edges[1:]) / 2)[there], counts[there]
     lows, highs = ([end * share for share in (_SHARES if end else _SHARES[:1])] for end in (within.low, within.high))
