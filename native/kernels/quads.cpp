@@ -1,101 +1,10 @@
-// Rows of bytes times layers of quads. What a quad is to a processor stands in a header for its instructions; how rows
-// become bytes, the way through a layer, and what becomes of the sums are the same for all.
-#include "quads.h"
-
+// Rows of floats times layers of quads: how they become bytes, and what becomes of the sums.
+#include "quad_walk.h"
 #include "row_tiles.h"
 #include "to_bytes.h"
 
-#if defined(__AVX512VBMI__) && defined(__AVX512VNNI__)
-#include "quads_vbmi.h"
-#elif defined(__AVX512BW__)
-#include "quads_avx512.h"
-#elif defined(__AVX2__)
-#include "quads_avx2.h"
-#elif defined(__aarch64__)
-#include "quads_neon.h"
-#else
-#include "quads_portable.h"
-#endif
-
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
-
-constexpr size_t parts = neuron_block / lanes;
-
-ALWAYS_INLINE Integers everywhere(int32_t value) { return static_cast<uint32_t>(value) - Integers{}; }
-ALWAYS_INLINE Integers load(const int32_t* at) {
-    Integers values;
-    std::memcpy(&values, at, sizeof values);
-    return values;
-}
-
-// Some rows on their way through a layer, and what their sums are so far.
-template <size_t rows>
-struct Walk {
-    static constexpr size_t together = rows_together<rows>, chains = QuadSums<rows>::chains;
-    const uint8_t* x;
-    size_t stride;
-    const uint16_t* branch;
-    const uint8_t* indices;
-    const int8_t* weights;
-    QuadSums<rows> sums;
-
-    // Calls quads(inputs, row) for the next branch of the rows that share registers.
-    template <class Quads>
-    ALWAYS_INLINE void next_branch(const Quads& quads) {
-        const uint8_t* const inputs = x + *branch++ * quad_branch;
-        UNROLL for (size_t row = 0; row < rows; row += together)
-            quads(QuadInputs<together>(inputs + row * stride, stride), row);
-    }
-
-    ALWAYS_INLINE void skip(size_t quads) {
-        indices += quads * quad_bytes;
-        weights += quads * quad_bytes;
-    }
-
-    // A run whose number of quads is known to the compiler: the loop over a branch's quads is gone. Of few quads, those
-    // of several branches take turns on the chains of sums.
-    template <size_t quads>
-    ALWAYS_INLINE void short_run(size_t branches) {
-        constexpr size_t turns = quads < chains ? chains / quads : 1;
-        for (; branches >= turns; branches -= turns)
-            UNROLL for (size_t turn = 0; turn < turns; turn++) short_branch<quads>(turn * quads);
-        for (; branches > 0; branches--) short_branch<quads>(0);
-    }
-
-    template <size_t quads>
-    ALWAYS_INLINE void short_branch(size_t chain) {
-        next_branch([&](const QuadInputs<together>& inputs, size_t row) __attribute__((always_inline)) {
-            UNROLL for (size_t quad = 0; quad < quads; quad++)
-                inputs.add(indices + quad * quad_bytes, weights + quad * quad_bytes, sums, row, chain + quad);
-        });
-        skip(quads);
-    }
-
-    ALWAYS_INLINE void any_run(size_t quads, size_t branches) {
-        for (; branches > 0; branches--) {
-            next_branch([&](const QuadInputs<together>& inputs, size_t row) __attribute__((always_inline)) {
-                const auto add = [&](size_t quad, size_t chain) __attribute__((always_inline)) {
-                    inputs.add(indices + quad * quad_bytes, weights + quad * quad_bytes, sums, row, chain);
-                };
-                size_t quad = 0;
-                for (; quad + chains <= quads; quad += chains)
-                    UNROLL for (size_t chain = 0; chain < chains; chain++) add(quad + chain, chain);
-                for (; quad < quads; quad++) add(quad, 0);
-            });
-            skip(quads);
-        }
-    }
-
-    // Runs come in the order of their quads, nearly always without a gap: a chain of tests is better predicted than a
-    // jump to any of the loops.
-    ALWAYS_INLINE void add_runs(const Run* run, const Run* end) {
-#define SHORT_RUN(n) if (run != end && run->slots == n) [[likely]] short_run<n>((run++)->branches);
-        SHORT_RUN(1) SHORT_RUN(2) SHORT_RUN(3) SHORT_RUN(4) SHORT_RUN(5) SHORT_RUN(6)
-#undef SHORT_RUN
-        for (; run != end; run++) any_run(run->slots, run->branches);
-    }
-};
 
 template <size_t rows>
 void store_group(const QuadLayer& layer, const ByteRows& io, size_t first_row, size_t group,
@@ -107,7 +16,7 @@ void store_group(const QuadLayer& layer, const ByteRows& io, size_t first_row, s
         const Integers weights = load(layer.sums + neuron);
         UNROLL for (size_t row = 0; row < rows; row++) {
             const ByteRange& range = io.ranges[first_row + row];
-            const Integers sum = sums.part(row, part) - weights * everywhere(range.zero + least_input);
+            const Integers sum = sums.part(row, part) - weights * everywhere(range.zero + least_input<Range::levels>);
             const Vector exact = __builtin_convertvector(reinterpret_cast<Wholes>(sum), Vector);
             const Vector y = exact * (scale * range.step) + bias;
             store(io.y + (first_row + row) * io.y_stride + neuron, y < least ? least : y);  // keeps NaN
@@ -115,30 +24,21 @@ void store_group(const QuadLayer& layer, const ByteRows& io, size_t first_row, s
     }
 }
 
-template <size_t rows>
-void sparse_tile(const QuadLayer& layer, const ByteRows& io, size_t first_row, size_t first, size_t last) {
-    const NeuronBlock& start = layer.groups[first];
-    const Run* run = layer.runs + start.run;
-    Walk<rows> walk{io.x + first_row * io.x_stride, io.x_stride, layer.branches + start.branch,
-                    layer.indices + start.slot * quad_bytes, layer.weights + start.slot * quad_bytes, {}};
-    for (size_t group = first; group < last; group++) {
-        walk.sums = {};
-        walk.add_runs(run, run + layer.groups[group].runs);
-        run += layer.groups[group].runs;
-        store_group<rows>(layer, io, first_row, group, walk.sums);
-    }
-}
-
 // A tile of rows goes through all groups before the next one starts, so that its inputs stay in the first cache.
 void sparse(const QuadLayer& layer, const ByteRows& io, size_t first, size_t last) {
     if (first == last) return;
     in_tiles<most_tile_rows>(io.count, [&]<size_t rows>(size_t first_row) {
-        sparse_tile<rows>(layer, io, first_row, first, last);
+        through_groups<rows, Range::levels>(
+            layer, io.x + first_row * io.x_stride, [](size_t branch) { return branch * quad_branch; },
+            EquallyApart{io.x_stride}, first, last,
+            [&](size_t group, const QuadSums<rows>& sums) { store_group<rows>(layer, io, first_row, group, sums); });
     });
 }
 
 }  // namespace
 
-const Quads quads{to_bytes<levels>, sparse};
+void quad_pixels(const QuadLayer&, const uint32_t*, const PixelRows&, const Requantization&, size_t, size_t);
+
+const Quads quads{to_bytes<levels>, sparse, quad_pixels};
 
 }  // namespace sparbor::SPARBOR_KERNELS

@@ -5,7 +5,7 @@
 // bytes fetches, and a dot product of bytes multiplies and adds up.
 #pragma once
 
-#include "kernels.h"
+#include "pixels.h"
 
 namespace sparbor {
 
@@ -43,12 +43,18 @@ struct ByteRows {
     size_t count;
 };
 
+// Quads over pixels. `places` says of each branch how many bytes behind the beginning of a pixel's window it begins.
+// Inputs are bytes from 0 to 255 for every processor. Nothing is written beyond a pixel's outputs.
+using QuadPixels = void (*)(const QuadLayer&, const uint32_t* places, const PixelRows&, const Requantization&,
+                            size_t first_group, size_t last_group);
+
 struct Quads {
     // A row of `count` floats as bytes, filled up to whole branches. The smallest number becomes 0 if it is negative, the
     // largest the largest byte if it is positive, and 0 a whole number. The largest byte is 255, or 127 where the
     // processor adds up products of bytes in 16 bits.
     ByteRange (*to_bytes)(const float* x, size_t count, uint8_t* bytes);
     void (*sparse)(const QuadLayer&, const ByteRows&, size_t first_group, size_t last_group);
+    QuadPixels pixels;
 };
 
 // The same kernel sets on processors that have more instructions for bytes.

@@ -6,6 +6,7 @@ namespace sparbor::SPARBOR_KERNELS {
 namespace {
 
 constexpr int32_t levels = 255;
+template <Range>
 constexpr int32_t least_input = -128;  // what the byte 0 is in the sums
 constexpr size_t most_tile_rows = 4;
 constexpr int quarters = neuron_block / 4;  // of a group: the neurons of a register
@@ -27,11 +28,13 @@ struct QuadSums {
     }
 };
 
-template <size_t rows>
+template <size_t rows, Range>
 struct QuadInputs {
     int8x16x4_t table;
 
-    ALWAYS_INLINE QuadInputs(const uint8_t* at, size_t) {
+    template <class Apart>
+    ALWAYS_INLINE QuadInputs(const uint8_t* branch, const Apart& apart, size_t row) {
+        const uint8_t* const at = branch + apart(row);
         UNROLL for (int i = 0; i < 4; i++)
             table.val[i] = vreinterpretq_s8_u8(veorq_u8(vld1q_u8(at + 16 * i), vdupq_n_u8(0x80)));
     }

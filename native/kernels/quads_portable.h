@@ -5,6 +5,7 @@ namespace sparbor::SPARBOR_KERNELS {
 namespace {
 
 constexpr int32_t levels = 255;
+template <Range>
 constexpr int32_t least_input = 0;  // what the byte 0 is in the sums
 constexpr size_t most_tile_rows = 1;
 template <size_t>
@@ -22,11 +23,12 @@ struct QuadSums {
     }
 };
 
-template <size_t rows>
+template <size_t rows, Range>
 struct QuadInputs {
     const uint8_t* x;
 
-    ALWAYS_INLINE QuadInputs(const uint8_t* at, size_t) : x(at) {}
+    template <class Apart>
+    ALWAYS_INLINE QuadInputs(const uint8_t* at, const Apart& apart, size_t row) : x(at + apart(row)) {}
 
     template <size_t all>
     ALWAYS_INLINE void add(const uint8_t* indices, const int8_t* weights, QuadSums<all>& sums, size_t row,

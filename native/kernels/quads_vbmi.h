@@ -6,6 +6,7 @@ namespace sparbor::SPARBOR_KERNELS {
 namespace {
 
 constexpr int32_t levels = 255;
+template <Range>
 constexpr int32_t least_input = 0;  // what the byte 0 is in the sums
 constexpr size_t most_tile_rows = 8;  // their results stay in the first cache; there are registers for twelve
 template <size_t rows>
@@ -24,12 +25,13 @@ struct QuadSums {
     }
 };
 
-template <size_t rows>
+template <size_t rows, Range>
 struct QuadInputs {
     __m512i x[rows];
 
-    ALWAYS_INLINE QuadInputs(const uint8_t* at, size_t stride) {
-        UNROLL for (size_t row = 0; row < rows; row++) x[row] = _mm512_loadu_si512(at + row * stride);
+    template <class Apart>
+    ALWAYS_INLINE QuadInputs(const uint8_t* at, const Apart& apart, size_t first) {
+        UNROLL for (size_t row = 0; row < rows; row++) x[row] = _mm512_loadu_si512(at + apart(first + row));
     }
 
     template <size_t all>

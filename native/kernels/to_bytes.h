@@ -1,17 +1,12 @@
 // Rows of floats as rows of bytes, each with a step and a zero of its own. Without linkage, as vectors.h.
 #pragma once
 
-#ifdef __SSE2__
-#include <immintrin.h>
-#endif
-
 #include "quads.h"
-#include "vectors.h"
+#include "rounding.h"
 
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
 
-typedef int32_t Wholes __attribute__((vector_size(vector_bytes)));
 typedef uint8_t Bytes __attribute__((vector_size(vector_bytes), aligned(1), may_alias));
 
 // For each step that halves a vector, the lanes that meet: constants, which GCC otherwise makes lane by lane.
@@ -82,23 +77,6 @@ Extremes extremes_of(const float* x, size_t count) {
     for (; at < count; at += lanes) turns[0].look_at(load_of_row(x, at, count));
     turns[0].join(turns[1]);
     return turns[0].of_all();
-}
-
-// To the nearest whole number, of two the even one.
-ALWAYS_INLINE Wholes rounded(Vector x) {
-#if defined(__AVX512F__)
-    return reinterpret_cast<Wholes>(_mm512_cvtps_epi32(x));
-#elif defined(__AVX__)
-    return reinterpret_cast<Wholes>(_mm256_cvtps_epi32(x));
-#elif defined(__SSE2__)
-    return reinterpret_cast<Wholes>(_mm_cvtps_epi32(x));
-#elif defined(__aarch64__)
-    return vcvtnq_s32_f32(x);
-#else
-    Wholes result;
-    for (size_t lane = 0; lane < lanes; lane++) result[lane] = static_cast<int32_t>(__builtin_lrintf(x[lane]));
-    return result;
-#endif
 }
 
 // Four vectors of whole numbers that have room in 16 bits, each plus `zero`, from 0 to `levels`.

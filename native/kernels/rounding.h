@@ -1,0 +1,33 @@
+// Floats as whole numbers. Without linkage, as vectors.h.
+#pragma once
+
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
+
+#include "vectors.h"
+
+namespace sparbor::SPARBOR_KERNELS {
+namespace {
+
+typedef int32_t Wholes __attribute__((vector_size(vector_bytes)));
+
+// To the nearest whole number, of two the even one.
+ALWAYS_INLINE Wholes rounded(Vector x) {
+#if defined(__AVX512F__)
+    return reinterpret_cast<Wholes>(_mm512_cvtps_epi32(x));
+#elif defined(__AVX__)
+    return reinterpret_cast<Wholes>(_mm256_cvtps_epi32(x));
+#elif defined(__SSE2__)
+    return reinterpret_cast<Wholes>(_mm_cvtps_epi32(x));
+#elif defined(__aarch64__)
+    return vcvtnq_s32_f32(x);
+#else
+    Wholes result;
+    for (size_t lane = 0; lane < lanes; lane++) result[lane] = static_cast<int32_t>(__builtin_lrintf(x[lane]));
+    return result;
+#endif
+}
+
+}  // namespace
+}  // namespace sparbor::SPARBOR_KERNELS
