@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-
 from sparbor.errors import ArgumentError
 from sparbor.packing.filters import Filters, real_rows
-from sparbor.packing.quads import QUAD_BRANCH, QuadLayer, pack_quads
+from sparbor.packing.quads import QuadLayer, pack_quads
+from sparbor.packing.reading_order import ReadingOrder
 from sparbor.packing.slots import Bools, Floats, SparseLayer
 from sparbor.program.program import Operation, Program, ScaleShift, Weights
 from sparbor.program.windows import Window
@@ -30,9 +27,9 @@ def packed_convolutions(exact: Program) -> tuple[dict[str, Weights], dict[str, s
 
 
 def _packed(program: Program, operation: Operation, layer: Weights) -> Weights:
-    if isinstance(layer, ScaleShift):
-        channels = Window((1, 1), groups=len(layer.scale))
-        return _quads(layer.scale[:, None], layer.scale[:, None] != 0, layer.shift, channels)
+    if isinstance(layer, ScaleShift):  # a convolution of each channel by itself, whose kernel has one weight
+        scale = layer.scale[:, None]
+        return _quads(scale, scale != 0, layer.shift, Window((1, 1), groups=len(scale)))
     assert isinstance(layer, SparseLayer | Filters)
     window, outputs = operation.settings_as(Window), program.values[operation.output].shape[1]
     assert isinstance(outputs, int)  # as the weights have them
@@ -44,17 +41,8 @@ def _packed(program: Program, operation: Operation, layer: Weights) -> Weights:
 
 
 def _quads(weight: Floats, mask: Bools, bias: Floats | None, window: Window) -> QuadLayer:
-    return pack_quads(in_reading_order(weight, window), in_reading_order(mask, window), bias)
-
-
-def in_reading_order(rows: Any, window: Window) -> Any:
-    outputs, (down, across), groups = len(rows), window.kernel, window.groups
-    kernels = rows.reshape(outputs, -1, down, across)
-    each, channels = kernels.shape[1], kernels.shape[1] * groups
-    spread = np.zeros((outputs, down, across, channels), rows.dtype)
-    for group in range(groups):
-        o = slice(group * outputs // groups, (group + 1) * outputs // groups)
-        spread[o, :, :, group * each : (group + 1) * each] = kernels[o].transpose(0, 2, 3, 1)
-    parts = spread.reshape(outputs, down, -1) if window.dilation[1] == 1 else spread.reshape(outputs, -1, channels)
-    filled = np.pad(parts, ((0, 0), (0, 0), (0, -parts.shape[2] % QUAD_BRANCH)))
-    return np.ascontiguousarray(filled.reshape(outputs, -1))
+    """Of a matrix of kernels, its mask and its bias."""
+    kernels = (len(weight), -1, *window.kernel)
+    weight, mask = weight.reshape(kernels), mask.reshape(kernels)
+    order = ReadingOrder(weight.shape[1] * window.groups, window.kernel, window.dilation, window.groups)
+    return pack_quads(order.matrix(weight), order.matrix(mask), bias)
