@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import warnings
@@ -29,8 +30,9 @@ from sparbor.errors import ArgumentError, ModelFileError
 from sparbor.packing.slots import PackedSynapses
 from sparbor.packing.tables import Table
 from sparbor.program import model_file
-from sparbor.program.program import Program, is_matrix, stored_bytes
+from sparbor.program.program import Matrix, Operation, Program, is_matrix, stored_bytes
 from sparbor.program.stored_layers import stored_as
+from sparbor.program.windows import Window
 
 if TYPE_CHECKING:
     import torch
@@ -208,12 +210,11 @@ class Runtime(native.Model):
             layer = self.program.layers[operation.layer] if operation.layer is not None else None
             if operation.layer is None or not is_matrix(layer):
                 continue
-            convolves = operation.kind == "convolution"  # packed with rows that only fill groups of neurons
-            channels = self.program.values[operation.output].shape[1] if convolves else layer.outputs
+            outputs, fan_in = self._real_sizes(operation, layer)
             reports[operation.layer] = LayerReport(
                 operation.layer,
-                channels if isinstance(channels, int) else layer.outputs,
-                layer.fan_in,
+                outputs,
+                fan_in,
                 "sparse" if isinstance(layer, PackedSynapses) else "table" if isinstance(layer, Table) else "dense",
                 stored_as(layer),
                 ways[operation.layer],
@@ -222,6 +223,16 @@ class Runtime(native.Model):
                 self.program.notes.get(operation.layer, ""),
             )
         return list(reports.values())
+
+    def _real_sizes(self, operation: Operation, layer: Matrix) -> tuple[int, int]:
+        """Outputs and inputs of a layer, without what only fills groups of neurons or rows of a kernel up."""
+        if not isinstance(operation.settings, Window):
+            return layer.outputs, layer.fan_in
+        values, window = self.program.values, operation.settings
+        outputs, channels = (values[value].shape[1] for value in (operation.output, operation.inputs[0]))
+        assert isinstance(outputs, int)  # as the weights have them
+        assert isinstance(channels, int)
+        return outputs, channels // window.groups * math.prod(window.kernel)
 
     def ways_at(self, batch: int = 1) -> dict[str, str]:
         """Whether each layer runs sparse or dense for so many items; other named sizes are those of the example."""

@@ -75,8 +75,9 @@ def best_quantization(within: Range, counts: npt.NDArray[np.int64]) -> Quantizat
 
 def quantization_of(low: float, high: float) -> Quantization:
     """The step and the zero with which bytes reach from one number to the other, between which 0 is."""
-    step = np.float32(max((high - low) / LEVELS, np.finfo(np.float32).tiny))
-    return Quantization(float(step), int(np.clip(np.rint(-low / float(step)), 0, LEVELS)))
+    least = float(np.finfo(np.float32).tiny)
+    step = float(np.float32(max((high - low) / LEVELS, least)))
+    return Quantization(step, round(min(max(-low / step, 0), LEVELS)))
 
 
 def rounded(numbers: npt.NDArray[np.float64], by: Quantization) -> npt.NDArray[np.float64]:
