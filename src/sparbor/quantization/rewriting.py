@@ -12,7 +12,7 @@ from sparbor.quantization.choice import Wiring, even_windows
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be bytes: these values; and by the value of a sum, the convolution that computes the sum too."""
+    """Which values of a program are to be bytes, and so which of its operations compute with bytes."""
 
     wiring: Wiring
     in_bytes: frozenset[int]
@@ -21,25 +21,28 @@ class Plan:
     def program(self) -> Program:
         return self.wiring.program
 
-    def adding(self, operation: Operation) -> Operation | None:
-        """The convolution that can add the other input of a sum as it ends: nobody else reads what it computes."""
-        if operation.kind != "add" or operation.output not in self.in_bytes:
+    def before(self, operation: Operation) -> Operation | None:
+        """The convolution that can compute what follows it as it ends: nobody else reads what it computes.
+
+        That is a sum, whose other input it adds. Where a scale of channels becomes a convolution, it is an activation.
+        """
+        kind = {"add": "convolution", "activation": "scale_shift"}.get(operation.kind)
+        if kind is None or operation.output not in self.in_bytes:
             return None
-        found = [each for value in operation.inputs if (each := self._ends_in_sum(value)) is not None]
+        made = (self.wiring.made.get(value) for value in operation.inputs)
+        found = [each for each in made if each is not None and each.kind == kind and self._may_go_on(each)]
         return max(found, key=lambda each: each.output, default=None)  # the later one: its bytes are in the cache
 
-    def _ends_in_sum(self, value: int) -> Operation | None:
-        made = self.wiring.made.get(value)
-        if made is None or made.kind != "convolution" or value not in self.in_bytes or made.activation is not None:
-            return None
+    def _may_go_on(self, operation: Operation) -> bool:
+        value = operation.output
         alone = len(self.wiring.readers[value]) == 1 and value not in self.wiring.answers
-        return made if alone else None
+        return value in self.in_bytes and operation.activation is None and alone
 
     def steps(self) -> list[tuple[Operation, Operation | None]]:
-        """The operations in order; with a sum comes the convolution that computes it, which then is none of its own."""
-        sums = {each.output: self.adding(each) for each in self.program.operations}
-        joined = {each.output for each in sums.values() if each is not None}
-        return [(each, sums[each.output]) for each in self.program.operations if each.output not in joined]
+        """The operations in order, each with the convolution before that computes it, which then is no step itself."""
+        before = {each.output: self.before(each) for each in self.program.operations}
+        joined = {each.output for each in before.values() if each is not None}
+        return [(each, before[each.output]) for each in self.program.operations if each.output not in joined]
 
     def rounded_values(self) -> list[int]:
         """All values that are bytes somewhere, each with a step and a zero of its own."""
@@ -98,10 +101,10 @@ class Draft:
         return self._append(operation.kind, inputs, kind, name, weights, operation.activation, operation.settings)
 
     def in_bytes(self, operation: Operation, convolution: Operation | None) -> int:
-        """Append the operation in bytes; a sum as the convolution that computes it, if there is one."""
+        """Append the operation in bytes, as the convolution before that computes it, if there is one."""
         if convolution is not None:
-            (other,) = (value for value in operation.inputs if value != convolution.output)
-            return self._convolution(convolution, [*convolution.inputs, other], operation)
+            others = [value for value in operation.inputs if value != convolution.output]
+            return self._convolution(convolution, [*convolution.inputs, *others], operation)
         if operation.kind in ("convolution", "scale_shift"):
             return self._convolution(operation, operation.inputs, operation)
         inputs = [self.as_bytes(value) for value in self.plan.wiring.planes(operation)]
