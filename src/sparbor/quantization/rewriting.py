@@ -53,16 +53,26 @@ class Plan:
                 values |= dict.fromkeys(() if convolution is None else convolution.inputs)
                 if convolution is not None:
                     del values[convolution.output]
-        return [value for value in values if not self._keeps_quantization(value)]
+        return list(dict.fromkeys(map(self._rounded_as, values)))
 
     def quantization(self, value: int, known: Mapping[int, Quantization]) -> Quantization:
-        """That of a value as bytes; a max pool has its input's."""
-        while self._keeps_quantization(value):
-            value = self.wiring.made[value].inputs[0]
-        return known[value]
+        """That of a value as bytes, by those of the rounded values."""
+        return known[self._rounded_as(value)]
 
-    def _keeps_quantization(self, value: int) -> bool:
-        return value in self.in_bytes and self.wiring.made[value].kind == "max_pool"
+    def _rounded_as(self, value: int) -> int:
+        """The value whose step and zero this one has.
+
+        A max pool's are those of its input. What is only read to be concatenated has the whole's, and is not rounded
+        twice.
+        """
+        while True:
+            made, readers = self.wiring.made.get(value), self.wiring.readers[value]
+            if made is not None and made.kind == "max_pool" and value in self.in_bytes:
+                value = made.inputs[0]
+            elif len(readers) == 1 and readers[0].kind == "concat" and readers[0].output in self.in_bytes:
+                value = readers[0].output
+            else:
+                return value
 
 
 class Draft:
