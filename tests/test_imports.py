@@ -12,10 +12,10 @@ PACKAGE = Path(sparbor.__file__).parent
 
 # From what knows nothing of the others to what knows them all. A name is a package of sparbor, or a module beside them.
 LAYERS = (
-    *("errors", "extras", "files", "termination", "native", "workers"),
+    *("errors", "extras", "files", "termination", "timing", "native", "workers"),
     *("recipe", "distributed", "topology", "synapses", "nn", "allocation"),
-    *("packing", "program", "ops", "engine", "lower", "train", "calibration", "export"),
-    *("timing", "report"),
+    *("packing", "program", "ops", "engine", "quantization", "lower", "train", "calibration", "export"),
+    "report",
     *("any_encoding", "cli", "__main__"),
 )
 
@@ -23,7 +23,7 @@ LAYERS = (
 EXCEPTIONS: set[tuple[str, str]] = set()
 
 # What runs without torch imports nothing that trains. Recipes are plain data, models run with NumPy alone.
-WITHOUT_TRAINING = ("recipe", "packing", "program", "engine", "export")
+WITHOUT_TRAINING = ("recipe", "packing", "program", "engine", "quantization", "export")
 TRAINING = ("distributed", "topology", "synapses", "nn", "allocation", "train")
 
 

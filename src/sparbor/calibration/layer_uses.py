@@ -12,13 +12,13 @@ import numpy.typing as npt
 import torch
 
 from sparbor.engine.runtime import Runtime
-from sparbor.lower.sizes import size_at
 from sparbor.lower.unpacked import LayerWeights, UnpackedProgram
 from sparbor.native import choose_kernel_set, convolution_share, linear_share
 from sparbor.packing.dense_weights import pack_dense
 from sparbor.packing.filters import pack_by_groups, pack_filters
 from sparbor.packing.quads import QuadLayer, pack_quads
 from sparbor.packing.slots import BRANCH, NEURON_BLOCK, Encoding, Floats, SparseLayer
+from sparbor.program.dimensions import size_at
 from sparbor.program.program import Operation, Port, Program, ScaleShift, ValueType, Weights
 from sparbor.program.windows import Window, geometry, planes_of
 from sparbor.recipe.pattern import Quads, Slots

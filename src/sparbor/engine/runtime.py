@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import warnings
@@ -24,12 +25,14 @@ from sparbor.engine.arguments import (
     common_kind,
     is_tensor,
 )
+from sparbor.engine.quantization_report import QuantizationReport
 from sparbor.errors import ArgumentError, ModelFileError
 from sparbor.packing.slots import PackedSynapses
 from sparbor.packing.tables import Table
 from sparbor.program import model_file
-from sparbor.program.program import Program, is_matrix, stored_bytes
+from sparbor.program.program import Matrix, Operation, Program, is_matrix, stored_bytes
 from sparbor.program.stored_layers import stored_as
+from sparbor.program.windows import Window
 
 if TYPE_CHECKING:
     import torch
@@ -82,7 +85,7 @@ def _made(content: bytes | BinaryIO, threads: int, source: object) -> Runtime:
 class LayerReport:
     """What a layer is stored as: `kind` and `weights`; and whether it `runs` sparse or dense here.
 
-    `kind` is "sparse", "dense" or, of an embedding, "table".
+    `kind` is "sparse", "dense" or, of an embedding, "table". `note` is what was said of it when it was deployed.
     """
 
     name: str
@@ -93,6 +96,7 @@ class LayerReport:
     runs: str
     active: int
     bytes: int
+    note: str = ""
 
     @property
     def density(self) -> float:
@@ -100,7 +104,11 @@ class LayerReport:
 
     @property
     def why(self) -> str:
-        """Why it is not sparse in the file or does not run sparse here; empty if it is and does."""
+        """Why it is not sparse in the file or does not run sparse here, and has 16 bits; empty if nothing is to say."""
+        return "; ".join(filter(None, (self._why_dense, self.note)))
+
+    @property
+    def _why_dense(self) -> str:
         if self.kind == "table":
             return "an embedding: rows are looked up"
         if self.kind == "sparse":
@@ -132,6 +140,8 @@ class Runtime(native.Model):
         threads: how many one call may use.
         isa: the kernel set that it runs on, such as `"avx512"`.
         program: what it runs, for the exporters.
+        quantization: where it was deployed with calibration inputs, how far 8 bits move its answers to them, and which
+            layers have them; otherwise `None`.
 
     Raises:
         ArgumentError: a call with an array of another type or shape, or with one that the engine cannot read; an input
@@ -156,6 +166,7 @@ class Runtime(native.Model):
         except RuntimeError as error:
             raise ArgumentError(f"threads={threads}: {error}; use fewer") from None
         self._looks = 0
+        self.quantization: QuantizationReport | None = None
         self.inputs = [Port(*port) for port in self.input_ports]
         self.outputs = [Port(*port) for port in self.output_ports]
 
@@ -199,19 +210,29 @@ class Runtime(native.Model):
             layer = self.program.layers[operation.layer] if operation.layer is not None else None
             if operation.layer is None or not is_matrix(layer):
                 continue
-            convolves = operation.kind == "convolution"  # packed with rows that only fill groups of neurons
-            channels = self.program.values[operation.output].shape[1] if convolves else layer.outputs
+            outputs, fan_in = self._real_sizes(operation, layer)
             reports[operation.layer] = LayerReport(
                 operation.layer,
-                channels if isinstance(channels, int) else layer.outputs,
-                layer.fan_in,
+                outputs,
+                fan_in,
                 "sparse" if isinstance(layer, PackedSynapses) else "table" if isinstance(layer, Table) else "dense",
                 stored_as(layer),
                 ways[operation.layer],
                 layer.active,
                 stored_bytes(layer),
+                self.program.notes.get(operation.layer, ""),
             )
         return list(reports.values())
+
+    def _real_sizes(self, operation: Operation, layer: Matrix) -> tuple[int, int]:
+        """Outputs and inputs of a layer, without what only fills groups of neurons or rows of a kernel up."""
+        if not isinstance(operation.settings, Window):
+            return layer.outputs, layer.fan_in
+        values, window = self.program.values, operation.settings
+        outputs, channels = (values[value].shape[1] for value in (operation.output, operation.inputs[0]))
+        assert isinstance(outputs, int)  # as the weights have them
+        assert isinstance(channels, int)
+        return outputs, channels // window.groups * math.prod(window.kernel)
 
     def ways_at(self, batch: int = 1) -> dict[str, str]:
         """Whether each layer runs sparse or dense for so many items; other named sizes are those of the example."""

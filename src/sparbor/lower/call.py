@@ -71,10 +71,10 @@ class ModelCall:
         return answers | {next_of(name): buffers[self.buffers[name]] for name in self.states}
 
 
-def call_of(model: nn.Module, example: Any) -> ModelCall:
+def call_of(model: nn.Module, example: Any, called: str = "example") -> ModelCall:
     """The call that an example stands for: a tensor, a tuple of arguments, or a dictionary of arguments by name.
 
-    Raises ArgumentError if the engine cannot take it.
+    Raises ArgumentError, which says what the example is `called`, if the engine cannot take it.
     """
     if isinstance(example, Mapping):
         call = ModelCall((), {str(name): each for name, each in example.items()}, ())
@@ -83,9 +83,9 @@ def call_of(model: nn.Module, example: Any) -> ModelCall:
     else:
         call = ModelCall((example,), {}, (ONE_INPUT,))
     for name, each in call.arguments.items():
-        _check("example" if each is example else f"example[{name!r}]", each, example)
+        _check(called if each is example else f"{called}[{name!r}]", each, example)
     if not call.tensors:
-        raise ArgumentError("example holds no tensor: a model is called with at least one")
+        raise ArgumentError(f"{called} holds no tensor: a model is called with at least one")
     return call
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any, TypeVar
@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from sparbor.engine.runtime import Runtime
 from sparbor.errors import ArgumentError, SparborError
+from sparbor.lower.calibrating import calibration_batches
 from sparbor.lower.call import ModelCall, call_of
+from sparbor.lower.candidates import AUTO, Candidates
 from sparbor.lower.graph import Graph
 from sparbor.lower.parity import Answers
 from sparbor.lower.permuted_copy import permuted
@@ -37,6 +39,7 @@ def deploy(
     *,
     threads: int = 1,
     weights: str = "word16",
+    calibration: Iterable[Any] | None = None,
     byte_input: ByteInput | None = None,
     dynamic_shapes: Mapping[str, Mapping[int, str]] | None = None,
     states: Mapping[str, str] | None = None,
@@ -57,8 +60,13 @@ def deploy(
             of arguments by name, as in `model(**example)`. Arguments that are no tensors stay as they are.
         threads: how many one call may use, from 1 to 256, the caller's among them. A file does not keep the number.
         weights: how they are stored: `"word16"`, 16 bits for each active weight with a relative error of at most
-            1/64; `"exact"`, as they are; or `"int8"`, 8 bits for each active weight of linear and recurrent layers,
-            whose inputs are rounded to 8 bits too, row by row as they come. Other layers have 16 bits then.
+            1/64; `"exact"`, as they are; `"int8"`, 8 bits for each active weight of linear and recurrent layers, whose
+            inputs are rounded to 8 bits too, row by row as they come, and with `calibration` of convolutions; or
+            `"auto"`, with 16 bits or with 8, whichever answers the example faster here and now.
+        calibration: for `"int8"` and `"auto"`, batches of inputs such as the model will be given, each of them what
+            `example` is; some hundred items are enough. Convolutions, and what follows them, then compute with 8 bits,
+            rounded by the ranges that their values have for these inputs. A layer that loses too much has 16 bits;
+            `runtime.quantization` says which, and how far the answers to the calibration inputs moved.
         byte_input: with it the runtime takes raw uint8 images too, and normalises them as it says. Float32 input is
             what the model takes, so normalised already.
         dynamic_shapes: for each input by name, the dimensions that may be of any size, and a name for each, as in
@@ -81,11 +89,11 @@ def deploy(
     >>> runtime(torch.zeros(3, 64)).shape
     torch.Size([3, 10])
     """
-    if weights not in {each.value for each in Encoding}:
-        raise ArgumentError(f"weights={weights!r}: it must be one of {', '.join(each.value for each in Encoding)}")
+    _check_weights(weights, calibration)
     choose_kernel_set()  # a missing engine, or one forced that cannot run, should be the first thing to hear of
     model, call, guesses = _checked(model, example, dynamic_shapes)
     _check_byte_input(byte_input, call)
+    batches = None if calibration is None else calibration_batches(model, calibration, call)
     warn_if_unfinished(model)
     expanded = _expanded(model)
     with evaluating(model), evaluating(expanded), unchanged_buffers(model) as buffers:
@@ -96,18 +104,10 @@ def deploy(
             lowered = with_states(_lowered(moved, traced, free), states)
             from_start = dataclasses.replace(call, states=start_of(traced.states, buffers), buffers=traced.states)
             answers = Answers(model, from_start, lowered.axes_of_sizes(), byte_input)
-            sizes = {name: size for name, size in lowered.sizes_of(call.tensors).items() if size != 1}
-
-            def runtime(encoding: Encoding) -> Runtime:
-                program = dataclasses.replace(lowered.packed(encoding), byte_input=byte_input, sizes=sizes)
-                built = Runtime(program, threads)
-                answers.check(built, encoding)
-                return built
-
-            wanted = Encoding(weights)
-            if wanted is not Encoding.EXACT:
-                runtime(Encoding.EXACT)  # with exact weights a wrong operation shows that rounding would hide
-            return runtime(wanted).watched()
+            candidates = Candidates(lowered, from_start, answers, threads, byte_input, batches)
+            if weights != Encoding.EXACT.value:
+                candidates.runtime(Encoding.EXACT.value)  # a wrong operation shows that rounding would hide
+            return candidates.runtime(weights).watched()
 
         return _first_that_works(deployed, guesses)
 
@@ -177,6 +177,17 @@ def _expanded(model: nn.Module) -> nn.Module:
             if isinstance(module, PAINeuronModule):
                 module.expand()
     return model
+
+
+def _check_weights(weights: str, calibration: object) -> None:
+    ways = (*(each.value for each in Encoding), AUTO)
+    if weights not in ways:
+        raise ArgumentError(f"weights={weights!r}: it must be one of {', '.join(ways)}")
+    if calibration is not None and weights not in (Encoding.INT8.value, AUTO):
+        raise ArgumentError(
+            f'calibration is given, and weights={weights!r}, which round nothing by ranges: pass weights="int8" or'
+            ' weights="auto", or no calibration'
+        )
 
 
 def _check_byte_input(byte_input: Any, call: ModelCall) -> None:

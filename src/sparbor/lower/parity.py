@@ -95,6 +95,18 @@ class Answers:
                 if not error <= growth * _distance(nudged[name], computed[name]):
                     raise _complaint(batch.what, error / size if size else math.inf, rounding, encoding)
 
+    def check_form(self, runtime: Runtime) -> None:
+        """Raise if the runtime's answers are of other types or shapes, or not finite where the model's are.
+
+        What is rounded by the ranges of calibration inputs answers others, and noise, as it may.
+        """
+        for batch in self.batches:
+            computed = _called(runtime, batch.given)
+            for name, answer in batch.answers.items():
+                _check_alike(batch.what, name, computed[name], answer)
+                if not math.isfinite(_distance(computed[name], answer)):
+                    raise _complaint(batch.what, math.inf, _LARGEST_ROUNDING, Encoding.INT8)
+
 
 def _called(runtime: Runtime, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The runtime's answers by name."""

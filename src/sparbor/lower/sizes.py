@@ -117,14 +117,3 @@ def _is_more(one: Dimension, other: Dimension) -> Dimension:
 
 def _expression(size: int | torch.SymInt) -> Any:
     return sympy.Integer(size) if isinstance(size, int) else sympy.sympify(size.node.expr)
-
-
-def size_at(dimension: Dimension, sizes: Mapping[str, int]) -> int:
-    """The dimension as a number, for these sizes."""
-    if isinstance(dimension, int):
-        return dimension
-    if isinstance(dimension, str):
-        return sizes[dimension]
-    operation, left, right = dimension[0], size_at(dimension[1], sizes), size_at(dimension[2], sizes)
-    computed = {"+": left + right, "-": left - right, "*": left * right, "//": left // right}
-    return computed[operation]

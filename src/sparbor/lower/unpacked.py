@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from sparbor.errors import ArgumentError
-from sparbor.lower.sizes import BATCH, size_at
+from sparbor.lower.sizes import BATCH
 from sparbor.ops.arguments import as_numpy
 from sparbor.packing.dense_weights import DenseLayer, pack_dense
 from sparbor.packing.filters import Filters, pack_by_groups, pack_filters
 from sparbor.packing.quads import QuadLayer, pack_quads
 from sparbor.packing.slots import FINITE_WANTED, Encoding, Floats, SparseLayer, not_finite
 from sparbor.packing.tables import Table, pack_table
+from sparbor.program.dimensions import size_at
 from sparbor.program.program import (
     ConstantArray,
     Operation,

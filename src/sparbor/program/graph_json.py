@@ -37,6 +37,8 @@ def graph_to_json(program: Program) -> dict[str, Any]:
         graph["sizes"] = dict(program.sizes)
     if program.states:
         graph["states"] = program.states
+    if program.notes:
+        graph["notes"] = dict(program.notes)
     return graph
 
 
@@ -63,7 +65,16 @@ def graph_from_json(graph: Mapping[str, Any], layers: Mapping[str, Weights]) -> 
     operations = tuple(_operation(entry) for entry in graph["operations"])
     byte_input = None if graph.get("byte_input") is None else ByteInput(**graph["byte_input"])
     states = _frozen(graph.get("states") or ())
-    return Program(values, inputs, outputs, operations, layers, byte_input, states, graph.get("sizes") or {})
+    sizes, notes = graph.get("sizes") or {}, _notes(graph.get("notes") or {})
+    return Program(values, inputs, outputs, operations, layers, byte_input, states, sizes, notes)
+
+
+def _notes(entries: Mapping[str, Any]) -> dict[str, str]:
+    """Texts that a terminal may be shown: a file that nobody trusts could tell it what to do."""
+    notes = {name: str(text) for name, text in entries.items()}
+    if not all(text.isprintable() for text in notes.values()):
+        raise ValueError("a note holds characters that cannot be shown")
+    return notes
 
 
 def _frozen(entries: Any) -> Any:

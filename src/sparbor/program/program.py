@@ -262,6 +262,7 @@ class Program:
 
     `states` are pairs of an output and the input that a session gives it to in its next call, the input first.
     `sizes` are some that it can run with, by name, 1 where it has none: it is checked at those when it is loaded.
+    `notes` say, by a layer's name, why it is stored as it is; nothing but people reads them.
     """
 
     values: tuple[ValueType, ...]
@@ -272,6 +273,7 @@ class Program:
     byte_input: ByteInput | None = None
     states: tuple[tuple[str, str], ...] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_items(
