@@ -28,7 +28,7 @@ def rounding(precision: str, example: Example) -> dict[str, Any]:
         case "f32":
             return {"weights": "exact"}
         case "int8":
-            return {"weights": "int8"}
+            return {"weights": "int8", "calibration": [example]}
         case _:
             raise ValueError(f"precision={precision!r}: it must be one of {', '.join(PRECISIONS)}")
 

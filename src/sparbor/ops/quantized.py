@@ -1,4 +1,4 @@
-"""What the engine computes of bytes that stand for numbers, once a program is quantized; no model of PyTorch says so."""
+"""What the engine computes of bytes that stand for numbers, in quantized programs alone: PyTorch says none of it."""
 
 from __future__ import annotations
 
