@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -13,6 +14,7 @@ from sparbor.packing.filters import Filters, pack_filters_as_bytes
 from sparbor.packing.quads import QuadLayer
 from sparbor.program.program import Activation, Program, Quantization, Weights
 from sparbor.program.windows import Window
+from tests.c_programs import Compiled
 from tests.layers import random_mask
 from tests.quantized_convolutions import Case, X, as_bytes, as_numbers, expected_bytes, pack_case, whole_weights
 
@@ -20,7 +22,7 @@ SAME = Window((3, 3), padding=(1, 1, 1, 1))
 SILU = Activation("silu")
 CASES = {
     "3 x 3": Case(20, 40, SAME, activation=Activation("relu")),
-    "residual": Case(20, 40, SAME, activation=Activation("relu"), residual=X),
+    "residual": Case(40, 40, SAME, activation=Activation("relu"), residual=X),
     "stride": Case(3, 18, Window((7, 7), (2, 2), (3, 3, 3, 3)), activation=Activation("clamp", (0.0, 6.0))),
     "1 x 1": Case(70, 33, Window((1, 1)), activation=SILU),
     "groups": Case(24, 36, dataclasses.replace(SAME, groups=3)),
@@ -88,4 +90,21 @@ def test_convolutions_in_onnx(name: str, dense: bool, fused: bool) -> None:
     case = CASES[name]
     layer, x = layer_of(case, dense), inputs_of(case, 2)
     found = in_onnxruntime(case.program(layer), x, fused)
+    assert_nearly_the_same(found, answer_of(case, layer, x), case.y)
+
+
+@pytest.mark.parametrize("dense", [False, True], ids=["sparse", "dense"])
+@pytest.mark.parametrize("name", CASES)
+def test_convolutions_in_c(name: str, dense: bool, tmp_path: Path) -> None:
+    case = CASES[name]
+    layer, x = layer_of(case, dense), inputs_of(case, 2)
+    program = case.program(layer)
+    if case.residual is not None:  # an export to C has one input: the sum is with that
+        x["residual"] = x["x"]
+        program = dataclasses.replace(case, residual=None).program(layer)
+        first, convolution, last = program.operations
+        program = dataclasses.replace(
+            program, operations=(first, dataclasses.replace(convolution, inputs=(1, 1)), last)
+        )
+    found = Compiled(program, tmp_path)(x["x"])
     assert_nearly_the_same(found, answer_of(case, layer, x), case.y)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from sparbor.ops import quantized_c, quantized_onnx
 from sparbor.ops.operator import Lowering, Operator
-from sparbor.ops.quantized_onnx import dequantize, quantize
 from sparbor.program.windows import Window
 
 OPERATORS: tuple[Operator, ...] = (
-    Operator("quantize", quantize, None),
-    Operator("dequantize", dequantize, None),
-    Operator("quantized_convolution", None, None, (1, 2), "yes", "maybe", Window),
+    Operator("quantize", quantized_onnx.quantize, quantized_c.quantize),
+    Operator("dequantize", quantized_onnx.dequantize, quantized_c.dequantize),
+    Operator("quantized_convolution", None, quantized_c.quantized_convolution, (1, 2), "yes", "maybe", Window),
 )
 
 LOWERINGS: Mapping[str, Lowering] = {}
