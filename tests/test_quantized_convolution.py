@@ -276,7 +276,7 @@ def slots(encoding: Encoding) -> Program:
         (lambda: changed(FINE.program(some_layer(FINE)), stride=(2, 1)), r"its outputs are \(5, 8\) pixels"),
         (lambda: changed(FINE.program(some_layer(FINE)), stride=(0, 1)), "its steps are not between 1 and"),
         (lambda: changed(FINE.program(some_layer(FINE)), groups=3), "its 3 groups do not divide 20 and 24 channels"),
-        (lambda: changed(FINE.program(some_layer(FINE)), padding=(1, 1, 1, 1 << 40)), ""),
+        (lambda: changed(FINE.program(some_layer(FINE)), padding=(1, 1, 1, 1 << 40)), "its padding is beyond that"),
         (lambda: with_value(FINE.program(some_layer(FINE)), 4, quantization=None), "its output is not quantized"),
         (lambda: small_step(1e-37), "its output's step is so much smaller"),
     ],

@@ -22,5 +22,6 @@ const std::vector<OperatorType>& matmul_operators();
 const std::vector<OperatorType>& attention_operators();
 const std::vector<OperatorType>& recurrent_operators();
 const std::vector<OperatorType>& quantized_operators();
+const std::vector<OperatorType>& quantized_convolution_operators();
 
 }  // namespace sparbor
