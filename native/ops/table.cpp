@@ -13,7 +13,6 @@ const std::vector<const OperatorType*>& operator_types() {
                                    &shape_operators(), &pool_operators(), &resizing_operators(), &matmul_operators(),
                                    &attention_operators(), &recurrent_operators(), &quantized_operators(),
                                    &quantized_arithmetic_operators(),
-
                                    &quantized_convolution_operators()})
             for (const OperatorType& type : *family) types.push_back(&type);
         return types;
