@@ -26,6 +26,7 @@ from sparbor.train.perforator import perforate
 from tests.c_programs import MACHINES, STRICT, Compiled, build, needs, scores
 from tests.layers import mlp, random_mask, random_weight
 from tests.networks import EXPORTED, NETWORKS, settled
+from tests.quantized_network import network_program
 from tests.test_program import planes_program, rows_program
 from tests.window_steps import padded, steps
 
@@ -95,7 +96,8 @@ def test_every_kind_of_operation_and_layer(program: Program, tmp_path: Path) -> 
 
 
 def test_those_programs_have_every_kind() -> None:
-    operations = [operation for program in PROGRAMS.values() for operation in program.operations]
+    programs = [*PROGRAMS.values(), network_program()]  # tests/test_quantized_export.py runs the last
+    operations = [operation for program in programs for operation in program.operations]
     in_c = {kind for kind, operator in OPERATORS.items() if operator.to_c is not None}
     assert {operation.kind for operation in operations} == in_c
 

@@ -200,14 +200,6 @@ struct DotSums {
     }
 };
 
-// Where the inputs of a row lie: `fours` times four of them from each of some places on.
-struct DotInputs {
-    const uint8_t* x;
-    size_t stride;  // from one row to the next
-    const uint32_t* places;
-    size_t place_count, fours;  // neither of them 0
-};
-
 // Calls use(i) for all i below `count`, constants: arrays at such places are registers from the start, where those of
 // unrolled loops may stay in memory.
 template <size_t count, class Use>
@@ -218,13 +210,18 @@ ALWAYS_INLINE void for_constants(const Use& use) {
     }
 }
 
+// Of panels from `group` on, and of rows that begin at x and `apart[row]` bytes behind it, in which runs of inputs begin
+// at `places`. A function of its own, which GCC finds the registers for: of what follows, some would be taken from the
+// sums, which are then stored at every step.
 template <Range range, size_t rows, size_t panels>
-ALWAYS_INLINE DotSums<rows, panels> dot_sums(const DotInputs& from, const int8_t* weights) {
-    const size_t panel_bytes = from.place_count * from.fours * dot_bytes;
+__attribute__((noinline)) DotSums<rows, panels> dot_sums(const DenseByteLayer& layer, size_t group, const uint8_t* x,
+                                                         const size_t (&apart)[rows], const uint32_t* places) {
+    const size_t panel_bytes = layer.runs * layer.fours * dot_bytes;
+    const int8_t* weights = layer.panels + group * panel_bytes;
     Dots sums[rows][panels][parts] = {};
-    for (size_t place = 0; place < from.place_count; place++) {
-        const uint8_t* x = from.x + from.places[place];
-        for (size_t count = from.fours; count > 0; count--, x += dot_inputs, weights += dot_bytes) {
+    for (size_t run = 0; run < layer.runs; run++) {
+        const uint8_t* at = x + places[run];
+        for (size_t count = layer.fours; count > 0; count--, at += dot_inputs, weights += dot_bytes) {
             Dots some[panels][parts];
             for_constants<panels * parts>([&](auto i) __attribute__((always_inline)) {
                 constexpr size_t panel = i / parts, part = i % parts;
@@ -233,7 +230,7 @@ ALWAYS_INLINE DotSums<rows, panels> dot_sums(const DotInputs& from, const int8_t
             });
             for_constants<rows>([&](auto row) __attribute__((always_inline)) {
                 int32_t four;
-                std::memcpy(&four, x + row * from.stride, sizeof four);
+                std::memcpy(&four, at + apart[row], sizeof four);
                 const FourInputs<range> inputs(four);
                 for_constants<panels * parts>([&](auto i) __attribute__((always_inline)) {
                     constexpr size_t panel = i / parts, part = i % parts;

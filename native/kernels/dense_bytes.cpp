@@ -12,9 +12,10 @@ namespace {
 template <size_t rows, size_t panels>
 void tile(const DenseByteLayer& layer, const ByteRows& io, size_t first_row, size_t group) {
     constexpr Range range = Range::levels;
-    constexpr uint32_t start = 0;
-    const DotInputs inputs{io.x + first_row * io.x_stride, io.x_stride, &start, 1, layer.fours};
-    const auto sums = dot_sums<range, rows, panels>(inputs, layer.panels + group * layer.fours * dot_bytes);
+    constexpr uint32_t one_run = 0;
+    size_t apart[rows];
+    for_constants<rows>([&](auto row) __attribute__((always_inline)) { apart[row] = row * io.x_stride; });
+    const auto sums = dot_sums<range, rows, panels>(layer, group, io.x + first_row * io.x_stride, apart, &one_run);
     UNROLL for (size_t panel = 0; panel < panels; panel++)
         store_rows<rows>(layer, io, first_row, group + panel, FourInputs<range>::least_input,
                          [&](size_t row, size_t part) __attribute__((always_inline)) {
@@ -36,7 +37,9 @@ void rows_of_bytes(const DenseByteLayer& layer, const ByteRows& io, size_t first
 
 }  // namespace
 
+void dense_pixels(const DenseByteLayer&, const uint32_t*, const PixelRows&, const Requantization&, size_t, size_t);
+
 extern const DenseBytes dense_bytes;  // which `quads` has
-const DenseBytes dense_bytes{rows_of_bytes, faster_dense};
+const DenseBytes dense_bytes{rows_of_bytes, dense_pixels, faster_dense};
 
 }  // namespace sparbor::SPARBOR_KERNELS

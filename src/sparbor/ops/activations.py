@@ -171,11 +171,16 @@ def _to_onnx(graph: OnnxGraph, operation: Operation, y: str) -> None:
 # To C.
 
 
-def activation_to_c(writer: Writer, activation: Activation, x: str, count: int, y: str) -> None:
-    """Call an activation over so many numbers."""
+def activation_in_c(activation: Activation, number: Callable[[float], str], x: str, count: str, y: str) -> list[str]:
+    """The function of an activation, and its arguments for so many numbers."""
     function = ACTIVATIONS[activation.name].in_c
     assert function is not None  # the writer has looked
-    writer.call(function, x, *map(writer.number, activation.parameters), count, y)
+    return [function, x, *map(number, activation.parameters), count, y]
+
+
+def activation_to_c(writer: Writer, activation: Activation, x: str, count: int, y: str) -> None:
+    """Call an activation over so many numbers."""
+    writer.call(*activation_in_c(activation, writer.number, x, str(count), y))
 
 
 def _to_c(writer: Writer, _: int, operation: Operation) -> None:

@@ -77,8 +77,12 @@ def to_c(writer: Writer, _: int, operation: Operation) -> None:
     weights = writer.program.layers[str(operation.layer)]
     if kind == "sparse_words" and isinstance(weights, SparseLayer) and weights.padded:
         kind = "padded_words"
-    scratch = [writer.scratch_of(inputs)] if kind == "sparse_int8" else []
-    writer.call(f"linear_{kind}", layer, inputs, math.prod(rows), *writer.x_and_y(operation), *scratch)
+    sizes, places = (inputs, math.prod(rows)), writer.x_and_y(operation)
+    if kind.endswith("int8"):
+        by, scratch = writer.row_scales(str(operation.layer)), writer.scratch_of(inputs)
+        writer.call(f"linear_{kind}", layer, by, *sizes, *places, scratch)
+    else:
+        writer.call(f"linear_{kind}", layer, *sizes, *places)
 
 
 OPERATORS = (Operator("linear", to_onnx, to_c, layer="yes", activation="maybe"),)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sparbor.ops.targets import OnnxGraph
 from sparbor.packing.dense_weights import DenseWeights
 from sparbor.packing.quads import QuadLayer
-from sparbor.packing.slots import Floats, SparseLayer
+from sparbor.packing.slots import Encoding, Floats, SparseLayer
 from sparbor.program.program import Operation
 
 Rows: TypeAlias = npt.NDArray[np.float32 | np.int8]
@@ -33,7 +33,7 @@ class OnnxWeights:
     def of(cls, graph: OnnxGraph, operation: Operation) -> OnnxWeights:
         """Those of an operation's layer."""
         layer = graph.program.layers[str(operation.layer)]
-        if isinstance(layer, QuadLayer):
+        if isinstance(layer, QuadLayer) or (isinstance(layer, DenseWeights) and layer.encoding is Encoding.INT8):
             return cls(layer.whole_weights(), layer.scale, layer.bias)
         assert isinstance(layer, SparseLayer | DenseWeights)
         return cls(layer.unpack()[0], None, layer.bias)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparbor.packing.slots import NEURON_BLOCK, Bools, Encoding, Floats, check_layer, neuron_scale, present
-from sparbor.packing.whole_numbers import scale_of, whole_numbers
+from sparbor.packing.whole_numbers import Signed, scale_of, whole_numbers
 
 Stored: TypeAlias = npt.NDArray[np.float32 | np.float16 | np.int8]
 _Packed = TypeVar("_Packed", bound="DenseWeights")
@@ -77,6 +77,11 @@ class DenseWeights:
         if self.scale is not None:
             weight = weight * self.scale[:, None]
         return weight, np.ones(weight.shape, np.bool_)
+
+    def whole_weights(self) -> Signed:
+        """The (outputs, fan_in) whole numbers that the scales multiply, of a layer of 8 bits."""
+        assert self.encoding is Encoding.INT8
+        return self._rows().astype(np.int8, copy=False)
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """What is stored, by name; halves as 16-bit words."""

@@ -56,13 +56,6 @@ class QuadLayer(PackedSynapses):
         weights[rows, columns] = whole
         return weights
 
-    def weight_sums(self) -> npt.NDArray[np.int32]:
-        """Of each neuron's whole numbers."""
-        blocks, _ = self.layout.slot_positions()
-        sums = np.zeros((len(self.layout.runs_per_group), NEURON_BLOCK), np.int32)
-        np.add.at(sums, blocks, self.weights.sum(axis=2, dtype=np.int32))
-        return sums.reshape(-1)[: self.outputs]
-
     def _synapses(self) -> tuple[Counts, Counts, Signed]:
         """Of each, its neuron, its input and its whole number."""
         blocks, branches = self.layout.slot_positions()

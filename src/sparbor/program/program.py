@@ -292,14 +292,21 @@ class Program:
 
     @cached_property
     def items(self) -> tuple[Shape, ...]:
-        """The shape of one item of each value; raises ArgumentError if the batch is not the first dimension of all."""
+        """The shape of one item of each value.
+
+        Raises:
+            ArgumentError: the batch is not the first dimension of all, or one has numbers that are no floats, nor bytes
+                that stand for some.
+        """
         shapes: list[Shape] = []
         for value in self.values:
             first, *item = value.shape or (None,)
-            if first != "batch" or value.type != "f32" or not all(isinstance(each, int) for each in item):
+            numbers = value.type == "f32" or value.quantization is not None
+            if first != "batch" or not numbers or not all(isinstance(each, int) for each in item):
                 raise ArgumentError(
                     f"a value of type {value.type} has shape ({', '.join(map(str, value.shape))}): this works with"
-                    " programs whose values are all f32, the batch their first dimension and numbers the others"
+                    " programs whose values are all f32 or quantized, the batch their first dimension and numbers the"
+                    " others"
                 )
             shapes.append(tuple(each for each in item if isinstance(each, int)))
         return tuple(shapes)

@@ -11,7 +11,23 @@ from sparbor.export.c.constants import Constants
 _NEEDS: Mapping[str, tuple[str, ...]] = {
     "linear_sparse_words": ("half", "store_group", "sparse_words"),
     "linear_padded_words": ("half", "store_group", "sparse_words"),
-    "linear_sparse_int8": ("sparse_int8", "to_bytes", "add_quad"),
+    "linear_sparse_int8": ("sparse_int8", "to_bytes", "row_scales"),
+    "linear_dense_int8": ("dense_int8", "to_bytes", "row_scales"),
+    "to_bytes": ("nearest",),
+    "byte_of": ("nearest",),
+    "quantize": ("byte_of",),
+    "rounded_byte": ("byte_ending",),
+    "store_bytes": ("rounded_byte", "byte_of"),
+    "end_sums": ("store_bytes",),
+    "take_patch": ("byte_window",),
+    "quantized_sparse": ("sparse_int8", "take_patch", "end_sums"),
+    "quantized_dense": ("dense_int8", "take_patch", "end_sums"),
+    "quantized_max_pool": ("byte_window",),
+    "quantized_average_pool": ("byte_window", "store_bytes"),
+    "quantized_add": ("store_bytes",),
+    "quantized_copy": ("rounded_byte",),
+    "quantized_map": ("byte_ending", "byte_of"),
+    "quantized_scale": ("rounded_byte",),
     "linear_sparse_exact": ("store_group", "sparse_exact"),
     "linear_dense_halves": ("half", "store_group", "dense_halves"),
     "linear_dense_exact": ("store_group", "dense_exact"),
@@ -41,8 +57,12 @@ class Code:
 
     def call(self, function: str, *arguments: str | int) -> None:
         """Call a function of `parts/`."""
+        self.calls.append(self.called(function, *arguments))
+
+    def called(self, function: str, *arguments: str | int) -> str:
+        """The text of such a call, which then stands elsewhere."""
         self.require(function)
-        self.calls.append(f"{function}({', '.join(map(str, arguments))});")
+        return f"{function}({', '.join(map(str, arguments))});"
 
     def scratch_of(self, count: int) -> str:
         """The C expression of so many bytes, which keep nothing from one operation to the next."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_TYPES = {name: f"{name}_t" for name in ("int8", "uint8", "uint16", "int32", "uint32")} | {"float32": "float"}
+_TYPES = {name: f"{name}_t" for name in ("int8", "uint8", "uint16", "int32", "uint32", "int64")} | {"float32": "float"}
 _POINTER_BYTES = 4  # of the boards this is for
 _LINE = 118
 

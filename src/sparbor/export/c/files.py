@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import resources
 from string import Template
 
+from sparbor.errors import ArgumentError
 from sparbor.export.c.memory import plan_memory
 from sparbor.export.c.writer import Writer, check_operations
 from sparbor.program.program import Program
@@ -26,6 +27,11 @@ class Sources:
 def sources(program: Program, name: str) -> Sources:
     """What to write for a program; raises ArgumentError if it has an operation that C lacks."""
     check_operations(program)
+    for port in (*program.inputs, *program.outputs):
+        if (kind := program.values[port.value].type) != "f32":
+            raise ArgumentError(
+                f"{port.name!r} is {kind}: the target c takes and returns f32; quantize within the model"
+            )
     memory = plan_memory(program)
     writer = Writer(program, memory)
     for number, operation in enumerate(program.operations):

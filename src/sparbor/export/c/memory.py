@@ -33,12 +33,24 @@ def plan_memory(program: Program) -> Memory:
     for value, buffer in buffers.items():
         elsewhere = value == output or (value == program.input and program.byte_input is None)
         if not elsewhere:
-            sizes[buffer] = max(sizes[buffer], math.prod(program.items[value]))
+            sizes[buffer] = max(sizes[buffer], _floats(program, value))
     starts = [sum(sizes[:buffer]) for buffer in range(len(sizes))]
-    places = {value: f"memory + {starts[buffer]}" for value, buffer in buffers.items()}
+    places = {value: _place(program, value, starts[buffer]) for value, buffer in buffers.items()}
     places[output] = "out"
     places[program.input] = "in"
     return Memory([places[root] for root in roots], sum(sizes), starts[buffers[program.input]])
+
+
+def _floats(program: Program, value: int) -> int:
+    """How many floats have room where the value lies."""
+    count = math.prod(program.items[value])
+    return count if program.values[value].type == "f32" else -(-count // 4)
+
+
+def _place(program: Program, value: int, start: int) -> str:
+    """The C expression of where it lies."""
+    place = f"memory + {start}"
+    return place if program.values[value].type == "f32" else f"(uint8_t *)({place})"
 
 
 def _roots(program: Program) -> list[int]:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from sparbor.errors import ArgumentError
 from sparbor.export.c.code import Code
@@ -12,12 +17,12 @@ from sparbor.export.c.identifiers import for_comment
 from sparbor.export.c.memory import Memory
 from sparbor.export.c.spans import spans
 from sparbor.export.encodings import check_encodings
-from sparbor.ops.activations import ACTIVATIONS, activation_to_c
+from sparbor.ops.activations import ACTIVATIONS, activation_in_c, activation_to_c
 from sparbor.ops.table import OPERATORS
 from sparbor.packing.dense_weights import DenseWeights
 from sparbor.packing.quads import QuadLayer
-from sparbor.packing.slots import SparseLayer
-from sparbor.program.program import Operation, Program, ScaleShift
+from sparbor.packing.slots import Encoding, SparseLayer
+from sparbor.program.program import Activation, Operation, Program, ScaleShift
 from sparbor.program.windows import AverageWindow, Shape, Window, planes_of
 
 
@@ -31,6 +36,7 @@ def check_operations(program: Program) -> None:
                 f"the program has the operation {operation.kind!r}, which the target c lacks; "
                 f"it has: {', '.join(sorted(there))}"
             )
+        _check_bytes(program, operation)
         activation = operation.activation
         known = [name for name, each in ACTIVATIONS.items() if each.in_c is not None]
         if activation is not None and activation.name not in known:
@@ -40,6 +46,17 @@ def check_operations(program: Program) -> None:
             )
 
 
+def _check_bytes(program: Program, operation: Operation) -> None:
+    """What bytes stand for is known to the operations on them alone."""
+    if operation.kind not in ("quantize", "dequantize") and not operation.kind.startswith("quantized_"):
+        for value in (*operation.inputs, operation.output):
+            if program.values[value].type != "f32":
+                raise ArgumentError(
+                    f"the operation {operation.kind!r} has the value {value} of type {program.values[value].type}, of"
+                    " which the target c takes quantized ones alone, and in operations on them: dequantize it before"
+                )
+
+
 class Writer(Code):
     """Appends operations to the code; a layer's constants are written once, however often it is used."""
 
@@ -47,6 +64,8 @@ class Writer(Code):
         super().__init__()
         self.program, self.memory = program, memory
         self._layers: dict[str, str] = {}
+        self._row_scales: dict[str, str] = {}
+        self._maps: dict[str, str] = {}
 
     def write(self, number: int, operation: Operation) -> None:
         """The call of an operation, and of the activation that follows it."""
@@ -55,7 +74,8 @@ class Writer(Code):
         operator = OPERATORS[operation.kind]
         assert operator.to_c is not None  # check_operations has looked
         operator.to_c(self, number, operation)
-        if operation.activation is not None and operator.activation == "maybe":
+        in_floats = self.program.values[operation.output].type == "f32"  # of bytes it is part of the operation
+        if operation.activation is not None and operator.activation == "maybe" and in_floats:
             y = self.place(operation.output)
             activation_to_c(self, operation.activation, y, math.prod(self.y_shape(operation)), y)
 
@@ -116,21 +136,71 @@ class Writer(Code):
         if isinstance(layer, SparseLayer):
             kind = "sparse_exact" if layer.words is None else "sparse_words"
         elif isinstance(layer, QuadLayer):
-            kind = "sparse_int8"
+            return "sparse_int8", self.synapses(name)
         else:
             assert isinstance(layer, DenseWeights)
+            if layer.encoding is Encoding.INT8:
+                return "dense_int8", self.synapses(name)
             kind = "dense_exact" if layer.scale is None else "dense_halves"
         if name not in self._layers:
             constant = f"layer{len(self._layers)}"
             self.constants.definitions.append(f"/* {for_comment(name)}: {layer.outputs} x {layer.fan_in} */\n")
             fields: list[str | int] = [layer.outputs]
             parts = layer.arrays()
-            if isinstance(layer, QuadLayer):
-                parts["sums"] = layer.weight_sums()
             fields += [self.constants.array(f"{constant}_{part}", parts[part]) for part in parts if part != "bias"]
             fields.append("NULL" if layer.bias is None else self.constants.array(f"{constant}_bias", layer.bias))
             self._layers[name] = self.constants.structure(kind, constant, fields)
         return kind, self._layers[name]
+
+    def synapses(self, name: str) -> str:
+        """A pointer to a layer's weights of 8 bits, without what their sums are multiplied by."""
+        layer = self.program.layers[name]
+        if name not in self._layers:
+            constant = f"layer{len(self._layers)}"
+            parts: tuple[str, ...] = ("weights",)
+            kind = "dense_int8"
+            if isinstance(layer, QuadLayer):
+                parts = ("runs_per_group", "run_branches", "branches", "run_quads", "indices", "weights")
+                kind = "sparse_int8"
+            else:
+                assert isinstance(layer, DenseWeights)
+            self.constants.definitions.append(f"/* {for_comment(name)}: {layer.outputs} x {layer.fan_in} */\n")
+            stored = layer.arrays()
+            fields = [self.constants.array(f"{constant}_{part}", stored[part]) for part in parts]
+            self._layers[name] = self.constants.structure(kind, constant, [layer.outputs, *fields])
+        return self._layers[name]
+
+    def row_scales(self, name: str) -> str:
+        """A pointer to what the sums of such a layer's rows become outputs by."""
+        layer = self.program.layers[name]
+        assert isinstance(layer, QuadLayer | DenseWeights)
+        assert layer.scale is not None
+        constant = f"rows_of_{self.synapses(name).removeprefix('&')}"
+        if constant not in self._row_scales:
+            sums = layer.whole_weights().sum(axis=1, dtype=np.int32)
+            fields = [self.constants.array(f"{constant}_scale", layer.scale)]
+            fields.append(self.constants.array(f"{constant}_sums", sums))
+            fields.append("NULL" if layer.bias is None else self.constants.array(f"{constant}_bias", layer.bias))
+            self._row_scales[constant] = self.constants.structure("row_scales", constant, fields)
+        return self._row_scales[constant]
+
+    def map_of(self, activation: Activation) -> str:
+        """The name of a function that maps numbers where they are."""
+        function, *arguments = activation_in_c(activation, self.number, "x", "count", "x")
+        body = self.called(function, *arguments)
+        if body not in self._maps:
+            self._maps[body] = f"map{len(self._maps)}"
+            head = f"static void {self._maps[body]}(float *x, size_t count)"
+            self.constants.definitions.append(f"{head}\n{{\n    {body}\n}}\n")
+        return self._maps[body]
+
+    def array(self, name: str, values: npt.NDArray[Any]) -> str:
+        """The name of a constant array."""
+        return self.constants.array(name, values)
+
+    def structure(self, kind: str, name: str, fields: Sequence[str | int]) -> str:
+        """A pointer to a constant structure."""
+        return self.constants.structure(kind, name, fields)
 
     def scale_and_shift(self, name: str) -> tuple[str, str]:
         """The names of a layer's scale and shift."""

@@ -17,7 +17,7 @@ from sparbor.export.onnx.in_floats import in_floats
 from sparbor.files import write_file
 from sparbor.ops.activations import activation_to_onnx
 from sparbor.ops.table import OPERATORS
-from sparbor.packing.quads import QuadLayer
+from sparbor.packing.slots import Encoding
 from sparbor.program.program import Operation, Program, is_matrix
 
 OPSET = 17  # the first with LayerNormalization; ONNX Runtime reads it from 1.12 on
@@ -80,7 +80,7 @@ def to_onnx(program: Program, name: str = "model") -> onnx.ModelProto:
 def _check_size(program: Program) -> None:
     """Before they are decoded: sparse layers of a small file may be huge ones without zeros."""
     weights = sum(
-        layer.outputs * layer.fan_in * (1 if isinstance(layer, QuadLayer) else 4)
+        layer.outputs * layer.fan_in * (1 if layer.encoding is Encoding.INT8 else 4)
         for layer in program.layers.values()
         if is_matrix(layer)
     )

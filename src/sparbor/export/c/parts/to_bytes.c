@@ -1,12 +1,3 @@
-/* To the nearest whole number, of two the even one, if it is below 2^22: of so large a sum no bits stand behind it. */
-static int32_t nearest(float x)
-{
-    const float sum = x + 0x1.8p23f;
-    int32_t bits;
-    memcpy(&bits, &sum, sizeof bits);
-    return bits - 0x4b400000;
-}
-
 /*
  * A row of floats as bytes: x is nearly (byte - *zero) * step, and step is returned. 0 is a whole number; the smallest
  * number becomes 0 if it is negative, the largest 255 if it is positive. The step of a row with a number that is
