@@ -19,14 +19,15 @@ PACKAGE = "openvino"
 KIND = "dense"
 PRECISION = "f32"
 
+IN_F32 = {"INFERENCE_PRECISION_HINT": "f32"}
+
 
 def available() -> str | None:
     return missing("onnx", "openvino")
 
 
 def prepare(model: nn.Module, example: Example, threads: int) -> Local:
-    settings = {"INFERENCE_PRECISION_HINT": "f32"}
-    return request(compiled(read(model, example), threads, settings), example, dense_bytes(model))
+    return request(compiled(read(model, example), threads, IN_F32), example, dense_bytes(model))
 
 
 def read(model: nn.Module, example: Example) -> openvino.Model:
