@@ -165,6 +165,10 @@ def _adaptive_pool(wiring: Wiring, operation: Operation) -> AverageWindow:
     return AverageWindow(size, size, groups=wiring.channels(operation.output))
 
 
+def _none(_: Wiring, __: Operation) -> None:
+    """Planes are concatenated by their channels, which need not be said."""
+
+
 def _the_same(_: Wiring, operation: Operation) -> Settings | None:
     return operation.settings
 
@@ -176,7 +180,7 @@ _IN_BYTES: Mapping[str, tuple[str, Callable[[Wiring, Operation], Settings | None
     "adaptive_average_pool": ("quantized_average_pool", _adaptive_pool),
     "activation": ("quantized_map", _the_same),
     "add": ("quantized_add", _the_same),
-    "concat": ("quantized_concat", _the_same),
+    "concat": ("quantized_concat", _none),
     "multiply": ("quantized_scale", _the_same),
 }
 
