@@ -19,8 +19,8 @@ from sparbor.program import model_file
 from sparbor.program.program import Activation, Operation, Program, Recurrence
 from sparbor.program.windows import Window
 from tests.layers import random_mask, random_weight
+from tests.rows_of_bytes import LEVELS, check, expected, one_layer
 
-LEVELS = {"avx512": 127, "avx2": 127}  # whose products are added up in 16 bits; 255 in the others
 ROWS = [*range(1, 14), 128]
 LARGEST_SUM = (2**31 - 1) // 255
 
@@ -44,40 +44,9 @@ def quad_mask(rng: np.random.Generator, outputs: int, fan_in: int, density: floa
     return mask.reshape(blocks * 16, branches * 64)[:outputs, :fan_in]
 
 
-def one_layer(layer: QuadLayer, activation: Activation | None = None) -> Program:
-    operation = Operation("linear", (0,), 1, "fc", activation)
-    return Program.of_items(((layer.fan_in,), (layer.outputs,)), 0, 1, (operation,), {"fc": layer})
-
-
 def some_layer(outputs: int, fan_in: int, density: float = 0.3, seed: int = 0) -> QuadLayer:
     rng = np.random.default_rng(seed)
     return pack_quads(random_weight(rng, outputs, fan_in), quad_mask(rng, outputs, fan_in, density))
-
-
-def whole_weights(layer: QuadLayer) -> np.ndarray:
-    ones = dataclasses.replace(layer, scale=np.ones(layer.outputs, np.float32))
-    return ones.unpack()[0].astype(np.float64)
-
-
-def expected(layer: QuadLayer, x: np.ndarray, levels: int) -> np.ndarray:
-    """Every step is rounded to float32 once, as docs/format.md has it; sums are exact."""
-    low, high = np.minimum(x, 0).min(axis=1), np.maximum(x, 0).max(axis=1)
-    step = (high - low) / np.float32(levels)
-    step[step < np.finfo(np.float32).tiny] = 1
-    steps = 1 / step
-    zero = np.rint(-low * steps)[:, None]
-    bytes_ = np.clip(np.rint(x * steps[:, None]) + zero, 0, levels)
-    weight = whole_weights(layer)
-    sums = bytes_ @ weight.T - zero * weight.sum(axis=1)  # of doubles, which hold them exactly
-    assert np.abs(sums).max() < 2**31
-    return sums.astype(np.float32) * (step[:, None] * layer.scale)
-
-
-def check(isa: str, layer: QuadLayer, x: np.ndarray) -> None:
-    """Equal to the last bit."""
-    y = np.full((len(x), layer.outputs), np.nan, np.float32)
-    Runtime(one_layer(layer))(x, out=y)
-    np.testing.assert_array_equal(y, expected(layer, x, LEVELS.get(isa, 255)))
 
 
 @pytest.mark.parametrize("fan_in", [1, 63, 64, 65, 200, 784])

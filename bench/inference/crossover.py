@@ -1,6 +1,6 @@
 """Where the dense kernel overtakes the sparse one: the measurement behind the shares in `native/kernels`.
 
-    python bench/crossover.py --layer linear --batch 1 16 64 [--isa avx512] [--weights word16] [--json FILE]
+    python bench/crossover.py --layer linear --batch 1 16 64 [--isa avx512] [--weights int8] [--json FILE]
     python bench/crossover.py --layer convolution
 
 One layer is packed dense and packed sparse at rising densities, and these take turns; each counts with its fastest
@@ -28,7 +28,8 @@ from bench.results_file import ResultsFile
 from sparbor.engine.runtime import Runtime
 from sparbor.packing.dense_weights import pack_dense
 from sparbor.packing.filters import pack_by_groups, pack_filters
-from sparbor.packing.slots import SLOT_ENCODINGS, Encoding, SparseLayer, pack
+from sparbor.packing.quads import QuadLayer, pack_quads
+from sparbor.packing.slots import Encoding, SparseLayer, pack
 from sparbor.program.program import Operation, Program, Weights
 from sparbor.program.windows import Shape, Window
 from sparbor.recipe.pattern import Slots
@@ -55,7 +56,8 @@ def linear_cases(batches: Sequence[int], widths: Sequence[int], encoding: Encodi
     for batch in batches:
         for width in widths:
             weight = weights(width, width)
-            packed = _packed(weight, partial(pack_dense, encoding=encoding), partial(pack, encoding=encoding))
+            sparse = pack_quads if encoding is Encoding.INT8 else partial(pack, encoding=encoding)
+            packed = _packed(weight, partial(pack_dense, encoding=encoding), sparse)
             run = partial(_run, Operation("linear", (0,), 1, "x"), (width,), (width,), batch)
             name = {"layer": "linear", "width": width, "batch": batch}
             yield name, batch * width * width, ((share, run(layer)) for share, layer in packed)
@@ -81,13 +83,13 @@ def weights(outputs: int, fan_in: int) -> Tensor:
 
 
 def _packed(
-    weight: Tensor, dense: Callable[..., Weights], sparse: Callable[..., SparseLayer]
+    weight: Tensor, dense: Callable[..., Weights], sparse: Callable[..., SparseLayer | QuadLayer]
 ) -> Iterator[tuple[float, Weights]]:
-    """The dense layer first, then sparse ones with their share of all slots."""
+    """The dense layer first, then sparse ones with the share of all places that they store."""
     yield 1.0, dense(weight.numpy(), None)
     for density in DENSITIES:
         layer = sparse(weight.numpy(), magnitude_mask(weight, Slots(), density).numpy(), None)
-        yield layer.layout.slots * 16 / weight.numel(), layer
+        yield layer.padding.size / weight.numel(), layer
 
 
 def _run(operation: Operation, x_shape: Shape, y_shape: Shape, batch: int, layer: Weights) -> Sampler:
@@ -139,9 +141,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--width", type=int, nargs="+", default=WIDTHS, help="of linear layers")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 4, 16, 64], help="of linear layers")
     parser.add_argument("--isa", nargs="+", help="kernel sets; by default all that this machine has")
-    parser.add_argument("--weights", choices=[each.value for each in SLOT_ENCODINGS], default="word16")
+    parser.add_argument("--weights", choices=[each.value for each in Encoding], default="word16")
     parser.add_argument("--json", type=Path, help="file for the rows")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.layer == "convolution" and options.weights == Encoding.INT8.value:
+        parser.error("--weights int8: with --layer linear alone")
+    return options
 
 
 def main() -> None:

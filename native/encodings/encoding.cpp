@@ -6,9 +6,9 @@
 namespace sparbor {
 namespace {
 
-const Encoding* const encodings[] = {&sparse_exact,  &sparse_word16,  &sparse_int8, &dense_exact,
-                                     &dense_halves,  &filters_exact,  &filters_halves, &table_exact,
-                                     &table_halves,  &scale_shift,    &array};
+const Encoding* const encodings[] = {&sparse_exact,   &sparse_word16, &sparse_int8, &dense_exact, &dense_halves,
+                                     &dense_int8,     &filters_exact, &filters_halves, &filters_int8, &table_exact,
+                                     &table_halves,   &scale_shift,   &array};
 
 bool knows_kind(const Json& kind) {
     return std::any_of(std::begin(encodings), std::end(encodings),
@@ -73,6 +73,18 @@ void LayerCheck::scale() {
     const auto* values = scale.as<float>();
     const auto sound = [](float value) { return std::isfinite(value) && value > 0; };
     (*this)(std::all_of(values, values + scale.count(), sound), "a neuron's scale is not a positive number");
+}
+
+void LayerCheck::symmetric(const Tensor& weights) const {
+    const auto* const numbers = weights.as<int8_t>();
+    const bool found = std::find(numbers, numbers + weights.count(), INT8_MIN) != numbers + weights.count();
+    (*this)(!found, "a weight is -128, and they go from -127 to 127");
+}
+
+void LayerCheck::sums_of_bytes(uint64_t largest) const {
+    constexpr uint64_t largest_input = 255, most = INT32_MAX / largest_input;
+    (*this)(largest <= most, "with a fan-in of " + std::to_string(layer_.fan_in) + ", a neuron's weights add up to " +
+                                 with_commas(largest) + ", and its sums have 32 bits: at most " + with_commas(most));
 }
 
 void LayerCheck::no_other_parts() const {

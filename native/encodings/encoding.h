@@ -21,6 +21,10 @@ public:
     // Parts that many layers have: a bias, if it has one, and the positive scale of each output.
     void bias();
     void scale();
+    // What kernels rely on where weights have 8 bits: that none is -128, and that products of a neuron's with bytes add
+    // up to numbers of 32 bits; `largest` is the largest sum of a neuron's weights without their signs.
+    void symmetric(const Tensor& weights) const;
+    void sums_of_bytes(uint64_t largest) const;
     void no_other_parts() const;
 
 private:
@@ -57,12 +61,16 @@ struct Encoding {
 };
 
 // Each file's own.
-extern const Encoding sparse_exact, sparse_word16, sparse_int8, dense_exact, dense_halves, filters_exact,
-    filters_halves, table_exact, table_halves, scale_shift, array;
+extern const Encoding sparse_exact, sparse_word16, sparse_int8, dense_exact, dense_halves, dense_int8,
+    filters_exact, filters_halves, filters_int8, table_exact, table_halves, scale_shift, array;
 
 inline bool is(const Layer& layer, LayerKind kind) { return layer.encoding->kind == kind; }
 // Whether it is a sparse layer of such.
 inline bool is_of(const Layer& layer, const Unit& unit) { return layer.encoding->unit == &unit; }
+// Whether its weights are whole numbers of 8 bits.
+inline bool has_bytes(const Layer& layer) {
+    return is_of(layer, of_quads) || layer.encoding == &dense_int8 || layer.encoding == &filters_int8;
+}
 // Whether it is a matrix, of so many outputs and inputs; of a table its rows, and the numbers of each.
 inline bool is_matrix(const Layer& layer) { return layer.encoding->places != nullptr; }
 

@@ -5,15 +5,6 @@
 #include "quads.h"
 #include "rounding.h"
 
-namespace sparbor::SPARBOR_KERNELS {
-namespace {
-
-// What the bytes are: up to `levels`, as rows that are rounded here; or from 0 to 255, as they come.
-enum class Range { levels, bytes };
-
-}  // namespace
-}  // namespace sparbor::SPARBOR_KERNELS
-
 #if defined(__AVX512VBMI__) && defined(__AVX512VNNI__)
 #include "quads_vbmi.h"
 #elif defined(__AVX512BW__)
@@ -31,18 +22,11 @@ namespace {
 
 constexpr size_t parts = neuron_block / lanes;
 
-ALWAYS_INLINE Integers everywhere(int32_t value) { return static_cast<uint32_t>(value) - Integers{}; }
-ALWAYS_INLINE Integers load(const int32_t* at) {
-    Integers values;
-    std::memcpy(&values, at, sizeof values);
-    return values;
-}
-
 // Some rows on their way through a layer, and what their sums are so far. `place(branch)` is where a branch begins,
 // in bytes from the first row's beginning, and `apart(row)` where a row does.
 template <size_t rows, Range range, class Place, class Apart>
 struct Walk {
-    static constexpr size_t together = rows_together<rows>, chains = QuadSums<rows>::chains;
+    static constexpr size_t together = rows_together<rows, range>, chains = QuadSums<rows>::chains;
     using Inputs = QuadInputs<together, range>;
     const uint8_t* x;
     Place place;

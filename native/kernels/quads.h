@@ -26,6 +26,9 @@ struct QuadLayer {
     float clamp_min;            // as in SparseLayer
 };
 
+// Which bytes may come: up to `levels`, as in rows that kernels round themselves; or from 0 to 255.
+enum class Range { levels, bytes };
+
 // What the bytes of a row are: x is nearly (byte - zero) * step. The step of a row that has a number which is infinite
 // or NaN is NaN, so that all that is computed of it is.
 struct ByteRange {
@@ -48,6 +51,8 @@ struct ByteRows {
 using QuadPixels = void (*)(const QuadLayer&, const uint32_t* places, const PixelRows&, const Requantization&,
                             size_t first_group, size_t last_group);
 
+struct DenseBytes;  // dense_bytes.h
+
 struct Quads {
     // A row of `count` floats as bytes, filled up to whole branches. The smallest number becomes 0 if it is negative, the
     // largest the largest byte if it is positive, and 0 a whole number. The largest byte is 255, or 127 where the
@@ -55,6 +60,7 @@ struct Quads {
     ByteRange (*to_bytes)(const float* x, size_t count, uint8_t* bytes);
     void (*sparse)(const QuadLayer&, const ByteRows&, size_t first_group, size_t last_group);
     QuadPixels pixels;
+    const DenseBytes* dense;
 };
 
 // The same kernel sets on processors that have more instructions for bytes.

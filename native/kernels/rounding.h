@@ -1,4 +1,4 @@
-// Floats as whole numbers. Without linkage, as vectors.h.
+// Whole numbers, and floats as such. Without linkage, as vectors.h.
 #pragma once
 
 #ifdef __SSE2__
@@ -11,6 +11,13 @@ namespace sparbor::SPARBOR_KERNELS {
 namespace {
 
 typedef int32_t Wholes __attribute__((vector_size(vector_bytes)));
+
+ALWAYS_INLINE Integers everywhere(int32_t value) { return static_cast<uint32_t>(value) - Integers{}; }
+ALWAYS_INLINE Integers load(const int32_t* at) {
+    Integers values;
+    std::memcpy(&values, at, sizeof values);
+    return values;
+}
 
 // To the nearest whole number, of two the even one.
 ALWAYS_INLINE Wholes rounded(Vector x) {

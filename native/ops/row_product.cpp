@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "encodings/slots.h"
+#include "ops/byte_product.h"
 #include "ops/dense_panels.h"
-#include "ops/quad_product.h"
 #include "ops/sparse_matrix.h"
 #include "ops/sparse_or_dense.h"
 
@@ -125,7 +125,7 @@ enum Way : size_t { sparse, dense };
 
 std::unique_ptr<RowProduct> make_row_product(const Node& node, const Placement& at, size_t rows) {
     const Layer& layer = *node.layer();
-    if (is_of(layer, of_quads)) return make_quad_product(node, at, rows);
+    if (has_bytes(layer)) return make_byte_product(node, at, rows);
     const Ending ending = ending_of(node, at.kernels);
     if (is(layer, LayerKind::dense) || (!at.as_stored && faster_dense(layer, rows, at.kernels))) {
         auto made = at.layer.get<DensePanels>(
@@ -147,13 +147,14 @@ double work_of_rows(const Node& node, size_t rows) {
     return static_cast<double>(rows) * static_cast<double>(node.layer()->encoding->places(*node.layer()));
 }
 
-// The outputs' scale, bias, group and sum of weights, and what a layer of slots may become; it is laid out anew for each
-// operation.
+// The outputs' scale, bias, group and sum of weights, and what a sparse layer may become, or one of bytes does; it is
+// laid out anew for each operation.
 LayoutCost layout_of_rows(const Node& node) {
     constexpr uint64_t most_sparse = 5;  // times as large as a layer is dense that is faster so, see `linear_share`
     const Layer& layer = *node.layer();
-    const uint64_t dense =
-        is_of(layer, of_slots) ? std::min(dense_bytes(layer), most_sparse * layer.bytes()) : 0;
+    uint64_t dense = 0;
+    if (is(layer, LayerKind::sparse)) dense = std::min(dense_bytes(layer), most_sparse * layer.bytes());
+    else if (has_bytes(layer)) dense = dense_bytes(layer);
     return {layer.bytes() + 16 * layer.outputs + dense, 0};
 }
 

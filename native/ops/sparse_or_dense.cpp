@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "encodings/slots.h"
+#include "kernels/dense_bytes.h"
 #include "ops/convolution/dense_dispatch.h"
 
 namespace sparbor {
@@ -41,10 +42,16 @@ double convolution_share(const Geometry& geometry, const KernelSet& kernels) {
     return share_of(kernels.convolution, pixels, many_pixels);
 }
 
+double byte_linear_share(size_t rows, const KernelSet& kernels) {
+    constexpr size_t several = 2;
+    return share_of(kernels.quads->dense->faster, rows, several);
+}
+
 bool faster_dense(const Layer& layer, size_t rows, const KernelSet& kernels) {
+    const double share = has_bytes(layer) ? byte_linear_share(rows, kernels) : linear_share(rows, kernels);
     const double places = static_cast<double>(ceil_div(layer.outputs, neuron_block) * layer.fan_in);
     const double slots = static_cast<double>(layer.encoding->places(layer) / neuron_block);
-    return slots > linear_share(rows, kernels) * places;
+    return slots > share * places;
 }
 
 bool faster_dense(const Layer& layer, const Geometry& geometry, const KernelSet& kernels) {
@@ -56,8 +63,10 @@ bool faster_dense(const Layer& layer, const Geometry& geometry, const KernelSet&
 
 uint64_t dense_bytes(const Layer& layer) {
     constexpr uint64_t most = uint64_t{1} << 56;
+    const uint64_t rows = ceil_div(layer.outputs, neuron_block) * neuron_block;
+    if (has_bytes(layer)) return product({rows, ceil_div(layer.fan_in, dot_inputs), dot_inputs}, most).value_or(most);
     const uint64_t each = layer.parts.count("words") ? sizeof(uint16_t) : sizeof(float);
-    return product({ceil_div(layer.outputs, neuron_block) * neuron_block, layer.fan_in, each}, most).value_or(most);
+    return product({rows, layer.fan_in, each}, most).value_or(most);
 }
 
 }  // namespace sparbor

@@ -9,6 +9,8 @@ namespace sparbor {
 
 // The share of its slots above which a linear layer is faster dense, running so many rows at once.
 double linear_share(size_t rows, const KernelSet& kernels);
+// The same of one whose weights have 8 bits.
+double byte_linear_share(size_t rows, const KernelSet& kernels);
 // The same of a convolution, of its synapses. A depthwise one has one output to a group, for which no slots pay.
 double convolution_share(const Geometry& geometry, const KernelSet& kernels);
 

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sparbor.errors import ArgumentError
-from sparbor.packing.rounding import flips
 from sparbor.packing.slots import (
     NEURON_BLOCK,
     PADDING_INDEX,
@@ -24,15 +22,10 @@ from sparbor.packing.slots import (
     place_synapses,
     present,
 )
+from sparbor.packing.whole_numbers import Signed, scale_of, whole_numbers
 
 QUAD_BRANCH = 64
 SYNAPSES = 4  # of a neuron in a quad
-
-LARGEST_WEIGHT = 127
-LARGEST_INPUT = 255
-LARGEST_SUM = 2**31 - 1  # sums have 32 bits
-
-Signed = npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True)
@@ -79,36 +72,10 @@ def pack_quads(weight: Floats, mask: Bools, bias: Floats | None = None) -> QuadL
     rows, columns = np.nonzero(mask)
     layout, place = place_synapses(weight.shape, rows, columns, QUAD_BRANCH, SYNAPSES)
     values = weight[rows, columns]
-    scale = _scale(np.where(mask, weight, np.float32(0)))
-    whole = _balanced(values / scale[rows], rows)
-    _check_sums(whole, rows, fan_in)
+    scale = scale_of(np.where(mask, weight, np.float32(0)))
+    whole = whole_numbers(values / scale[rows], rows, fan_in)
     weights = np.zeros((layout.slots, NEURON_BLOCK, SYNAPSES), np.int8)
     indices = np.full(weights.shape, PADDING_INDEX, np.uint8)
     at = place // SYNAPSES, rows % NEURON_BLOCK, place % SYNAPSES
     weights[at], indices[at] = whole, columns % QUAD_BRANCH
     return QuadLayer(outputs, fan_in, layout, indices, weights, scale, bias)
-
-
-def _scale(weight: Floats) -> Floats:
-    """By neuron, what its largest weight is 127 times of; 1 where all are zero, or as good as that."""
-    scale = np.abs(weight).max(axis=1) / np.float32(LARGEST_WEIGHT)
-    return np.where(scale >= np.finfo(np.float32).tiny, scale, np.float32(1))
-
-
-def _balanced(values: Floats, neuron: npt.NDArray[np.integer]) -> Signed:
-    """The nearest whole numbers, but for a few of each neuron's that bring the sum of its errors near to zero."""
-    values = np.clip(values, -LARGEST_WEIGHT, LARGEST_WEIGHT)
-    whole = np.rint(values)
-    errors = whole - values
-    flipped = flips(errors, neuron, lambda chosen: (np.ones(len(chosen), np.float32), np.ones(len(chosen), np.bool_)))
-    whole[flipped] -= np.sign(errors[flipped])
-    return whole.astype(np.int8)
-
-
-def _check_sums(weights: Signed, neuron: npt.NDArray[np.integer], fan_in: int) -> None:
-    largest = np.bincount(neuron, np.abs(weights.astype(np.int64))).max(initial=0)
-    if largest * LARGEST_INPUT > LARGEST_SUM:
-        raise ArgumentError(
-            f"with a fan-in of {fan_in}, a neuron's 8-bit weights add up to {largest:,.0f}, and the engine's sums have"
-            f' 32 bits: at most {LARGEST_SUM // LARGEST_INPUT:,}; store it as word16, with deploy(weights="word16")'
-        )

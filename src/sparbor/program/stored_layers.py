@@ -57,8 +57,11 @@ def layer_from_file(entry: Mapping[str, Any], arrays: Mapping[str, Array]) -> We
         indices = _typed(arrays["indices"], np.uint8) if exact else None
         return SparseLayer(outputs, fan_in, layout, words, weights, indices, scale, bias)
     stored = _DENSE[kind]
-    weight = _floats(arrays[stored.exact_part]) if exact else _typed(arrays["halves"], np.uint16).view(np.float16)
-    return stored(outputs, fan_in, weight, scale, bias)
+    if exact:
+        return stored(outputs, fan_in, _floats(arrays[stored.exact_part]), scale, bias)
+    if entry["weights"] == Encoding.INT8.value:
+        return stored(outputs, fan_in, _typed(arrays["weights"], np.int8), scale, bias)
+    return stored(outputs, fan_in, _typed(arrays["halves"], np.uint16).view(np.float16), scale, bias)
 
 
 def _quads(outputs: int, fan_in: int, arrays: Mapping[str, Array]) -> QuadLayer:
