@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
 from sparbor.errors import ArgumentError
 from sparbor.packing.filters import Filters, real_rows
 from sparbor.packing.quads import QuadLayer, pack_quads
@@ -10,39 +15,65 @@ from sparbor.packing.slots import Bools, Floats, SparseLayer
 from sparbor.program.program import Operation, Program, ScaleShift, Weights
 from sparbor.program.windows import Window
 
+Kernels: TypeAlias = npt.NDArray[np.float32]  # (outputs, channels / groups, kernel height, kernel width)
 
-def packed_convolutions(exact: Program) -> tuple[dict[str, Weights], dict[str, str]]:
+
+class PackedConvolution(NamedTuple):
+    """A layer with 8 bits, and how its convolution reads what it computes with."""
+
+    layer: QuadLayer | Filters
+    order: ReadingOrder
+
+
+def packed_convolutions(exact: Program) -> tuple[dict[str, PackedConvolution], dict[str, str]]:
     """By layer, the exact program's convolutions and scales with 8 bits; and of those that refuse, why."""
-    packed: dict[str, Weights] = {}
+    packed: dict[str, PackedConvolution] = {}
     refused: dict[str, str] = {}
     for operation in exact.operations:
         if operation.kind not in ("convolution", "scale_shift"):
             continue
-        name = str(operation.layer)
+        name, order = str(operation.layer), _order(exact, operation)
+        outputs = exact.values[operation.output].shape[1]
+        assert isinstance(outputs, int)  # as the weights have them
         try:
-            packed[name] = _packed(exact, operation, exact.layers[name])
+            packed[name] = PackedConvolution(_packed(exact.layers[name], order, outputs), order)
         except ArgumentError as error:
             refused[name] = f"no 8 bits: {error}"
     return packed, refused
 
 
-def _packed(program: Program, operation: Operation, layer: Weights) -> Weights:
-    if isinstance(layer, ScaleShift):  # a convolution of each channel by itself, whose kernel has one weight
-        scale = layer.scale[:, None]
-        return _quads(scale, scale != 0, layer.shift, Window((1, 1), groups=len(scale)))
+def _order(program: Program, operation: Operation) -> ReadingOrder:
+    channels = program.values[operation.inputs[0]].shape[1]
+    assert isinstance(channels, int)  # as the weights have them
+    if isinstance(operation.settings, Window):
+        window = operation.settings
+        return ReadingOrder(channels, window.kernel, window.dilation, window.groups)
+    return ReadingOrder(channels, (1, 1), groups=channels)  # a scale: each channel by itself, by one weight
+
+
+def _packed(layer: Weights, order: ReadingOrder, outputs: int) -> QuadLayer | Filters:
+    kernels, mask, bias = exact_kernels(layer, order, outputs)
+    return pack_quads(order.matrix(kernels), order.matrix(mask), bias)
+
+
+def exact_kernels(layer: Weights, order: ReadingOrder, outputs: int) -> tuple[Kernels, Bools, Floats | None]:
+    """The weights that a convolution or a scale computes with, their mask, and the bias."""
+    shape = (outputs, order.channels // order.groups, *order.kernel)
+    if isinstance(layer, ScaleShift):
+        scale = layer.scale.reshape(shape)
+        return scale, scale != 0, layer.shift
     assert isinstance(layer, SparseLayer | Filters)
-    window, outputs = operation.settings_as(Window), program.values[operation.output].shape[1]
-    assert isinstance(outputs, int)  # as the weights have them
-    weight, mask = layer.unpack()
-    if isinstance(layer, Filters):
-        return _quads(weight, weight != 0, layer.bias, window)
-    real = real_rows(outputs, window.groups)
-    return _quads(weight[real], mask[real], None if layer.bias is None else layer.bias[real], window)
+    (rows, mask), bias = layer.unpack(), layer.bias
+    if isinstance(layer, SparseLayer):  # it has rows that only fill groups of neurons
+        real = real_rows(outputs, order.groups)
+        return rows[real].reshape(shape), mask[real].reshape(shape), None if bias is None else bias[real]
+    return rows.reshape(shape), (rows != 0).reshape(shape), bias
 
 
-def _quads(weight: Floats, mask: Bools, bias: Floats | None, window: Window) -> QuadLayer:
-    """Of a matrix of kernels, its mask and its bias."""
-    kernels = (len(weight), -1, *window.kernel)
-    weight, mask = weight.reshape(kernels), mask.reshape(kernels)
-    order = ReadingOrder(weight.shape[1] * window.groups, window.kernel, window.dilation, window.groups)
-    return pack_quads(order.matrix(weight), order.matrix(mask), bias)
+def packed_kernels(packed: PackedConvolution) -> Kernels:
+    """The weights that a packed convolution computes with."""
+    layer, order = packed
+    rows, _ = layer.unpack()
+    if isinstance(layer, QuadLayer):
+        return order.weight(rows)
+    return rows.reshape(layer.outputs, order.channels // order.groups, *order.kernel)

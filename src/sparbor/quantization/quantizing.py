@@ -10,6 +10,7 @@ from sparbor.engine.quantization_report import QuantizationReport
 from sparbor.packing.slots import Encoding
 from sparbor.program.program import Program, Quantization, Weights, is_matrix
 from sparbor.quantization.choice import Wiring, chosen, why_no_bytes
+from sparbor.quantization.corrections import Corrections
 from sparbor.quantization.errors import answers_error, own_errors
 from sparbor.quantization.layers import packed_convolutions
 from sparbor.quantization.ranges import Range, quantizations, ranges
@@ -76,7 +77,8 @@ class _Search:
     def __init__(self, sources: Sources, batches: Sequence[Batch]) -> None:
         self.sources, self.batches = sources, batches
         self.wiring = Wiring(sources.exact)
-        self.packed, self.kept = packed_convolutions(sources.exact)
+        packed, self.kept = packed_convolutions(sources.exact)
+        self.corrections = Corrections(sources.exact, packed, batches)
         self.in_rows = sources.in_rows
         self.ranges: dict[int, Range] = {}
         self.known: dict[int, Quantization] = {}
@@ -104,7 +106,8 @@ class _Search:
 
     def keep_those_that_lose(self) -> None:
         """Keep the layers whose own outputs move too much."""
-        self.own = own_errors(self.plan, self.known, self.packed, self.in_rows, self.batches)
+        packed = self.corrections.corrected(self.plan, self.known)
+        self.own = own_errors(self.plan, self.known, packed, self.in_rows, self.batches)
         self._keep([name for name, error in self.own.items() if error > LARGEST_OWN_ERROR])
 
     def keep_worst(self, count: int) -> None:
@@ -122,7 +125,7 @@ class _Search:
     def program(self) -> Program:
         """The program as it is planned now."""
         others = {**self.sources.words.layers, **self.in_rows}
-        return rewritten(self.plan, self.known, self.packed, others)
+        return rewritten(self.plan, self.known, self.corrections.corrected(self.plan, self.known), others)
 
     def in_8_bits(self) -> list[str]:
         """The layers that have 8 bits now, in order."""

@@ -44,6 +44,10 @@ class Plan:
         joined = {each.output for each in before.values() if each is not None}
         return [(each, before[each.output]) for each in self.program.operations if each.output not in joined]
 
+    def read_by(self, operation: Operation, convolution: Operation) -> tuple[int, ...]:
+        """What a convolution reads that computes an operation after it: the planes, and what it adds to its result."""
+        return (*convolution.inputs, *(value for value in operation.inputs if value != convolution.output))
+
     def rounded_values(self) -> list[int]:
         """All values that are bytes somewhere, each with a step and a zero of its own."""
         values = dict[int, None]()
@@ -113,8 +117,7 @@ class Draft:
     def in_bytes(self, operation: Operation, convolution: Operation | None) -> int:
         """Append the operation in bytes, as the convolution before that computes it, if there is one."""
         if convolution is not None:
-            others = [value for value in operation.inputs if value != convolution.output]
-            return self._convolution(convolution, [*convolution.inputs, *others], operation)
+            return self._convolution(convolution, self.plan.read_by(operation, convolution), operation)
         if operation.kind in ("convolution", "scale_shift"):
             return self._convolution(operation, operation.inputs, operation)
         inputs = [self.as_bytes(value) for value in self.plan.wiring.planes(operation)]
@@ -165,6 +168,10 @@ def _adaptive_pool(wiring: Wiring, operation: Operation) -> AverageWindow:
     return AverageWindow(size, size, groups=wiring.channels(operation.output))
 
 
+def _none(_: Wiring, __: Operation) -> None:
+    """Planes are concatenated by their channels, which need not be said."""
+
+
 def _the_same(_: Wiring, operation: Operation) -> Settings | None:
     return operation.settings
 
@@ -176,7 +183,7 @@ _IN_BYTES: Mapping[str, tuple[str, Callable[[Wiring, Operation], Settings | None
     "adaptive_average_pool": ("quantized_average_pool", _adaptive_pool),
     "activation": ("quantized_map", _the_same),
     "add": ("quantized_add", _the_same),
-    "concat": ("quantized_concat", _the_same),
+    "concat": ("quantized_concat", _none),
     "multiply": ("quantized_scale", _the_same),
 }
 
