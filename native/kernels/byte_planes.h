@@ -1,5 +1,5 @@
-// Floats as bytes and back, whether a pixel's channels lie one after another or those of each channel do. Without linkage,
-// as vectors.h.
+// Floats as bytes and back, whether a pixel's channels lie one after another or those of each channel do. Without
+// linkage, as vectors.h.
 #pragma once
 
 #include "bytes.h"
@@ -36,8 +36,8 @@ ALWAYS_INLINE Rounding rounding_to(const ByteRange& range) {
     return {range.zero, static_cast<float>(-range.zero), static_cast<float>(255 - range.zero)};
 }
 
-// Some channels of planes to bytes. Each number of a vector is four channels of a pixel, until quarters are turned: then
-// it is sixteen of one pixel. All sixteen are written where the pixels that follow have room for them.
+// Some channels of planes to bytes. Each number of a vector is four channels of a pixel, until quarters are turned:
+// then each quarter is sixteen of one pixel. All sixteen are written where the pixels that follow have room for them.
 ALWAYS_INLINE void quantize_block(const float* x, const PixelSteps& steps, const ByteRange& range, size_t channel,
                                   size_t channels, uint8_t* y) {
     const Rounding rounding = rounding_to(range);
