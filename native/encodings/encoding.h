@@ -21,8 +21,8 @@ public:
     // Parts that many layers have: a bias, if it has one, and the positive scale of each output.
     void bias();
     void scale();
-    // What kernels rely on where weights have 8 bits: that none is -128, and that products of a neuron's with bytes add up
-    // to numbers of 32 bits; `largest` is what its weights without their signs add up to, of the neuron that has most.
+    // What kernels rely on where weights have 8 bits: that none is -128, and that products of a neuron's with bytes add
+    // up to numbers of 32 bits; `largest` is the largest sum of a neuron's weights without their signs.
     void symmetric(const Tensor& weights) const;
     void sums_of_bytes(uint64_t largest) const;
     void no_other_parts() const;

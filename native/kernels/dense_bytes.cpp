@@ -2,9 +2,8 @@
 // serves several sums.
 #include "dense_bytes.h"
 
-#include "byte_dots.h"
+#include "dot_sums.h"
 #include "row_sums.h"
-#include "row_tiles.h"
 
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
@@ -30,7 +29,9 @@ void rows_of_bytes(const DenseByteLayer& layer, const ByteRows& io, size_t first
     for (size_t group = first; group < last; group += block) {
         const size_t end = group + block < last ? group + block : last;
         in_tiles<most_dot_rows>(io.count, [&]<size_t rows>(size_t first_row) {
-            by_panels<rows>(group, end, [&]<size_t panels>(size_t at) { tile<rows, panels>(layer, io, first_row, at); });
+            by_panels<rows>(group, end, [&]<size_t panels>(size_t at) {
+                tile<rows, panels>(layer, io, first_row, at);
+            });
         });
     }
 }
@@ -38,8 +39,9 @@ void rows_of_bytes(const DenseByteLayer& layer, const ByteRows& io, size_t first
 }  // namespace
 
 void dense_pixels(const DenseByteLayer&, const uint32_t*, const PixelRows&, const Requantization&, size_t, size_t);
+void depthwise_pixels(const DepthwiseByteLayer&, const uint32_t*, const PixelRows&, const Requantization&);
 
 extern const DenseBytes dense_bytes;  // which `quads` has
-const DenseBytes dense_bytes{rows_of_bytes, dense_pixels, faster_dense};
+const DenseBytes dense_bytes{rows_of_bytes, dense_pixels, depthwise_pixels, vector_bytes, faster_dense};
 
 }  // namespace sparbor::SPARBOR_KERNELS

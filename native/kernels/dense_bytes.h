@@ -31,6 +31,25 @@ inline size_t panel_place(size_t fours, size_t neuron, size_t input) {
 
 }  // namespace
 
+// A depthwise convolution: each channel has weights of its own. Channels come in vectors, of `DenseBytes::vector_bytes`
+// each. Of a vector there are so many fours of the kernel's places, four weights of each channel, those behind the last
+// place 0. `depthwise_channel` says which channel is where, and so with all that is by channel.
+struct DepthwiseByteLayer {
+    const int8_t* weights;
+    size_t vectors, fours;
+    const int32_t* sums;   // of a channel's weights
+};
+
+namespace {
+
+// Which channel of a vector's is the one at this place among the weights.
+inline size_t depthwise_channel(size_t vector_bytes, size_t place) {
+    const size_t quarter = vector_bytes / 4;
+    return place % quarter / 4 * neuron_block + place / quarter * 4 + place % 4;
+}
+
+}  // namespace
+
 struct DenseBytes {
     // Rows of bytes that `Quads::to_bytes` made.
     void (*rows)(const DenseByteLayer&, const ByteRows&, size_t first_group, size_t last_group);
@@ -38,6 +57,10 @@ struct DenseBytes {
     // window it begins. Nothing is written beyond a pixel's outputs.
     void (*pixels)(const DenseByteLayer&, const uint32_t* places, const PixelRows&, const Requantization&,
                    size_t first_group, size_t last_group);
+    // `places` says of each place of the kernel where it lies. The vectors of channels follow each other in turn for as
+    // long as a pixel has outputs, or a row of pixels that is looked at as one.
+    void (*depthwise)(const DepthwiseByteLayer&, const uint32_t* places, const PixelRows&, const Requantization&);
+    size_t vector_bytes;
     DenseShares faster;  // the share of its synapses from which a layer of quads is faster dense: docs/kernels.md
 };
 

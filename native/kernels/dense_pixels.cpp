@@ -1,7 +1,7 @@
-// Dense layers of 8 bits over pixels. A tile is some pixels, of one row or of several, and some groups of neurons; their
-// results become bytes in registers.
-#include "byte_dots.h"
+// Dense layers of 8 bits over pixels. A tile is some pixels, of one row or of several, and some groups of neurons; what
+// they add up to becomes bytes in registers.
 #include "byte_ending.h"
+#include "dot_sums.h"
 
 namespace sparbor::SPARBOR_KERNELS {
 namespace {

@@ -6,6 +6,8 @@
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
 
+constexpr size_t most_pixels = most_tile_rows<Range::bytes>;
+
 // Some pixels, whose inputs lie apart(pixel) from the first one's, and whose outputs follow each other.
 template <size_t pixels, class Apart>
 void tile(const QuadLayer& layer, const uint32_t* places, const PixelRows& io, size_t row, size_t column,
@@ -37,7 +39,7 @@ struct InRows {
 template <size_t columns>
 bool short_rows(const QuadLayer& layer, const uint32_t* places, const PixelRows& io, const Requantization& to,
                 size_t first, size_t last) {
-    constexpr size_t most_rows = most_tile_rows / columns;
+    constexpr size_t most_rows = most_pixels / columns;
     if constexpr (most_rows >= 2) {
         if (io.columns == columns) {
             in_tiles<most_rows>(io.rows, [&]<size_t rows>(size_t row) {
@@ -59,7 +61,7 @@ void quad_pixels(const QuadLayer& layer, const uint32_t* places, const PixelRows
         short_rows<4>(layer, places, io, to, first, last))
         return;
     for (size_t row = 0; row < io.rows; row++)
-        in_tiles<most_tile_rows>(io.columns, [&]<size_t pixels>(size_t column) {
+        in_tiles<most_pixels>(io.columns, [&]<size_t pixels>(size_t column) {
             tile<pixels>(layer, places, io, row, column, EquallyApart{io.x_pixel}, to, first, last);
         });
 }

@@ -39,9 +39,7 @@ public:
 
 private:
     size_t groups() const override { return matrix_->groups(); }
-    double work() const override {
-        return 0.15 * static_cast<double>(matrix_->groups() * matrix_->layer().fours);
-    }
+    double work() const override { return 0.15 * static_cast<double>(matrix_->fours()); }
     void multiply(const Quads& kernels, const ByteRows& rows, size_t first, size_t last) const override {
         kernels.dense->rows(matrix_->layer(), rows, first, last);
     }
@@ -90,8 +88,10 @@ std::unique_ptr<RowProduct> make_byte_product(const Node& node, const Placement&
     const Layer& layer = *node.layer();
     const Ending ending = ending_of(node, at.kernels);
     if (is(layer, LayerKind::dense) || (!at.as_stored && faster_dense(layer, rows, at.kernels))) {
-        auto made = at.layer.get<DenseByteMatrix>(
-            dense, layer.outputs, [&] { return std::make_shared<const DenseByteMatrix>(layer, ending.clamp_min); });
+        const Runs one{1, layer.fan_in, layer.fan_in};
+        auto made = at.layer.get<DenseByteMatrix>(dense, layer.outputs, [&] {
+            return std::make_shared<const DenseByteMatrix>(layer, one, ending.clamp_min);
+        });
         return std::make_unique<DenseByteProduct>(rows, layer.fan_in, std::move(made), ending.activation);
     }
     auto made = at.layer.get<QuadMatrix>(

@@ -1,6 +1,7 @@
 // Convolutions from quantized planes to quantized planes, in whole numbers: perhaps with a residual of the output's
 // shape, which is added before the activation.
 #include "encodings/slots.h"
+#include "ops/convolution/filter_convolution.h"
 #include "ops/convolution/quad_convolution.h"
 #include "ops/convolution/requantization.h"
 #include "ops/families.h"
@@ -22,8 +23,10 @@ void check(const Node& node) {
             node.refuse("its outputs are " + pixels_text(window, from) + " pixels");
     if (node.inputs() == 2 && node.x(1) != node.y())
         node.refuse("its residual has shape " + to_text(node.x(1)) + ", not its output's");
-    node.require(is_of(*node.layer(), of_quads), "its layer is not a sparse one of int8");
-    check_quad_layer(node, window);
+    const Layer& layer = *node.layer();
+    node.require(has_bytes(layer) && !is(layer, LayerKind::dense), "its layer is not a convolution's of int8");
+    if (is(layer, LayerKind::sparse)) check_quad_layer(node, window);
+    else check_filter_layer(node, window);
     check_requantization(node);
 }
 
@@ -32,10 +35,15 @@ double work(const Node& node) {
     return pixels * static_cast<double>(node.layer()->encoding->places(*node.layer()));
 }
 
-LayoutCost layout(const Node& node) { return {quad_layout_bytes(node), 0}; }
+LayoutCost layout(const Node& node) {
+    if (is(*node.layer(), LayerKind::sparse)) return {quad_layout_bytes(node), 0};
+    return {filter_layout_bytes(node, window_of(node.settings())), 0};
+}
 
 std::unique_ptr<Step> make(const Node& node, const Placement& at) {
-    return make_quad_convolution(node, at, window_of(node.settings()));
+    const Window window = window_of(node.settings());
+    if (is(*node.layer(), LayerKind::sparse)) return make_quad_convolution(node, at, window);
+    return make_filter_convolution(node, at, window);
 }
 
 }  // namespace
