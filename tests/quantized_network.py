@@ -1,4 +1,4 @@
-"""A program with every operation on bytes, as networks have them: convolutions, a residual, a gate, floats at the end."""
+"""A program with every operation on bytes, as networks have them: convolutions, a residual, a gate, then floats."""
 
 from __future__ import annotations
 

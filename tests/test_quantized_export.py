@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +117,7 @@ def test_convolutions_in_c(name: str, dense: bool, tmp_path: Path) -> None:
     assert_nearly_the_same(found, answer_of(case, layer, x), case.y)
 
 
-Y, Z = Quantization(0.031, 110), Quantization(0.07, 60)
+Y, Z, FINE = Quantization(0.031, 110), Quantization(0.07, 60), Quantization(0.01, 128)
 PLANE = (18, 6, 7)
 AROUND = (1, 1, 1, 1)
 MEANS = {
@@ -136,20 +135,20 @@ LARGEST = {
 
 @dataclass(frozen=True)
 class Made:
-    """A program from a plane of floats to bytes as it is, and as another value; an operation of both; and floats."""
+    """A program from planes of floats, as bytes by X and by Z, through an operation on those; and what it answers."""
 
     program: Program
-    wanted: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # of the floats and both values as bytes
+    wanted: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]  # of the floats and the bytes by X and by Z
 
 
 def made(kind: str, y: Quantization, shape: tuple[int, ...], wanted: Any, **fields: Any) -> Made:
     """With the kind's first inputs; a scale's second is the means of the floats' planes."""
-    x, one, other, means = Operation("quantize", (0,), 1), 1, 2, 3
+    one, other, means = 1, 2, 3
     inputs = {"quantized_scale": (one, means), "quantized_add": (one, other), "quantized_concat": (one, other, one)}
     types = [("f32", PLANE, None), ("u8", PLANE, X), ("u8", PLANE, Z), ("f32", (18, 1, 1), None), ("u8", shape, y)]
     values = [ValueType(kind, ("batch", *size), by) for kind, size, by in (*types, ("f32", shape, None))]
     operations = (
-        x,
+        Operation("quantize", (0,), one),
         Operation("quantize", (0,), other),
         Operation("adaptive_average_pool", (0,), means),
         Operation(kind, inputs.get(kind, (one,)), 4, **fields),
@@ -158,57 +157,48 @@ def made(kind: str, y: Quantization, shape: tuple[int, ...], wanted: Any, **fiel
     return Made(Program(tuple(values), (Port("x", 0),), (Port("y", 5),), operations), wanted)
 
 
-def size_of(window: Window) -> tuple[int, int]:
-    return steps(window, *PLANE[1:])
-
-
-def programs() -> Iterator[tuple[str, Made]]:
-    for name, window in MEANS.items():
-        size = size_of(window)
-        mean = partial(
-            lambda x, one, other, window, size: oracle.average_pool(one, X, window, size, Y), **vars_of(window, size)
-        )
-        yield name, made("quantized_average_pool", Y, (18, *size), mean, settings=window)
-    for name, window in LARGEST.items():
-        size = size_of(window)
-        most = partial(lambda x, one, other, window, size: oracle.max_pool(one, window, size), **vars_of(window, size))
-        yield name, made("quantized_max_pool", X, (18, *size), most, settings=window)
-    yield "add", made("quantized_add", Y, PLANE, lambda x, one, other: oracle.add(one, X, other, Z, Y))
-    low = dict(low=Y.zero)
-    relu = Activation("relu")
-    yield (
-        "add, relu",
-        made("quantized_add", Y, PLANE, lambda x, a, b: oracle.add(a, X, b, Z, Y, **low), activation=relu),
-    )
-    parts = (54, *PLANE[1:])
-    yield (
-        "concat",
-        made("quantized_concat", Y, parts, lambda x, a, b: oracle.concat([(a, X), (b, Z), (a, X)], Y)),
-    )
-    tanh = Activation("tanh")
-    small = Quantization(0.01, 128)
-    yield (
-        "map",
-        made(
-            "quantized_map",
-            small,
-            PLANE,
-            lambda x, one, other: oracle.quantize(np.tanh(oracle.dequantize(one, X)), small),
-            activation=tanh,
-        ),
+def mean_pool(window: AverageWindow) -> Made:
+    size = steps(window, *PLANE[1:])
+    return made(
+        *("quantized_average_pool", Y, (18, *size)),
+        lambda x, one, other: oracle.average_pool(one, X, window, size, Y),
+        settings=window,
     )
 
-    def scaled(x: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        return oracle.scale(one, X, x.mean((2, 3), keepdims=True), small)
 
-    yield "scale", made("quantized_scale", small, PLANE, scaled)
+def max_pool(window: Window) -> Made:
+    size = steps(window, *PLANE[1:])
+    return made(
+        *("quantized_max_pool", X, (18, *size)),
+        lambda x, one, other: oracle.max_pool(one, window, size),
+        settings=window,
+    )
 
 
-def vars_of(window: Window, size: tuple[int, int]) -> dict[str, Any]:
-    return {"window": window, "size": size}
+def scaled(x: np.ndarray, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return oracle.scale(one, X, x.mean((2, 3), keepdims=True), FINE)
 
 
-PROGRAMS = dict(programs())
+PROGRAMS = {
+    **{name: mean_pool(window) for name, window in MEANS.items()},
+    **{name: max_pool(window) for name, window in LARGEST.items()},
+    "add": made("quantized_add", Y, PLANE, lambda x, one, other: oracle.add(one, X, other, Z, Y)),
+    "add, relu": made(
+        *("quantized_add", Y, PLANE),
+        lambda x, one, other: oracle.add(one, X, other, Z, Y, low=Y.zero),
+        activation=Activation("relu"),
+    ),
+    "concat": made(
+        *("quantized_concat", Y, (54, *PLANE[1:])),
+        lambda x, one, other: oracle.concat([(one, X), (other, Z), (one, X)], Y),
+    ),
+    "map": made(
+        *("quantized_map", FINE, PLANE),
+        lambda x, one, other: oracle.quantize(np.tanh(oracle.dequantize(one, X)), FINE),
+        activation=Activation("tanh"),
+    ),
+    "scale": made("quantized_scale", FINE, PLANE, scaled),
+}
 
 
 def assert_answers(name: str, run: Callable[[Program, np.ndarray], np.ndarray]) -> None:
