@@ -328,7 +328,7 @@ def test_who_has_no_such_layers_says_so(tmp_path: Path) -> None:
     layer = some_layer(16, 9)
     window = Window((3, 3), padding=(1, 1, 1, 1))
     operation = Operation("convolution", (0,), 1, "conv", settings=window)
-    with pytest.raises(ArgumentError, match="its layer is int8, which linear and recurrent ones alone are"):
+    with pytest.raises(ArgumentError, match="its layer is int8, and its values are f32"):
         Runtime(Program.of_items(((1, 8, 8), (16, 8, 8)), 0, 1, (operation,), {"conv": layer}))
     program = one_layer(layer)
     with pytest.raises(ArgumentError, match="layer 'fc' has weights 'int8', which the target c lacks"):

@@ -10,6 +10,20 @@
 namespace sparbor {
 namespace {
 
+// Bytes may have a step and a zero.
+std::optional<Quantization> read_quantization(const Json& entry, Number type, size_t dimensions) {
+    const Json *step = member(entry, "step"), *zero = member(entry, "zero");
+    if (!step && !zero) return std::nullopt;
+    require(step && zero, "a value has the step " + shown(step) + " and the zero " + shown(zero) + ", not both or none");
+    require(type == Number::u8 && dimensions >= 2 && dimensions <= 4,
+            std::string("a value of type ") + to_text(type) + " and of " + std::to_string(dimensions) +
+                " dimensions has a step, not one of type u8 and 2 to 4 dimensions");
+    const float size = step->is_number() ? as_float(step->get<double>()) : 0;
+    require(std::isnormal(size) && size > 0, "a value has the step " + shown(step) + ", not a positive normal number");
+    require(is_count(*zero) && as_count(*zero) <= 255, "a value has the zero " + shown(zero) + ", not 0 to 255");
+    return Quantization{size, static_cast<int32_t>(as_count(*zero))};
+}
+
 // Of an input, which may name new sizes, or of a value that is computed.
 ValueType read_value_type(const Json& entry, bool is_input, SizeNames& names) {
     require(entry.is_object(), "a value is " + shown(entry) + ", not a type and a shape");
@@ -19,7 +33,7 @@ ValueType read_value_type(const Json& entry, bool is_input, SizeNames& names) {
     require_known(number != Number::u16, "value of type " + shown(type));
     require(shape.is_array() && shape.size() <= most_dimensions,
             "a value has the shape " + shown(shape) + ", which no model can have");
-    ValueType value{number, {}};
+    ValueType value{number, {}, read_quantization(entry, number, shape.size())};
     for (const Json& each : shape) value.shape.emplace_back(each, names, is_input);
     return value;
 }
@@ -200,9 +214,20 @@ void read_known_sizes(const Json* entries, Program& program) {
     }
 }
 
+// What comes in and goes out, and with that what a session keeps.
+void check_ports(const std::vector<Port>& ports, const Program& program) {
+    for (const Port& port : ports)
+        require_known(!program.values[port.value].quantization,
+                      "quantized inputs and outputs, as " + in_quotes(port.name) + " is: they are f32, in a model");
+}
+
 void check_types(const Node& node, const OperatorType& type) {
     switch (type.takes) {
-        case Takes::any: return;
+        case Takes::quantized: return;
+        case Takes::any:
+            for (size_t i = 0; i < node.inputs(); i++)
+                node.require(!node.x_quantization(i), "its inputs are quantized, and it takes numbers as they are");
+            return node.require(!node.y_quantization(), "its output is quantized, which it does not compute");
         case Takes::floats:
             for (size_t i = 0; i < node.inputs(); i++)
                 node.require(node.x_type(i) == Number::f32, "its inputs are not all f32");
@@ -219,6 +244,8 @@ Program program_of_graph(const Json& graph) {
     program.inputs = read_ports(graph.at("inputs"), "input", values.size());
     program.outputs = read_ports(graph.at("outputs"), "output", values.size());
     read_values(values, program);
+    check_ports(program.inputs, program);
+    check_ports(program.outputs, program);
     read_known_sizes(member(graph, "sizes"), program);
     if (const Json* states = member(graph, "states")) read_states(*states, program);
     for (const Json& entry : operations) program.operations.push_back(read_operation(entry));

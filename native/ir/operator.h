@@ -23,6 +23,12 @@ public:
     size_t inputs() const { return operation_.inputs.size(); }
     const Shape& y() const { return shapes_[operation_.output]; }
     Number y_type() const { return program_.values[operation_.output].type; }
+    const std::optional<Quantization>& x_quantization(size_t input = 0) const {
+        return program_.values[operation_.inputs[input]].quantization;
+    }
+    const std::optional<Quantization>& y_quantization() const {
+        return program_.values[operation_.output].quantization;
+    }
     const Layer* layer() const { return operation_.layer; }  // null if it has none
     std::string name() const;                                // its kind, and the name of its layer if it has one
     const Settings& settings() const { return operation_.settings; }
@@ -53,15 +59,20 @@ struct LayoutCost {
 // Whether operations of a kind have something.
 enum class Has { no, maybe, yes };
 
-// The types of numbers that operations of a kind take: floats alone, and their output is floats; or what `check` says.
-enum class Takes { floats, any };
+// The types of numbers that operations of a kind take: floats alone, and their output is floats; or what `check` says,
+// either without quantized values or of those too.
+enum class Takes { floats, any, quantized };
 
 // How the inputs must lie, and how the output does: as rows, the last dimension's numbers one after another and rows at
 // equal distances; as planes, the same of all dimensions after the channels, dimension 1; as planes if the setting
 // `axis` is that, else as rows; as it comes, the output like the first input; by any strides, the output as rows; or as
 // heads: the inputs with the last dimension's numbers one after another, and the output, (items, heads, tokens,
 // features), so that the heads of a token are one row, for whoever looks at it as (items, tokens, heads * features).
-enum class Lies { rows, planes, by_axis, as_it_comes, by_strides, heads };
+//
+// Quantized values, inputs and outputs, always lie as pixels: the channels of one after those of the other, without gaps,
+// and behind the last one bytes that kernels may read. The other inputs of an operation on pixels may be any planes whose
+// pixels or channels lie one after another; its output lies as those want it that read it.
+enum class Lies { rows, planes, by_axis, as_it_comes, by_strides, heads, pixels };
 
 // Whether an operation may write where it reads: because it computes each number, or each row, from that place alone;
 // or where its first input lies, because it leaves the numbers there that it does not replace. Such an operation

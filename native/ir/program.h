@@ -6,6 +6,7 @@
 
 #include "ir/dimension.h"
 #include "ir/layer.h"
+#include "ir/quantization.h"
 #include "ir/settings.h"
 #include "ir/source.h"
 
@@ -31,6 +32,7 @@ struct Operation {
 struct ValueType {
     Number type;
     std::vector<Dimension> shape;
+    std::optional<Quantization> quantization = std::nullopt;  // which bytes may have
 };
 
 // A value that is given or returned, by its name.

@@ -3,6 +3,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "training.h"
 #include "vectors.h"
 
 namespace sparbor::SPARBOR_KERNELS {

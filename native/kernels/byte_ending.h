@@ -67,12 +67,11 @@ struct BlockResults {
         }
     }
 
-    template <class Apart>
-    ALWAYS_INLINE void add(const Requantization& to, const uint8_t* residual, const Apart& apart) {
+    ALWAYS_INLINE void add(const Requantization& to, const uint8_t* residual) {
         const Vector step = everywhere(to.residual_step), zero = everywhere(static_cast<float>(to.residual_zero));
         UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
             UNROLL for (size_t part = 0; part < block_parts; part++)
-                at[pixel][part] += (bytes_as_floats(residual + apart(pixel) + part * lanes) - zero) * step;
+                at[pixel][part] += (bytes_as_floats(residual + pixel * to.outputs + part * lanes) - zero) * step;
     }
 
     ALWAYS_INLINE void map(const Requantization& to) {
@@ -99,23 +98,23 @@ struct BlockResults {
     }
 };
 
-// Writes the bytes of a block of neurons for some pixels, apart(pixel) behind `y`, from sum(pixel, part); the residual,
-// if there is one, lies likewise.
-template <size_t pixels, class Sum, class Apart>
+// Writes the bytes of a block of neurons for some pixels, one after another, from sum(pixel, part). The residual, if
+// there is one, lies as y does.
+template <size_t pixels, class Sum>
 ALWAYS_INLINE void store_block(const Requantization& to, size_t neuron, const Sum& sum, const uint8_t* residual,
-                               uint8_t* y, const Apart& apart) {
+                               uint8_t* y) {
     BlockResults<pixels> results;
     results.scale(to, neuron, sum);
-    if (residual) results.add(to, residual, apart);
+    if (residual) results.add(to, residual);
     if (to.map) results.map(to);
-    const size_t neurons = to.outputs - neuron;
-    if (neurons >= neuron_block) {
+    const size_t outputs = to.outputs, left = outputs - neuron;
+    if (left >= neuron_block) {
         UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
-            *reinterpret_cast<BlockBytes*>(y + apart(pixel)) = results.bytes(to, pixel);
+            *reinterpret_cast<BlockBytes*>(y + pixel * outputs) = results.bytes(to, pixel);
     } else {
         UNROLL for (size_t pixel = 0; pixel < pixels; pixel++) {
             const BlockBytes bytes = results.bytes(to, pixel);
-            std::memcpy(y + apart(pixel), &bytes, neurons);
+            std::memcpy(y + pixel * outputs, &bytes, left);
         }
     }
 }

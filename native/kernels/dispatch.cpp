@@ -1,5 +1,6 @@
 #include "kernels/dispatch.h"
 
+#include "kernels/bytes.h"
 #include "kernels/quads.h"
 
 #ifdef SPARBOR_X86
@@ -73,18 +74,22 @@ bool can_neondot() {
 #endif
 
 // The same kernels, but for layers of bytes. Put together here: a file of kernels may run nothing by itself.
-[[maybe_unused]] KernelSet with_quads(KernelSet set, const char* name, const Quads& quads) {
+[[maybe_unused]] KernelSet with_quads(KernelSet set, const char* name, const Quads& quads,
+                                      const ByteKernels& bytes) {
     set.name = name;
     set.quads = &quads;
+    set.bytes = &bytes;
     return set;
 }
 
 #ifdef SPARBOR_X86
-const KernelSet avx2vnni_kernels = with_quads(avx2::kernels, "avx2vnni", avx2vnni::quads);
-const KernelSet avx512vnni_kernels = with_quads(avx512::kernels, "avx512vnni", avx512vnni::quads);
+const KernelSet avx2vnni_kernels = with_quads(avx2::kernels, "avx2vnni", avx2vnni::quads, avx2vnni::byte_kernels);
+const KernelSet avx512vnni_kernels =
+    with_quads(avx512::kernels, "avx512vnni", avx512vnni::quads, avx512vnni::byte_kernels);
 #endif
 #ifdef SPARBOR_ARM64
-const KernelSet neondot_kernels = with_quads(neon::kernels, "neondot", neondot::quads);
+const KernelSet neondot_kernels =
+    with_quads(neon::kernels, "neondot", neondot::quads, neondot::byte_kernels);
 #endif
 
 struct Candidate {

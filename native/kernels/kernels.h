@@ -370,66 +370,11 @@ struct Winograd {
                    float* y);
 };
 
-// Synapses of a layer in training, each with a weight of its own: of row r those from firsts[r] to ends[r].
-struct SynapseRows {
-    const uint32_t* firsts;
-    const uint32_t* ends;
-    const uint32_t* inputs;     // the row of x that each reads
-    const uint32_t* positions;  // where in the weights each one's lies; null: at its own number
-};
-
-// y[r] = bias[r] + the sum over the synapses k of row r of weight k times x[inputs[k]], each a row of `columns`
-// numbers, whole lane groups; and the same for further pixels. Strides are in numbers.
-template <class Real>
-struct SumOf {
-    const Real* weights;
-    const Real* bias;  // else null
-    bool goes_on;      // from what y is; the bias is in it
-    const Real* x;
-    size_t x_stride, x_pixel;
-    Real* y;
-    size_t y_stride, y_pixel;
-    size_t columns, pixels;
-};
-
-// To the gradient of each synapse k of row r is added the dot product of x[inputs[k]] and y[r]: of `columns` numbers,
-// and as many for each further pixel.
-template <class Real>
-struct DotsOf {
-    Real* gradients;
-    const Real* x;
-    size_t x_stride, x_pixel;
-    const Real* y;
-    size_t y_stride, y_pixel;
-    size_t columns, pixels;
-};
-
-// Kernels for the rows from `first` to `last`.
-struct Training {
-    void (*sum)(const SynapseRows&, const SumOf<float>&, size_t first, size_t last);
-    void (*sum_doubles)(const SynapseRows&, const SumOf<double>&, size_t first, size_t last);
-    void (*add_dots)(const SynapseRows&, const DotsOf<float>&, size_t first, size_t last);
-    void (*add_dots_of_doubles)(const SynapseRows&, const DotsOf<double>&, size_t first, size_t last);
-};
-
-// `numbers` of each of `count` items, item_stride apart, to lanes: those with the same number go `stride` after those
-// of the number before. There are column_tile lanes, of which those without an item become zeros. And back.
-template <class Real>
-using ToBatchLayout = void (*)(const Real* items, size_t item_stride, size_t count, size_t numbers, Real* lanes,
-                         size_t stride);
-template <class Real>
-using ToItems = void (*)(const Real* lanes, size_t stride, size_t count, size_t numbers, Real* items,
-                         size_t item_stride);
-
-struct BatchLayout {
-    ToBatchLayout<float> to_batch_layout;
-    ToBatchLayout<double> to_batch_layout_of_doubles;
-    ToItems<float> to_items;
-    ToItems<double> to_items_of_doubles;
-};
-
+struct Training;  // and the next two: training.h
+struct BatchLayout;
 struct Ranking;
-struct Quads;
+struct Quads;        // quads.h
+struct ByteKernels;  // bytes.h
 
 // The share of their synapses from which layers are faster dense: over few rows or pixels, and over many.
 struct DenseShares {
@@ -454,18 +399,20 @@ struct KernelSet {
     const Resizing* resizing;
     const Training* training;
     const BatchLayout* batch_layout;
-    const Ranking* ranking;  // ranks.h
+    const Ranking* ranking;
     const Attention* attention;
     const Cells* cells;
     const Products* products;
-    const Quads* quads;  // 8-bit layers: quads.h
+    const Quads* quads;  // 8-bit layers
+    const ByteKernels* bytes;  // quantized values
     DenseShares linear, convolution, tiled_convolution;  // as measured: docs/kernels.md
 };
 
 // What every set has by the same name, in the order of KernelSet.
 #define SPARBOR_SHARED_KERNELS \
     dense_rows, &columns, &outputs, find_depthwise, &planes, &pools, &winograd, &elementwise, pairs, &norms, \
-        &reductions, &resizing, &training, &batch_layout, &ranking, &attention, &cells, &products, &quads
+        &reductions, &resizing, &training, &batch_layout, &ranking, &attention, &cells, &products, &quads, \
+        &byte_kernels
 
 #define SPARBOR_KERNEL_SET(name)              \
     namespace name {                          \
@@ -480,7 +427,7 @@ struct KernelSet {
     extern const Training training; extern const BatchLayout batch_layout; \
     extern const Ranking ranking;             \
     extern const Attention attention; extern const Cells cells; \
-    extern const Products products; extern const Quads quads; \
+    extern const Products products; extern const Quads quads; extern const ByteKernels byte_kernels; \
     }
 SPARBOR_KERNEL_SET(portable)
 #ifdef SPARBOR_X86

@@ -8,15 +8,15 @@
 
 namespace sparbor {
 
-// Some rows of a convolution's outputs, of as many pixels each: where the window of the first begins, where its
-// channels go, and how many bytes lie between one pixel and the next, and between rows of them. `residual`, which is
-// added, lies as y does; it may be null. 64 bytes behind the last one are readable, of x and of the residual.
+// Some rows of a convolution's outputs, of as many pixels each: where the window of the first begins, and how many bytes
+// it is from one pixel's window to the next, and from a row of them to the next. The outputs of all follow each other, and
+// so does what is added to them, the residual, if it is not null. 64 bytes behind the last of x and of the residual are
+// readable.
 struct PixelRows {
     const uint8_t* x;
     size_t x_pixel, x_row;
     uint8_t* y;
     const uint8_t* residual;
-    size_t y_pixel, y_row;
     size_t rows, columns;
 };
 

@@ -42,7 +42,7 @@ ALWAYS_INLINE Integers load(const int32_t* at) {
 // in bytes from the first row's beginning, and `apart(row)` where a row does.
 template <size_t rows, Range range, class Place, class Apart>
 struct Walk {
-    static constexpr size_t together = rows_together<rows>, chains = QuadSums<rows>::chains;
+    static constexpr size_t together = rows_together<rows, range>, chains = QuadSums<rows>::chains;
     using Inputs = QuadInputs<together, range>;
     const uint8_t* x;
     Place place;

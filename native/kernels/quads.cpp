@@ -27,7 +27,7 @@ void store_group(const QuadLayer& layer, const ByteRows& io, size_t first_row, s
 // A tile of rows goes through all groups before the next one starts, so that its inputs stay in the first cache.
 void sparse(const QuadLayer& layer, const ByteRows& io, size_t first, size_t last) {
     if (first == last) return;
-    in_tiles<most_tile_rows>(io.count, [&]<size_t rows>(size_t first_row) {
+    in_tiles<most_tile_rows<Range::levels>>(io.count, [&]<size_t rows>(size_t first_row) {
         through_groups<rows, Range::levels>(
             layer, io.x + first_row * io.x_stride, [](size_t branch) { return branch * quad_branch; },
             EquallyApart{io.x_stride}, first, last,

@@ -19,8 +19,9 @@ constexpr bool has_sign = range == Range::bytes;
 #endif
 template <Range range>
 constexpr int32_t least_input = has_sign<range> ? -128 : 0;  // what the byte 0 is in the sums
+template <Range>
 constexpr size_t most_tile_rows = 4;  // their sums lie in eight of the sixteen registers
-template <size_t>
+template <size_t, Range>
 constexpr size_t rows_together = 1;  // whose tables lie in registers
 
 template <size_t rows>

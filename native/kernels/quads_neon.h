@@ -8,9 +8,10 @@ namespace {
 constexpr int32_t levels = 255;
 template <Range>
 constexpr int32_t least_input = -128;  // what the byte 0 is in the sums
+template <Range>
 constexpr size_t most_tile_rows = 4;
 constexpr int quarters = neuron_block / 4;  // of a group: the neurons of a register
-template <size_t>
+template <size_t, Range>
 constexpr size_t rows_together = 1;  // whose table lies in registers
 
 template <size_t rows>

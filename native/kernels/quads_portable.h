@@ -7,8 +7,9 @@ namespace {
 constexpr int32_t levels = 255;
 template <Range>
 constexpr int32_t least_input = 0;  // what the byte 0 is in the sums
+template <Range>
 constexpr size_t most_tile_rows = 1;
-template <size_t>
+template <size_t, Range>
 constexpr size_t rows_together = 1;
 
 template <size_t rows>

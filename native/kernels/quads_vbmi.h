@@ -8,8 +8,9 @@ namespace {
 constexpr int32_t levels = 255;
 template <Range>
 constexpr int32_t least_input = 0;  // what the byte 0 is in the sums
+template <Range>
 constexpr size_t most_tile_rows = 8;  // their results stay in the first cache; there are registers for twelve
-template <size_t rows>
+template <size_t rows, Range>
 constexpr size_t rows_together = rows;
 
 // Few rows have several chains of additions, to hide how long each takes.

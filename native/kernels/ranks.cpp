@@ -1,7 +1,8 @@
 // The ranks of numbers within short rows, as choosing a topology needs them; compiled once for each kernel set.
 #include <limits>
 
-#include "ranks.h"
+#include "quads.h"
+#include "training.h"
 #include "vectors.h"
 
 namespace sparbor::SPARBOR_KERNELS {

@@ -68,9 +68,13 @@ private:
         return values.size() - 1;
     }
 
-    size_t add_wished(uint64_t value) {
-        return add(laid_out(program_.values[value].type, shapes_[value], wishes_[value]));
+    // Quantized values lie as pixels, whatever the operation or the wish.
+    Value laid(uint64_t value, Lies lies) const {
+        const ValueType& type = program_.values[value];
+        return laid_out(type.type, shapes_[value], type.quantization ? Lies::pixels : lies);
     }
+
+    size_t add_wished(uint64_t value) { return add(laid(value, wishes_[value])); }
 
     void add_operation(size_t number) {
         const Operation& operation = program_.operations[number];
@@ -79,8 +83,8 @@ private:
         const Lies lies = lies_of(operation);
         Action action{number, {}, 0};
         for (const uint64_t input : operation.inputs) action.x.push_back(lying(places_[input], lies));
-        Value y = laid_out(program_.values[operation.output].type, shapes_[operation.output],
-                           lies == Lies::as_it_comes ? wishes_[operation.output] : lies);
+        const bool as_wished = lies == Lies::as_it_comes || lies == Lies::pixels;
+        Value y = laid(operation.output, as_wished ? wishes_[operation.output] : lies);
         if (lies == Lies::as_it_comes) y = like_an_input(action, std::move(y));
         action.y = places_[operation.output] = add(std::move(y));
         actions.push_back(std::move(action));

@@ -1,6 +1,29 @@
 #include "plan/value.h"
 
 namespace sparbor {
+namespace {
+
+// Whether pixels or channels lie one after another, or an item is a single pixel, whose channels may be anywhere.
+bool are_pixels(const Value& value) {
+    const size_t dimensions = value.shape.size();
+    for (size_t i = dimensions; i-- > 2;)
+        if (value.shape[i] != 1) return value.strides[i] == 1 || value.strides[1] == 1;
+    return true;
+}
+
+// Channels, dimension 1, one after another, and then those of the next pixel.
+Value laid_out_as_pixels(Number type, const Shape& shape) {
+    Value value{type, shape, std::vector<size_t>(shape.size()), 0};
+    size_t stride = shape[1];
+    for (size_t i = shape.size(); i-- > 0;) {
+        value.strides[i] = i == 1 ? 1 : stride;
+        if (i != 1) stride *= shape[i];
+    }
+    return value;
+}
+
+}  // namespace
+
 bool is_readable(const Value& value, Lies lies) {
     switch (lies) {
         case Lies::as_it_comes:
@@ -9,15 +32,20 @@ bool is_readable(const Value& value, Lies lies) {
         case Lies::rows:
         case Lies::planes:
         case Lies::by_axis: return find_matrix(value, lies).has_value();
+        case Lies::pixels: return are_pixels(value);
     }
     return false;  // there is no other, which the compiler does not know
 }
 
-Lies wanted_by(Lies lies) { return lies == Lies::heads || lies == Lies::by_strides ? Lies::rows : lies; }
+Lies wanted_by(Lies lies) {
+    if (lies == Lies::pixels) return Lies::planes;  // what is no quantized value
+    return lies == Lies::heads || lies == Lies::by_strides ? Lies::rows : lies;
+}
 
 size_t first_column(Lies lies, size_t dimensions) {
     switch (lies) {
         case Lies::planes:
+        case Lies::pixels:
         case Lies::as_it_comes: return dimensions > 2 ? 2 : dimensions - (dimensions > 0);
         case Lies::rows:
         case Lies::by_strides:
@@ -51,6 +79,7 @@ Value laid_out(Number type, const Shape& shape, Lies lies) {
         value.shape = shape;
         return value;
     }
+    if (lies == Lies::pixels) return laid_out_as_pixels(type, shape);
     const size_t column = first_column(lies, shape.size());
     Value value{type, shape, std::vector<size_t>(shape.size()), 0};
     size_t stride = 1;
@@ -65,7 +94,7 @@ size_t bytes_of(const Value& value) {
     if (value.shape.size() < 2) return round_up(row_stride(numbers_of(value.shape)) * bytes_of(value.type), 64);
     size_t numbers = 0;
     for (size_t i = 0; i < value.shape.size(); i++) numbers = std::max(numbers, value.strides[i] * value.shape[i]);
-    return round_up(numbers * bytes_of(value.type), 64);
+    return round_up(numbers * bytes_of(value.type) + (value.type == Number::u8 ? readable_behind : 0), 64);
 }
 
 std::optional<Matrix> find_laid_out(const Value& value) {

@@ -25,6 +25,9 @@ struct Value {
     bool shifted = false;         // whether its storage begins before it, so that its last row's padding may go beyond that
 };
 
+// Bytes behind a value of bytes that kernels may read, though no number lies there.
+constexpr size_t readable_behind = 64;
+
 // Floats as rows, each of consecutive columns.
 struct Matrix {
     size_t offset;  // in floats
@@ -45,7 +48,7 @@ std::optional<Matrix> find_matrix(const Value& value, Lies lies);
 inline Matrix rows_of(const Value& value) { return *find_matrix(value, Lies::rows); }
 inline Matrix planes_of(const Value& value) { return *find_matrix(value, Lies::planes); }
 
-// A value of whole rows, row_stride apart, from offset 0 on; and how many bytes it takes.
+// A value of whole rows, row_stride apart, or of pixels without gaps, from offset 0 on; and how many bytes it takes.
 Value laid_out(Number type, const Shape& shape, Lies lies);
 size_t bytes_of(const Value& value);
 

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/ranks.h"
+#include "kernels/training.h"
 #include "plan/team.h"
 
 namespace sparbor {

@@ -1,7 +1,7 @@
 // Training's kernels over a whole batch.
 #pragma once
 
-#include "kernels/kernels.h"
+#include "kernels/training.h"
 #include "plan/team.h"
 
 namespace sparbor {

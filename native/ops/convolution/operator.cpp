@@ -17,7 +17,7 @@ void check_layer_fits(const Node& node, const Window& window) {
     const Layer& layer = *node.layer();
     const uint64_t outputs = node.y()[1], groups = static_cast<uint64_t>(window.groups);
     node.require(is(layer, LayerKind::sparse) || is(layer, LayerKind::filters), "its layer is not a convolution's");
-    node.require(!is_of(layer, of_quads), "its layer is int8, which linear and recurrent ones alone are: use word16");
+    node.require(!is_of(layer, of_quads), "its layer is int8, and its values are f32: a quantized_convolution takes it");
     const uint64_t fan_in = node.x()[1] / groups * taps_of(window);
     if (layer.fan_in != fan_in)
         node.refuse("its layer has fan-in " + std::to_string(layer.fan_in) + ", not " + std::to_string(fan_in));

@@ -100,7 +100,7 @@ class UnpackedProgram:
     def for_one_item(self, example: Mapping[str, Tensor]) -> UnpackedProgram:
         """The program for one item of the example alone: no dimension has a name."""
         sizes = self.sizes_of(example)
-        values = (ValueType(value.type, tuple(size_at(each, sizes) for each in value.shape)) for value in self.values)
+        values = (replace(value, shape=tuple(size_at(each, sizes) for each in value.shape)) for value in self.values)
         return replace(self, values=tuple(values))
 
     def axes_of_sizes(self) -> dict[str, list[tuple[str, int]]]:

@@ -22,6 +22,7 @@ from sparbor.ops import (
     padding,
     parts,
     pools,
+    quantized,
     recurrent,
     reductions,
     resizing,
@@ -35,6 +36,7 @@ FAMILIES = (
     *(linear, convolutions, norms, activations, arithmetic, comparisons),
     *(reductions, arrays, indexing, updates, shapes, padding, pools, resizing, matmul, attention, recurrent),
     *(gates, volumes, parts, functions, orders, complex_numbers),
+    quantized,
 )
 
 # By kind of operation, in the order of the engine's table.

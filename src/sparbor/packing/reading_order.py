@@ -1,9 +1,9 @@
 """A convolution's weights in the order in which bytes are read, as quads want them; and back.
 
-Quantized planes lie channels last: the channels of a pixel one after another, then those of the next pixel of its row. So
-what a row of the kernel reads is one run of bytes, and that is where branches lie: kernel row by kernel row, in it column
-by column, and of each all channels, also those of other groups. Each row is filled up to whole branches. If dilation
-leaves out pixels between the columns, each column is a run of its own, and is filled up.
+Quantized planes lie channels last: the channels of a pixel one after another, then those of the next pixel of its
+row. So what a row of the kernel reads is one run of bytes, and that is where branches lie: kernel row by kernel row, in
+it column by column, and of each all channels, also those of other groups. Each row is filled up to whole branches. If
+dilation leaves out pixels between the columns, each column is a run of its own, and is filled up.
 """
 
 from __future__ import annotations
@@ -68,6 +68,6 @@ class ReadingOrder:
         if shape[1:] != wanted or self.channels % self.groups or shape[0] % self.groups:
             raise ArgumentError(
                 f"weight has shape {shape}: a convolution with channels={self.channels}, kernel={self.kernel} and "
-                f"groups={self.groups} has (outputs, {', '.join(map(str, wanted))}), with outputs and channels that the "
-                "groups divide"
+                f"groups={self.groups} has (outputs, {', '.join(map(str, wanted))}), and the groups divide outputs and "
+                "channels"
             )

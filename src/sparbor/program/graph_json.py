@@ -11,13 +11,22 @@ from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
 from sparbor.program.byte_input import ByteInput
-from sparbor.program.program import Activation, Operation, Port, Program, Settings, ValueType, Weights
+from sparbor.program.program import (
+    Activation,
+    Operation,
+    Port,
+    Program,
+    Quantization,
+    Settings,
+    ValueType,
+    Weights,
+)
 
 
 def graph_to_json(program: Program) -> dict[str, Any]:
     """The values, the operations and what comes in and out."""
     graph: dict[str, Any] = {
-        "values": [dataclasses.asdict(value) for value in program.values],
+        "values": [_value_to_json(value) for value in program.values],
         "inputs": [dataclasses.asdict(port) for port in program.inputs],
         "outputs": [dataclasses.asdict(port) for port in program.outputs],
         "operations": [_operation_to_json(operation) for operation in program.operations],
@@ -29,6 +38,11 @@ def graph_to_json(program: Program) -> dict[str, Any]:
     if program.states:
         graph["states"] = program.states
     return graph
+
+
+def _value_to_json(value: ValueType) -> dict[str, Any]:
+    quantization = {} if value.quantization is None else dataclasses.asdict(value.quantization)
+    return {"type": value.type, "shape": value.shape, **quantization}
 
 
 def _operation_to_json(operation: Operation) -> dict[str, Any]:
@@ -44,7 +58,7 @@ def _operation_to_json(operation: Operation) -> dict[str, Any]:
 
 def graph_from_json(graph: Mapping[str, Any], layers: Mapping[str, Weights]) -> Program:
     """The program; raises KeyError, TypeError, ValueError or AttributeError for a graph of another structure."""
-    values = tuple(ValueType(value["type"], _frozen(value["shape"])) for value in graph["values"])
+    values = tuple(map(_value, graph["values"]))
     inputs, outputs = (tuple(Port(**port) for port in graph[ports]) for ports in ("inputs", "outputs"))
     operations = tuple(_operation(entry) for entry in graph["operations"])
     byte_input = None if graph.get("byte_input") is None else ByteInput(**graph["byte_input"])
@@ -55,6 +69,11 @@ def graph_from_json(graph: Mapping[str, Any], layers: Mapping[str, Weights]) -> 
 def _frozen(entries: Any) -> Any:
     """Lists as tuples, all the way down."""
     return tuple(map(_frozen, entries)) if isinstance(entries, (list, tuple)) else entries
+
+
+def _value(entry: Mapping[str, Any]) -> ValueType:
+    quantization = None if entry.get("step") is None else Quantization(entry["step"], entry["zero"])
+    return ValueType(entry["type"], _frozen(entry["shape"]), quantization)
 
 
 def _operation(entry: Mapping[str, Any]) -> Operation:

@@ -232,11 +232,20 @@ DTYPES: Mapping[str, str] = dict(f32="float32", u8="uint8", i8="int8", i32="int3
 
 
 @dataclass(frozen=True)
+class Quantization:
+    """What a byte stands for: the number (byte − zero) · step. The step is rounded to a float of 32 bits."""
+
+    step: float
+    zero: int
+
+
+@dataclass(frozen=True)
 class ValueType:
-    """The type of a value's numbers, one of :data:`DTYPES`, and its shape."""
+    """The type of a value's numbers, one of :data:`DTYPES`, and its shape; of bytes, perhaps what they stand for."""
 
     type: str
     shape: tuple[Dimension, ...]
+    quantization: Quantization | None = None
 
 
 @dataclass(frozen=True)
