@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 
 import sparbor
 from bench.job.models import TASKS
-from sparbor import NM, Perforator, Recipe, Schedule, Slots, Unstructured
+from sparbor import NM, Perforator, Quads, Recipe, Schedule, Slots, Unstructured
 from sparbor.errors import ArgumentError, StateError
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.pattern import Pattern
@@ -129,7 +129,8 @@ def test_a_slot_lies_within_queries_keys_or_values(size: int, neurons: list[int]
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize(
     ("pattern", "distribution"),
-    [(p, d) for p in (Slots(), Unstructured()) for d in ("uniform", "erk", "global")] + [(NM(1, 4), "uniform")],
+    [(p, d) for p in (Slots(), Unstructured()) for d in ("uniform", "erk", "global")]
+    + [(Quads(), "erk"), (NM(1, 4), "uniform")],
     ids=str,
 )
 def test_budgets_are_kept(name: str, pattern: Pattern, distribution: Any) -> None:
@@ -143,7 +144,7 @@ def test_budgets_are_kept(name: str, pattern: Pattern, distribution: Any) -> Non
         if distribution == "uniform":
             assert abs(module.active_weights() - 0.2 * module.mask.numel()) < 16
     weights = sum(module.mask.numel() for module in perforator.modules.values())
-    assert abs(perforator.density() - 0.2) * weights < 16 * len(perforator.modules)
+    assert abs(perforator.density() - 0.2) * weights < 16 * pattern.synapses * len(perforator.modules)
 
 
 # The invariants of training.

@@ -68,10 +68,16 @@ def test_refused_budgets(arguments: dict[str, Any], text: str) -> None:
         ({"budget": Budget(latency_us=40), "distribution": "erk"}, r"distribution='erk': a budget divides itself"),
         (
             {"budget": Budget(multiply_adds=9), "pattern": NM(2, 4)},
-            r"a budget of multiply_adds needs Slots\(...\) or Un",
+            r"a budget of multiply_adds needs Slots\(...\), Quads\(...\) or Un",
         ),
-        ({"budget": Budget(kilobytes=9), "pattern": Unstructured()}, r"a budget of kilobytes needs Slots\(\)"),
-        ({"budget": Budget(latency_us=9), "pattern": Slots(8, 32)}, r"a budget of latency_us needs Slots\(\)"),
+        (
+            {"budget": Budget(kilobytes=9), "pattern": Unstructured()},
+            r"a budget of kilobytes needs Slots\(\) or Quads\(\)",
+        ),
+        (
+            {"budget": Budget(latency_us=9), "pattern": Slots(8, 32)},
+            r"a budget of latency_us needs Slots\(\) or Quads\(\)",
+        ),
     ],
 )
 def test_refused_recipes(arguments: dict[str, Any], text: str) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import sparbor
-from sparbor import Budget, Perforator, Recipe, Schedule, Slots
+from sparbor import Budget, Perforator, Quads, Recipe, Schedule, Slots
 from sparbor.calibration.calibration import _line
 from sparbor.errors import ArgumentError, StateError
 from sparbor.nn.neuron import PAINeuronModule
@@ -54,10 +54,13 @@ IMAGE = torch.zeros(1, 3, 9, 9)
 Made = tuple[nn.Module, Perforator]
 
 
-def trained(recipe: Recipe, steps: int = 24, model: nn.Module | None = None) -> Made:
-    model = cnn() if model is None else model
+def perforated(recipe: Recipe, model: nn.Module) -> tuple[nn.Module, torch.optim.Optimizer, Perforator]:
     optimizer = torch.optim.Adam(model.parameters(), 0.005)
-    perforator = sparbor.perforate(model, optimizer, recipe, total_steps=24)
+    return model, optimizer, sparbor.perforate(model, optimizer, recipe, total_steps=24)
+
+
+def trained(recipe: Recipe, steps: int = 24, model: nn.Module | None = None) -> Made:
+    model, optimizer, perforator = perforated(recipe, cnn() if model is None else model)
     for number in range(steps):
         step(model, optimizer, number)
     return model, perforator
@@ -121,6 +124,38 @@ def test_kilobytes_are_at_most_what_is_stored(method: str, kilobytes: float) -> 
         for groups, branches in ((3, 1), (4, 6), (2, 5), (3, 3), (1, 2))
     )
     assert perforator.cost() - stored <= lists / 1000
+
+
+def linear() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(200, 96), nn.ReLU(), nn.Linear(96, 72), nn.ReLU(), nn.Linear(72, 20))
+
+
+def test_kilobytes_of_quads_are_those_of_8_bits() -> None:
+    x = torch.randn(1, 200)
+    recipe = Recipe(budget=Budget(kilobytes=12.0), schedule=schedule(), pattern=Quads())
+    recipe = sparbor.calibrated(recipe, linear(), x)
+    model, optimizer, perforator = perforated(recipe, linear())
+    for _ in range(24):
+        model(torch.randn(16, 200)).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    runtime = sparbor.deploy(model.eval(), x, weights="int8")
+    assert all(layer.weights == "int8" for layer in runtime.describe())
+    stored = runtime.program.weight_bytes / 1000
+    assert 12 - 0.3 < stored <= perforator.cost() + 1e-9
+    assert perforator.cost() <= 12 + 0.064
+
+
+def test_latency_of_quads_is_measured() -> None:
+    x = torch.randn(1, 200)
+    budget = sparbor.calibrated(Recipe(budget=Budget(latency_us=1e6), pattern=Quads()), linear(), x).budget
+    assert budget is not None
+    assert budget.costs is not None
+    assert all(layer.each > 0 and layer.dense > 0 and layer.sparse_to == 1 for layer in budget.costs.layers)
+    convolving = sparbor.calibrated(Recipe(budget=Budget(latency_us=1e6), pattern=Quads()), cnn(), IMAGE).budget
+    assert convolving is not None
+    assert convolving.costs is not None
+    assert [layer.name for layer in convolving.costs.layers] == ["0", "3", "5", "6", "8", "10"]
 
 
 def test_everything_dense_is_stored_as_modelled() -> None:

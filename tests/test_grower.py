@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import sparbor
 from bench.job.measure import parameter_counts
-from sparbor import NM, Growth, PAINeuronModule, Perforator, Recipe, Schedule, Slots, Unstructured
+from sparbor import NM, Growth, PAINeuronModule, Perforator, Quads, Recipe, Schedule, Slots, Unstructured
 from sparbor.errors import ArgumentError, StateError
 from sparbor.lower import permuted_copy
 from sparbor.lower.call import call_of
@@ -143,6 +143,7 @@ def test_what_has_not_grown_is_left_alone() -> None:
         ("rigl", Slots(), "uniform"),
         ("rigl", Slots(), "erk"),
         ("rigl", Slots(), "global"),
+        ("rigl", Quads(), "erk"),
         ("set", Unstructured(), "erk"),
         ("set", NM(1, 4), "uniform"),
         ("magnitude", Slots(), "global"),
@@ -164,7 +165,8 @@ def test_the_budget_is_kept_whatever_has_grown(
         if not (perforator.timeline.rewires(perforator.steps) or perforator.steps >= perforator.timeline.ramp_end):
             continue
         budget = everything - perforator.timeline.progress(perforator.steps) * (everything - final)
-        assert abs(active - budget) < 16 * (1 if distribution == "global" else len(layers)), step
+        unit = 16 * pattern.synapses
+        assert abs(active - budget) < unit * (1 if distribution == "global" else len(layers)), step
         assert perforator.density() == active / weights_grown_on(perforator)
     assert len(layers) == 16
     assert perforator.density() == pytest.approx(0.2, abs=0.01)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import sparbor
 from sparbor import Recipe, Schedule
 from sparbor.engine.runtime import kernel_sets
-from sparbor.recipe.pattern import Pattern, Slots, Unstructured
+from sparbor.recipe.pattern import Pattern, Quads, Slots, Unstructured
 from tests.deploying import relative_error
 
 
@@ -63,7 +63,7 @@ def trained(build: Callable[[], nn.Module], x: Tensor, pattern: Pattern) -> nn.M
 
 
 @pytest.mark.parametrize(
-    "pattern", [Slots(), Slots(branch=64), Unstructured()], ids=["slots", "long slots", "no slots"]
+    "pattern", [Quads(), Slots(), Slots(branch=64), Unstructured()], ids=["quads", "slots", "long slots", "no slots"]
 )
 @pytest.mark.parametrize("name", MODELS)
 def test_answers_are_nearly_those_of_the_model(

@@ -93,7 +93,7 @@ def test_a_convolutions_mask_is_packed_without_padding(channels: int, size: int,
 
 
 def test_neurons_in_another_order_keep_their_quads() -> None:
-    """Of two convolutions, the second reads the neurons of the first: in a copy that has them in order, quads are whole."""
+    """The second convolution reads the neurons of the first: in a copy that has them in order, quads are whole."""
     torch.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(8, 64, 3), nn.ReLU(), nn.Conv2d(64, 32, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128, 64)
@@ -105,7 +105,8 @@ def test_neurons_in_another_order_keep_their_quads() -> None:
     layers = [layer for layer in model if isinstance(layer, PAINeuronModule)]
     for layer in layers:
         layer.set_mode("d")
-    assert layers[0].is_permuted() and layers[1].is_permuted()
+    assert layers[0].is_permuted()
+    assert layers[1].is_permuted()
     moved = permuted(model, call_of(model, x))
     assert moved is not model
     torch.testing.assert_close(moved(x), model(x), rtol=1e-4, atol=1e-5)

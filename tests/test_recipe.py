@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparbor import NM, Recipe, Schedule, Slots, Unstructured
+from sparbor import NM, Quads, Recipe, Schedule, Slots, Unstructured
 from sparbor.errors import ArgumentError, StateError
 
 
@@ -18,7 +18,9 @@ from sparbor.errors import ArgumentError, StateError
         Recipe,
         sparsity=st.floats(0.5, 1, exclude_max=True),
         method=st.sampled_from(["rigl", "set", "magnitude", "static"]),
-        pattern=st.builds(Slots, st.integers(1, 64), st.integers(1, 64)) | st.just(Unstructured()),
+        pattern=st.builds(Slots, st.integers(1, 64), st.integers(1, 64))
+        | st.builds(Quads, st.integers(1, 64), st.sampled_from([4, 32, 64, 128]))
+        | st.just(Unstructured()),
         distribution=st.sampled_from(["uniform", "erk", "global"]),
         schedule=st.builds(
             Schedule,
@@ -39,7 +41,9 @@ def test_the_trip_through_json(recipe: Recipe) -> None:
     assert back.to_json() == recipe.to_json()
 
 
-@pytest.mark.parametrize("pattern", [Slots(), Slots(8, 16), NM(2, 4), NM(1, 32), Unstructured()])
+@pytest.mark.parametrize(
+    "pattern", [Slots(), Slots(8, 16), Quads(), Quads(8, 128), NM(2, 4), NM(1, 32), Unstructured()]
+)
 def test_each_pattern_comes_back(pattern: Any) -> None:
     recipe = Recipe(sparsity=0.97, pattern=pattern)
     assert Recipe.from_dict(recipe.to_dict()).pattern == pattern
@@ -110,7 +114,10 @@ def test_layers_differ_in_sparsity_only_where_small_ones_would_become_thin() -> 
         ({"sparsity": "0.5"}, r"sparsity='0\.5'"),
         ({"method": "RigL"}, r"method='RigL': must be one of 'rigl', 'set', 'magnitude', 'static'"),
         ({"distribution": "er"}, r"distribution='er': must be one of 'uniform', 'erk', 'global'"),
-        ({"pattern": "slots"}, r"pattern='slots': must be Slots\(\.\.\.\), NM\(n, m\) or Unstructured\(\)"),
+        (
+            {"pattern": "slots"},
+            r"pattern='slots': must be Slots\(\.\.\.\), Quads\(\.\.\.\), NM\(n, m\) or Unstructured\(\)",
+        ),
         ({"pattern": Slots}, r"pattern=<class .*Slots'>: must be Slots"),
         ({"schedule": 0.3}, r"schedule=0\.3: must be a Schedule\(\.\.\.\)"),
         ({"exclude": "head"}, r"exclude='head': must be a tuple of layer names, such as \('head',\)"),

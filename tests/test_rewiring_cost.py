@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sparbor import Recipe, Schedule, Slots, perforate
+from sparbor import Quads, Recipe, Schedule, Slots, perforate
 from sparbor.nn.masked_layer import Storage
 from sparbor.synapses import dispatch
 from sparbor.topology.rewire import RewireInput, rewire
@@ -87,9 +87,10 @@ def test_the_model_is_traced_a_step_before_its_neurons_are_put_in_order() -> Non
     assert chosen == [at]
 
 
-def test_rewiring_takes_half_the_time_that_sorting_all_weights_does() -> None:
+@pytest.mark.parametrize("pattern", [Slots(), Quads()])
+def test_rewiring_takes_half_the_time_that_sorting_all_weights_does(pattern: Slots | Quads) -> None:
     weight = torch.randn(1024, 1024)
-    (mask,) = rewire([RewireInput(weight, torch.ones_like(weight, dtype=torch.bool))], Slots(), weight.numel() // 5)
+    (mask,) = rewire([RewireInput(weight, torch.ones_like(weight, dtype=torch.bool))], pattern, weight.numel() // 5)
     layer = RewireInput(weight, mask, growth=torch.randn(1024, 1024))
 
     def seconds(call: Callable[[], object]) -> float:
@@ -97,6 +98,6 @@ def test_rewiring_takes_half_the_time_that_sorting_all_weights_does() -> None:
         call()
         return time.process_time() - start
 
-    rewired = min(seconds(lambda: rewire([layer], Slots(), weight.numel() // 5, 0.1)) for _ in range(5))
+    rewired = min(seconds(lambda: rewire([layer], pattern, weight.numel() // 5, 0.1)) for _ in range(5))
     sorted_once = min(seconds(lambda: weight.flatten().sort()) for _ in range(5))
     assert 2 * rewired < sorted_once

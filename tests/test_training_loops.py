@@ -224,7 +224,7 @@ def test_the_clipped_norm_is_the_active_weights(norm_type: float) -> None:
 
 
 @pytest.mark.parametrize("set_to_none", [True, False])
-@pytest.mark.parametrize("pattern", [sparbor.Slots(), Unstructured()])
+@pytest.mark.parametrize("pattern", [sparbor.Slots(), sparbor.Quads(), Unstructured()])
 def test_gradient_accumulation_is_the_one_big_batch(set_to_none: bool, pattern: Any) -> None:
     recipe = Recipe(sparsity=0.8, pattern=pattern, distribution="global", schedule=Schedule(interval=3))
     big = run(recipe, dtype=torch.float64)

@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 import sparbor
-from sparbor import NM, Perforator, Recipe, Slots, Unstructured
+from sparbor import NM, Perforator, Quads, Recipe, Slots, Unstructured
 from sparbor.lower.unfinished import warn_if_unfinished
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.budget import Budget
@@ -112,7 +112,7 @@ def test_layers_that_were_wrapped_by_hand() -> None:
     assert warned(model) == [], "a mask that somebody made is what they want"
 
 
-PATTERNS = [Slots(), Slots(5, 7), Slots(64, 32), NM(2, 4), Unstructured()]
+PATTERNS = [Slots(), Slots(5, 7), Slots(64, 32), Quads(), NM(2, 4), Unstructured()]
 
 
 @pytest.mark.parametrize("pattern", PATTERNS)

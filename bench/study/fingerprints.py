@@ -40,10 +40,10 @@ IMAGES = {"mnist": 56, "cifar10": 24, "mnist-vit": 24}
 BY_SYNAPSES = {"mnist": 1, "cifar10": 2, "mnist-vit": 1}
 ARMS_OF = {
     "mnist": (
-        *("dense", "slots", "unstructured", "nm", "magnitude", "rigl"),
+        *("dense", "slots", "quads", "unstructured", "nm", "magnitude", "rigl"),
         *("static-random", "slots-rigl", "slots-grown"),
     ),
-    "cifar10": ("dense", "slots"),
+    "cifar10": ("dense", "slots", "quads"),
     "mnist-vit": ("slots",),
 }
 

@@ -428,16 +428,7 @@ struct BatchLayout {
     ToItems<double> to_items_of_doubles;
 };
 
-// For rows, `stride` apart, of at most a branch of scores, none of them NaN: the place of each in its row when the
-// largest comes first, and of equals the first. `sums`, as many as a branch has places, has added to it, place by place,
-// the rows' scores; a short row is filled up with scores of minus infinity.
-using Rank = void (*)(const float* scores, size_t rows, size_t count, size_t stride, uint8_t* ranks, float* sums);
-
-// On branches of branch_size and of quad_branch scores.
-struct Ranking {
-    Rank on_branches_of_slots, on_branches_of_quads;
-};
-
+struct Ranking;
 struct Quads;
 
 // The share of their synapses from which layers are faster dense: over few rows or pixels, and over many.
@@ -463,7 +454,7 @@ struct KernelSet {
     const Resizing* resizing;
     const Training* training;
     const BatchLayout* batch_layout;
-    const Ranking* ranking;
+    const Ranking* ranking;  // ranks.h
     const Attention* attention;
     const Cells* cells;
     const Products* products;

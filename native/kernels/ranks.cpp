@@ -1,7 +1,7 @@
 // The ranks of numbers within short rows, as choosing a topology needs them; compiled once for each kernel set.
 #include <limits>
 
-#include "quads.h"
+#include "ranks.h"
 #include "vectors.h"
 
 namespace sparbor::SPARBOR_KERNELS {

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/kernels.h"
+#include "kernels/ranks.h"
 #include "plan/team.h"
 
 namespace sparbor {

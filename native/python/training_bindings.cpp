@@ -15,7 +15,6 @@
 #include <utility>
 
 #include "kernels/dispatch.h"
-#include "kernels/quads.h"
 #include "python/ranking.h"
 #include "python/training.h"
 #include "python/wiring.h"

@@ -76,6 +76,7 @@ def _check_room(recipe: Recipe, growth: Growth, wrapped: Sequence[Shape], growin
         unit = min(recipe.pattern.neuron_block, shape[0]) * recipe.pattern.synapses
         if 2 * budget < unit:
             raise ArgumentError(
-                f"growth: each dendrite of layer {name!r} would have {budget:.1f} active weights, less than"
-                f" one {recipe.pattern.unit} of {unit}: lower the sparsity, grow fewer generations, or name other Growth(layers=...)"
+                f"growth: each dendrite of layer {name!r} would have {budget:.1f} active weights, less than one"
+                f" {recipe.pattern.unit} of {unit}: lower the sparsity, grow fewer generations, or name other"
+                " Growth(layers=...)"
             )

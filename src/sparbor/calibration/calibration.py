@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 from torch import Tensor, nn
 
-from sparbor.calibration.layer_uses import uneven, uses
+from sparbor.calibration.layer_uses import encoding_for, uneven, uses
 from sparbor.calibration.positions import positions
 from sparbor.engine.runtime import Runtime
 from sparbor.errors import ArgumentError
@@ -20,12 +20,14 @@ from sparbor.lower.deploy import evaluating, lower
 from sparbor.lower.unpacked import UnpackedProgram
 from sparbor.nn.layers import name_of_weight, weight_names
 from sparbor.nn.named_layers import named_layers, plain_name
-from sparbor.packing.slots import BRANCH, NEURON_BLOCK, Encoding, SparseLayer
+from sparbor.packing.quads import QUAD_BRANCH, SYNAPSES
+from sparbor.packing.slots import BRANCH, NEURON_BLOCK, Encoding
 from sparbor.program.program import Weights, stored_bytes
 from sparbor.recipe.budget import Costs, LayerCost
+from sparbor.recipe.pattern import Quads, Slots
 from sparbor.recipe.recipe import Recipe
 
-SLOT_KILOBYTES = NEURON_BLOCK * 2 / 1000
+SLOT_KILOBYTES = NEURON_BLOCK * 2 / 1000  # a 16-bit word for each neuron, or a byte and its index
 SHARES = (0.1, 0.3, 0.6, 1.0)  # of the slots with which a layer still runs sparse: those that are timed
 IN_THE_MODEL = 1  # of these, the one at which the whole model is timed
 LEAST_OF_A_SLOT = 0.1  # of what it takes on average
@@ -37,8 +39,9 @@ def calibrated(recipe: Recipe, model: nn.Module, example: Tensor) -> Recipe:
 
     Multiply-adds are counted in one run of the model on ``example``, bytes from its layers' shapes. Latency is
     measured on this machine in seconds: each layer on the engine, sparse at a few densities and dense, in turns; a
-    line through the medians is its cost model, ``fixed + each * slots``. Keep the recipe (``to_json()``) to resume a
-    run, and give the same one to all ranks: two measurements differ.
+    line through the medians is its cost model, ``fixed + each * slots``. With the pattern ``Quads()`` it is quads that
+    have a cost, those of linear layers in 8 bits; what else there is has 16 bits. Keep the recipe (``to_json()``) to
+    resume a run, and give the same one to all ranks: two measurements differ.
 
     Args:
         recipe: one with a budget; costs that it has already are replaced.
@@ -64,7 +67,8 @@ def calibrated(recipe: Recipe, model: nn.Module, example: Tensor) -> Recipe:
     else:
         kinds = {"kilobytes": _kilobytes, "latency_us": _latency}
         names = {name for name, layer in _layers(model).items() if weight_names(layer) == ("weight",)}
-        costs = kinds[recipe.budget.unit](lower(model, example), names)
+        assert isinstance(recipe.pattern, (Slots, Quads))  # a recipe has no other with such a budget
+        costs = kinds[recipe.budget.unit](lower(model, example), names, recipe.pattern)
     return dataclasses.replace(recipe, budget=dataclasses.replace(recipe.budget, costs=costs))
 
 
@@ -107,45 +111,50 @@ def _layers(model: nn.Module) -> dict[str, nn.Module]:
     }
 
 
-def _kilobytes(lowered: UnpackedProgram, names: set[str]) -> Costs:
+def _kilobytes(lowered: UnpackedProgram, names: set[str], pattern: Slots | Quads) -> Costs:
     """What `docs/format.md` says is stored; of a sparse layer all branches that it can have and the most runs."""
-    calls = uses(lowered, names)
+    calls = uses(lowered, names, pattern)
     ours = {use.label for use in calls}
-    others = [layer for name, layer in lowered.packed(Encoding.WORD16).layers.items() if name not in ours]
+    others = [layer for name, layer in lowered.packed(encoding_for(pattern)).layers.items() if name not in ours]
+    each = SLOT_KILOBYTES * pattern.synapses
     costs = []
     for use in calls:
         weight = uneven(*use.weights.matrix.shape)
-        empty = use.sparse(weight, 0.0)
-        groups, branches = len(empty.layout.runs_per_group), -(-weight.shape[1] // BRANCH)
-        lists = groups * (2 * branches + 4 * min(branches, BRANCH))
+        empty = use.sparse(weight, use.mask(weight, 0.0))
+        branch, most = (QUAD_BRANCH, QUAD_BRANCH // SYNAPSES) if use.encoding is Encoding.INT8 else (BRANCH, BRANCH)
+        groups, branches = len(empty.layout.runs_per_group), -(-weight.shape[1] // branch)
+        lists = groups * (2 * branches + 4 * min(branches, most))
         fixed, dense = (stored_bytes(empty) + lists) / 1000, stored_bytes(use.dense(weight)) / 1000
         all_slots = SLOT_KILOBYTES * groups * weight.shape[1]
         # Of its slots, with which it takes fewer bytes sparse.
         sparse_to = min(1.0, max(0.0, dense - fixed) / all_slots)
-        costs.append(LayerCost(use.name, weight.size, fixed, SLOT_KILOBYTES, dense, sparse_to))
+        costs.append(LayerCost(use.name, weight.size, fixed, each, dense, sparse_to))
     return Costs("kilobytes", sum(map(stored_bytes, others)) / 1000, _by_name(costs))
 
 
-def _latency(lowered: UnpackedProgram, names: set[str]) -> Costs:
+def _latency(lowered: UnpackedProgram, names: set[str], pattern: Slots | Quads) -> Costs:
     """Each layer alone, in turns with all others and with the whole model, whose rest is what its layers leave."""
-    calls = uses(lowered, names)
+    calls = uses(lowered, names, pattern)
     weights = [uneven(*use.weights.matrix.shape) for use in calls]
-    layers: list[list[Weights]] = [
-        [*(use.sparse(weight, share * use.sparse_to) for share in SHARES), use.dense(weight)]
+    masks = [
+        [use.mask(weight, share * use.sparse_to) for share in SHARES]
         for use, weight in zip(calls, weights, strict=True)
     ]
+    layers: list[list[Weights]] = [
+        [*(use.sparse(weight, mask) for mask in of_use), use.dense(weight)]
+        for use, weight, of_use in zip(calls, weights, masks, strict=True)
+    ]
     in_the_model = {use.label: packed[IN_THE_MODEL] for use, packed in zip(calls, layers, strict=True)}
-    program = lowered.packed(Encoding.WORD16)
+    program = lowered.packed(encoding_for(pattern))
     whole = Runtime(dataclasses.replace(program, layers={**program.layers, **in_the_model}))
     alone = [use.alone(layer) for use, packed in zip(calls, layers, strict=True) for layer in packed]
     rest, *times = _medians_us([whole, *alone])
     costs = []
-    for use, packed in zip(calls, layers, strict=True):
-        *sparse_us, dense_us = times[: len(packed)]
-        del times[: len(packed)]
+    for use, of_use in zip(calls, masks, strict=True):
+        *sparse_us, dense_us = times[: len(SHARES) + 1]
+        del times[: len(SHARES) + 1]
         rest -= sparse_us[IN_THE_MODEL]
-        slots = [layer.layout.slots for layer in packed if isinstance(layer, SparseLayer)]
-        fixed, each = _line(slots, sparse_us)
+        fixed, each = _line([use.units(mask) for mask in of_use], sparse_us)
         costs.append(LayerCost(use.name, use.weights.matrix.numel(), fixed, each, dense_us, use.sparse_to))
     return Costs("latency_us", rest, _by_name(costs))
 

@@ -13,9 +13,9 @@ UNITS = ("multiply_adds", "kilobytes", "latency_us")
 class LayerCost:
     """What one layer costs: ``fixed + each * n`` while it runs sparse, ``dense`` once it runs dense.
 
-    ``n`` counts its active weights (multiply-adds) or its slots (kilobytes, latency). The engine runs a layer dense
-    when it has more than the share ``sparse_to`` of them. ``name`` is the layer's path in the model, ``weights`` how
-    many it has.
+    ``n`` counts its active weights (multiply-adds) or its slots or quads (kilobytes, latency). The engine runs a layer
+    dense when it has more than the share ``sparse_to`` of them. ``name`` is the layer's path in the model, ``weights``
+    how many it has.
     """
 
     name: str
@@ -56,7 +56,8 @@ class Budget:
 
     Args:
         multiply_adds: of the active weights, for one item of the batch.
-        kilobytes: of 1000 bytes, that the layers of the deployed model take (16-bit synapses).
+        kilobytes: of 1000 bytes, that the layers of the deployed model take (16-bit synapses; with the pattern
+            ``Quads()`` 8-bit ones in linear layers).
         latency_us: microseconds for one item on one thread of this machine, by the engine's own cost model.
         costs: what the layers cost; :func:`sparbor.calibrated` counts or measures them.
 
@@ -98,7 +99,7 @@ class Budget:
 
     @property
     def counts_slots(self) -> bool:
-        """Whether a slot has a price, whatever the number of its neurons; else each weight has one."""
+        """Whether a slot or quad has a price, whatever the number of its neurons; else each weight has one."""
         return self.unit != "multiply_adds"
 
     @classmethod

@@ -114,8 +114,8 @@ class Recipe:
                 f"growth and Budget({budget.unit}={budget.limit:g}): what dendrites would cost is not known; give a"
                 " sparsity in place of the budget, or leave out growth"
             )
-        if isinstance(self.pattern, NM) or (budget.counts_slots and self.pattern != Slots()):
-            wanted = "Slots()" if budget.counts_slots else "Slots(...), Quads(...) or Unstructured()"
+        if isinstance(self.pattern, NM) or (budget.counts_slots and self.pattern not in (Slots(), Quads())):
+            wanted = "Slots() or Quads()" if budget.counts_slots else "Slots(...), Quads(...) or Unstructured()"
             raise ArgumentError(f"pattern={self.pattern!r}: a budget of {budget.unit} needs {wanted}")
 
     def _check_quota(self, pattern: NM) -> None:
