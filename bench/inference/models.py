@@ -138,3 +138,7 @@ def settle_batch_norms(network: nn.Module, input_shape: tuple[int, ...]) -> None
     network.train()
     for _ in range(3):
         network(torch.randn(4, *input_shape))
+    for norm in norms:  # of a neuron that sees next to nothing, rounding would be made as large as a signal
+        variance = norm.running_var
+        assert variance is not None  # as norms have it that average their batches
+        variance.clamp_(min=float(variance.mean()) / 100)
