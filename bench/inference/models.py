@@ -78,8 +78,8 @@ def dendritic(model: str, sparsity: float, masks: str) -> nn.Module:
     """The model in dendrite mode; layers that the pattern refuses (of one channel a group, say) stay as they are.
 
     ``masks="varying"`` is what training makes: the slots of the largest magnitude, wherever they are; ``"quads"`` is
-    that of quads, the units of 8-bit layers. ``"equal"`` has the same number on every branch, as near to the sparsity
-    as a whole number comes.
+    that of quads, the units of 8-bit layers, and leaves layers of fewer than 64 inputs dense. ``"equal"`` has the same
+    number on every branch, as near to the sparsity as a whole number comes.
     """
     torch.manual_seed(0)
     network, spec = dense(model), MODELS[model]
@@ -99,7 +99,10 @@ def make_sparse(
         if masks == "equal":
             mask = equal_mask(weight, 1 - share.density)
         else:
-            mask = magnitude_mask(weight, layer.pattern, share.density, layer.groups, layer.input_row)
+            # Neurons of fewer inputs than a branch: in most blocks no quad would be left, and the signal would die.
+            narrow = isinstance(layer.pattern, Quads) and weight.shape[1] < layer.pattern.branch
+            density = 1.0 if narrow else share.density
+            mask = magnitude_mask(weight, layer.pattern, density, layer.groups, layer.input_row)
         # The kept weights alone carry the signal: scaled so that activations neither fade nor explode.
         scale = (power / (weight.square() * mask).sum(dim=1).mean()).sqrt()
         with torch.no_grad():
