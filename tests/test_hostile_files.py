@@ -26,7 +26,17 @@ from sparbor.program.program import Operation, Program
 from sparbor.program.windows import Window
 from tests import test_program
 
-GOLDEN = ("rows", "planes", "quads", "rows_middle", "planes_middle", "version_1", "rows_version_2", "planes_version_2")
+GOLDEN = (
+    "rows",
+    "planes",
+    "quads",
+    "quantized",
+    "rows_middle",
+    "planes_middle",
+    "version_1",
+    "rows_version_2",
+    "planes_version_2",
+)
 MUTATED = settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 numbers = st.one_of(

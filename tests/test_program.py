@@ -19,7 +19,17 @@ from sparbor.packing.slots import BRANCH, Encoding, SlotLayout, SparseLayer, neu
 from sparbor.packing.words import nearest_words
 from sparbor.program.byte_input import ByteInput
 from sparbor.program.model_file import checksummed, load, save
-from sparbor.program.program import Activation, Axis, Normalisation, Operation, Program, ScaleShift
+from sparbor.program.program import (
+    Activation,
+    Axis,
+    Normalisation,
+    Operation,
+    Port,
+    Program,
+    Quantization,
+    ScaleShift,
+    ValueType,
+)
 from sparbor.program.windows import AverageWindow, Window
 from tests.layers import mlp
 
@@ -115,8 +125,30 @@ def quads_program() -> Program:
     return Program.of_items(((100,), (20,)), 0, 1, (operation,), layers)
 
 
+def quantized_program() -> Program:
+    """Values of bytes that stand for numbers, and every kind of operation on them that has no layer."""
+    plane, half, both, gates = (4, 6, 6), (4, 3, 3), (8, 3, 3), (8, 1, 1)
+    first, second, third = Quantization(0.5, 128), Quantization(0.25, 0), Quantization(0.125, 3)
+    of_bytes = [(plane, first), (half, first), (half, second), (half, third), (both, second), (gates, second)]
+    values = [ValueType("u8", ("batch", *shape), of) for shape, of in of_bytes]
+    values = [ValueType("f32", ("batch", *plane)), *values, ValueType("f32", ("batch", *gates))]
+    values += [ValueType("u8", ("batch", *both), third), ValueType("f32", ("batch", *both))]
+    operations = (
+        Operation("quantize", (0,), 1),
+        Operation("quantized_max_pool", (1,), 2, settings=Window((2, 2), (2, 2), groups=4)),
+        Operation("quantized_map", (2,), 3, activation=Activation("relu")),
+        Operation("quantized_add", (2, 3), 4, activation=Activation("clamp", (0.0, 6.0))),
+        Operation("quantized_concat", (4, 3), 5),
+        Operation("quantized_average_pool", (5,), 6, settings=AverageWindow((3, 3), groups=8)),
+        Operation("dequantize", (6,), 7),
+        Operation("quantized_scale", (5, 7), 8),
+        Operation("dequantize", (8,), 9),
+    )
+    return Program(tuple(values), (Port("x", 0),), (Port("y", 9),), operations)
+
+
 PROGRAMS = {"rows": rows_program, "planes": planes_program}  # those that all targets have
-GOLDEN_PROGRAMS = {**PROGRAMS, "quads": quads_program}
+GOLDEN_PROGRAMS = {**PROGRAMS, "quads": quads_program, "quantized": quantized_program}
 
 
 def assert_same(left: Program, right: Program) -> None:

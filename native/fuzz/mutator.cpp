@@ -59,7 +59,9 @@ Json some_word(std::minstd_rand& random) {
         "reduce_max", "reduce_min", "reduce_product", "reduce_l2", "argmax", "argmin", "cumulative_sum", "constant",
         "range", "take", "gather", "put", "embedding", "pad", "resize_nearest", "resize_linear", "resize_cubic", "rms_norm",
         "group_norm", "log_softmax", "exp", "log", "sin", "mish", "table", "array", "values", "rows", "axes", "before",
-        "after", "groups", "step_down", "step_across", "centers", "corners", "i8", "i32", "lstm", "gru", "rnn", "reverse"};
+        "after", "groups", "step_down", "step_across", "centers", "corners", "i8", "i32", "lstm", "gru", "rnn", "reverse",
+        "quantize", "dequantize", "quantized_map", "quantized_concat", "quantized_add", "quantized_scale",
+        "quantized_max_pool", "quantized_average_pool", "zero"};
     return any_of(words, random);
 }
 

@@ -1,170 +1,73 @@
-// Floats as bytes and back, whether a pixel's channels lie one after another or those of each channel do.
-#include "bytes.h"
-
-#include "requantizing.h"
+// Values of bytes, whatever is computed of them: their tables, sums and products; and what the headers beside have.
+#include "byte_planes.h"
+#include "byte_pools.h"
 
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
 
-constexpr size_t quarter_bytes = 16, quarters = vector_bytes / quarter_bytes;  // of a vector
-constexpr size_t block_channels = quarter_bytes;  // that are turned at once, for as many pixels as there are lanes
+#if defined(__AVX512VBMI__)
 
-// Of each two quarters the numbers in turn, one or two at a time, from their first or their second half on.
-template <size_t run, bool upper>
-ALWAYS_INLINE Integers quarters_in_turn(Integers a, Integers b) {
-    Integers which;
-    UNROLL for (size_t lane = 0; lane < lanes; lane++) {
-        const size_t within = lane % 4, turn = within / run % 2, at = within / (2 * run) * run + within % run;
-        which[lane] = static_cast<uint32_t>(lane - within + at + (upper ? 2 : 0) + turn * lanes);
+// What the table has for 64 bytes: each half of it is a permute of two vectors, and the bytes' highest bits choose.
+struct Table {
+    __m512i parts[4];
+
+    explicit Table(const uint8_t* table) {
+        for (size_t i = 0; i < 4; i++) parts[i] = _mm512_loadu_si512(table + i * 64);
     }
-    return shuffled(a, b, which);
-}
-
-// Number j of quarter q of vector i becomes number i of quarter q of vector j.
-ALWAYS_INLINE void turn_quarters(Integers (&four)[4]) {
-    const Integers a = quarters_in_turn<1, false>(four[0], four[1]), b = quarters_in_turn<1, true>(four[0], four[1]);
-    const Integers c = quarters_in_turn<1, false>(four[2], four[3]), d = quarters_in_turn<1, true>(four[2], four[3]);
-    four[0] = quarters_in_turn<2, false>(a, c);
-    four[1] = quarters_in_turn<2, true>(a, c);
-    four[2] = quarters_in_turn<2, false>(b, d);
-    four[3] = quarters_in_turn<2, true>(b, d);
-}
-
-// Some channels of planes to bytes. Each number of a vector is four channels of a pixel, until quarters are turned: then
-// it is sixteen of one pixel. All sixteen are written where the pixels that follow have room for them.
-ALWAYS_INLINE void quantize_block(const float* x, const PixelSteps& steps, const ByteRange& range, size_t channel,
-                                  size_t channels, uint8_t* y) {
-    const Rounding rounding(range.zero);
-    const Integers zero = static_cast<uint32_t>(range.zero) - Integers{};
-    for (size_t pixel = 0; pixel < steps.pixels; pixel += lanes) {
-        const size_t left = steps.pixels - pixel;
-        Integers four[4] = {};
-        UNROLL for (size_t i = 0; i < 4; i++) {
-            if (4 * i >= channels) break;
-            UNROLL for (size_t j = 0; j < 4; j++) {
-                if (4 * i + j >= channels) break;
-                const float* const from = x + (channel + 4 * i + j) * steps.channel + pixel;
-                const Vector numbers = load_between(from, 0, static_cast<int64_t>(left));
-                const auto whole = reinterpret_cast<Integers>(rounding.whole(numbers / range.step));
-                four[i] |= (whole + zero) << (8 * j);
-            }
-        }
-        turn_quarters(four);
-        uint8_t* const to = y + pixel * steps.channels + channel;
-        const bool roomy = left > lanes && (left - lanes) * steps.channels >= quarter_bytes;
-        UNROLL for (size_t i = 0; i < lanes; i++) {
-            const auto* const from = reinterpret_cast<const char*>(&four[i % 4]) + i / 4 * quarter_bytes;
-            if (roomy) std::memcpy(to + i * steps.channels, from, quarter_bytes);
-            else if (i < left) std::memcpy(to + i * steps.channels, from, channels);
+    ALWAYS_INLINE void look_up(const uint8_t* x, size_t count, uint8_t* y) const {
+        for (size_t at = 0; at < count; at += 64) {
+            const size_t left = count - at;
+            const __mmask64 wanted = left >= 64 ? ~__mmask64{0} : (__mmask64{1} << left) - 1;
+            const __m512i bytes = _mm512_maskz_loadu_epi8(wanted, x + at);
+            const __m512i low = _mm512_permutex2var_epi8(parts[0], bytes, parts[1]);
+            const __m512i high = _mm512_permutex2var_epi8(parts[2], bytes, parts[3]);
+            _mm512_mask_storeu_epi8(y + at, wanted, _mm512_mask_blend_epi8(_mm512_movepi8_mask(bytes), low, high));
         }
     }
+};
+
+#else
+
+struct Table {
+    const uint8_t* table;
+
+    explicit Table(const uint8_t* table) : table(table) {}
+    ALWAYS_INLINE void look_up(const uint8_t* x, size_t count, uint8_t* y) const {
+        for (size_t i = 0; i < count; i++) y[i] = table[x[i]];
+    }
+};
+
+#endif
+
+void look_up(const uint8_t* table, const uint8_t* x, size_t rows, size_t columns, uint8_t* y, size_t y_stride) {
+    if (!table) {
+        for (size_t row = 0; row < rows; row++) std::memcpy(y + row * y_stride, x + row * columns, columns);
+        return;
+    }
+    const Table found(table);
+    for (size_t row = 0; row < rows; row++) found.look_up(x + row * columns, columns, y + row * y_stride);
 }
 
-// What is no whole block comes first, since it may write over the others' channels.
-void quantize_planes(const float* x, const PixelSteps& steps, const ByteRange& range, uint8_t* y) {
-    const size_t whole = steps.channels / block_channels * block_channels;
-    if (whole < steps.channels) quantize_block(x, steps, range, whole, steps.channels - whole, y);
-    for (size_t channel = 0; channel < whole; channel += block_channels)
-        quantize_block(x, steps, range, channel, block_channels, y);
+ALWAYS_INLINE Vector steps_of(const ByteOperand& operand, size_t at) {
+    return __builtin_convertvector(wholes_of(operand.x + at) - operand.zero, Vector) * operand.step;
 }
 
-void quantize_row(const float* x, size_t count, const ByteRange& range, uint8_t* y) {
-    store_row(Rounding(range.zero), count, y, [&](size_t at, size_t left) __attribute__((always_inline)) {
-        return load_between(x + at, 0, static_cast<int64_t>(left)) / range.step;
+void add(const ByteOperand& left, const ByteOperand& right, const ByteEnding& ending, size_t count, uint8_t* y) {
+    store_ended(ending, count, y, [&](size_t at) __attribute__((always_inline)) {
+        return steps_of(left, at) + steps_of(right, at);
     });
 }
 
-void quantize(const float* x, const PixelSteps& steps, const ByteRange& range, uint8_t* y) {
-    const size_t channels = steps.channels;
-    if (steps.channel == 1 && steps.pixel == channels) return quantize_row(x, steps.pixels * channels, range, y);
-    if (steps.channel == 1) {
-        for (size_t i = 0; i < steps.pixels; i++) quantize_row(x + i * steps.pixel, channels, range, y + i * channels);
-        return;
-    }
-    if (steps.pixel == 1) return quantize_planes(x, steps, range, y);
-    const Rounding rounding(range.zero);
-    for (size_t i = 0; i < steps.pixels; i++)
-        for (size_t j = 0; j < channels; j++)
-            y[i * channels + j] = rounding.byte(x[i * steps.pixel + j * steps.channel] / range.step);
-}
-
-// Sixteen bytes of as many pixels as a vector has quarters.
-ALWAYS_INLINE Integers gathered(const uint8_t* at, size_t stride) {
-#if defined(__AVX512F__)
-    const auto part = [&](size_t i) __attribute__((always_inline)) {
-        return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at + i * stride));
-    };
-    __m512i all = _mm512_castsi128_si512(part(0));
-    all = _mm512_inserti32x4(all, part(1), 1);
-    all = _mm512_inserti32x4(all, part(2), 2);
-    return reinterpret_cast<Integers>(_mm512_inserti32x4(all, part(3), 3));
-#else
-    Integers all;
-    UNROLL for (size_t i = 0; i < quarters; i++)
-        std::memcpy(reinterpret_cast<char*>(&all) + i * quarter_bytes, at + i * stride, quarter_bytes);
-    return all;
-#endif
-}
-
-ALWAYS_INLINE Vector number_of(Wholes byte, const ByteRange& range) {
-    return __builtin_convertvector(byte - range.zero, Vector) * range.step;
-}
-
-// The way back.
-ALWAYS_INLINE void dequantize_block(const uint8_t* x, const ByteRange& range, float* y, const PixelSteps& steps,
-                                    size_t channel, size_t channels) {
-    for (size_t pixel = 0; pixel < steps.pixels; pixel += lanes) {
-        const size_t left = steps.pixels - pixel;
-        const uint8_t* from = x + pixel * steps.channels + channel;
-        size_t stride = steps.channels;
-        uint8_t last[lanes * quarter_bytes] = {};
-        if (left < lanes) {
-            for (size_t i = 0; i < left; i++) std::memcpy(last + i * quarter_bytes, from + i * stride, quarter_bytes);
-            from = last;
-            stride = quarter_bytes;
-        }
-        Integers four[4];
-        UNROLL for (size_t i = 0; i < 4; i++) four[i] = gathered(from + i * stride, 4 * stride);
-        turn_quarters(four);
-        UNROLL for (size_t i = 0; i < 4; i++) {
-            if (4 * i >= channels) break;
-            UNROLL for (size_t j = 0; j < 4; j++) {
-                if (4 * i + j >= channels) break;
-                const auto byte = reinterpret_cast<Wholes>(four[i] >> (8 * j) & 255);
-                store_first(y + (channel + 4 * i + j) * steps.channel + pixel, number_of(byte, range),
-                            static_cast<int64_t>(left));
-            }
-        }
-    }
-}
-
-void dequantize_row(const uint8_t* x, const ByteRange& range, float* y, size_t count) {
-    for (size_t at = 0; at < count; at += lanes)
-        store_first(y + at, number_of(wholes_of(x + at), range), static_cast<int64_t>(count - at));
-}
-
-void dequantize(const uint8_t* x, const ByteRange& range, float* y, const PixelSteps& steps) {
-    const size_t channels = steps.channels;
-    if (steps.channel == 1) {
-        for (size_t i = 0; i < steps.pixels; i++)
-            dequantize_row(x + i * channels, range, y + i * steps.pixel, channels);
-        return;
-    }
-    if (steps.pixel == 1) {
-        const size_t whole = channels / block_channels * block_channels;
-        for (size_t channel = 0; channel < whole; channel += block_channels)
-            dequantize_block(x, range, y, steps, channel, block_channels);
-        if (whole < channels) dequantize_block(x, range, y, steps, whole, channels - whole);
-        return;
-    }
-    for (size_t i = 0; i < steps.pixels; i++)
-        for (size_t j = 0; j < channels; j++)
-            y[i * steps.pixel + j * steps.channel] =
-                static_cast<float>(static_cast<int32_t>(x[i * channels + j]) - range.zero) * range.step;
+void scale(const uint8_t* x, int32_t zero, const float* factors, const ByteEnding& ending, size_t pixels,
+           size_t channels, uint8_t* y) {
+    for (; pixels > 0; pixels--, x += channels, y += channels)
+        store_ended(ending, channels, y, [&](size_t at) __attribute__((always_inline)) {
+            return __builtin_convertvector(wholes_of(x + at) - zero, Vector) * load(factors + at);
+        });
 }
 
 }  // namespace
 
-const ByteKernels byte_kernels{quantize, dequantize};
+const ByteKernels byte_kernels{quantize, dequantize, look_up, add, scale, max_pool, average_pool};
 
 }  // namespace sparbor::SPARBOR_KERNELS

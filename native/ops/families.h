@@ -22,6 +22,7 @@ const std::vector<OperatorType>& matmul_operators();
 const std::vector<OperatorType>& attention_operators();
 const std::vector<OperatorType>& recurrent_operators();
 const std::vector<OperatorType>& quantized_operators();
+const std::vector<OperatorType>& quantized_arithmetic_operators();
 const std::vector<OperatorType>& quantized_convolution_operators();
 
 }  // namespace sparbor

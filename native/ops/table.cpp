@@ -12,6 +12,7 @@ const std::vector<const OperatorType*>& operator_types() {
                                    &scan_operators(), &array_operators(), &indexing_operators(), &update_operators(),
                                    &shape_operators(), &pool_operators(), &resizing_operators(), &matmul_operators(),
                                    &attention_operators(), &recurrent_operators(), &quantized_operators(),
+                                   &quantized_arithmetic_operators(),
                                    &quantized_convolution_operators()})
             for (const OperatorType& type : *family) types.push_back(&type);
         return types;
