@@ -122,9 +122,7 @@ struct Channels {
         }
         if (residual) add_residual(results, to, residual);
         if (to.map) results.map(to);
-        const Raw bytes = bytes_of(results, to);
-        if (count >= vector_bytes) std::memcpy(y, &bytes, vector_bytes);
-        else std::memcpy(y, &bytes, count);
+        store_bytes(y, reinterpret_cast<Bytes>(bytes_of(results, to)), count);
     }
 };
 
