@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,11 @@ from torch import Tensor, nn
 import sparbor
 from bench.inference import models
 from sparbor.engine.runtime import kernel_sets
-from sparbor.errors import ArgumentError
+from sparbor.errors import ArgumentError, ModelFileError
+from sparbor.lower import candidates
+from sparbor.lower.deploy import lower
+from sparbor.packing.slots import Encoding
+from sparbor.program.model_file import from_bytes, to_bytes
 from sparbor.program.program import Operation, Port, Program, Quantization, ValueType
 from sparbor.program.windows import Window
 from sparbor.quantization import quantizing
@@ -168,9 +173,6 @@ def convolutions(*shapes: tuple[int, int, int], size: int, active: float) -> Pro
         with torch.no_grad():
             layer.weight *= torch.rand(layer.weight.shape, generator=random) < active
         layers.append(layer)
-    from sparbor.lower.deploy import lower
-    from sparbor.packing.slots import Encoding
-
     return lower(nn.Sequential(*layers), torch.zeros(1, shapes[0][0], size, size)).packed(Encoding.EXACT)
 
 
@@ -378,8 +380,6 @@ def test_auto_is_8_bits_where_they_are_faster(
     of_8_bits: int, chosen_weights: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the clock says is made up; that both are called, and what is made of it, is not."""
-    from sparbor.lower import candidates
-
     turns: list[object] = []
 
     def sample(call: Callable[[], object], times: int) -> list[float]:
@@ -398,3 +398,14 @@ def test_auto_without_calibration_takes_one_of_both() -> None:
     x = noise(3, 64)
     with torch.no_grad():
         assert relative_error(sparbor.deploy(model, x, weights="auto")(x), model(x)) < 0.03
+
+
+# Notes.
+
+
+def test_notes_are_texts_that_a_terminal_may_be_shown() -> None:
+    program = replace(identity(3), notes={"layer": "no 8 bits: it computes a single pixel"})
+    assert from_bytes(to_bytes(program)).notes == program.notes
+    for text in ("\x1b[2J", "two\nlines", "\u202e"):
+        with pytest.raises(ModelFileError, match="the graph is malformed .*a note holds characters"):
+            from_bytes(to_bytes(replace(program, notes={"layer": text})))
