@@ -148,7 +148,7 @@ def test_what_is_in_bytes_and_how_far_answers_move(
     for layer, why in report.kept.items():
         assert described[layer].note == why
         assert described[layer].weights != "int8"
-    assert all(described[layer].weights == "int8" for layer in report.in_8_bits if layer in described)
+    assert all(described[layer].weights == "int8" for layer in report.in_8_bits)
 
 
 @pytest.mark.parametrize("name", ["concatenated", "gated"])
@@ -351,6 +351,7 @@ def test_batches_may_come_from_anywhere() -> None:
     one = sparbor.deploy(model, GOOD, weights="int8", calibration=[GOOD])
     other = sparbor.deploy(model, GOOD[:1], weights="int8", calibration=((item[None],) for item in GOOD))
     assert torch.equal(one(GOOD), other(GOOD))
+    assert (one.input_shape, one.output_shape) == ((3, 8, 8), (32, 8, 8))
 
 
 def test_raw_bytes_calibrate_too() -> None:
@@ -407,5 +408,5 @@ def test_notes_are_texts_that_a_terminal_may_be_shown() -> None:
     program = replace(identity(3), notes={"layer": "no 8 bits: it computes a single pixel"})
     assert from_bytes(to_bytes(program)).notes == program.notes
     for text in ("\x1b[2J", "two\nlines", "\u202e"):
-        with pytest.raises(ModelFileError, match="the graph is malformed .*a note holds characters"):
+        with pytest.raises(ModelFileError, match=r"the graph is malformed .*a note holds characters"):
             from_bytes(to_bytes(replace(program, notes={"layer": text})))

@@ -293,16 +293,18 @@ class Program:
     @cached_property
     def items(self) -> tuple[Shape, ...]:
         """The shape of one item of each value; raises ArgumentError if the batch is not the first dimension of all."""
-        shapes: list[Shape] = []
-        for value in self.values:
-            first, *item = value.shape or (None,)
-            if first != "batch" or value.type != "f32" or not all(isinstance(each, int) for each in item):
-                raise ArgumentError(
-                    f"a value of type {value.type} has shape ({', '.join(map(str, value.shape))}): this works with"
-                    " programs whose values are all f32, the batch their first dimension and numbers the others"
-                )
-            shapes.append(tuple(each for each in item if isinstance(each, int)))
-        return tuple(shapes)
+        return tuple(map(self.item, range(len(self.values))))
+
+    def item(self, value: int) -> Shape:
+        """The shape of one item of a value; raises ArgumentError if the batch is not its first dimension."""
+        kind = self.values[value]
+        first, *item = kind.shape or (None,)
+        if first != "batch" or kind.type != "f32" or not all(isinstance(each, int) for each in item):
+            raise ArgumentError(
+                f"a value of type {kind.type} has shape ({', '.join(map(str, kind.shape))}): this works with programs"
+                " whose values are all f32, the batch their first dimension and numbers the others"
+            )
+        return tuple(each for each in item if isinstance(each, int))
 
     @property
     def input(self) -> int:

@@ -54,8 +54,7 @@ class Corrections:
             for each in new:
                 numbers = found[each[0]]
                 along = (0, *range(2, numbers.ndim))
-                both = numbers, rounded(numbers.astype(np.float64), each[1])
-                sums[each] += [kind.sum(along, np.float64) for kind in both]
+                sums[each] += [kind.sum(along, np.float64) for kind in (numbers, rounded(numbers, each[1]))]
                 counts[each] += numbers.size // numbers.shape[1]
         self._means |= {each: Means(*(sums[each] / counts[each])) for each in new}
 
