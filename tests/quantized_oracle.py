@@ -73,10 +73,10 @@ def average_pool(
 def _windows(x: np.ndarray, window: Window, size: tuple[int, int]) -> Iterator[tuple[np.ndarray, int]]:
     """For each window the numbers that are under it, zeros where there are none, and how many places it has."""
     top, left, bottom, right = window.padding
-    reach = [s * (n - 1) + d * (k - 1) + 1 for s, n, d, k in zip(window.stride, size, window.dilation, window.kernel)]
     height, width = x.shape[2:]
-    beyond = [(0, max(0, reach[0] - top - height)), (0, max(0, reach[1] - left - width))]
-    padded = np.pad(x, [(0, 0), (0, 0), (top, beyond[0][1]), (left, beyond[1][1])])
+    reach = [window.stride[i] * (size[i] - 1) + window.dilation[i] * (window.kernel[i] - 1) + 1 for i in (0, 1)]
+    below, beside = max(0, reach[0] - top - height), max(0, reach[1] - left - width)
+    padded = np.pad(x, [(0, 0), (0, 0), (top, below), (left, beside)])
     there = np.zeros(padded.shape[2:], bool)
     there[top : top + height, left : left + width] = True
     if not isinstance(window, AverageWindow) or window.include_padding:

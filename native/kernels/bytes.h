@@ -18,8 +18,8 @@ struct PixelSteps {
 };
 
 // What becomes of a result that is computed in steps of the value that it is a number of: it is rounded to the nearest
-// whole number, of two the even one, from `low` to `high`, and `zero` is added. Before that an activation may map it: its
-// number, that is times `step`.
+// whole number, of two the even one, from `low` to `high`, and `zero` is added. Before that an activation may map its
+// number, which is that times `step`.
 struct ByteEnding {
     MapKernel map;  // or null
     float a, b;     // its parameters

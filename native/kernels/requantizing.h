@@ -29,9 +29,26 @@ struct Rounding {
 };
 
 // As many bytes as a vector has lanes, as whole numbers.
-typedef uint8_t LaneBytes __attribute__((vector_size(lanes), aligned(1), may_alias));
+// By intrinsics: GCC converts a vector of bytes one by one.
 ALWAYS_INLINE Wholes wholes_of(const uint8_t* bytes) {
-    return __builtin_convertvector(*reinterpret_cast<const LaneBytes*>(bytes), Wholes);
+#if defined(__AVX512F__)
+    return reinterpret_cast<Wholes>(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes))));
+#elif defined(__AVX2__)
+    return reinterpret_cast<Wholes>(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(bytes))));
+#elif defined(__SSE2__)
+    int32_t four;
+    std::memcpy(&four, bytes, sizeof four);
+    const __m128i zero = _mm_setzero_si128(), shorts = _mm_unpacklo_epi8(_mm_cvtsi32_si128(four), zero);
+    return reinterpret_cast<Wholes>(_mm_unpacklo_epi16(shorts, zero));
+#elif defined(__aarch64__)
+    uint32_t four;
+    std::memcpy(&four, bytes, sizeof four);
+    return vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(four))))));
+#else
+    Wholes wholes;
+    UNROLL for (int64_t lane = 0; lane < lanes; lane++) wholes[lane] = bytes[lane];
+    return wholes;
+#endif
 }
 
 // The first `count` of a vector's bytes, and nothing beyond.
