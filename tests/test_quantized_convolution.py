@@ -278,7 +278,7 @@ def slots(encoding: Encoding) -> Program:
         (lambda: changed(FINE.program(some_layer(FINE)), groups=3), "its 3 groups do not divide 20 and 24 channels"),
         (lambda: changed(FINE.program(some_layer(FINE)), padding=(1, 1, 1, 1 << 40)), "its padding is beyond that"),
         (lambda: with_value(FINE.program(some_layer(FINE)), 4, quantization=None), "its output is not quantized"),
-        (lambda: small_step(1e-37), "its output's step is so much smaller"),
+        (lambda: small_step(1e-37), "its output's step is less than its input's"),
     ],
 )  # fmt: skip
 def test_hostile_operations_are_refused(program: Callable[[], Program], text: str) -> None:

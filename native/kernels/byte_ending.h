@@ -3,7 +3,7 @@
 #pragma once
 
 #include "pixels.h"
-#include "rounding.h"
+#include "requantizing.h"
 
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
@@ -38,17 +38,7 @@ ALWAYS_INLINE BlockBytes to_block_bytes(const Wholes (&x)[block_parts]) {
 #endif
 }
 
-ALWAYS_INLINE Vector bytes_as_floats(const uint8_t* at) {
-#if defined(__AVX512F__)
-    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at))));
-#elif defined(__AVX2__)
-    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(at))));
-#else
-    Vector floats;
-    UNROLL for (int64_t lane = 0; lane < lanes; lane++) floats[lane] = at[lane];
-    return floats;
-#endif
-}
+ALWAYS_INLINE Vector as_floats(Wholes wholes) { return __builtin_convertvector(wholes, Vector); }
 
 // The results of some pixels for one block of neurons, in steps of y.
 template <size_t pixels>
@@ -63,7 +53,7 @@ struct BlockResults {
             const Vector shift = load(to.shift + neuron + part * lanes);
             UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
                 at[pixel][part] =
-                    __builtin_convertvector(reinterpret_cast<Wholes>(sum(pixel, part)), Vector) * multiplier + shift;
+                    as_floats(reinterpret_cast<Wholes>(sum(pixel, part))) * multiplier + shift;
         }
     }
 
@@ -71,7 +61,7 @@ struct BlockResults {
         const Vector step = everywhere(to.residual_step), zero = everywhere(static_cast<float>(to.residual_zero));
         UNROLL for (size_t pixel = 0; pixel < pixels; pixel++)
             UNROLL for (size_t part = 0; part < block_parts; part++)
-                at[pixel][part] += (bytes_as_floats(residual + pixel * to.outputs + part * lanes) - zero) * step;
+                at[pixel][part] += (as_floats(wholes_of(residual + pixel * to.outputs + part * lanes)) - zero) * step;
     }
 
     ALWAYS_INLINE void map(const Requantization& to) {

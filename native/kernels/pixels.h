@@ -1,10 +1,10 @@
-// Convolutions of bytes that lie channels last: what their kernels are given and offer. Beside kernels.h.
+// Convolutions of bytes that lie channels last: what their kernels are given and offer. Beside bytes.h.
 //
 // The channels of a pixel lie one after another, and so do the pixels of a row. So what a row of the kernel reads is one
 // run of bytes, and that of the next pixel begins a few bytes further.
 #pragma once
 
-#include "kernels.h"
+#include "bytes.h"
 
 namespace sparbor {
 
@@ -20,22 +20,16 @@ struct PixelRows {
     size_t rows, columns;
 };
 
-// What becomes of a sum, which is a whole number:
-//     real = sum * multiplier + shift  (+ (residual's byte - residual_zero) * residual_step)
-// in steps of y's bytes; then, if there is a map, real = map(real * step) / step, where NaN becomes 0; and
-//     byte = round(real, not below `low` nor above `high`) + zero
-// All of these are floats; each operation is rounded by itself, so that all kernel sets write the same bytes.
-struct Requantization {
+// What becomes of a sum, which is a whole number: it is
+//     sum * multiplier + shift  (+ (residual's byte - residual_zero) * residual_step)
+// in steps of y, and ends as all such results. Each operation is rounded by itself, so that all kernel sets write the
+// same bytes; all results are finite.
+struct Requantization : ByteEnding {
     const float* multiplier;  // by neuron, padded to whole groups, like `shift`
     const float* shift;
     size_t outputs;
     float residual_step;
     int32_t residual_zero;
-    MapKernel map;  // an activation, or null
-    float a, b;     // its parameters
-    float step;     // of y
-    float low, high;
-    int32_t zero;   // of y
 };
 
 }  // namespace sparbor

@@ -5,7 +5,7 @@
 // bytes fetches, and a dot product of bytes multiplies and adds up.
 #pragma once
 
-#include "pixels.h"
+#include "kernels.h"
 
 namespace sparbor {
 
@@ -45,6 +45,9 @@ struct ByteRows {
     size_t y_stride;  // in floats
     size_t count;
 };
+
+struct PixelRows;       // pixels.h
+struct Requantization;  // likewise
 
 // Quads over pixels. `places` says of each branch how many bytes behind the beginning of a pixel's window it begins.
 // Inputs are bytes from 0 to 255 for every processor. Nothing is written beyond a pixel's outputs.
