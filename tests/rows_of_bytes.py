@@ -38,8 +38,8 @@ def expected(layer: QuadLayer | DenseLayer, x: np.ndarray, levels: int) -> np.nd
     return sums.astype(np.float32) * (step[:, None] * layer.scale)
 
 
-def check(isa: str, layer: QuadLayer | DenseLayer, x: np.ndarray) -> None:
+def check(isa: str, layer: QuadLayer | DenseLayer, x: np.ndarray, as_stored: bool = True) -> None:
     """Equal to the last bit."""
     y = np.full((len(x), layer.outputs), np.nan, np.float32)
-    Runtime(one_layer(layer))(x, out=y)
+    Runtime(one_layer(layer), as_stored=as_stored)(x, out=y)
     np.testing.assert_array_equal(y, expected(layer, x, LEVELS.get(isa, 255)))

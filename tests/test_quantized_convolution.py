@@ -12,6 +12,7 @@ import pytest
 
 from sparbor.engine.runtime import Runtime, kernel_sets
 from sparbor.errors import ArgumentError, ModelFileError
+from sparbor.packing.filters import Filters
 from sparbor.packing.quads import QuadLayer
 from sparbor.packing.reading_order import ReadingOrder
 from sparbor.packing.slots import Encoding, pack
@@ -49,13 +50,18 @@ def bytes_of(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 def run(
-    case: Case, layer: QuadLayer, x: np.ndarray, residual: np.ndarray | None = None, threads: int = 1
+    case: Case,
+    layer: QuadLayer | Filters,
+    x: np.ndarray,
+    residual: np.ndarray | None = None,
+    threads: int = 1,
+    as_stored: bool = True,
 ) -> np.ndarray:
     given = [as_numbers(x, case.x)]
     if residual is not None:
         assert case.residual is not None
         given.append(as_numbers(residual, case.residual))
-    return as_bytes(Runtime(case.program(layer), threads)(*given), case.y)
+    return as_bytes(Runtime(case.program(layer), threads, as_stored=as_stored)(*given), case.y)
 
 
 def check(case: Case, layer: QuadLayer | None = None, batch: int = 2, threads: int = 1, within: int = 0) -> np.ndarray:

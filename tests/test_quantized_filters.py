@@ -17,7 +17,8 @@ from sparbor.packing.slots import Encoding
 from sparbor.program import model_file
 from sparbor.program.program import Activation, Program, Quantization
 from sparbor.program.windows import Window
-from tests.quantized_convolutions import Case, expected_bytes
+from tests.quantized_convolutions import Case, expected_bytes, pack_case
+from tests.quantized_convolutions import whole_weights as weights_of_quads
 from tests.test_quantized_convolution import ACTIVATIONS, ONE, RESIDUAL, THREE, WINDOWS, bytes_of, run
 
 
@@ -148,6 +149,20 @@ def test_threads_make_no_difference(isa: str, case: Case, batch: int) -> None:
     layer = some_layer(case)
     for threads in (1, 2, 5):
         check(case, layer, batch, threads)
+
+
+@pytest.mark.parametrize("window", [ONE, THREE, WINDOWS["dilated"]], ids=["1x1", "3x3", "dilated"])
+@pytest.mark.parametrize("channels", [3, 64, 90])
+def test_quads_that_run_dense(isa: str, window: Window, channels: int) -> None:
+    """A mask that keeps nearly all runs faster as filters on every kernel set, and the bytes are the same."""
+    rng, case = np.random.default_rng(4), Case(channels, 40, window)
+    weight = rng.standard_normal(case.weight_shape()).astype(np.float32)
+    layer = pack_case(case, weight, rng.random(weight.shape) < 0.97)
+    runtime = Runtime(case.program(layer))
+    assert [report.runs for report in runtime.describe()] == ["dense"]
+    x = bytes_of(rng, 2, channels, *case.size)
+    wanted = expected_bytes(case, layer, weights_of_quads(case, layer), x)
+    np.testing.assert_array_equal(run(case, layer, x, as_stored=False), wanted)
 
 
 def refuse(program: Program, text: str) -> None:

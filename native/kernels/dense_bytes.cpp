@@ -42,6 +42,7 @@ void dense_pixels(const DenseByteLayer&, const uint32_t*, const PixelRows&, cons
 void depthwise_pixels(const DepthwiseByteLayer&, const uint32_t*, const PixelRows&, const Requantization&);
 
 extern const DenseBytes dense_bytes;  // which `quads` has
-const DenseBytes dense_bytes{rows_of_bytes, dense_pixels, depthwise_pixels, vector_bytes, faster_dense};
+const DenseBytes dense_bytes{rows_of_bytes, dense_pixels, depthwise_pixels, vector_bytes, faster_dense,
+                             faster_pixels};
 
 }  // namespace sparbor::SPARBOR_KERNELS

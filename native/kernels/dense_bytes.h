@@ -61,7 +61,9 @@ struct DenseBytes {
     // long as a pixel has outputs, or a row of pixels that is looked at as one.
     void (*depthwise)(const DepthwiseByteLayer&, const uint32_t* places, const PixelRows&, const Requantization&);
     size_t vector_bytes;
-    DenseShares faster;  // the share of its synapses from which a layer of quads is faster dense: docs/kernels.md
+    // The share of its synapses from which a layer of quads is faster dense: docs/kernels.md.
+    DenseShares faster;
+    double faster_pixels;
 };
 
 }  // namespace sparbor

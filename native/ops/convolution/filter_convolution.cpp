@@ -2,6 +2,7 @@
 
 #include "encodings/encoding.h"
 #include "ops/convolution/depthwise_pixels.h"
+#include "ops/convolution/reading_order.h"
 #include "ops/convolution/requantization.h"
 #include "ops/dense_byte_matrix.h"
 
@@ -10,7 +11,12 @@ namespace {
 
 // What a place of the kernel reads is one run of bytes; and so is what a row of it reads, if that are all channels of
 // pixels side by side.
-Runs runs_of(const Layer& layer, const Window& window) {
+Runs runs_of(const Node& node, const Window& window) {
+    const Layer& layer = *node.layer();
+    if (is(layer, LayerKind::sparse)) {
+        const ReadingOrder order(window, node.x()[1]);
+        return {order.rows * order.places, order.run, order.padded};
+    }
     const auto rows = static_cast<uint64_t>(window.kernel[0]), columns = static_cast<uint64_t>(window.kernel[1]);
     const bool whole_rows = window.groups == 1 && (columns == 1 || window.dilation[1] == 1);
     const uint64_t count = whole_rows ? rows : rows * columns;
@@ -19,7 +25,7 @@ Runs runs_of(const Layer& layer, const Window& window) {
 
 struct QuantizedFilters {
     QuantizedFilters(const Node& node, const Window& window, const KernelSet& kernels)
-        : matrix(*node.layer(), runs_of(*node.layer(), window), 0), outputs(node, kernels, matrix.sums()) {}
+        : matrix(*node.layer(), runs_of(node, window), 0), outputs(node, kernels, matrix.sums()) {}
 
     DenseByteMatrix matrix;
     RequantizedOutputs outputs;
@@ -84,12 +90,20 @@ void check_filter_layer(const Node& node, const Window& window) {
                  "the outputs of each of its groups are no multiple of 16: store its layer sparse");
 }
 
+// Panels with all groups' channels would be mostly zeros. Of the places that its own inputs have, the layer stores so many.
+bool faster_as_filters(const Node& node, const Window& window, const KernelSet& kernels) {
+    const Layer& layer = *node.layer();
+    const Runs runs = runs_of(node, window);
+    const auto places = static_cast<double>(round_up(layer.outputs, neuron_block) * runs.count * runs.inputs);
+    return window.groups == 1 &&
+           static_cast<double>(layer.encoding->places(layer)) > kernels.quads->dense->faster_pixels * places;
+}
+
 // The panels, their places; scale, bias, sum, multiplier and shift of the outputs.
 uint64_t filter_layout_bytes(const Node& node, const Window& window) {
     if (is_depthwise(node, window)) return depthwise_layout_bytes(node);
-    const Layer& layer = *node.layer();
-    const Runs runs = runs_of(layer, window);
-    const uint64_t outputs = round_up(layer.outputs, neuron_block);
+    const Runs runs = runs_of(node, window);
+    const uint64_t outputs = round_up(node.layer()->outputs, neuron_block);
     return outputs * runs.count * round_up(runs.inputs, dot_inputs) + runs.count * sizeof(uint32_t) + 32 * outputs;
 }
 

@@ -1,5 +1,7 @@
 // Convolutions from quantized planes to quantized planes, in whole numbers: perhaps with a residual of the output's
 // shape, which is added before the activation.
+#include <algorithm>
+
 #include "encodings/slots.h"
 #include "ops/convolution/filter_convolution.h"
 #include "ops/convolution/quad_convolution.h"
@@ -35,14 +37,21 @@ double work(const Node& node) {
     return pixels * static_cast<double>(node.layer()->encoding->places(*node.layer()));
 }
 
+// A layer of quads that is faster as filters takes up to so many times its own bytes, see `faster_as_filters`.
 LayoutCost layout(const Node& node) {
-    if (is(*node.layer(), LayerKind::sparse)) return {quad_layout_bytes(node), 0};
-    return {filter_layout_bytes(node, window_of(node.settings())), 0};
+    constexpr uint64_t most_filters = 5;
+    const Layer& layer = *node.layer();
+    const Window window = window_of(node.settings());
+    const uint64_t filters = filter_layout_bytes(node, window);
+    if (!is(layer, LayerKind::sparse)) return {filters, 0};
+    const uint64_t dense = window.groups == 1 ? std::min(filters, most_filters * layer.bytes()) : 0;
+    return {quad_layout_bytes(node) + dense, 0};
 }
 
 std::unique_ptr<Step> make(const Node& node, const Placement& at) {
     const Window window = window_of(node.settings());
-    if (is(*node.layer(), LayerKind::sparse)) return make_quad_convolution(node, at, window);
+    if (is(*node.layer(), LayerKind::sparse) && (at.as_stored || !faster_as_filters(node, window, at.kernels)))
+        return make_quad_convolution(node, at, window);
     return make_filter_convolution(node, at, window);
 }
 
