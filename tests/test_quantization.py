@@ -180,9 +180,9 @@ def convolutions(*shapes: tuple[int, int, int], size: int, active: float) -> Pro
     ("shapes", "active", "in_bytes"),
     [
         ([(64, 64, 3)], 0.5, 1),  # 288 multiply-adds a number that is computed
-        ([(64, 64, 1)], 0.5, 0),  # 32, and two conversions for each
-        ([(64, 64, 1)] * 4, 0.9, 4),  # the conversions are those of the first and of the last alone
-        ([(64, 64, 1), (64, 64, 3)], 0.5, 2),  # the first one's conversion is the other's as well
+        ([(64, 64, 1)], 0.3, 0),  # 19, and two conversions for each
+        ([(64, 64, 1)] * 4, 0.3, 4),  # the conversions are those of the first and of the last alone
+        ([(64, 64, 1), (64, 64, 3)], 0.3, 2),  # the first one's conversion is the other's as well
         ([(64, 64, 3), (64, 256, 1)], 0.1, 1),  # the second reads less than it computes
     ],
 )
