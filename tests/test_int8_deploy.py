@@ -93,6 +93,18 @@ def test_each_row_is_rounded_by_itself() -> None:
     assert torch.equal(torch.cat([runtime(row[None]) for row in x]), runtime(x))
 
 
-def test_a_dense_model_has_no_8_bits_yet() -> None:
-    runtime = sparbor.deploy(perceptron(), torch.zeros(1, 200), weights="int8")
-    assert [layer.weights for layer in runtime.describe()] == ["halves"] * 3
+def test_a_dense_model_has_8_bits_too() -> None:
+    torch.manual_seed(0)
+    model, x = perceptron().eval(), torch.randn(7, 200)
+    runtime = sparbor.deploy(model, x, weights="int8")
+    assert [(layer.kind, layer.weights) for layer in runtime.describe()] == [("dense", "int8")] * 3
+    with torch.no_grad():
+        assert 1e-4 < relative_error(runtime(x), model(x)) < 0.02
+
+
+def test_sums_that_may_not_fit_have_16_bits() -> None:
+    wide = nn.Linear(70_000, 8)
+    nn.init.ones_(wide.weight)
+    (layer,) = sparbor.deploy(wide, torch.rand(1, 70_000), weights="int8").describe()
+    assert layer.weights == "halves"
+    assert "with a fan-in of 70000, a neuron's 8-bit weights add up to 8,890,000" in layer.why

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,11 @@ from torch import Tensor, nn
 import sparbor
 from bench.inference import models
 from sparbor.engine.runtime import kernel_sets
-from sparbor.errors import ArgumentError
+from sparbor.errors import ArgumentError, ModelFileError
+from sparbor.lower import candidates
+from sparbor.lower.deploy import lower
+from sparbor.packing.slots import Encoding
+from sparbor.program.model_file import from_bytes, to_bytes
 from sparbor.program.program import Operation, Port, Program, Quantization, ValueType
 from sparbor.program.windows import Window
 from sparbor.quantization import quantizing
@@ -143,7 +148,7 @@ def test_what_is_in_bytes_and_how_far_answers_move(
     for layer, why in report.kept.items():
         assert described[layer].note == why
         assert described[layer].weights != "int8"
-    assert all(described[layer].weights == "int8" for layer in report.in_8_bits if layer in described)
+    assert all(described[layer].weights == "int8" for layer in report.in_8_bits)
 
 
 @pytest.mark.parametrize("name", ["concatenated", "gated"])
@@ -168,9 +173,6 @@ def convolutions(*shapes: tuple[int, int, int], size: int, active: float) -> Pro
         with torch.no_grad():
             layer.weight *= torch.rand(layer.weight.shape, generator=random) < active
         layers.append(layer)
-    from sparbor.lower.deploy import lower
-    from sparbor.packing.slots import Encoding
-
     return lower(nn.Sequential(*layers), torch.zeros(1, shapes[0][0], size, size)).packed(Encoding.EXACT)
 
 
@@ -178,9 +180,9 @@ def convolutions(*shapes: tuple[int, int, int], size: int, active: float) -> Pro
     ("shapes", "active", "in_bytes"),
     [
         ([(64, 64, 3)], 0.5, 1),  # 288 multiply-adds a number that is computed
-        ([(64, 64, 1)], 0.5, 0),  # 32, and two conversions for each
-        ([(64, 64, 1)] * 4, 0.9, 4),  # the conversions are those of the first and of the last alone
-        ([(64, 64, 1), (64, 64, 3)], 0.5, 2),  # the first one's conversion is the other's as well
+        ([(64, 64, 1)], 0.3, 0),  # 19, and two conversions for each
+        ([(64, 64, 1)] * 4, 0.3, 4),  # the conversions are those of the first and of the last alone
+        ([(64, 64, 1), (64, 64, 3)], 0.3, 2),  # the first one's conversion is the other's as well
         ([(64, 64, 3), (64, 256, 1)], 0.1, 1),  # the second reads less than it computes
     ],
 )
@@ -349,6 +351,7 @@ def test_batches_may_come_from_anywhere() -> None:
     one = sparbor.deploy(model, GOOD, weights="int8", calibration=[GOOD])
     other = sparbor.deploy(model, GOOD[:1], weights="int8", calibration=((item[None],) for item in GOOD))
     assert torch.equal(one(GOOD), other(GOOD))
+    assert (one.input_shape, one.output_shape) == ((3, 8, 8), (32, 8, 8))
 
 
 def test_raw_bytes_calibrate_too() -> None:
@@ -378,8 +381,6 @@ def test_auto_is_8_bits_where_they_are_faster(
     of_8_bits: int, chosen_weights: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the clock says is made up; that both are called, and what is made of it, is not."""
-    from sparbor.lower import candidates
-
     turns: list[object] = []
 
     def sample(call: Callable[[], object], times: int) -> list[float]:
@@ -398,3 +399,14 @@ def test_auto_without_calibration_takes_one_of_both() -> None:
     x = noise(3, 64)
     with torch.no_grad():
         assert relative_error(sparbor.deploy(model, x, weights="auto")(x), model(x)) < 0.03
+
+
+# Notes.
+
+
+def test_notes_are_texts_that_a_terminal_may_be_shown() -> None:
+    program = replace(identity(3), notes={"layer": "no 8 bits: it computes a single pixel"})
+    assert from_bytes(to_bytes(program)).notes == program.notes
+    for text in ("\x1b[2J", "two\nlines", "\u202e"):
+        with pytest.raises(ModelFileError, match=r"the graph is malformed .*a note holds characters"):
+            from_bytes(to_bytes(replace(program, notes={"layer": text})))

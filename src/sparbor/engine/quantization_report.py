@@ -26,15 +26,13 @@ class QuantizationReport:
     @property
     def error(self) -> float:
         """The largest relative error of an output."""
-        return max(self.answers.values())
+        return max(self.answers.values(), default=0.0)
 
     def __str__(self) -> str:
         """One line for people."""
-        moved = ", ".join(f"{name} {error:.2%}" for name, error in self.answers.items())
-        words = (
-            f"8 bits move the answers to the calibration inputs by {moved} of them; {len(self.in_8_bits)} layers have 8"
-            f" bits, {len(self.kept)} have 16"
-        )
+        moved = ", ".join(f"{error:.2%} ({name})" for name, error in self.answers.items())
+        words = f"8 bits move the answers to the calibration inputs by {moved}"
+        words += f"; {len(self.in_8_bits)} layers have 8 bits, {len(self.kept)} have 16"
         if self.constant:
             words += f"; zero in all calibration inputs: {', '.join(self.constant)}"
         return words

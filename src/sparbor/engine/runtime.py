@@ -178,12 +178,12 @@ class Runtime(native.Model):
     @property
     def input_shape(self) -> tuple[int, ...]:
         """The shape of one item, without the batch, of a model with one input whose other dimensions are numbers."""
-        return self.program.items[self.program.input]
+        return self.program.item(self.program.input)
 
     @property
     def output_shape(self) -> tuple[int, ...]:
         """That of its answer."""
-        return self.program.items[self.program.output]
+        return self.program.item(self.program.output)
 
     def watched(self) -> Runtime:
         """Itself, which from now on warns of raw pixel values as floats, if the model takes bytes as well."""

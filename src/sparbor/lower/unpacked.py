@@ -15,8 +15,9 @@ from sparbor.ops.arguments import as_numpy
 from sparbor.packing.dense_weights import DenseLayer, pack_dense
 from sparbor.packing.filters import Filters, pack_by_groups, pack_filters
 from sparbor.packing.quads import QuadLayer, pack_quads
-from sparbor.packing.slots import FINITE_WANTED, Encoding, Floats, SparseLayer, not_finite
+from sparbor.packing.slots import FINITE_WANTED, Encoding, Floats, SparseLayer, not_finite, pack
 from sparbor.packing.tables import Table, pack_table
+from sparbor.packing.whole_numbers import TooLargeSumError
 from sparbor.program.dimensions import size_at
 from sparbor.program.program import (
     ConstantArray,
@@ -56,18 +57,20 @@ class LayerWeights:
     def packed(self, window: Window | None, encoding: Encoding) -> SparseLayer | QuadLayer | DenseLayer | Filters:
         """Sparse or dense, whichever takes fewer bytes; `window` is that of a convolution.
 
-        Rows alone are multiplied in 8 bits, and by sparse layers: what else there is has 16.
+        Rows alone are multiplied in 8 bits: convolutions have 16 then.
         """
         weight, mask = as_numpy(self.matrix), self.mask.numpy()
         bias = None if self.bias is None else as_numpy(self.bias)
-        sparse: SparseLayer | QuadLayer
-        if encoding is Encoding.INT8 and window is None:
-            sparse = pack_quads(weight, mask, bias)
-        else:
-            groups = 1 if window is None else window.groups
-            sparse = pack_by_groups(weight, mask, bias, groups, _of_slots(encoding))
         kept = np.where(mask, weight, np.float32(0))
-        dense = (pack_dense if window is None else pack_filters)(kept, bias, _of_slots(encoding))
+        sparse: SparseLayer | QuadLayer
+        dense: DenseLayer | Filters
+        if window is not None:
+            encoding = _of_slots(encoding)
+            sparse = pack_by_groups(weight, mask, bias, window.groups, encoding)
+            dense = pack_filters(kept, bias, encoding)
+        else:
+            sparse = pack_quads(weight, mask, bias) if encoding is Encoding.INT8 else pack(weight, mask, bias, encoding)
+            dense = pack_dense(kept, bias, encoding)
         return sparse if stored_bytes(sparse) < stored_bytes(dense) else dense
 
 
@@ -123,17 +126,22 @@ class UnpackedProgram:
     def packed(self, encoding: Encoding) -> Program:
         """The program, each layer stored sparse or dense, whichever takes fewer bytes.
 
-        Raises ArgumentError for a layer that cannot be packed.
+        A layer whose sums may need more than 32 bits with 8-bit weights has 16, and a note that says so. Raises
+        ArgumentError for a layer that cannot be packed.
         """
         layers: dict[str, Weights] = {}
+        notes: dict[str, str] = {}
         for operation in self.operations:
-            if operation.layer is None:
+            if (name := operation.layer) is None:
                 continue
             try:
-                layers[operation.layer] = _packed(self.weights[operation.layer], operation, encoding)
+                layers[name] = _packed(self.weights[name], operation, encoding)
+            except TooLargeSumError as error:
+                layers[name] = _packed(self.weights[name], operation, Encoding.WORD16)
+                notes[name] = f"no 8 bits: {error.fault}"
             except ArgumentError as error:
-                raise ArgumentError(f"layer {operation.layer!r}: {error}") from None
-        return Program(self.values, self.inputs, self.outputs, self.operations, layers, states=self.states)
+                raise ArgumentError(f"layer {name!r}: {error}") from None
+        return Program(self.values, self.inputs, self.outputs, self.operations, layers, states=self.states, notes=notes)
 
 
 def _packed(

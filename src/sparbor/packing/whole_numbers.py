@@ -13,6 +13,14 @@ LARGEST_SUM = 2**31 - 1  # sums have 32 bits
 Signed = npt.NDArray[np.int8]
 
 
+class TooLargeSumError(ArgumentError):
+    """Weights whose products with bytes may add up to more than 32 bits hold."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(f'{fault}; store it as word16, with deploy(weights="word16")')
+        self.fault = fault
+
+
 def scale_of(weight: Floats) -> Floats:
     """By neuron, what its largest weight is 127 times of; 1 where all are zero, or as good as that."""
     scale = np.abs(weight).max(axis=1) / np.float32(LARGEST_WEIGHT)
@@ -23,7 +31,7 @@ def whole_numbers(values: Floats, neuron: Integers, fan_in: int) -> Signed:
     """The nearest whole numbers, but for a few of each neuron's that bring the sum of its errors near to zero.
 
     Raises:
-        ArgumentError: their products with bytes may add up to more than 32 bits hold.
+        TooLargeSumError: their products with bytes may add up to more than 32 bits hold.
     """
     values = np.clip(values, -LARGEST_WEIGHT, LARGEST_WEIGHT)
     whole = np.rint(values)
@@ -37,7 +45,7 @@ def whole_numbers(values: Floats, neuron: Integers, fan_in: int) -> Signed:
 def _check_sums(weights: Floats, neuron: Integers, fan_in: int) -> None:
     largest = np.bincount(neuron, np.abs(weights)).max(initial=0)
     if largest * LARGEST_INPUT > LARGEST_SUM:
-        raise ArgumentError(
+        raise TooLargeSumError(
             f"with a fan-in of {fan_in}, a neuron's 8-bit weights add up to {largest:,.0f}, and the engine's sums have"
-            f' 32 bits: at most {LARGEST_SUM // LARGEST_INPUT:,}; store it as word16, with deploy(weights="word16")'
+            f" 32 bits: at most {LARGEST_SUM // LARGEST_INPUT:,}"
         )

@@ -292,24 +292,25 @@ class Program:
 
     @cached_property
     def items(self) -> tuple[Shape, ...]:
-        """The shape of one item of each value.
+        """The shape of one item of each value, as :meth:`item` says it."""
+        return tuple(map(self.item, range(len(self.values))))
+
+    def item(self, value: int) -> Shape:
+        """The shape of one item of a value.
 
         Raises:
-            ArgumentError: the batch is not the first dimension of all, or one has numbers that are no floats, nor bytes
-                that stand for some.
+            ArgumentError: the batch is not its first dimension, or its numbers are no floats, nor bytes that stand for
+                some.
         """
-        shapes: list[Shape] = []
-        for value in self.values:
-            first, *item = value.shape or (None,)
-            numbers = value.type == "f32" or value.quantization is not None
-            if first != "batch" or not numbers or not all(isinstance(each, int) for each in item):
-                raise ArgumentError(
-                    f"a value of type {value.type} has shape ({', '.join(map(str, value.shape))}): this works with"
-                    " programs whose values are all f32 or quantized, the batch their first dimension and numbers the"
-                    " others"
-                )
-            shapes.append(tuple(each for each in item if isinstance(each, int)))
-        return tuple(shapes)
+        kind = self.values[value]
+        first, *item = kind.shape or (None,)
+        numbers = kind.type == "f32" or kind.quantization is not None
+        if first != "batch" or not numbers or not all(isinstance(each, int) for each in item):
+            raise ArgumentError(
+                f"a value of type {kind.type} has shape ({', '.join(map(str, kind.shape))}): this works with programs"
+                " whose values are all f32 or quantized, the batch their first dimension and numbers the others"
+            )
+        return tuple(each for each in item if isinstance(each, int))
 
     @property
     def input(self) -> int:

@@ -1,8 +1,8 @@
 """Biases that take back what rounding does to the mean of what a convolution computes.
 
 What a convolution reads is rounded, and its weights are. Both errors have a mean over the calibration inputs, channel
-by channel, and a channel that is almost the same everywhere, as that of a neuron which lost all its weights, has nothing
-but a mean. How far these means move an output is known, and its bias takes it back (Nagel et al., 2019).
+by channel; and a channel that is almost the same everywhere, as that of a neuron which lost all its weights, has
+nothing but a mean. How far these means move an output is known, and its bias takes it back (Nagel et al., 2019).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Corrections:
             for each in new:
                 numbers = found[each[0]]
                 along = (0, *range(2, numbers.ndim))
-                sums[each] += [kind.sum(along, np.float64) for kind in (numbers, rounded(numbers.astype(np.float64), each[1]))]
+                sums[each] += [kind.sum(along, np.float64) for kind in (numbers, rounded(numbers, each[1]))]
                 counts[each] += numbers.size // numbers.shape[1]
         self._means |= {each: Means(*(sums[each] / counts[each])) for each in new}
 

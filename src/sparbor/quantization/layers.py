@@ -7,12 +7,12 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from sparbor.errors import ArgumentError
-from sparbor.packing.filters import Filters, real_rows
+from sparbor.packing.filters import Filters, pack_filters_as_bytes, real_rows
 from sparbor.packing.quads import QuadLayer, pack_quads
 from sparbor.packing.reading_order import ReadingOrder
-from sparbor.packing.slots import Bools, Floats, SparseLayer
-from sparbor.program.program import Operation, Program, ScaleShift, Weights
+from sparbor.packing.slots import NEURON_BLOCK, Bools, Floats, SparseLayer
+from sparbor.packing.whole_numbers import TooLargeSumError
+from sparbor.program.program import Operation, Program, ScaleShift, Weights, stored_bytes
 from sparbor.program.windows import Window
 
 Kernels: TypeAlias = npt.NDArray[np.float32]  # (outputs, channels / groups, kernel height, kernel width)
@@ -37,8 +37,8 @@ def packed_convolutions(exact: Program) -> tuple[dict[str, PackedConvolution], d
         assert isinstance(outputs, int)  # as the weights have them
         try:
             packed[name] = PackedConvolution(_packed(exact.layers[name], order, outputs), order)
-        except ArgumentError as error:
-            refused[name] = f"no 8 bits: {error}"
+        except TooLargeSumError as error:
+            refused[name] = f"no 8 bits: {error.fault}"
     return packed, refused
 
 
@@ -52,8 +52,14 @@ def _order(program: Program, operation: Operation) -> ReadingOrder:
 
 
 def _packed(layer: Weights, order: ReadingOrder, outputs: int) -> QuadLayer | Filters:
+    """Sparse or dense, whichever takes fewer bytes; one by one, channels are dense, since they share no branches."""
     kernels, mask, bias = exact_kernels(layer, order, outputs)
-    return pack_quads(order.matrix(kernels), order.matrix(mask), bias)
+    dense = pack_filters_as_bytes(np.where(mask, kernels, np.float32(0)), bias)
+    if order.groups == order.channels == outputs:
+        return dense
+    sparse = pack_quads(order.matrix(kernels), order.matrix(mask), bias)
+    may_be_dense = order.groups == 1 or outputs // order.groups % NEURON_BLOCK == 0
+    return dense if may_be_dense and stored_bytes(dense) <= stored_bytes(sparse) else sparse
 
 
 def exact_kernels(layer: Weights, order: ReadingOrder, outputs: int) -> tuple[Kernels, Bools, Floats | None]:

@@ -77,7 +77,8 @@ class _Search:
     def __init__(self, sources: Sources, batches: Sequence[Batch]) -> None:
         self.sources, self.batches = sources, batches
         self.wiring = Wiring(sources.exact)
-        packed, self.kept = packed_convolutions(sources.exact)
+        packed, refused = packed_convolutions(sources.exact)
+        self.kept = {**sources.rows.notes, **refused}
         self.corrections = Corrections(sources.exact, packed, batches)
         self.in_rows = sources.in_rows
         self.ranges: dict[int, Range] = {}

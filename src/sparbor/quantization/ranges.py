@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +17,12 @@ import numpy.typing as npt
 from sparbor.program.program import Program, Quantization
 from sparbor.quantization.watching import Batch, Floats, watched
 
+_Float = TypeVar("_Float", np.float32, np.float64)
+
 LEVELS = 255  # steps between the smallest byte and the largest
 
 _BINS = 4096
+_SAMPLE = 1 << 17  # numbers of a value in a few items, which say well enough how all of them are distributed
 _SHARES = tuple(1 - each / 25 for each in range(21))  # of the range, to which it may be narrowed
 
 
@@ -57,7 +61,8 @@ def quantizations(program: Program, known: Mapping[int, Range], batches: Sequenc
     for numbers in watched(program, tuple(known), batches):
         for value, array in numbers.items():
             if not known[value].is_empty:
-                counts[value] += np.histogram(array, _BINS, (known[value].low, known[value].high))[0]
+                some = array.reshape(-1)[:: array.size // _SAMPLE | 1]
+                counts[value] += np.histogram(some, _BINS, (known[value].low, known[value].high))[0]
     return {value: best_quantization(known[value], counts[value]) for value in known}
 
 
@@ -80,9 +85,13 @@ def quantization_of(low: float, high: float) -> Quantization:
     return Quantization(step, round(min(max(-low / step, 0), LEVELS)))
 
 
-def rounded(numbers: npt.NDArray[np.float64], by: Quantization) -> npt.NDArray[np.float64]:
+def rounded(numbers: npt.NDArray[_Float], by: Quantization) -> npt.NDArray[_Float]:
     """What is left of numbers as bytes."""
-    return np.asarray((np.clip(np.rint(numbers / by.step) + by.zero, 0, LEVELS) - by.zero) * by.step)
+    made = numbers / numbers.dtype.type(by.step)
+    np.rint(made, made)
+    np.clip(made, -by.zero, LEVELS - by.zero, made)
+    made *= numbers.dtype.type(by.step)
+    return made
 
 
 def _squared_error(by: Quantization, centers: npt.NDArray[np.float64], counts: npt.NDArray[np.int64]) -> float:

@@ -44,9 +44,9 @@ def synapse_maps(program: Program) -> list[SynapseMap]:
         weight, mask = layer.unpack()
         active: Bools = mask if isinstance(layer, PackedSynapses) else weight != 0  # a dense one keeps no mask
         image, groups = reading.get(operation.inputs[0]) if operation.kind == "linear" else None, 1
-        if isinstance(operation.settings, Window):
+        if isinstance(operation.settings, Window) and operation.kind == "convolution":
             groups = operation.settings.groups
-        real = active if groups == 1 else active[real_rows(program.items[operation.output][0], groups)]
+        real = active if groups == 1 else active[real_rows(program.item(operation.output)[0], groups)]
         maps[operation.layer] = _map_of(operation.layer, active, real, image)
     return list(maps.values())
 
@@ -65,7 +65,7 @@ def check_same_run(maps: Sequence[SynapseMap], metrics: dict[str, Any], where: s
 
 def _readings_of_the_image(program: Program) -> dict[int, tuple[int, ...]]:
     """Values that are the image's pixels in their order, and the shape of the image."""
-    image = program.items[program.input]
+    image = program.item(program.input)
     if len(image) not in (2, 3):
         return {}
     values = {program.input}
@@ -73,7 +73,7 @@ def _readings_of_the_image(program: Program) -> dict[int, tuple[int, ...]]:
         if operation.kind == "reshape" and operation.inputs[0] in values:
             values.add(operation.output)
     shape = image if len(image) == 3 else (1, *image)
-    return {value: shape for value in values if len(program.items[value]) == 1}
+    return {value: shape for value in values if len(program.item(value)) == 1}
 
 
 def _map_of(name: str, active: Bools, real: Bools, image: tuple[int, ...] | None) -> SynapseMap:
