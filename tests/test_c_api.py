@@ -24,6 +24,7 @@ from sparbor.program.program import Activation, Operation, Port, Program, ValueT
 from tests import test_program, test_values
 from tests.golden.check import CASES, HERE, TOLERANCE
 from tests.layers import mlp
+from tests.quantized_network import INPUT, network_program
 from tests.test_hostile_files import GREEDY
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -96,6 +97,18 @@ def test_a_model_of_real_size_is_computed_as_in_python(
     shapes, operations = (*program.items, program.items[program.output]), (*program.operations, end)
     save(Program.of_items(shapes, program.input, end.output, operations, program.layers), tmp_path / "model")
     x = np.random.default_rng(0).standard_normal((40, 784)).astype(np.float32)
+    x.tofile(tmp_path / "x")
+    run(compiled("run_model"), tmp_path / "model", "floats", tmp_path / "x", tmp_path / "y")
+    wanted = load(tmp_path / "model")(x)
+    np.testing.assert_array_equal(np.fromfile(tmp_path / "y", np.float32).reshape(wanted.shape), wanted)
+
+
+def test_a_network_of_bytes_is_computed_as_in_python(
+    compiled: Compile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPARBOR_ISA", "portable")  # which both builds have
+    save(network_program(), tmp_path / "model")
+    x = np.random.default_rng(0).standard_normal((5, *INPUT)).astype(np.float32)
     x.tofile(tmp_path / "x")
     run(compiled("run_model"), tmp_path / "model", "floats", tmp_path / "x", tmp_path / "y")
     wanted = load(tmp_path / "model")(x)

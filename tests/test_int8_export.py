@@ -16,13 +16,15 @@ import sparbor
 from sparbor.engine.runtime import Runtime
 from sparbor.export.c.target import export_c
 from sparbor.export.onnx.target import to_onnx
+from sparbor.packing.dense_weights import DenseLayer, pack_dense
 from sparbor.packing.quads import QuadLayer, pack_quads
 from sparbor.packing.slots import Encoding, pack
 from sparbor.program.program import Activation, ElmanRecurrence, Operation, Program, Recurrence, Slice
 from sparbor.recipe.pattern import Slots
 from tests.c_programs import MACHINES, Compiled, build, scores
 from tests.layers import mlp, random_mask, random_weight
-from tests.test_int8 import expected, one_layer, quad_mask, some_layer
+from tests.rows_of_bytes import expected, one_layer
+from tests.test_int8 import quad_mask, some_layer
 from tests.test_int8_deploy import perceptron, trained
 
 LEVELS = 255  # of C code, as of the portable kernels
@@ -53,6 +55,13 @@ def test_sums_in_c_equal_whole_numbers(outputs: int, fan_in: int, flags: str, tm
         layer = pack_quads(weight, mask)
         compiled = Compiled(one_layer(layer), tmp_path / str(number), flags)
         np.testing.assert_array_equal(compiled(x), expected(layer, x, LEVELS))
+
+
+@pytest.mark.parametrize(("outputs", "fan_in"), [(1, 1), (17, 65)])
+def test_sums_of_dense_layers_in_c_equal_whole_numbers(outputs: int, fan_in: int, tmp_path: Path) -> None:
+    layer = pack_dense(random_weight(np.random.default_rng(0), outputs, fan_in), None, Encoding.INT8)
+    x = rows_of_all_ranges(fan_in)
+    np.testing.assert_array_equal(Compiled(one_layer(layer), tmp_path)(x), expected(layer, x, LEVELS))
 
 
 def test_the_largest_sums_in_c(tmp_path: Path) -> None:
@@ -110,9 +119,10 @@ def test_8_bits_on_other_machines(machine: str, tmp_path: Path) -> None:
 
 def with_float_weights(program: Program) -> Program:
     """What ONNX is to compute: the same weights, and inputs that are not rounded."""
-    layers: dict[str, Any] = {
-        name: pack(*layer.unpack(), layer.bias, Encoding.EXACT) if isinstance(layer, QuadLayer) else layer
+    layers = {
+        name: pack(*layer.unpack(), layer.bias, Encoding.EXACT)
         for name, layer in program.layers.items()
+        if isinstance(layer, QuadLayer | DenseLayer)
     }
     return dataclasses.replace(program, layers=layers)
 
@@ -160,6 +170,13 @@ def test_linear_layers_in_onnx(run: Any) -> None:
     layer = some_layer(33, 90)
     operation = Operation("linear", (0,), 1, "fc", Activation("relu"))
     assert_onnx_answers(Program.of_items(((5, 90), (5, 33)), 0, 1, (operation,), {"fc": layer}), run)
+
+
+@RUNTIMES
+def test_dense_layers_in_onnx(run: Any) -> None:
+    rng = np.random.default_rng(4)
+    bias = rng.standard_normal(33).astype(np.float32)
+    assert_onnx_answers(one_layer(pack_dense(random_weight(rng, 33, 90), bias, Encoding.INT8)), run)
 
 
 @RUNTIMES

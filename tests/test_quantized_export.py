@@ -12,6 +12,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from sparbor.engine.runtime import Runtime
+from sparbor.errors import ArgumentError
 from sparbor.export.c.target import export_c
 from sparbor.export.onnx.target import to_onnx
 from sparbor.packing.filters import Filters, pack_filters_as_bytes
@@ -237,7 +239,22 @@ def test_a_network_on_other_machines(machine: str, tmp_path: Path) -> None:
 def test_a_network_is_nearly_the_same_in_c_and_in_onnx(tmp_path: Path) -> None:
     program = network_program()
     x = np.random.default_rng(0).standard_normal((3, *INPUT)).astype(np.float32)
-    found = Compiled(program, tmp_path)(x)
     session = onnxruntime.InferenceSession(to_onnx(program).SerializeToString())
-    wanted = session.run(None, {"input": x})[0]
-    assert np.abs(found - wanted).max() < 0.03 * np.abs(wanted).max()
+    wanted = Runtime(program)(x)
+    for found in (Compiled(program, tmp_path)(x), session.run(None, {"input": x})[0]):
+        assert np.abs(found - wanted).max() < 0.03 * np.abs(wanted).max()
+
+
+def test_bytes_that_c_cannot_take_are_named(tmp_path: Path) -> None:
+    """Those that go in or out, and those of an operation that does not know what they stand for."""
+    plane = ValueType("u8", ("batch", 4, 3, 3), X)
+    values = (ValueType("f32", plane.shape), plane, ValueType("u8", ("batch", 36), X))
+    there = Operation("quantize", (0,), 1), Operation("reshape", (1,), 2)
+    for end, text in (
+        (1, "'y' is u8: the target c takes and returns f32"),
+        (2, "'reshape' has the value 1 of type u8"),
+    ):
+        program = Program(values[: end + 1], (Port("x", 0),), (Port("y", end),), there[:end])
+        with pytest.raises(ArgumentError, match=text):
+            export_c(program, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -28,6 +28,7 @@ from sparbor.timing import sample
 
 ROUNDS, CALLS, UNTIMED = 30, 300, 30
 LARGEST_ERROR = 1e-5  # of the largest output
+LARGEST_ERROR_OF_BYTES = 0.05  # of models whose values are bytes, a few of which are the engine's or one beside
 
 TIMER = """
 #define _POSIX_C_SOURCE 199309L
@@ -78,7 +79,8 @@ def measure(model: Path, compiler: str, level: str, folder: Path) -> dict[str, A
     y, expected = np.empty((1, *runtime.output_shape), np.float32), runtime(x)
     library.model_run(_floats(x), _floats(y))
     error = float(np.abs(y - expected).max() / np.abs(expected).max())
-    if not error <= LARGEST_ERROR:
+    in_bytes = any(value.quantization is not None for value in runtime.program.values)
+    if not error <= (LARGEST_ERROR_OF_BYTES if in_bytes else LARGEST_ERROR):
         raise SystemExit(f"the C code's outputs are off by {error:.1e} of the largest")
 
     def timed_in_c(calls: int) -> list[float]:

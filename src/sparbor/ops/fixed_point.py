@@ -9,9 +9,11 @@ import numpy.typing as npt
 
 Wholes = npt.NDArray[np.int64]
 
-_FACTOR_BITS = 29  # so that a product with a sum of 32 bits has room in 62 bits, and sums of a few of them in 63
+_FACTOR_BITS = 29  # so that a product with a sum of 32 bits is at most 2^60, and what is added to it 2^60 and 2^61
 _MOST_SHIFT = 61
-_MOST_ADDED = 2.0**60
+MOST_FACTOR = 2.0**_FACTOR_BITS
+MOST_ADDED = 2.0**60
+MOST_STEP = 2.0**53  # 255 of which are less than 2^61
 
 
 def shift_for(largest: float) -> int:
@@ -21,7 +23,7 @@ def shift_for(largest: float) -> int:
     return min(max(_FACTOR_BITS - math.frexp(largest)[1], 1), _MOST_SHIFT)
 
 
-def whole(numbers: npt.NDArray[np.float64] | float, shift: int, largest: float = _MOST_ADDED) -> Wholes:
+def whole(numbers: npt.NDArray[np.float64] | float, shift: int, largest: float) -> Wholes:
     """The numbers times 2 to the shift; what is beyond the largest gives the last byte or the first anyway."""
     rounded: Wholes = np.rint(np.clip(np.ldexp(numbers, shift), -largest, largest)).astype(np.int64)
     return rounded

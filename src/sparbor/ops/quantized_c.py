@@ -6,14 +6,12 @@ import math
 
 import numpy as np
 
-from sparbor.ops.fixed_point import shift_for, whole
+from sparbor.ops.fixed_point import MOST_ADDED, MOST_FACTOR, MOST_STEP, shift_for, whole
 from sparbor.ops.targets import Writer
 from sparbor.packing.dense_weights import DenseWeights
 from sparbor.packing.quads import QUAD_BRANCH, QuadLayer
 from sparbor.program.program import Activation, Operation, Quantization
 from sparbor.program.windows import AverageWindow, Planes, Window, planes_of
-
-_MOST_STEP = 2.0**53  # as whole numbers: 255 of them have room
 
 
 def _quantization(writer: Writer, value: int) -> Quantization:
@@ -125,11 +123,11 @@ def _sums(writer: Writer, number: int, operation: Operation, layer: QuadLayer | 
     bias = np.zeros(layer.outputs) if layer.bias is None else layer.bias.astype(np.float64)
     of_zero = _quantization(writer, operation.inputs[0]).zero * layer.whole_weights().astype(np.int64).sum(axis=1)
     shift = shift_for(float((scale / step).max()))
-    multiplier = whole(scale / step, shift, 2.0**30).astype(np.int32)
-    added = whole((bias - scale * of_zero) / step, shift)
+    multiplier = whole(scale / step, shift, MOST_FACTOR).astype(np.int32)
+    added = whole((bias - scale * of_zero) / step, shift, MOST_ADDED)
     residual, residual_zero = 0, 0
     if len(operation.inputs) > 1:
-        residual = int(whole(_step(writer, operation.inputs[1]) / step, shift, _MOST_STEP))
+        residual = int(whole(_step(writer, operation.inputs[1]) / step, shift, MOST_STEP))
         residual_zero = _quantization(writer, operation.inputs[1]).zero
     writer.require("end_sums")
     fields = [writer.array(f"multiplier{number}", multiplier), writer.array(f"added{number}", added)]
@@ -147,7 +145,7 @@ def quantized_average_pool(writer: Writer, number: int, operation: Operation) ->
     window = operation.settings_as(AverageWindow)
     ratio = _step(writer, operation.inputs[0]) / _step(writer, operation.output)
     shift = shift_for(ratio)
-    multiplier = int(whole(ratio, shift, 2.0**30))
+    multiplier = int(whole(ratio, shift, MOST_FACTOR))
     pointers = _window(writer, number, operation), _ending_of(writer, number, operation, shift)
     numbers = multiplier, window.divisor, int(window.include_padding)
     writer.call("quantized_average_pool", *pointers, *numbers, *writer.x_and_y(operation))
@@ -160,7 +158,7 @@ def quantized_add(writer: Writer, number: int, operation: Operation) -> None:
     shift = shift_for(max(ratios))
     operands: list[str | int] = []
     for value, ratio in zip(operation.inputs, ratios, strict=True):
-        factor = int(whole(ratio, shift, 2.0**30))
+        factor = int(whole(ratio, shift, MOST_FACTOR))
         operands += [writer.place(value), factor, _quantization(writer, value).zero]
     end, count = _ending_of(writer, number, operation, shift), math.prod(writer.y_shape(operation))
     writer.call("quantized_add", *operands, end, count, writer.place(operation.output))
@@ -175,7 +173,7 @@ def quantized_concat(writer: Writer, number: int, operation: Operation) -> None:
     end = _ending_of(writer, number, operation, shift)
     for value, ratio in zip(operation.inputs, ratios, strict=True):
         channels, pixels = _pixels(writer, value)
-        factor, zero = int(whole(ratio, shift, 2.0**30)), _quantization(writer, value).zero
+        factor, zero = int(whole(ratio, shift, MOST_FACTOR)), _quantization(writer, value).zero
         y = f"{writer.place(operation.output)} + {first}"
         writer.call("quantized_copy", writer.place(value), factor, zero, end, channels, pixels, y, all_channels)
         first += channels
