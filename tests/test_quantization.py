@@ -306,6 +306,23 @@ def test_layers_whose_sums_may_not_fit_have_16_bits() -> None:
     assert "with a fan-in of 73728" in report.kept["0"]
 
 
+def test_biases_take_back_what_rounding_does_to_means() -> None:
+    """A neuron that lost all its weights is the same small number everywhere, which a large weight reads."""
+    torch.manual_seed(0)
+    model = nn.Sequential(convolution(3, 32), nn.ReLU(), nn.Conv2d(32, 32, 1)).eval()
+    with torch.no_grad():
+        model[0].weight[:16] = 0
+        model[0].bias[:16] = 0.004  # less than half a step
+        model[2].weight[:, :16] = 20.0
+    x = noise(4, 3, 12, 12)
+    runtime = sparbor.deploy(model, x, weights="int8", calibration=[x])
+    assert runtime.quantization is not None
+    assert runtime.quantization.in_8_bits == ("0", "2")
+    with torch.no_grad():
+        moved = (runtime(x) - model(x)).mean((0, 2, 3))
+    assert moved.abs().max() < 0.01 < 16 * 20 * 0.004
+
+
 # Arguments.
 
 
