@@ -15,12 +15,13 @@ class BlockPattern:
     """What slots and quads have in common: they are weights of a block of neurons, all on one branch of inputs.
 
     See :class:`Slots` for what a branch and a neuron block are. ``unit`` is the word for what is kept or dropped
-    together, and ``synapses`` how many weights of each neuron that has; ``channels_last`` says in which order a
-    convolution's inputs make branches.
+    together, and ``synapses`` how many weights of each neuron that has. ``by_squares``: it is worth the mean of its
+    scores' squares, not of the scores. ``channels_last``: in which order a convolution's inputs make branches.
     """
 
     unit: ClassVar[str]
     synapses: ClassVar[int]
+    by_squares: ClassVar[bool]
     channels_last: ClassVar[bool]
 
     neuron_block: int
@@ -60,6 +61,7 @@ class Slots(BlockPattern):
 
     unit: ClassVar[str] = "slot"
     synapses: ClassVar[int] = 1
+    by_squares: ClassVar[bool] = False
     channels_last: ClassVar[bool] = False
 
     neuron_block: int = 16
@@ -73,8 +75,9 @@ class Quads(BlockPattern):
 
     It is made for ``deploy(..., weights="int8")``, whose kernels multiply four bytes of a neuron at once: a mask of
     quads is packed without padding. The j-th quad of a (neuron block, branch) pair holds each neuron's weights of the
-    ranks 4j to 4j + 3 there and is worth their mean, so what is said of :class:`Slots` holds for four slots at a time:
-    all neurons of a block have equally many weights on a branch, a multiple of four, or every one of them.
+    ranks 4j to 4j + 3 there, so what is said of :class:`Slots` holds for four slots at a time: all neurons of a block
+    have equally many weights on a branch, a multiple of four, or every one of them. A quad is worth the mean of its
+    scores' squares: its 64 weights differ more than a slot's 16, and what it costs to drop a weight goes by its square.
 
     Inputs are in the order in which the engine reads bytes. A convolution's are channels last: row by row of the
     kernel, and within a row column by column, each with all of its channels. Branches begin anew with each kernel row,
@@ -94,6 +97,7 @@ class Quads(BlockPattern):
 
     unit: ClassVar[str] = "quad"
     synapses: ClassVar[int] = 4
+    by_squares: ClassVar[bool] = True
     channels_last: ClassVar[bool] = True
 
     neuron_block: int = 16
@@ -126,6 +130,7 @@ class NM:
     neuron_block: ClassVar[int] = 1  # each neuron's weights are kept by themselves
     unit: ClassVar[str] = "weight"
     synapses: ClassVar[int] = 1
+    by_squares: ClassVar[bool] = False
     channels_last: ClassVar[bool] = False
 
     n: int
@@ -150,6 +155,7 @@ class Unstructured:
     neuron_block: ClassVar[int] = 1
     unit: ClassVar[str] = "weight"
     synapses: ClassVar[int] = 1
+    by_squares: ClassVar[bool] = False
     channels_last: ClassVar[bool] = False
 
 

@@ -44,13 +44,13 @@ def rewire(layers: Sequence[RewireInput], pattern: Pattern, budget: int, drop: f
     growing = [(layer, its) for layer, its in zip(layers, active, strict=True) if layer.growth is not None]
     to_grow = min(round(drop * budget), sum(capacity(layer, pattern) - its for layer, its in growing))
 
-    ranked = [_units(layer, active_magnitude(layer), pattern, density) for layer in layers]
+    ranked = [_units(layer, _active_score(layer, pattern), pattern, density) for layer in layers]
     survivors = select(ranked, min(budget - to_grow, sum(active)))
     kept = [replace(layer, mask=mask) for layer, mask in zip(layers, survivors, strict=True)]
     shortfall = budget - sum(amount(layer, pattern) for layer in kept)
     if to_grow == 0 and shortfall < max(int(units.size.max()) for units in ranked):
         return survivors
-    scores = [_growth_score(layer, kept) for layer, kept in zip(layers, survivors, strict=True)]
+    scores = [_growth_score(layer, kept, pattern) for layer, kept in zip(layers, survivors, strict=True)]
     return select([_units(layer, score, pattern, density) for layer, score in zip(layers, scores, strict=True)], budget)
 
 
@@ -85,11 +85,20 @@ def active_magnitude(layer: RewireInput) -> Tensor:
     return _where(layer.mask, _finite(layer.weight.abs()), LAST_RESORT)
 
 
-def _growth_score(layer: RewireInput, kept: Tensor) -> Tensor:
+def scores_of(values: Tensor, pattern: Pattern) -> Tensor:
+    """What weights or gradients count: their magnitudes, or the squares of these where the pattern goes by them."""
+    return _finite(values.float().square() if pattern.by_squares else values.abs())
+
+
+def _active_score(layer: RewireInput, pattern: Pattern) -> Tensor:
+    return _where(layer.mask, scores_of(layer.weight, pattern), LAST_RESORT)
+
+
+def _growth_score(layer: RewireInput, kept: Tensor, pattern: Pattern) -> Tensor:
     if layer.growth is None:
         score = torch.full_like(layer.weight, LAST_RESORT, dtype=torch.float32)
     else:
-        score = _where(~layer.mask, _finite(layer.growth.abs()), LAST_RESORT)
+        score = _where(~layer.mask, scores_of(layer.growth, pattern), LAST_RESORT)
     return _where(~kept, score, KEPT)
 
 

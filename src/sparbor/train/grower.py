@@ -16,6 +16,7 @@ from sparbor.nn.dendrites import Dendrite, Dendrites
 from sparbor.nn.masked_layer import MaskController
 from sparbor.nn.trained_layer import TrainedLayer
 from sparbor.recipe.pattern import Pattern
+from sparbor.topology.rewire import scores_of
 from sparbor.topology.units import select, units_of
 from sparbor.train.optimizer_state import group_of
 from sparbor.train.plan import Plan
@@ -117,7 +118,7 @@ class Grower:
         module, gradient = layer.module, self._parents[layer.name].dense_gradient
         if gradient is None or gradient.shape != module.mask.shape:
             gradient = torch.rand(module.mask.shape, generator=random).to(module.mask.device)
-        score = module.to_matrix(gradient).abs().float().nan_to_num(0.0)
+        score = scores_of(module.to_matrix(gradient), pattern)
         density = budget / module.mask.numel()
         (mask,) = select([units_of(pattern, score, density, module.groups, module.input_row)], budget)
         module.set_mask(module.from_matrix(mask), "d")
