@@ -19,7 +19,7 @@ from tests.quantized_oracle import dequantize, quantize
 NORMAL = Quantization(0.0173, 131)
 COARSE = Quantization(0.25, 3)
 FLOATS = np.random.default_rng(9)
-CHANNELS = (1, 3, 17, 64, 100)
+CHANNELS = (1, 2, 3, 4, 17, 64, 100)
 PLANES = ((1, 1), (5, 7), (16, 33))
 
 

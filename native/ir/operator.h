@@ -70,8 +70,8 @@ enum class Takes { floats, any, quantized };
 // features), so that the heads of a token are one row, for whoever looks at it as (items, tokens, heads * features).
 //
 // Quantized values, inputs and outputs, always lie as pixels: the channels of one after those of the other, without
-// gaps, and behind the last one bytes that kernels may read. The other inputs of an operation on pixels may be any planes
-// whose pixels or channels lie one after another; its output lies as those want it that read it.
+// gaps, and behind the last one bytes that kernels may read. The other inputs of an operation on pixels may be any
+// planes whose pixels or channels lie one after another; its output lies as those want it that read it.
 enum class Lies { rows, planes, by_axis, as_it_comes, by_strides, heads, pixels };
 
 // Whether an operation may write where it reads: because it computes each number, or each row, from that place alone;

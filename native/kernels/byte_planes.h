@@ -36,42 +36,105 @@ ALWAYS_INLINE Rounding rounding_to(const ByteRange& range) {
     return {range.zero, static_cast<float>(-range.zero), static_cast<float>(255 - range.zero)};
 }
 
-// Some channels of planes to bytes. Each number of a vector is four channels of a pixel, until quarters are turned:
-// then each quarter is sixteen of one pixel. All sixteen are written where the pixels that follow have room for them.
-ALWAYS_INLINE void quantize_block(const float* x, const PixelSteps& steps, const ByteRange& range, size_t channel,
-                                  size_t channels, uint8_t* y) {
-    const Rounding rounding = rounding_to(range);
-    const Integers zero = static_cast<uint32_t>(range.zero) - Integers{};
-    for (size_t pixel = 0; pixel < steps.pixels; pixel += lanes) {
-        const size_t left = steps.pixels - pixel;
+// Up to four channels of as many pixels as there are lanes: the bytes of a pixel as one number. Those of channel i are
+// bytes(i).
+template <class Bytes>
+ALWAYS_INLINE Integers joined(size_t channels, const Bytes& bytes) {
+    Integers all = {};
+    UNROLL for (size_t i = 0; i < 4; i++) {
+        if (i >= channels) break;
+        all |= reinterpret_cast<Integers>(bytes(i)) << (8 * i);
+    }
+    return all;
+}
+
+// Some channels of planes as pixels, from bytes(channel, pixel, pixels that are left), a vector of whole numbers. Those
+// that are joined are turned by quarters: then each quarter is sixteen channels of one pixel. All sixteen are written
+// where the pixels that follow have room for them.
+template <class Bytes>
+ALWAYS_INLINE void interleave_block(size_t pixels, size_t all_channels, size_t channel, size_t channels, uint8_t* y,
+                                    const Bytes& bytes) {
+    for (size_t pixel = 0; pixel < pixels; pixel += lanes) {
+        const size_t left = pixels - pixel;
         Integers four[4] = {};
         UNROLL for (size_t i = 0; i < 4; i++) {
             if (4 * i >= channels) break;
-            UNROLL for (size_t j = 0; j < 4; j++) {
-                if (4 * i + j >= channels) break;
-                const float* const from = x + (channel + 4 * i + j) * steps.channel + pixel;
-                const Vector numbers = load_between(from, 0, static_cast<int64_t>(left));
-                const auto whole = reinterpret_cast<Integers>(rounding.whole(numbers / range.step));
-                four[i] |= (whole + zero) << (8 * j);
-            }
+            four[i] = joined(channels - 4 * i, [&](size_t j) __attribute__((always_inline)) {
+                return bytes(channel + 4 * i + j, pixel, left);
+            });
         }
         turn_quarters(four);
-        uint8_t* const to = y + pixel * steps.channels + channel;
-        const bool roomy = left > lanes && (left - lanes) * steps.channels >= quarter_bytes;
+        uint8_t* const to = y + pixel * all_channels + channel;
+        const bool roomy = left > lanes && (left - lanes) * all_channels >= quarter_bytes;
         UNROLL for (size_t i = 0; i < lanes; i++) {
             const auto* const from = reinterpret_cast<const char*>(&four[i % 4]) + i / 4 * quarter_bytes;
-            if (roomy) std::memcpy(to + i * steps.channels, from, quarter_bytes);
-            else if (i < left) std::memcpy(to + i * steps.channels, from, channels);
+            if (roomy) std::memcpy(to + i * all_channels, from, quarter_bytes);
+            else if (i < left) std::memcpy(to + i * all_channels, from, channels);
+        }
+    }
+}
+
+#if defined(__AVX2__) || defined(__aarch64__)
+constexpr bool permutes_bytes = true;
+
+// Of each quarter the bytes at these places.
+ALWAYS_INLINE Integers in_order(Integers numbers, const uint8_t (&places)[quarter_bytes]) {
+#if defined(__AVX512BW__)
+    const __m512i order = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(places)));
+    return reinterpret_cast<Integers>(_mm512_shuffle_epi8(reinterpret_cast<__m512i>(numbers), order));
+#elif defined(__AVX2__)
+    const __m256i order = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(places)));
+    return reinterpret_cast<Integers>(_mm256_shuffle_epi8(reinterpret_cast<__m256i>(numbers), order));
+#else
+    return vreinterpretq_u32_u8(vqtbl1q_u8(vreinterpretq_u8_u32(numbers), vld1q_u8(places)));
+#endif
+}
+
+#else
+constexpr bool permutes_bytes = false;
+inline Integers in_order(Integers numbers, const uint8_t (&)[quarter_bytes]) { return numbers; }  // is not called
+#endif
+
+// The same of one to four channels, those of an image: of each number as many bytes are kept, one pixel after the
+// other.
+template <class Bytes>
+ALWAYS_INLINE void interleave_few(size_t pixels, size_t channels, uint8_t* y, const Bytes& bytes) {
+    const size_t quarter = 4 * channels;
+    uint8_t places[quarter_bytes] = {};
+    for (size_t i = 0; i < quarter; i++) places[i] = static_cast<uint8_t>(i / channels * 4 + i % channels);
+    for (size_t pixel = 0; pixel < pixels; pixel += lanes, y += lanes * channels) {
+        const size_t left = pixels - pixel;
+        const Integers four = joined(channels, [&](size_t i) __attribute__((always_inline)) {
+            return bytes(i, pixel, left);
+        });
+        const Integers kept = in_order(four, places);
+        const auto* const from = reinterpret_cast<const char*>(&kept);
+        const bool roomy = left * channels >= (quarters - 1) * quarter + quarter_bytes;
+        UNROLL for (size_t i = 0; i < quarters; i++) {
+            const size_t here = left < 4 * i ? 0 : left < 4 * i + 4 ? left - 4 * i : 4;  // pixels
+            if (roomy) std::memcpy(y + i * quarter, from + i * quarter_bytes, quarter_bytes);
+            else std::memcpy(y + i * quarter, from + i * quarter_bytes, here * channels);
         }
     }
 }
 
 // What is no whole block comes first, since it may write over the others' channels.
-void quantize_planes(const float* x, const PixelSteps& steps, const ByteRange& range, uint8_t* y) {
-    const size_t whole = steps.channels / block_channels * block_channels;
-    if (whole < steps.channels) quantize_block(x, steps, range, whole, steps.channels - whole, y);
+template <class Bytes>
+ALWAYS_INLINE void interleave(size_t pixels, size_t channels, uint8_t* y, const Bytes& bytes) {
+    if (permutes_bytes && channels <= 4) return interleave_few(pixels, channels, y, bytes);
+    const size_t whole = channels / block_channels * block_channels;
+    if (whole < channels) interleave_block(pixels, channels, whole, channels - whole, y, bytes);
     for (size_t channel = 0; channel < whole; channel += block_channels)
-        quantize_block(x, steps, range, channel, block_channels, y);
+        interleave_block(pixels, channels, channel, block_channels, y, bytes);
+}
+
+void quantize_planes(const float* x, const PixelSteps& steps, const ByteRange& range, uint8_t* y) {
+    const Rounding rounding = rounding_to(range);
+    interleave(steps.pixels, steps.channels, y, [&](size_t channel, size_t pixel, size_t left)
+                                                    __attribute__((always_inline)) {
+        const float* const from = x + channel * steps.channel + pixel;
+        return rounding.whole(load_between(from, 0, static_cast<int64_t>(left)) / range.step) + range.zero;
+    });
 }
 
 void quantize_row(const float* x, size_t count, const ByteRange& range, uint8_t* y) {
@@ -104,6 +167,9 @@ ALWAYS_INLINE Integers gathered(const uint8_t* at, size_t stride) {
     all = _mm512_inserti32x4(all, part(1), 1);
     all = _mm512_inserti32x4(all, part(2), 2);
     return reinterpret_cast<Integers>(_mm512_inserti32x4(all, part(3), 3));
+#elif defined(__AVX2__)
+    return reinterpret_cast<Integers>(_mm256_loadu2_m128i(reinterpret_cast<const __m128i*>(at + stride),
+                                                          reinterpret_cast<const __m128i*>(at)));
 #else
     Integers all;
     UNROLL for (size_t i = 0; i < quarters; i++)

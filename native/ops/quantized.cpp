@@ -1,5 +1,5 @@
-// Values of bytes with a step and a zero: numbers that become such bytes, and back; and bytes that become others, each by
-// itself.
+// Values of bytes with a step and a zero: numbers that become such bytes, and back; and bytes that become others, each
+// by itself.
 #include <array>
 #include <numeric>
 
@@ -37,7 +37,7 @@ protected:
     ByteRange range_;
 
 private:
-    static constexpr size_t at_once = 512;  // pixels, which are few enough to stay in a second cache, channel by channel
+    static constexpr size_t at_once = 512;  // pixels, few enough to stay in a second cache, channel by channel
     PixelLines lines_;
     size_t bytes_;
 };

@@ -66,8 +66,8 @@ private:
     static constexpr size_t vector_floats = 16;  // of the widest
 
     void take_factors(const Call& call, size_t item, float* factors) const {
-        const float* const x = reinterpret_cast<const float*>(call.memory() + factors_.offset) + item * factors_.strides[0];
-        for (size_t i = 0; i < channels_; i++) factors[i] = x[i * factors_.strides[1]] * operand_.step;
+        const auto* x = reinterpret_cast<const float*>(call.memory() + factors_.offset) + item * factors_.strides[0];
+        for (size_t i = 0; i < channels_; i++, x += factors_.strides[1]) factors[i] = *x * operand_.step;
     }
 
     size_t x_;
@@ -128,7 +128,8 @@ void check_scale(const Node& node) {
 void check_max(const Node& node) {
     check_quantized(node);
     check_window_pool(node);
-    node.require(*node.x_quantization() == *node.y_quantization(), "its output has another step or zero than its input");
+    node.require(*node.x_quantization() == *node.y_quantization(),
+                 "its output has another step or zero than its input");
 }
 
 // Sums have 32 bits.
