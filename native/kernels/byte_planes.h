@@ -167,6 +167,9 @@ ALWAYS_INLINE Integers gathered(const uint8_t* at, size_t stride) {
     all = _mm512_inserti32x4(all, part(1), 1);
     all = _mm512_inserti32x4(all, part(2), 2);
     return reinterpret_cast<Integers>(_mm512_inserti32x4(all, part(3), 3));
+#elif defined(__AVX2__)
+    return reinterpret_cast<Integers>(_mm256_loadu2_m128i(reinterpret_cast<const __m128i*>(at + stride),
+                                                          reinterpret_cast<const __m128i*>(at)));
 #else
     Integers all;
     UNROLL for (size_t i = 0; i < quarters; i++)
