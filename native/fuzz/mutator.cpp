@@ -50,7 +50,7 @@ Json some_word(std::minstd_rand& random) {
     static const char* const words[] = {
         "linear", "convolution", "scale_shift", "layer_norm", "activation", "softmax", "add", "multiply", "matmul", "attention", "scale", "causal",
         "reshape", "permute", "slice", "expand", "concat", "max_pool", "average_pool", "adaptive_max_pool",
-        "adaptive_average_pool", "quantize", "dequantize", "quantized_convolution", "relu", "clamp", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh",
+        "adaptive_average_pool", "relu", "clamp", "leaky_relu", "elu", "gelu", "gelu_tanh", "silu", "sigmoid", "tanh",
         "hardswish", "hardsigmoid", "softplus", "sparse", "dense", "filters", "word16", "int8", "exact", "halves", "layer",
         "settings", "kernel", "epsilon", "axis", "order", "start", "step", "f32", "u8", "i64", "bool", "batch", "+",
         "*", "//", "input", "output", "states", "type", "shape", "subtract", "divide", "floor_divide", "remainder",
@@ -61,6 +61,7 @@ Json some_word(std::minstd_rand& random) {
         "group_norm", "log_softmax", "exp", "log", "sin", "mish", "table", "array", "values", "rows", "axes", "before",
         "after", "groups", "step_down", "step_across", "centers", "corners", "i8", "i32", "lstm", "gru", "rnn", "reverse",
         "quantize", "dequantize", "quantized_map", "quantized_concat", "quantized_add", "quantized_scale",
+        "quantized_convolution",
         "quantized_max_pool", "quantized_average_pool", "zero"};
     return any_of(words, random);
 }

@@ -1,17 +1,17 @@
 // Convolutions of bytes that lie channels last: what their kernels are given and offer. Beside bytes.h.
 //
-// The channels of a pixel lie one after another, and so do the pixels of a row. So what a row of the kernel reads is one
-// run of bytes, and that of the next pixel begins a few bytes further.
+// The channels of a pixel lie one after another, and so do the pixels of a row. So what a row of the kernel reads is
+// one run of bytes, and that of the next pixel begins a few bytes further.
 #pragma once
 
 #include "bytes.h"
 
 namespace sparbor {
 
-// Some rows of a convolution's outputs, of as many pixels each: where the window of the first begins, and how many bytes
-// it is from one pixel's window to the next, and from a row of them to the next. The outputs of all follow each other, and
-// so does what is added to them, the residual, if it is not null. 64 bytes behind the last of x and of the residual are
-// readable.
+// Some rows of a convolution's outputs, of as many pixels each: where the window of the first begins, and how many
+// bytes it is from one pixel's window to the next, and from a row of them to the next. The outputs of all follow each
+// other, and so does what is added to them, the residual, if it is not null. 64 bytes behind the last of x and of the
+// residual are readable.
 struct PixelRows {
     const uint8_t* x;
     size_t x_pixel, x_row;

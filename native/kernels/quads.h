@@ -57,8 +57,8 @@ using QuadPixels = void (*)(const QuadLayer&, const uint32_t* places, const Pixe
 struct DenseBytes;  // dense_bytes.h
 
 struct Quads {
-    // A row of `count` floats as bytes, filled up to whole branches. The smallest number becomes 0 if it is negative, the
-    // largest the largest byte if it is positive, and 0 a whole number. The largest byte is 255, or 127 where the
+    // A row of `count` floats as bytes, filled up to whole branches. The smallest number becomes 0 if it is negative,
+    // the largest the largest byte if it is positive, and 0 a whole number. The largest byte is 255, or 127 where the
     // processor adds up products of bytes in 16 bits.
     ByteRange (*to_bytes)(const float* x, size_t count, uint8_t* bytes);
     void (*sparse)(const QuadLayer&, const ByteRows&, size_t first_group, size_t last_group);

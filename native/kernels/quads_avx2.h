@@ -1,8 +1,9 @@
 // Quads by AVX2: a branch is four tables of 16 bytes, each of which lies in both halves of a register. Products of
-// bytes are added up in 16 bits, in pairs, where 127 · 127 · 2 just has room: so rows that are rounded here have inputs
-// of seven bits. Bytes that come with eight are taken as 128 less, from -128 to 127, and the products are those of what
-// they are without a sign and of the weight, which takes the sign over: 128 · 127 · 2 has room too. 128 times the sum of
-// the weights is added in the end. With AVX-VNNI products are added up in 32 bits, and all that is not needed.
+// bytes are added up in 16 bits, in pairs, where 127 · 127 · 2 just has room: so rows that are rounded here have
+// inputs of seven bits. Bytes that come with eight are taken as 128 less, from -128 to 127, and the products are those
+// of what they are without a sign and of the weight, which takes the sign over: 128 · 127 · 2 has room too. 128 times
+// the sum of the weights is added in the end. With AVX-VNNI products are added up in 32 bits, and all that is not
+// needed.
 #pragma once
 
 namespace sparbor::SPARBOR_KERNELS {

@@ -1,7 +1,7 @@
 // Quads by AVX-512 without permutes of bytes. Rows that are rounded here have inputs of seven bits: then products of
-// bytes can be added up in 16 bits, in pairs, where 127 · 127 · 2 just has room, and a branch is four tables of 16 bytes,
-// each of which lies in all four parts of a register. Bytes that come with eight bits are multiplied as numbers of 16, and
-// a branch is one table of 32 pairs of bytes: few rows take longer so, many of them less.
+// bytes can be added up in 16 bits, in pairs, where 127 · 127 · 2 just has room, and a branch is four tables of 16
+// bytes, each of which lies in all four parts of a register. Bytes that come with eight bits are multiplied as numbers
+// of 16, and a branch is one table of 32 pairs of bytes: few rows take longer so, many of them less.
 #pragma once
 
 namespace sparbor::SPARBOR_KERNELS {

@@ -93,7 +93,8 @@ void PixelConvolution::run(const Call& call) const {
 void PixelConvolution::pad(const uint8_t* item, const Band& band, uint8_t* to) const {
     const Geometry& g = geometry_;
     const int64_t width = g.width + g.pad_left + g.pad_right;
-    const int64_t before = std::clamp<int64_t>(g.pad_left, 0, width), left_out = std::clamp<int64_t>(-g.pad_left, 0, g.width);
+    const int64_t before = std::clamp<int64_t>(g.pad_left, 0, width);
+    const int64_t left_out = std::clamp<int64_t>(-g.pad_left, 0, g.width);
     const int64_t kept = std::min(g.width - left_out, width - before);
     const auto bytes = [&](int64_t pixels) { return as_size(pixels * g.channels); };
     const int64_t first = static_cast<int64_t>(band.first) * g.stride_h - g.pad_top;

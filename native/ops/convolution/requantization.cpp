@@ -28,7 +28,7 @@ void check_requantization(const Node& node) {
     bool near = true;
     for (uint64_t i = 0; i < layer.outputs; i++)
         near &= multiplier_of(x, y, scale[i]) <= most && (!bias || std::abs(double{bias[i]} / y.step) <= most);
-    node.require(near, "its output's step is less than its input's, times a neuron's scale, or a bias by more than 2^64");
+    node.require(near, "its output's step is less than its input's, times a scale, or a bias by more than 2^64");
     if (node.inputs() == 2) check_ratio(node, 1);
 }
 
