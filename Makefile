@@ -66,7 +66,8 @@ emulate: setup
 	env PYTEST_PLUGINS=tests.emulation.client \
 	  SPARBOR_EMULATION="qemu-aarch64 -L $(AARCH64)/root -E PYTHONPATH=$(AARCH64)/site $(AARCH64)/root/usr/bin/python3.11" \
 	  $(BIN)/python -m pytest tests/test_kernels.py tests/test_conv_kernels.py tests/test_ranking.py tests/test_ops.py \
-	  tests/test_int8.py tests/test_quantized.py tests/test_quantized_convolution.py -k "not portable"
+	  tests/test_int8.py tests/test_dense_int8.py tests/test_quantized.py tests/test_quantized_convolution.py \
+	  tests/test_quantized_filters.py -k "not portable"
 
 # The engine's tests under AddressSanitizer and UBSan. The sanitized build lies in a folder of its own, which -S puts
 # before the editable installation. What the sanitizers say goes past Python: --capture=sys lets it through.
@@ -81,9 +82,9 @@ sanitize: setup
 	  $(BIN)/python -S -m pytest --capture=sys tests/test_packing.py tests/test_kernels.py tests/test_conv_kernels.py \
 	  tests/test_program.py tests/test_runtime.py tests/test_values.py tests/test_products.py tests/test_ops.py \
 	  tests/test_ranking.py tests/test_hostile_files.py tests/test_sessions.py tests/test_updates.py \
-	  tests/test_int8.py tests/test_quantized.py tests/test_quantized_convolution.py \
-	  tests/test_reductions.py tests/test_padding_and_resizing.py \
-	  tests/test_arrays_and_indexing.py tests/test_elementwise_operators.py \
+	  tests/test_int8.py tests/test_dense_int8.py tests/test_quantized.py tests/test_quantized_convolution.py \
+	  tests/test_quantized_filters.py tests/test_reductions.py \
+	  tests/test_padding_and_resizing.py tests/test_arrays_and_indexing.py tests/test_elementwise_operators.py \
 	  tests/test_recurrence.py::test_backwards_by_hand tests/test_recurrence.py::test_operations_that_cannot_be
 
 # The engine for C, as users get it and under the sanitizers, and what its tests say of both. `make sanitize` has the

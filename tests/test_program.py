@@ -1,6 +1,7 @@
 """The model file: golden bytes, and one test for each way in which a file can lie."""
 
 import json
+import math
 import os
 import zlib
 from pathlib import Path
@@ -13,7 +14,7 @@ import sparbor
 from sparbor.engine.runtime import Runtime
 from sparbor.errors import ArgumentError, ModelFileError, OutputError
 from sparbor.packing.dense_weights import pack_dense
-from sparbor.packing.filters import pack_by_groups, pack_filters
+from sparbor.packing.filters import pack_by_groups, pack_filters, pack_filters_as_bytes
 from sparbor.packing.quads import pack_quads
 from sparbor.packing.slots import BRANCH, Encoding, SlotLayout, SparseLayer, neuron_scale, pack
 from sparbor.packing.words import nearest_words
@@ -147,8 +148,44 @@ def quantized_program() -> Program:
     return Program(tuple(values), (Port("x", 0),), (Port("y", 9),), operations)
 
 
+def dense_bytes_program() -> Program:
+    """Dense layers of 8 bits: filters, depthwise ones, and rows; their weights need no rounding."""
+
+    def whole(*shape: int) -> np.ndarray:
+        numbers = (np.arange(math.prod(shape)).reshape(shape) * 7 % 255 - 127).astype(np.float32)
+        numbers[:, 0] = 127
+        scale = np.float32(2.0) ** -(np.arange(shape[0]) % 4)
+        return (numbers * scale.reshape(-1, *[1] * (len(shape) - 1))).astype(np.float32)
+
+    first, last = Quantization(0.5, 128), Quantization(0.25, 0)
+    planes = [("f32", (4, 6, 6), None), ("u8", (4, 6, 6), first), ("u8", (20, 3, 3), last), ("u8", (20, 2, 2), last)]
+    values = [ValueType(kind, ("batch", *shape), of) for kind, shape, of in planes]
+    values += [ValueType("f32", ("batch", *shape)) for shape in ((20, 2, 2), (80,), (5,))]
+    operations = (
+        Operation("quantize", (0,), 1),
+        Operation(
+            "quantized_convolution", (1,), 2, "filters", Activation("relu"), Window((3, 2), (2, 2), (1, 0, 1, 0))
+        ),
+        Operation("quantized_convolution", (2,), 3, "depthwise", settings=Window((2, 2), groups=20)),
+        Operation("dequantize", (3,), 4),
+        Operation("reshape", (4,), 5),
+        Operation("linear", (5,), 6, "rows"),
+    )
+    layers = {
+        "filters": pack_filters_as_bytes(whole(20, 4, 3, 2), np.linspace(0, 1, 20, dtype=np.float32)),
+        "depthwise": pack_filters_as_bytes(whole(20, 1, 2, 2)),
+        "rows": pack_dense(whole(5, 80), np.ones(5, np.float32), Encoding.INT8),
+    }
+    return Program(tuple(values), (Port("x", 0),), (Port("y", 6),), operations, layers)
+
+
 PROGRAMS = {"rows": rows_program, "planes": planes_program}  # those that all targets have
-GOLDEN_PROGRAMS = {**PROGRAMS, "quads": quads_program, "quantized": quantized_program}
+GOLDEN_PROGRAMS = {
+    **PROGRAMS,
+    "quads": quads_program,
+    "quantized": quantized_program,
+    "dense_bytes": dense_bytes_program,
+}
 
 
 def assert_same(left: Program, right: Program) -> None:

@@ -45,13 +45,25 @@ ALWAYS_INLINE Raw packed(const Wholes (&x)[quarters]) {
 
 typedef uint8_t Raw __attribute__((vector_size(vector_bytes)));
 
+#if defined(__aarch64__)
+ALWAYS_INLINE void interleave(const Raw (&x)[dot_inputs], Raw (&to)[quarters]) {
+    const auto shorts = [](uint8x16_t bytes) { return vreinterpretq_u16_u8(bytes); };
+    const uint16x8_t low = shorts(vzip1q_u8(x[0], x[1])), high = shorts(vzip2q_u8(x[0], x[1]));
+    const uint16x8_t low_after = shorts(vzip1q_u8(x[2], x[3])), high_after = shorts(vzip2q_u8(x[2], x[3]));
+    to[0] = vreinterpretq_u8_u16(vzip1q_u16(low, low_after));
+    to[1] = vreinterpretq_u8_u16(vzip2q_u16(low, low_after));
+    to[2] = vreinterpretq_u8_u16(vzip1q_u16(high, high_after));
+    to[3] = vreinterpretq_u8_u16(vzip2q_u16(high, high_after));
+}
+#else
 ALWAYS_INLINE void interleave(const Raw (&x)[dot_inputs], Raw (&to)[quarters]) {
     UNROLL for (size_t i = 0; i < quarters * vector_bytes; i++)
         to[i / vector_bytes][i % vector_bytes] = x[i % dot_inputs][i / dot_inputs];
 }
+#endif
 
 ALWAYS_INLINE Raw packed(const Wholes (&x)[quarters]) {
-    Raw bytes;
+    Raw bytes{};
     UNROLL for (size_t i = 0; i < vector_bytes; i++) bytes[i] = static_cast<uint8_t>(x[i / lanes][i % lanes]);
     return bytes;
 }
@@ -122,9 +134,7 @@ struct Channels {
         }
         if (residual) add_residual(results, to, residual);
         if (to.map) results.map(to);
-        const Raw bytes = bytes_of(results, to);
-        if (count >= vector_bytes) std::memcpy(y, &bytes, vector_bytes);
-        else std::memcpy(y, &bytes, count);
+        store_bytes(y, reinterpret_cast<Bytes>(bytes_of(results, to)), count);
     }
 };
 
