@@ -17,7 +17,7 @@ import sparbor
 from bench.inference import models
 from sparbor.engine.runtime import kernel_sets
 from sparbor.errors import ArgumentError, ModelFileError
-from sparbor.lower import candidates
+from sparbor.lower import candidates, parity
 from sparbor.lower.deploy import lower
 from sparbor.packing.slots import Encoding
 from sparbor.program.model_file import from_bytes, to_bytes
@@ -416,6 +416,15 @@ def test_auto_without_calibration_takes_one_of_both() -> None:
     x = noise(3, 64)
     with torch.no_grad():
         assert relative_error(sparbor.deploy(model, x, weights="auto")(x), model(x)) < 0.03
+
+
+def test_auto_is_16_bits_where_8_lose_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(parity._ROUNDING, Encoding.INT8, 1e-9)
+    model, x = nn.Sequential(nn.Linear(64, 64)).eval(), noise(3, 64)
+    (layer,) = sparbor.deploy(model, x, weights="auto").describe()
+    assert layer.weights == "halves"
+    with pytest.raises(ArgumentError, match="weights='int8': rounded weights change the model's answer"):
+        sparbor.deploy(model, x, weights="int8")
 
 
 # Notes.

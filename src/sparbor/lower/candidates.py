@@ -12,7 +12,7 @@ from torch import Tensor
 from sparbor.engine.runtime import Runtime
 from sparbor.lower.calibrating import Batch, check_calibration
 from sparbor.lower.call import ModelCall
-from sparbor.lower.parity import Answers
+from sparbor.lower.parity import Answers, RoundingError
 from sparbor.lower.unpacked import UnpackedProgram
 from sparbor.packing.slots import Encoding
 from sparbor.program.byte_input import ByteInput
@@ -42,8 +42,16 @@ class Candidates:
     def runtime(self, weights: str) -> Runtime:
         """The one that has its weights stored so, or the fastest for `"auto"`."""
         if weights == AUTO:
-            return self._faster(self._of(Encoding.WORD16), self._in_8_bits())
+            return self._fastest()
         return self._in_8_bits() if weights == Encoding.INT8.value else self._of(Encoding(weights))
+
+    def _fastest(self) -> Runtime:
+        words = self._of(Encoding.WORD16)
+        try:
+            return self._faster(words, self._in_8_bits())
+        except RoundingError as error:
+            logger.info("16 bits are taken: %s", error)
+            return words
 
     def _of(self, encoding: Encoding) -> Runtime:
         built = Runtime(self._program(encoding), self.threads)

@@ -32,6 +32,10 @@ _ROUNDING = {Encoding.EXACT: 1e-5, Encoding.WORD16: 1 / 16, Encoding.INT8: 1 / 1
 _LARGEST_ROUNDING = 1 / 4  # what many layers together may do
 
 
+class RoundingError(ArgumentError):
+    """Rounded weights change a model's answers by too much."""
+
+
 @dataclass(frozen=True)
 class _Batch:
     what: str
@@ -175,7 +179,7 @@ def _complaint(what: str, error: float, rounding: float, encoding: Encoding) -> 
             f"the engine's answer to {what} differs from the model's by {error:.2g} of it, more than rounding does: "
             "the model's answer depends on more than its input, or Sparbor has lowered it wrongly; please report it"
         )
-    return ArgumentError(
+    return RoundingError(
         f"weights={encoding.value!r}: rounded weights change the model's answer to {what} by {error:.2g} of it, "
         f'more than {rounding:.2g}: pass weights="exact"'
     )
