@@ -451,15 +451,16 @@ def test_a_rival_that_fails_is_not_measured_and_costs_no_results(
     assert benchmark_main(["--epochs", "1", "--out", str(tmp_path), "--data-dir", str(small_mnist)]) == 0
     metrics = read_metrics(tmp_path)
     assert metrics["not_measured"] == {"onnxruntime": "this rival is broken"}
-    assert set(metrics["baseline"]["runtimes"]) == {"torch", "sparbor"}
+    assert set(metrics["baseline"]["runtimes"]) == {"torch", "sparbor", "sparbor_int8"}
     assert "ONNX Runtime: not measured" in capfd.readouterr().out
 
 
 def test_a_rival_that_is_not_installed_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     absent = dataclasses.replace(runtimes.CONTESTANTS["onnxruntime"], packages=("no-such-runtime", "onnx-less"))
     monkeypatch.setitem(runtimes.CONTESTANTS, "onnxruntime", absent)
+    image = torch.zeros(1, 28, 28)
     with pytest.raises(ModuleNotFoundError, match=r"^not installed, run `pip install no-such-runtime onnx-less`$"):
-        contest._prepare("onnxruntime", "mnist", {}, torch.zeros(1, 28, 28), tmp_path)
+        contest._prepare("onnxruntime", "mnist", {}, image, image, tmp_path)
 
 
 def test_onnxruntime_takes_part_where_it_is_installed(finished_run: tuple[Path, str]) -> None:

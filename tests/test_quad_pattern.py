@@ -133,4 +133,6 @@ def test_a_model_is_trained_in_quads_and_deployed_in_bytes() -> None:
     runtime = sparbor.deploy(model.eval(), x, weights="int8")
     assert sum(layer.active for layer in runtime.describe()) == synapses
     packed = runtime.program.layers.values()
-    assert all(isinstance(layer, QuadLayer) and padding(layer) == 0 for layer in packed)
+    in_quads = [layer for layer in packed if isinstance(layer, QuadLayer)]
+    assert len(in_quads) >= 2  # a layer that has become dense, as small ones do, has none
+    assert all(padding(layer) == 0 for layer in in_quads)

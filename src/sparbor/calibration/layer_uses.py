@@ -97,7 +97,7 @@ class Use:
     def dense(self, weight: Floats) -> Weights:
         """The matrix packed with all of its weights."""
         convolves = isinstance(self.operation.settings, Window)
-        return (pack_filters if convolves else pack_dense)(weight, self._bias, Encoding.WORD16)
+        return (pack_filters if convolves else pack_dense)(weight, self._bias, self.encoding)
 
     def alone(self, layer: Weights) -> Runtime:
         """A program of nothing but this call."""

@@ -46,6 +46,7 @@ class Wiring:
         return frozenset(port.value for port in self.program.outputs)
 
     def shape(self, value: int) -> Dimensions:
+        """As the program has it, sizes of a call by their names."""
         return self.program.values[value].shape
 
     def numbers(self, value: int) -> int:

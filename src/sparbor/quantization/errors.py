@@ -19,6 +19,7 @@ class Distance:
         self.error = self.size = 0.0
 
     def add(self, computed: Floats, wanted: Floats) -> None:
+        """Add up how far these are from each other, where the wanted ones are finite."""
         finite = np.isfinite(wanted)
         computed, wanted = computed[finite], wanted[finite]
         self.error += float(np.square(np.subtract(computed, wanted, dtype=np.float64)).sum())

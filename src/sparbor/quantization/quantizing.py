@@ -150,6 +150,7 @@ class _Search:
         return notes
 
     def report(self, answers: Mapping[str, float]) -> QuantizationReport:
+        """What became of the model, whose answers moved so far."""
         return QuantizationReport(answers, tuple(self.in_8_bits()), self.notes(), self._constant())
 
     def _constant(self) -> tuple[str, ...]:

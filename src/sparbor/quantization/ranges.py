@@ -35,6 +35,7 @@ class Range:
 
     @property
     def is_finite(self) -> bool:
+        """Whether no number was infinite or NaN."""
         return bool(np.isfinite(self.low) and np.isfinite(self.high))
 
     @property

@@ -19,6 +19,7 @@ class Plan:
 
     @property
     def program(self) -> Program:
+        """The one that is planned for."""
         return self.wiring.program
 
     def before(self, operation: Operation) -> Operation | None:
