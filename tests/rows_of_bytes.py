@@ -43,3 +43,28 @@ def check(isa: str, layer: QuadLayer | DenseLayer, x: np.ndarray, as_stored: boo
     y = np.full((len(x), layer.outputs), np.nan, np.float32)
     Runtime(one_layer(layer), as_stored=as_stored)(x, out=y)
     np.testing.assert_array_equal(y, expected(layer, x, LEVELS.get(isa, 255)))
+
+
+def check_bias_and_activations(isa: str, layer: QuadLayer | DenseLayer) -> None:
+    """Of a layer without a bias: what a bias adds, and what activations make of it."""
+    rng = np.random.default_rng(3)
+    bias = rng.standard_normal(layer.outputs).astype(np.float32)
+    x = rng.standard_normal((7, layer.fan_in)).astype(np.float32)
+    layer = dataclasses.replace(layer, bias=bias)
+    y = expected(layer, x, LEVELS.get(isa, 255)) + bias
+    for activation, wanted in ((None, y), ("relu", np.maximum(y, 0)), ("tanh", np.tanh(y))):
+        ran = Runtime(one_layer(layer, activation and Activation(activation)))(x)
+        np.testing.assert_allclose(ran, wanted, rtol=1e-5, atol=1e-6)
+
+
+def check_strange_rows(layer: QuadLayer | DenseLayer) -> None:
+    """Rows with NaN, infinity or an infinite range become NaN, and those beside them are what they were."""
+    x = np.random.default_rng(2).standard_normal((9, layer.fan_in)).astype(np.float32)
+    good = x[:4].copy()
+    x[4, 0], x[5, -1], x[6, layer.fan_in // 2], x[7, 3] = np.nan, np.nan, np.inf, -np.inf
+    x[8, 0], x[8, 1] = 3e38, -3e38  # whose difference is infinite
+    for program in (one_layer(layer), one_layer(layer, Activation("relu"))):
+        y = Runtime(program)(x)
+        assert np.isnan(y[4:]).all()
+        np.testing.assert_array_equal(y[:4], Runtime(program)(good))
+        assert np.isfinite(y[:4]).all()

@@ -16,10 +16,10 @@ from sparbor.packing.filters import Filters, pack_filters, pack_filters_as_bytes
 from sparbor.packing.quads import pack_quads
 from sparbor.packing.slots import Encoding
 from sparbor.program import model_file
-from sparbor.program.program import Activation, Operation, Program, Recurrence
+from sparbor.program.program import Operation, Program, Recurrence
 from sparbor.program.windows import Window
 from tests.layers import random_weight
-from tests.rows_of_bytes import LEVELS, check, expected, one_layer
+from tests.rows_of_bytes import LEVELS, check, check_bias_and_activations, check_strange_rows, expected, one_layer
 
 ROWS = [*range(1, 18), 40, 131]
 LARGEST_SUM = (2**31 - 1) // 255
@@ -62,25 +62,11 @@ def test_sums_do_not_saturate(isa: str) -> None:
 
 
 def test_biases_and_activations(isa: str) -> None:
-    rng = np.random.default_rng(3)
-    bias, x = rng.standard_normal(33).astype(np.float32), rng.standard_normal((7, 90)).astype(np.float32)
-    layer = dataclasses.replace(some_layer(33, 90), bias=bias)
-    y = expected(layer, x, LEVELS.get(isa, 255)) + bias
-    for activation, wanted in ((None, y), ("relu", np.maximum(y, 0)), ("tanh", np.tanh(y))):
-        ran = Runtime(one_layer(layer, activation and Activation(activation)))(x)
-        np.testing.assert_allclose(ran, wanted, rtol=1e-5, atol=1e-6)
+    check_bias_and_activations(isa, some_layer(33, 90))
 
 
 def test_rows_that_are_not_finite_are_nan_and_others_are_not(isa: str) -> None:
-    layer = some_layer(20, 100)
-    x = np.random.default_rng(2).standard_normal((9, 100)).astype(np.float32)
-    good = x[:4].copy()
-    x[4, 0], x[5, 99], x[6, 50], x[7, 3] = np.nan, np.nan, np.inf, -np.inf
-    x[8, 0], x[8, 1] = 3e38, -3e38  # whose difference is infinite
-    for program in (one_layer(layer), one_layer(layer, Activation("relu"))):
-        y = Runtime(program)(x)
-        assert np.isnan(y[4:]).all()
-        np.testing.assert_array_equal(y[:4], Runtime(program)(good))
+    check_strange_rows(some_layer(20, 100))
 
 
 @pytest.mark.parametrize("rows", [1, 128, 500])
