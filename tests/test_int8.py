@@ -72,6 +72,16 @@ def test_every_number_of_quads(isa: str, quads: int) -> None:
         check(isa, layer, rng.standard_normal((rows, 320)).astype(np.float32))
 
 
+@pytest.mark.parametrize("density", [0.15, 0.8])
+def test_many_quads_whose_weights_are_asked_for_ahead(isa: str, density: float) -> None:
+    """One row of a layer that a second cache need not hold; runs of few quads and of many have loops of their own."""
+    rng = np.random.default_rng(5)
+    layer = some_layer(1024, 1024, density)
+    assert layer.layout.slots > 2**18 // 128 + layer.layout.slots // 32
+    for rows in (1, 2):
+        check(isa, layer, rng.standard_normal((rows, 1024)).astype(np.float32))
+
+
 def test_sums_do_not_saturate(isa: str) -> None:
     """Weights and inputs that are the largest there are, of all signs."""
     rng = np.random.default_rng(0)
