@@ -72,7 +72,7 @@ public:
         });
         for (size_t item = 0; item < seen.size(); item++)
             if (!seen[item])
-                throw Refused("attention: the mask hides all keys of item " + std::to_string(item),
+                throw Refused("attention: the mask hides all keys of item " + std::to_string(call.first_item + item),
                               "let each item see one key at least");
     }
 
