@@ -51,7 +51,7 @@ void Engine::run_steps(const Plan& plan, const Call& call, const Given* inputs, 
 
 void Engine::run_slices(const Workspace& workspace, const Given* inputs, void* const* outputs) const {
     const Slices& slices = *workspace.plan().slices;
-    SlicedCall sliced(workspace.plan(), inputs, outputs);
+    SlicedCall sliced(workspace.plan(), inputs);
     for (size_t slice = 0; slice < slices.count; slice++) {
         sliced.go_to(slice);
         const Call call(kernels_, pool_.get(), workspace.memory(), workspace.scratch(), workspace.thread_scratch(),
@@ -59,6 +59,7 @@ void Engine::run_slices(const Workspace& workspace, const Given* inputs, void* c
         size_t steps = 0;
         run_steps(slices.plan(slice), call, sliced.inputs(), sliced.outputs(), steps);
     }
+    sliced.give(outputs);
 }
 
 }  // namespace sparbor

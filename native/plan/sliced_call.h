@@ -5,26 +5,23 @@
 
 namespace sparbor {
 
+// Outputs are put aside until all slices are done: an operation may refuse what a later one is given, and a caller may
+// want an output where an input lies, which later ones are still to read.
 class SlicedCall {
 public:
-    // A caller may want an output where an input lies, which later slices are still to read: that is put aside.
-    SlicedCall(const Plan& whole, const Given* inputs, void* const* outputs);
+    SlicedCall(const Plan& whole, const Given* inputs);
 
     void go_to(size_t slice);
     const Given* inputs() const { return now_.data(); }
     void* const* outputs() const { return to_.data(); }
+    void give(void* const* outputs) const;
 
 private:
-    // Bytes of one of a port's numbers as the caller has them.
-    size_t bytes_of_input(size_t port) const;
-    size_t bytes_of_output(size_t port) const { return bytes_of(whole_.outputs[port].value.type); }
-    bool is_overwritten(size_t input, size_t bytes) const;
-
     const Plan& whole_;
-    void* const* outputs_;
-    std::vector<Given> given_, now_;
+    const Given* given_;
+    std::vector<Given> now_;
+    std::vector<std::unique_ptr<char[]>> aside_;
     std::vector<void*> to_;
-    std::vector<std::vector<char>> aside_;
 };
 
 }  // namespace sparbor
