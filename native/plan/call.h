@@ -52,6 +52,8 @@ struct Step {
     virtual ~Step() = default;
     virtual void run(const Call& call) const = 0;
     virtual size_t scratch_floats() const { return 0; }  // of a thread
+    // Said when a plan is made: the step that always runs right before, which leaves the scratch as this one finds it.
+    virtual void comes_after(const Step&) {}
     virtual const char* way() const { return "dense"; }  // how it computes with its layer, if it has one
 };
 

@@ -346,6 +346,7 @@ private:
             const Operation& operation = program_.operations[action.operation];
             plan.steps.push_back(operation.type->make({operation, program_, sketch.shapes},
                                                       {kernels_, x, y, layers_[action.operation], as_stored_}));
+            if (plan.steps.size() > 1) plan.steps.back()->comes_after(**(plan.steps.end() - 2));
             if (operation.layer_name) plan.ways.emplace(*operation.layer_name, plan.steps.back()->way());
         }
         for (const auto& step : plan.steps) plan.scratch_floats = std::max(plan.scratch_floats, step->scratch_floats());
