@@ -6,9 +6,16 @@
 #include <vector>
 
 #include "plan/placement.h"
+#include "plan/slices.h"
 #include "plan/strided_copy.h"
 
 namespace sparbor {
+
+// What a caller gives for an input: numbers without gaps, of the input's type, or bytes where those are taken.
+struct Given {
+    const void* data;
+    bool bytes = false;
+};
 
 // A value that callers give or get: without gaps on their side.
 struct PortCopy {
@@ -34,10 +41,12 @@ struct Plan {
     size_t state_bytes;     // of the states, which come first, in the same places whatever the other sizes are
     size_t bytes;           // of all values
     size_t scratch_floats;  // of a thread
+    std::unique_ptr<Slices> slices;  // instead of steps, if there are any
 };
 
-// Throws Refused if the operations cannot have these sizes. `layers` has a place for each operation.
+// Throws Refused if the operations cannot have these sizes. `layers` has a place for each operation, and so many threads
+// share the work.
 std::unique_ptr<Plan> make_plan(const Program& program, const KernelSet& kernels, const Sizes& sizes,
-                                std::vector<LaidOut>& layers, bool as_stored);
+                                std::vector<LaidOut>& layers, bool as_stored, size_t threads);
 
 }  // namespace sparbor
