@@ -114,7 +114,8 @@ def _give_by_pixel(
 ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
     """A hook: what a layer is called with, flattened planes, pixel by pixel."""
     (planes,) = (*args, *kwargs.values())
-    return (planes.unflatten(-1, (neurons, -1)).transpose(-1, -2).flatten(-2),), {}
+    by_neuron = planes.reshape(*planes.shape[:-1], neurons, -1)
+    return (by_neuron.transpose(-1, -2).flatten(-2),), {}
 
 
 def _dendrites(module: nn.Module) -> list[Dendrite]:
