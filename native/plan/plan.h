@@ -42,6 +42,7 @@ struct Plan {
     size_t bytes;           // of all values
     size_t scratch_floats;  // of a thread
     std::unique_ptr<Slices> slices;  // instead of steps, if there are any
+    size_t bytes_aside = 0;          // of the outputs of slices, which are put aside until all are done
 };
 
 // Throws Refused if the operations cannot have these sizes. `layers` has a place for each operation, and so many threads
