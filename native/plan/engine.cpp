@@ -13,9 +13,8 @@ Engine::Engine(const Program& program, const KernelSet& kernels, size_t threads,
     check_work(program, shapes);
     auto plan = plan_for(program.known_sizes);
     item_bytes_ = plan->bytes;
-    scratch_bytes_ = workspaces_.scratch_bytes(*plan);
     check_memory(program, item_bytes_);
-    check_memory(program, item_bytes_ + scratch_bytes_);
+    check_memory(program, item_bytes_ + workspaces_.scratch_bytes(*plan));
     workspaces_.keep(std::move(plan));
     if (threads > 1) pool_ = std::make_unique<ThreadPool>(threads);
 }

@@ -34,9 +34,8 @@ public:
     const KernelSet& kernels() const { return kernels_; }
     Workspaces& workspaces() { return workspaces_; }
 
-    // Of the values for sizes of 1, and of what the threads need beside them.
+    // Of the values for sizes of 1.
     size_t item_bytes() const { return item_bytes_; }
-    size_t scratch_bytes() const { return scratch_bytes_; }
     size_t workspace_bytes() const { return workspaces_.bytes(); }
     // How each layer runs with these sizes. Throws as `prepare`.
     std::map<std::string, const char*> ways(const Sizes& sizes) { return plan_for(sizes)->ways; }
@@ -58,7 +57,7 @@ private:
     std::vector<LaidOut> layers_;  // an operation each
     Workspaces workspaces_;
     std::unique_ptr<ThreadPool> pool_;
-    size_t item_bytes_, scratch_bytes_;
+    size_t item_bytes_;
 };
 
 }  // namespace sparbor

@@ -387,8 +387,7 @@ private:
             plan.scratch_floats = std::max(plan.scratch_floats, each->scratch_floats);
         }
         plan.ways = slices->plans[0]->ways;
-        for (const PortCopy& port : plan.outputs)
-            plan.bytes_aside += numbers_of(port.value.shape) * bytes_of(port.value.type);
+        for (const PortCopy& port : plan.outputs) plan.bytes_aside += bytes_outside(port);
         plan.slices = std::move(slices);
     }
 

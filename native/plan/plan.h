@@ -23,6 +23,9 @@ struct PortCopy {
     StridedCopy copy;
 };
 
+// What it takes on the callers' side.
+inline size_t bytes_outside(const PortCopy& port) { return numbers_of(port.value.shape) * bytes_of(port.value.type); }
+
 // Where a state lies when a call begins, and what it is when the call ends. That may be the same place, and is copied
 // there otherwise.
 struct StateCopy {

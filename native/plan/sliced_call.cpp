@@ -3,15 +3,10 @@
 #include <cstring>
 
 namespace sparbor {
-namespace {
-
-size_t bytes_of_output(const PortCopy& port) { return numbers_of(port.value.shape) * bytes_of(port.value.type); }
-
-}  // namespace
 
 SlicedCall::SlicedCall(const Plan& whole, const Given* inputs)
     : whole_(whole), given_(inputs), now_(inputs, inputs + whole.inputs.size()), to_(whole.outputs.size()) {
-    for (const PortCopy& port : whole.outputs) aside_.emplace_back(new char[bytes_of_output(port)]);
+    for (const PortCopy& port : whole.outputs) aside_.emplace_back(new char[bytes_outside(port)]);
 }
 
 void SlicedCall::go_to(size_t slice) {
@@ -27,7 +22,7 @@ void SlicedCall::go_to(size_t slice) {
 
 void SlicedCall::give(void* const* outputs) const {
     for (size_t i = 0; i < aside_.size(); i++)
-        std::memcpy(outputs[i], aside_[i].get(), bytes_of_output(whole_.outputs[i]));
+        std::memcpy(outputs[i], aside_[i].get(), bytes_outside(whole_.outputs[i]));
 }
 
 }  // namespace sparbor

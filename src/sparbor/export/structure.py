@@ -225,13 +225,16 @@ def _names(kinds: tuple[type, ...]) -> str:
 
 def _check_bytes(program: Program, operation: Operation) -> None:
     """Which values stand for numbers is what operations on bytes rest on."""
-    kind, inputs, output = operation.kind, operation.inputs, operation.output
-    if kind == "quantize":
-        of_bytes: tuple[int, ...] = (output,)
-    elif kind == "dequantize" or kind == "quantized_scale":
-        of_bytes = inputs[:1] if kind == "dequantize" else (inputs[0], output)
-    else:
-        of_bytes = (*inputs, output) if kind.startswith("quantized_") else ()
+    inputs, output = operation.inputs, operation.output
+    of_bytes: tuple[int, ...] = ()
+    if operation.kind == "quantize":
+        of_bytes = (output,)
+    elif operation.kind == "dequantize":
+        of_bytes = inputs
+    elif operation.kind == "quantized_scale":  # by floats, its second input
+        of_bytes = (inputs[0], output)
+    elif operation.kind.startswith("quantized_"):
+        of_bytes = (*inputs, output)
     for value in of_bytes:
         if program.values[value].quantization is None:
             _refuse(operation, f"has the value {value}, which is not quantized")
