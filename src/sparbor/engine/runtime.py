@@ -104,7 +104,7 @@ class LayerReport:
 
     @property
     def why(self) -> str:
-        """Why it is not sparse in the file or does not run sparse here, and has 16 bits; empty if nothing is to say."""
+        """Why it is not sparse in the file or does not run sparse here, and what its bits cost; or empty."""
         return "; ".join(filter(None, (self._why_dense, self.note)))
 
     @property
