@@ -6,8 +6,8 @@
 namespace sparbor {
 
 Engine::Engine(const Program& program, const KernelSet& kernels, size_t threads, bool as_stored)
-    : program_(program), kernels_(kernels), threads_(threads), as_stored_(as_stored), layers_(program.operations.size()),
-      workspaces_(threads, [this](const Sizes& sizes) { return plan_for(sizes); }) {
+    : program_(program), kernels_(kernels), planning_{as_stored, threads, find_items(program)},
+      layers_(program.operations.size()), workspaces_(threads, [this](const Sizes& sizes) { return plan_for(sizes); }) {
     const std::vector<Shape> shapes = program.shapes_at(program.known_sizes);
     check_layouts(program, shapes);
     check_work(program, shapes);

@@ -42,7 +42,7 @@ public:
 
 private:
     std::unique_ptr<Plan> plan_for(const Sizes& sizes) {
-        return make_plan(program_, kernels_, sizes, layers_, as_stored_, threads_);
+        return make_plan(program_, kernels_, sizes, layers_, planning_);
     }
     void run_slices(const Workspace& workspace, const Given* inputs, void* const* outputs) const;
     // What a plan in one piece says.
@@ -52,8 +52,7 @@ private:
 
     const Program& program_;
     const KernelSet& kernels_;
-    const size_t threads_;
-    const bool as_stored_;
+    const Planning planning_;
     std::vector<LaidOut> layers_;  // an operation each
     Workspaces workspaces_;
     std::unique_ptr<ThreadPool> pool_;

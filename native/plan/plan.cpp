@@ -297,21 +297,20 @@ std::vector<Shape> checked_shapes(const Program& program, const Sizes& sizes) {
 // What plans of one program have in common, and what is made of it for some sizes.
 class Planner {
 public:
-    Planner(const Program& program, const KernelSet& kernels, std::vector<LaidOut>& layers, bool as_stored)
-        : program_(program), kernels_(kernels), layers_(layers), as_stored_(as_stored) {}
+    Planner(const Program& program, const KernelSet& kernels, std::vector<LaidOut>& layers, const Planning& planning)
+        : program_(program), kernels_(kernels), layers_(layers), planning_(planning) {}
 
-    std::unique_ptr<Plan> plan(const Sizes& sizes, size_t threads) const {
+    std::unique_ptr<Plan> plan(const Sizes& sizes) const { return plan(sizes, planning_.items); }
+
+private:
+    std::unique_ptr<Plan> plan(const Sizes& sizes, const std::optional<size_t>& items) const {
         Sketch sketch(program_, sizes);
         auto plan = begin(sketch, sizes);
-        const std::optional<size_t> items = threads > 0 ? find_items(program_) : std::nullopt;
-        const size_t slices = items ? worth_slices(sizes[*items], call_bytes(sketch, *items), threads) : 1;
+        const size_t slices = items ? worth_slices(sizes[*items], call_bytes(sketch, *items), planning_.threads) : 1;
         if (slices > 1) add_slices(*plan, *items, slices);
         else add_steps(*plan, sketch);
         return plan;
     }
-
-private:
-    static constexpr size_t in_one_piece = 0;  // instead of threads
 
     struct Sketch {
         Sketch(const Program& program, const Sizes& sizes)
@@ -344,8 +343,8 @@ private:
                 continue;
             }
             const Operation& operation = program_.operations[action.operation];
-            plan.steps.push_back(operation.type->make({operation, program_, sketch.shapes},
-                                                      {kernels_, x, y, layers_[action.operation], as_stored_}));
+            const Placement at{kernels_, x, y, layers_[action.operation], planning_.as_stored};
+            plan.steps.push_back(operation.type->make({operation, program_, sketch.shapes}, at));
             if (plan.steps.size() > 1) plan.steps.back()->comes_after(**(plan.steps.end() - 2));
             if (operation.layer_name) plan.ways.emplace(*operation.layer_name, plan.steps.back()->way());
         }
@@ -370,7 +369,7 @@ private:
         Sizes sizes = plan.sizes;
         for (size_t more = 0; more <= (slices->items % count > 0); more++) {
             sizes[items] = slices->items / count + more;
-            slices->plans.push_back(this->plan(sizes, in_one_piece));
+            slices->plans.push_back(this->plan(sizes, std::nullopt));
         }
         const auto steps = [&](const std::vector<Port>& ports, const std::vector<PortCopy>& copies) {
             std::vector<size_t> result;
@@ -394,14 +393,14 @@ private:
     const Program& program_;
     const KernelSet& kernels_;
     std::vector<LaidOut>& layers_;
-    const bool as_stored_;
+    const Planning& planning_;
 };
 
 }  // namespace
 
 std::unique_ptr<Plan> make_plan(const Program& program, const KernelSet& kernels, const Sizes& sizes,
-                                std::vector<LaidOut>& layers, bool as_stored, size_t threads) {
-    return Planner(program, kernels, layers, as_stored).plan(sizes, threads);
+                                std::vector<LaidOut>& layers, const Planning& planning) {
+    return Planner(program, kernels, layers, planning).plan(sizes);
 }
 
 }  // namespace sparbor

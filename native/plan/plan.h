@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "plan/placement.h"
@@ -48,9 +49,15 @@ struct Plan {
     size_t bytes_aside = 0;          // of the outputs of slices, which are put aside until all are done
 };
 
-// Throws Refused if the operations cannot have these sizes. `layers` has a place for each operation, and so many threads
-// share the work.
+// What all plans of a program have in common.
+struct Planning {
+    bool as_stored;               // layers run sparse or dense as they are stored, not as is faster
+    size_t threads;               // that share the work
+    std::optional<size_t> items;  // the size that calls may be sliced along: find_items
+};
+
+// Throws Refused if the operations cannot have these sizes. `layers` has a place for each operation.
 std::unique_ptr<Plan> make_plan(const Program& program, const KernelSet& kernels, const Sizes& sizes,
-                                std::vector<LaidOut>& layers, bool as_stored, size_t threads);
+                                std::vector<LaidOut>& layers, const Planning& planning);
 
 }  // namespace sparbor
