@@ -13,6 +13,7 @@ import sparbor
 from bench.inference import models
 from sparbor import Recipe, Schedule, cli
 from sparbor.engine.runtime import kernel_sets
+from sparbor.program.model_file import to_bytes
 from sparbor.recipe.pattern import Pattern, Quads, Slots, Unstructured
 from tests.deploying import relative_error
 
@@ -113,7 +114,7 @@ def test_sums_that_may_not_fit_have_16_bits() -> None:
 
 @pytest.mark.parametrize("calibrated", [False, True], ids=["rows", "calibrated"])
 @pytest.mark.parametrize("masks", ["quads", "varying"])
-@pytest.mark.parametrize("name", ["seed-mlp", "seed-cnn", "tiny-encoder"])
+@pytest.mark.parametrize("name", ["seed-mlp", "seed-cnn"])
 def test_8_bits_take_no_more_bytes_than_16_or_inspect_says_so(
     name: str, masks: str, calibrated: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,6 +126,7 @@ def test_8_bits_take_no_more_bytes_than_16_or_inspect_says_so(
     larger = [layer for layer in eight if eight[layer] > sixteen[layer]]
     assert bool(larger) == (masks == "varying")
     runtime.save(tmp_path / "model.safetensors")
+    assert masks == "varying" or len(to_bytes(runtime.program)) < len(to_bytes(words.program))
     cli.main(["inspect", str(tmp_path / "model.safetensors")])
     said = [line for line in capsys.readouterr().out.splitlines() if "16 bits would take" in line]
     assert [line.split()[0] for line in said] == larger
