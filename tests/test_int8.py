@@ -76,10 +76,26 @@ def test_every_number_of_quads(isa: str, quads: int) -> None:
 def test_many_quads_whose_weights_are_asked_for_ahead(isa: str, density: float) -> None:
     """One row of a layer that a second cache need not hold; runs of few quads and of many have loops of their own."""
     rng = np.random.default_rng(5)
-    layer = some_layer(1024, 1024, density)
+    layer = some_layer(1024, 1030, density)
     assert layer.layout.slots > 2**18 // 128 + layer.layout.slots // 32
     for rows in (1, 2):
-        check(isa, layer, rng.standard_normal((rows, 1024)).astype(np.float32))
+        check(isa, layer, rng.standard_normal((rows, 1030)).astype(np.float32))
+
+
+@pytest.mark.parametrize("branches", range(1, 18))
+def test_a_row_of_every_number_of_branches(isa: str, branches: int) -> None:
+    """AVX-512 has registers for a row of up to sixteen, and then code of its own for each number of them."""
+    rng = np.random.default_rng(branches)
+    layer = some_layer(40, 64 * branches - 7, 0.15)
+    check(isa, layer, rng.standard_normal((1, layer.fan_in)).astype(np.float32))
+
+
+def test_a_row_whose_groups_are_shared_by_threads(isa: str) -> None:
+    rng = np.random.default_rng(6)
+    layer = some_layer(4096, 1024, 0.8)  # or waking a thread takes longer than it saves
+    x = rng.standard_normal((1, 1024)).astype(np.float32)
+    for runtime in (Runtime(one_layer(layer), as_stored=True), Runtime(one_layer(layer), 3, as_stored=True)):
+        np.testing.assert_array_equal(runtime(x), expected(layer, x, LEVELS.get(isa, 255)))
 
 
 def test_sums_do_not_saturate(isa: str) -> None:
