@@ -31,6 +31,8 @@ public:
         size_t steps = 0;
         run(*lease, inputs, outputs, steps);
     }
+    // Whether a call is over before another thread of the caller could gain by what this one lets go of.
+    bool is_brief(const Plan& plan) const { return !pool_ && plan.work < most_brief_work; }
     const KernelSet& kernels() const { return kernels_; }
     Workspaces& workspaces() { return workspaces_; }
 
@@ -41,6 +43,8 @@ public:
     std::map<std::string, const char*> ways(const Sizes& sizes) { return plan_for(sizes)->ways; }
 
 private:
+    static constexpr double most_brief_work = 0x1p16;  // a microsecond or two, with AVX-512
+
     std::unique_ptr<Plan> plan_for(const Sizes& sizes) {
         return make_plan(program_, kernels_, sizes, layers_, as_stored_, threads_);
     }

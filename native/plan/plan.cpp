@@ -6,6 +6,7 @@
 
 #include "encodings/encoding.h"
 #include "plan/copy_step.h"
+#include "plan/limits.h"
 
 namespace sparbor {
 namespace {
@@ -324,6 +325,7 @@ private:
     std::unique_ptr<Plan> begin(const Sketch& sketch, const Sizes& sizes) const {
         auto plan = std::make_unique<Plan>();
         plan->sizes = sizes;
+        plan->work = work_of(program_, sketch.shapes);
         plan->state_bytes = sketch.storages.state_bytes();
         plan->first_overwriting = sketch.storages.first_overwriting();
         plan->bytes = sketch.storages.bytes();

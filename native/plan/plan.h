@@ -41,6 +41,7 @@ struct Plan {
     std::vector<StateCopy> states;
     size_t first_overwriting;  // the first step that writes where a state lies, or more than there are
     std::map<std::string, const char*> ways;  // by layer: "sparse" or "dense"
+    double work;  // of a call, as `work_of` counts it
     size_t state_bytes;     // of the states, which come first, in the same places whatever the other sizes are
     size_t bytes;           // of all values
     size_t scratch_floats;  // of a thread

@@ -35,9 +35,8 @@ struct Torch {
 
 private:
     bool find() {
-        PyObject* const name = PyUnicode_FromString("torch");
+        static PyObject* const name = PyUnicode_InternFromString("torch");  // made once: without torch each call looks
         PyObject* const module = name ? PyImport_GetModule(name) : nullptr;
-        Py_XDECREF(name);
         if (module) {
             from_numpy = PyObject_GetAttrString(module, "from_numpy");
             numpy = PyUnicode_InternFromString("numpy");

@@ -196,7 +196,7 @@ private:
         if (out && !is_output(out, value)) return nullptr;
         nb::object result = out ? nb::borrow(out) : new_output(value);
         void* data = PyArray_DATA(as_array(result));
-        run_unlocked(run, &data);
+        run_unlocked(lease->plan(), run, &data);
         return result.release().ptr();
     }
 
@@ -211,7 +211,7 @@ private:
             results.push_back(kept ? nb::borrow(Py_None) : new_output(ports[i].value));
             data.push_back(kept ? nullptr : PyArray_DATA(as_array(results.back())));
         }
-        run_unlocked(run, data.data());
+        run_unlocked(plan, run, data.data());
         PyObject* const tuple = PyTuple_New(static_cast<Py_ssize_t>(results.size()));
         if (!tuple) throw nb::python_error();
         for (size_t i = 0; i < results.size(); i++)
@@ -219,8 +219,10 @@ private:
         return tuple;
     }
 
+    // Without the interpreter's lock, which takes some 30 ns to give and get back: a twentieth of the briefest calls.
     template <class Run>
-    static void run_unlocked(const Run& run, void** outputs) {
+    void run_unlocked(const Plan& plan, const Run& run, void** outputs) const {
+        if (engine_->is_brief(plan)) return run(outputs);
         const nb::gil_scoped_release release;
         run(outputs);
     }
