@@ -90,6 +90,23 @@ def test_a_row_of_every_number_of_branches(isa: str, branches: int) -> None:
     check(isa, layer, rng.standard_normal((1, layer.fan_in)).astype(np.float32))
 
 
+@pytest.mark.parametrize("rows", [1, 5, 300])
+def test_an_input_is_read_where_the_caller_has_it(isa: str, rows: int) -> None:
+    """At any address that a float can have; and if another operation reads it too, or it is an output."""
+    rng = np.random.default_rng(rows)
+    layer = some_layer(90, 90)
+    x = rng.standard_normal(rows * 90 + 1).astype(np.float32)[1:].reshape(rows, 90)
+    y = expected(layer, x, LEVELS.get(isa, 255))
+    program = one_layer(layer)
+    np.testing.assert_array_equal(Runtime(program)(x), y)
+    again = Operation("add", (0, 1), 2)
+    values = [ValueType("f32", ("batch", 90))] * 3
+    twice = Program(values, [Port("x", 0)], [Port("y", 2), Port("x again", 0)], (*program.operations, again), program.layers)
+    answers = Runtime(twice)(x)
+    np.testing.assert_array_equal(answers["y"], x + y)
+    np.testing.assert_array_equal(answers["x again"], x)
+
+
 def test_a_row_whose_groups_are_shared_by_threads(isa: str) -> None:
     rng = np.random.default_rng(6)
     layer = some_layer(4096, 1024, 0.8)  # or waking a thread takes longer than it saves

@@ -49,6 +49,8 @@ private:
         return make_plan(program_, kernels_, sizes, layers_, as_stored_, threads_);
     }
     void run_slices(const Workspace& workspace, const Given* inputs, void* const* outputs) const;
+    // The input that a call does not copy, or null.
+    static const void* left_there(const Plan& plan, const Given* inputs);
     // What a plan in one piece says.
     void run_steps(const Plan& plan, const Call& call, const Given* inputs, void* const* outputs, size_t& steps) const;
     void copy_in(const PortCopy& input, const Given& given, char* memory) const;

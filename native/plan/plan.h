@@ -38,6 +38,7 @@ struct Plan {
     Sizes sizes{0, 0};
     std::vector<std::unique_ptr<Step>> steps;
     std::vector<PortCopy> inputs, outputs;
+    bool takes_given = false;  // the first step takes the only input where the caller has it
     std::vector<StateCopy> states;
     size_t first_overwriting;  // the first step that writes where a state lies, or more than there are
     std::map<std::string, const char*> ways;  // by layer: "sparse" or "dense"
