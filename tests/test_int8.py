@@ -16,6 +16,7 @@ from sparbor.export.c.target import export_c
 from sparbor.packing.quads import QuadLayer, pack_quads
 from sparbor.packing.slots import Encoding, pack
 from sparbor.program import model_file
+from sparbor.program.byte_input import ByteInput
 from sparbor.program.program import Operation, Port, Program, Recurrence, ValueType
 from sparbor.program.windows import Window
 from tests.layers import random_mask, random_weight
@@ -105,6 +106,15 @@ def test_an_input_is_read_where_the_caller_has_it(isa: str, rows: int) -> None:
     answers = Runtime(twice)(x)
     np.testing.assert_array_equal(answers["y"], x + y)
     np.testing.assert_array_equal(answers["x again"], x)
+
+
+def test_bytes_and_floats_in_turns(isa: str) -> None:
+    """Bytes become floats first, which lie elsewhere than those that a caller gives."""
+    layer = some_layer(40, 70)
+    pixels = np.random.default_rng(7).integers(0, 256, (3, 70), np.uint8)
+    runtime = Runtime(dataclasses.replace(one_layer(layer), byte_input=ByteInput(std=1 / 255)))
+    for x in (pixels, pixels.astype(np.float32), pixels):
+        np.testing.assert_array_equal(runtime(x), expected(layer, pixels.astype(np.float32), LEVELS.get(isa, 255)))
 
 
 def test_a_row_whose_groups_are_shared_by_threads(isa: str) -> None:
