@@ -14,8 +14,8 @@ public:
 
     void run(const Call& call) const override {
         const auto* const given = takes_given_ ? static_cast<const float*>(call.given()) : nullptr;
-        const Rows rows{given ? given : call.data(x_), given ? x_.columns : x_.stride, call.data(y_), y_.stride, x_.rows};
-        product_->run(call, rows);
+        const float* const x = given ? given : call.data(x_);
+        product_->run(call, {x, given ? x_.columns : x_.stride, call.data(y_), y_.stride, x_.rows});
     }
 
     size_t scratch_floats() const override { return product_->scratch_floats(); }

@@ -148,8 +148,8 @@ double work_of_rows(const Node& node, size_t rows) {
     return static_cast<double>(rows) * static_cast<double>(node.layer()->encoding->places(*node.layer()));
 }
 
-// The outputs' scale, bias, group and sum of weights, quads in the order of branches, and what a sparse layer may become,
-// or one of bytes does; it is laid out anew for each operation.
+// The outputs' scale, bias, group and sum of weights, quads in the order of branches, and what a sparse layer may
+// become, or one of bytes does; it is laid out anew for each operation.
 LayoutCost layout_of_rows(const Node& node) {
     constexpr uint64_t most_sparse = 5;  // times as large as a layer is dense that is faster so, see `linear_share`
     const Layer& layer = *node.layer();

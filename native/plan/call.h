@@ -57,8 +57,8 @@ struct Step {
     virtual size_t scratch_floats() const { return 0; }  // of a thread
     // Said when a plan is made: the step that always runs right before, which leaves the scratch as this one finds it.
     virtual void comes_after(const Step&) {}
-    // Likewise, of the first step, if no other reads the program's only input: whether it reads `Call::given` if there is
-    // one, and no number but the input's.
+    // Likewise, of the first step, if no other reads the program's only input: whether it reads `Call::given` if there
+    // is one, and no number but the input's.
     virtual bool takes_given() { return false; }
     virtual const char* way() const { return "dense"; }  // how it computes with its layer, if it has one
 };
