@@ -101,10 +101,9 @@ def test_an_input_is_read_where_the_caller_has_it(isa: str, rows: int) -> None:
     program = one_layer(layer)
     np.testing.assert_array_equal(Runtime(program)(x), y)
     again = Operation("add", (0, 1), 2)
-    values = [ValueType("f32", ("batch", 90))] * 3
-    twice = Program(
-        values, [Port("x", 0)], [Port("y", 2), Port("x again", 0)], (*program.operations, again), program.layers
-    )
+    values = (ValueType("f32", ("batch", 90)),) * 3
+    outputs = (Port("y", 2), Port("x again", 0))
+    twice = Program(values, (Port("x", 0),), outputs, (*program.operations, again), program.layers)
     answers = Runtime(twice)(x)
     np.testing.assert_array_equal(answers["y"], x + y)
     np.testing.assert_array_equal(answers["x again"], x)

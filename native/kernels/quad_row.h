@@ -1,6 +1,6 @@
-// One row whose inputs stay in registers, on its way through a layer of quads. A kernel that takes a quad's branch from a
-// list loads its number, its inputs, the indices and the weights, and a core loads twice a cycle: here the latter two are
-// left. Which branch a quad is on is where the code stands. Without linkage, as vectors.h.
+// One row whose inputs stay in registers, on its way through a layer of quads. A kernel that takes a quad's branch from
+// a list loads its number, its inputs, the indices and the weights, and a core loads twice a cycle: here the latter two
+// are left. Which branch a quad is on is where the code stands. Without linkage, as vectors.h.
 #pragma once
 
 #include "row_sums.h"
