@@ -6,6 +6,7 @@
 
 #include "encodings/encoding.h"
 #include "plan/copy_step.h"
+#include "plan/limits.h"
 
 namespace sparbor {
 namespace {
@@ -323,6 +324,7 @@ private:
     std::unique_ptr<Plan> begin(const Sketch& sketch, const Sizes& sizes) const {
         auto plan = std::make_unique<Plan>();
         plan->sizes = sizes;
+        plan->work = work_of(program_, sketch.shapes);
         plan->state_bytes = sketch.storages.state_bytes();
         plan->first_overwriting = sketch.storages.first_overwriting();
         plan->bytes = sketch.storages.bytes();
@@ -348,7 +350,20 @@ private:
             if (plan.steps.size() > 1) plan.steps.back()->comes_after(**(plan.steps.end() - 2));
             if (operation.layer_name) plan.ways.emplace(*operation.layer_name, plan.steps.back()->way());
         }
+        plan.takes_given = is_read_once(sketch.draft) && plan.steps[0]->takes_given();
         for (const auto& step : plan.steps) plan.scratch_floats = std::max(plan.scratch_floats, step->scratch_floats());
+    }
+
+    // Whether the program has one input, which the first step reads and nothing else does.
+    bool is_read_once(const Draft& draft) const {
+        if (program_.inputs.size() != 1 || !program_.states.empty() || draft.actions.empty()) return false;
+        const size_t input = draft.place(program_.inputs[0].value);
+        const auto reads = [&](size_t place) { return draft.values[place].root == draft.values[input].root; };
+        const auto is_given = [&](const Port& port) { return reads(draft.place(port.value)); };
+        const auto uses = [&](const Action& action) { return std::any_of(action.x.begin(), action.x.end(), reads); };
+        return draft.actions[0].x == std::vector{input} &&
+               std::none_of(draft.actions.begin() + 1, draft.actions.end(), uses) &&
+               std::none_of(program_.outputs.begin(), program_.outputs.end(), is_given);
     }
 
     // Tables are looked up, not read; what all items share is computed again for each slice.

@@ -39,9 +39,11 @@ struct Plan {
     Sizes sizes{0, 0};
     std::vector<std::unique_ptr<Step>> steps;
     std::vector<PortCopy> inputs, outputs;
+    bool takes_given = false;  // the first step takes the only input where the caller has it
     std::vector<StateCopy> states;
     size_t first_overwriting;  // the first step that writes where a state lies, or more than there are
     std::map<std::string, const char*> ways;  // by layer: "sparse" or "dense"
+    double work;  // of a call, as `work_of` counts it
     size_t state_bytes;     // of the states, which come first, in the same places whatever the other sizes are
     size_t bytes;           // of all values
     size_t scratch_floats;  // of a thread
