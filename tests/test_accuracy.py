@@ -433,7 +433,7 @@ def test_the_report_of_a_small_study(tmp_path: Path) -> None:
     assert (
         "| unstructured | 90 % | 27,406 | 97.60 | 97.60 ± 0.14 | +0.55 [-0.09, +1.19] | 18.6 % | 2 (few) |  |" in text
     )
-    assert "| unstructured | 90 % | +0.45 | 0.07 | +0.13, +0.77 | 2 (few) |" in text
+    assert "| slots - unstructured | 90 % | +0.45 | 0.07 | +0.13, +0.77 | 2 (few) |" in text
     assert "| magnitude | 90 % |  |  |  |  |  |  |  |" in text, "a stale row is no row, a planned cell stays empty"
     assert {file.name for file in tmp_path.glob("*.svg")} == {
         "accuracy-synapses-mnist-constant-6.svg",

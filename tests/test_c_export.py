@@ -20,7 +20,7 @@ from sparbor.export.c.target import export_c
 from sparbor.ops.activations import ACTIVATIONS
 from sparbor.ops.table import OPERATORS
 from sparbor.packing.slots import Encoding, pack
-from sparbor.program.program import Activation, Operation, Program
+from sparbor.program.program import Activation, Operation, Order, Program
 from sparbor.program.windows import Planes, Window
 from sparbor.train.perforator import perforate
 from tests.c_programs import MACHINES, STRICT, Compiled, build, needs, scores
@@ -86,7 +86,21 @@ def gates_program() -> Program:
     return Program.of_items((plane, mean, plane, plane, plane, mean, plane), 0, 6, operations)
 
 
-PROGRAMS = {"rows": rows_program(), "planes": planes_program(), "gates": gates_program()}
+def permuted_program() -> Program:
+    """Planes turned to pixels, and those to rows of all that have a column."""
+    orders = (
+        Operation("permute", (0,), 1, settings=Order((0, 2, 3, 1))),
+        Operation("permute", (1,), 2, settings=Order((0, 3, 2, 1))),
+    )
+    return Program.of_items(((5, 6, 7), (6, 7, 5), (5, 7, 6)), 0, 2, orders)
+
+
+PROGRAMS = {
+    "permuted": permuted_program(),
+    "rows": rows_program(),
+    "planes": planes_program(),
+    "gates": gates_program(),
+}
 
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)

@@ -244,8 +244,7 @@ THREADED = [
 
 
 @pytest.mark.parametrize("shape", THREADED, ids=str)
-@pytest.mark.parametrize("batch", [1, 2, 7])
-@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize(("batch", "relu"), [(1, True), (2, False), (7, True)])
 def test_threads_and_batches_change_nothing(isa, shape, batch, relu):
     weight, mask, bias, x = problem(shape, 0.3, batch=batch)
     options = {"activation": Activation("relu" if relu else "silu")}

@@ -16,7 +16,7 @@ from sparbor.export.c.target import export_c
 from sparbor.packing.quads import QuadLayer, pack_quads
 from sparbor.packing.slots import Encoding, pack
 from sparbor.program import model_file
-from sparbor.program.program import Operation, Program, Recurrence
+from sparbor.program.program import Operation, Port, Program, Recurrence, ValueType
 from sparbor.program.windows import Window
 from tests.layers import random_mask, random_weight
 from tests.rows_of_bytes import LEVELS, check, check_bias_and_activations, check_strange_rows, expected, one_layer
@@ -70,6 +70,16 @@ def test_every_number_of_quads(isa: str, quads: int) -> None:
     assert layer.layout.slots == 2 * 5 * quads
     for rows in (1, 2, 5, 12):
         check(isa, layer, rng.standard_normal((rows, 320)).astype(np.float32))
+
+
+@pytest.mark.parametrize("density", [0.15, 0.8])
+def test_many_quads_whose_weights_are_asked_for_ahead(isa: str, density: float) -> None:
+    """One row of a layer that a second cache need not hold; runs of few quads and of many have loops of their own."""
+    rng = np.random.default_rng(5)
+    layer = some_layer(1024, 1024, density)
+    assert layer.layout.slots > 2**18 // 128 + layer.layout.slots // 32
+    for rows in (1, 2):
+        check(isa, layer, rng.standard_normal((rows, 1024)).astype(np.float32))
 
 
 def test_sums_do_not_saturate(isa: str) -> None:
@@ -126,6 +136,28 @@ def test_empty_layers_blocks_and_branches(isa: str) -> None:
     zeros = pack_quads(np.zeros_like(weight), block)  # active weights of zero
     assert zeros.active == block.sum()
     check(isa, zeros, x)
+
+
+@pytest.mark.parametrize("rows", [1, 9, 241])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_layers_of_the_same_rows_share_them_as_bytes(isa: str, rows: int, threads: int) -> None:
+    """As queries, keys and values are computed; a layer of other rows comes in between."""
+    layers = {name: some_layer(50, 100, seed=seed) for seed, name in enumerate(["q", "k", "v", "again"])}
+    layers |= {"other": some_layer(100, 100, seed=7), "square": some_layer(50, 100, seed=8)}
+    given = [("q", 0), ("k", 0), ("other", 0), ("square", 3), ("v", 0), ("again", 0)]
+    operations = tuple(Operation("linear", (x,), i + 1, name) for i, (name, x) in enumerate(given))
+    shapes = [
+        ValueType("f32", ("batch", 100)),
+        *(ValueType("f32", ("batch", layers[name].outputs)) for name, _ in given),
+    ]
+    outputs = tuple(Port(name, i + 1) for i, (name, _) in enumerate(given))
+    runtime = Runtime(Program(tuple(shapes), (Port("x", 0),), outputs, operations, layers), threads, as_stored=True)
+    x = np.random.default_rng(rows).standard_normal((rows, 100)).astype(np.float32)
+    answer: Any = runtime(x)
+    levels = LEVELS.get(isa, 255)
+    for name, from_ in given:
+        of = x if from_ == 0 else answer["other"]
+        np.testing.assert_array_equal(answer[name], expected(layers[name], of, levels), err_msg=name)
 
 
 @pytest.mark.parametrize("rows", [1, 128, 500])

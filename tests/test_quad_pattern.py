@@ -136,3 +136,66 @@ def test_a_model_is_trained_in_quads_and_deployed_in_bytes() -> None:
     in_quads = [layer for layer in packed if isinstance(layer, QuadLayer)]
     assert len(in_quads) >= 2  # a layer that has become dense, as small ones do, has none
     assert all(padding(layer) == 0 for layer in in_quads)
+
+
+class Planes(nn.Module):
+    """A convolution of 48 channels whose planes of 3 x 5 a linear layer reads, called by keyword if asked to."""
+
+    def __init__(self, by_keyword: bool) -> None:
+        super().__init__()
+        self.conv, self.fc1, self.fc2 = nn.Conv2d(8, 48, 3), nn.Linear(48 * 15, 64), nn.Linear(64, 16)
+        self.by_keyword = by_keyword
+
+    def forward(self, x: Tensor) -> Tensor:
+        planes = torch.relu(self.conv(x)).flatten(1)
+        return self.fc2(torch.relu(self.fc1(input=planes) if self.by_keyword else self.fc1(planes)))
+
+
+@pytest.mark.parametrize("weights", ["exact", "word16", "int8"])
+@pytest.mark.parametrize("by_keyword", [False, True])
+def test_a_linear_layer_sees_flattened_planes_channels_last(weights: str, by_keyword: bool) -> None:
+    torch.manual_seed(0)
+    model = Planes(by_keyword)
+    optimizer = torch.optim.Adam(model.parameters())
+    recipe = Recipe(sparsity=0.8, pattern=Quads(), distribution="uniform", schedule=Schedule(interval=2))
+    sparbor.perforate(model, optimizer, recipe, total_steps=40)
+    x = torch.randn(32, 8, 5, 7)
+    for _ in range(40):
+        model(x).square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    layer = model.eval().fc1
+    assert isinstance(layer, PAINeuronModule)
+    channels, pixels = model.conv.neuron_order, layer.input_order.view(15, 48)
+    assert torch.equal(pixels, torch.arange(15)[:, None] + 15 * channels), "pixel by pixel, the channels in their order"
+    for block in layer.to_matrix(layer.mask).split(16):
+        counts = branches(block)
+        assert (counts == counts[0]).all()
+
+    runtime = sparbor.deploy(model, x, weights=weights, calibration=[x] if weights == "int8" else None)
+    with torch.no_grad():
+        expected = model(x)
+    error = torch.from_numpy(runtime(x.numpy())).sub(expected).norm() / expected.norm()
+    assert error < (1e-5 if weights == "exact" else 0.05)
+    packed = runtime.program.layers["fc1"]
+    if isinstance(packed, QuadLayer):
+        assert padding(packed) == 0
+    else:
+        assert weights != "int8"
+
+
+def test_older_masks_of_flattened_planes_stay_as_they_are() -> None:
+    """Where a layer does not remember its inputs pixel by pixel, a deployed copy has them neuron by neuron."""
+    torch.manual_seed(0)
+    model = Planes(False)
+    recipe = Recipe(sparsity=0.8, pattern=Quads())
+    sparbor.perforate(model, torch.optim.SGD(model.parameters(), lr=0.0), recipe, total_steps=30)
+    x = torch.randn(2, 8, 5, 7)
+    (chain, _) = chains(model, (x,)).found
+    order = torch.randperm(48)
+    chain.layer.permute_neurons(neurons=order)
+    moved = permuted(model.eval(), call_of(model, x))
+    torch.testing.assert_close(moved.conv.weight, model.conv.weight[order])
+    torch.testing.assert_close(moved.fc1.weight, model.fc1.weight.view(64, 48, 15)[:, order].flatten(1))
+    torch.testing.assert_close(moved(x), model(x), rtol=1e-4, atol=1e-5)

@@ -18,6 +18,7 @@ from sparbor.errors import ArgumentError
 from sparbor.export.onnx.target import to_onnx
 from sparbor.packing.dense_weights import pack_dense
 from sparbor.program.program import ElmanRecurrence, Operation, Program, Recurrence, Slice
+from tests.kernel_sets import KERNEL_SETS
 from tests.layers import slot_mask
 from tests.test_recurrent_layers import MODELS, begin, train
 from tests.test_values import f32, isa, numbers, program
@@ -84,15 +85,18 @@ def check(runtime: Runtime, model: nn.Module, given: tuple[Tensor, ...], most: f
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("sparsity", [0.0, 0.9])
 @pytest.mark.parametrize("given", [False, True])
-def test_sequences_of_any_length(isa: str, name: str, sparsity: float, given: bool) -> None:
+def test_sequences_of_any_length(name: str, sparsity: float, given: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Traced once for all kernel sets, which takes longer than all of them."""
     model = made(name, sparsity)
-    runtime = sparbor.deploy(model, inputs(model, 2, 9, given), weights="exact")
-    for items, steps in SIZES:
-        check(runtime, model, inputs(model, items, steps, given), 1e-5)
-    assert {each.kind for each in runtime.describe()} == {"sparse" if sparsity else "dense"}
+    exact = sparbor.deploy(model, inputs(model, 2, 9, given), weights="exact")
+    assert {each.kind for each in exact.describe()} == {"sparse" if sparsity else "dense"}
     rounded = sparbor.deploy(model, inputs(model, 2, 9, given))
-    for items, steps in SIZES:
-        check(rounded, model, inputs(model, items, steps, given), 2e-2)
+    for kernels in KERNEL_SETS:
+        monkeypatch.setenv("SPARBOR_ISA", kernels)
+        for deployed, most in ((exact, 1e-5), (rounded, 2e-2)):
+            runtime = Runtime(deployed.program)
+            for items, steps in SIZES:
+                check(runtime, model, inputs(model, items, steps, given), most)
 
 
 def test_each_weight_is_a_layer_by_its_own_name() -> None:

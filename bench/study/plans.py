@@ -70,8 +70,8 @@ def cifar10() -> Iterator[Cell]:
 
 
 def mnist_vit() -> Iterator[Cell]:
-    """A small transformer: the main arms, a few sparsities."""
-    yield from grid("mnist-vit", MAIN, [0.9])
+    """A small transformer: the main arms and quads, a few sparsities."""
+    yield from grid("mnist-vit", (*MAIN, "quads"), [0.9])
     yield from grid("mnist-vit", ["slots", "unstructured"], [0.7, 0.8, 0.95])
 
 

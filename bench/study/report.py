@@ -9,12 +9,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 from bench import CHECKOUT, RESULTS
+from bench.study.arms import ARMS
 from bench.study.plans import PLANS
 from bench.study.plots import plot_latency, plot_synapses
 from bench.study.rows import Cell, Row, StudyFile, cell_of
@@ -85,12 +86,10 @@ def section(group: Group, table: list[Line], times: dict[Cell, float], folder: P
     latency = {id(line): latency_of(line, times) for line in measured}
     headings = (*HEADINGS, "one image (µs)", "commits")
     parts.append(markdown(headings, [(*cells(line), latency.get(id(line), ""), line.commits) for line in table]))
-    gaps = list(gap_lines(measured))
+    gaps = [*gap_lines(measured, "slots"), *gap_lines(measured, "quads", against=("unstructured",))]
     if gaps:
-        parts.append(
-            "`slots` against the other arms, on the same seeds. Each of the two bounds is a one-sided 95 % one:\n"
-        )
-        parts.append(markdown(("slots minus", "sparsity", "mean", "deviation", "95 % bounds", "seeds"), gaps))
+        parts.append("Differences on the same seeds. Each of the two bounds is a one-sided 95 % one:\n")
+        parts.append(markdown(("difference", "sparsity", "mean", "deviation", "95 % bounds", "seeds"), gaps))
     stem = f"{group.dataset}-{group.schedule}-{group.epochs}"
     if plot_synapses(measured, name, folder / f"accuracy-synapses-{stem}.svg"):
         parts.append(f"![Accuracy against synapses](accuracy-synapses-{stem}.svg)\n")
@@ -122,14 +121,15 @@ def left_out(stale: list[Row], planned: list[Cell]) -> str:
     )
 
 
-def gap_lines(table: list[Line]) -> Iterator[tuple[str, ...]]:
-    """``slots`` minus each other arm of its sparsity."""
-    ours = {line.sparsity: line for line in table if line.arm == "slots"}
+def gap_lines(table: list[Line], arm: str, against: Collection[str] = ARMS) -> Iterator[tuple[str, ...]]:
+    """The arm minus each of the others at its sparsity."""
+    ours = {line.sparsity: line for line in table if line.arm == arm}
     for line in table:
-        if line.arm != "slots" and line.sparsity in ours:
+        if line.arm != arm and line.arm in against and line.sparsity in ours:
             gap = paired(ours[line.sparsity].tests, line.tests)
             if gap is not None:
-                yield (line.arm, percent(line.sparsity), f"{gap.mean:+.2f}", *bounds(gap), seeds(gap.seeds))
+                name = f"{arm} - {line.arm}"
+                yield (name, percent(line.sparsity), f"{gap.mean:+.2f}", *bounds(gap), seeds(gap.seeds))
 
 
 def bounds(gap: Paired) -> tuple[str, str]:
@@ -171,13 +171,17 @@ def deployed(rows: list[Row]) -> str:
 
 def _with_int8(rows: list[Row]) -> str:
     """The same of 8-bit weights and inputs, where it was measured: rows of before there were any have none."""
-    moved = [row["int8_test_accuracy"] - row["test_accuracy"] for row in rows if row.get("int8_test_accuracy")]
-    if not moved:
+    measured = [row for row in rows if row.get("int8_test_accuracy") is not None]
+    table = []
+    for group in groups(measured):
+        for line in lines(measured, group):
+            moved = [row["int8_test_accuracy"] - row["test_accuracy"] for row in line.rows]
+            most, count = max(map(abs, moved)), seeds(len(moved))
+            table.append((title(group), line.arm, percent(line.sparsity), f"{mean(moved):+.3f}", f"{most:.2f}", count))
+    if not table:
         return ""
-    return (
-        f"With 8-bit weights and inputs, {len(moved)} of them, accuracy moves by {mean(moved):+.3f} points in the mean,"
-        f" and by {max(map(abs, moved)):.2f} at most.\n"
-    )
+    headings = ("where", "arm", "sparsity", "mean", "at most", "seeds")
+    return f"\nWith 8-bit weights and inputs test accuracy moves by so many points:\n\n{markdown(headings, table)}\n"
 
 
 def sources(results: Sequence[StudyFile]) -> str:

@@ -103,6 +103,11 @@ int64_t Dimension::named() const {
     return tokens_.size() == 1 && tokens_[0].kind == Token::size ? static_cast<int64_t>(tokens_[0].value) : -1;
 }
 
+bool Dimension::has(size_t size) const {
+    return std::any_of(tokens_.begin(), tokens_.end(),
+                       [&](const Token& token) { return token.kind == Token::size && token.value == size; });
+}
+
 std::string Dimension::text(const SizeNames& names) const {
     std::vector<std::string> stack;
     for (const Token& token : tokens_) {

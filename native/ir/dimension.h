@@ -43,6 +43,8 @@ public:
     uint64_t at(const Sizes& sizes) const;
     // The place of its name among the sizes if it is nothing but one, or -1.
     int64_t named() const;
+    // Whether it is that size, or computed of it; by its place.
+    bool has(size_t size) const;
     bool is_number() const { return tokens_.size() == 1 && tokens_[0].kind == Token::number; }
     std::string text(const SizeNames& names) const;
 

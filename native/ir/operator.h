@@ -72,6 +72,9 @@ enum class Takes { floats, any, quantized };
 // Quantized values, inputs and outputs, always lie as pixels: the channels of one after those of the other, without
 // gaps, and behind the last one bytes that kernels may read. The other inputs of an operation on pixels may be any
 // planes whose pixels or channels lie one after another; its output lies as those want it that read it.
+// An operation on rows, planes, heads or pixels computes each item, an index of dimension 0, of its inputs' items of that
+// number alone. Any other does too, but along what its settings `axis`, `axes`, `order`, `before` and `after` name. Calls
+// are computed some items at a time because of that: plan/slices.h.
 enum class Lies { rows, planes, by_axis, as_it_comes, by_strides, heads, pixels };
 
 // Whether an operation may write where it reads: because it computes each number, or each row, from that place alone;

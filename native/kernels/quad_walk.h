@@ -21,10 +21,15 @@ namespace sparbor::SPARBOR_KERNELS {
 namespace {
 
 constexpr size_t parts = neuron_block / lanes;
+constexpr size_t bytes_ahead = 2048;  // of indices, and of weights
+
+// Whether the weights are asked for before they are needed. One row is through them faster than they come from beyond
+// the second cache; if they are in the first, asking takes longer than they do.
+enum class Ask { when_needed, ahead };
 
 // Some rows on their way through a layer, and what their sums are so far. `place(branch)` is where a branch begins,
 // in bytes from the first row's beginning, and `apart(row)` where a row does.
-template <size_t rows, Range range, class Place, class Apart>
+template <size_t rows, Range range, Ask ask, class Place, class Apart>
 struct Walk {
     static constexpr size_t together = rows_together<rows, range>, chains = QuadSums<rows>::chains;
     using Inputs = QuadInputs<together, range>;
@@ -42,6 +47,16 @@ struct Walk {
         const uint8_t* const inputs = x + place(*branch++);
         UNROLL for (size_t row = 0; row < rows; row += together)
             quads(Inputs(inputs, apart, row), row);
+    }
+
+    ALWAYS_INLINE void add(const Inputs& inputs, size_t quad, size_t row, size_t chain) {
+        const uint8_t* const index = indices + quad * quad_bytes;
+        const int8_t* const weight = weights + quad * quad_bytes;
+        if constexpr (ask == Ask::ahead) {  // a processor ignores those beyond the end
+            __builtin_prefetch(index + bytes_ahead);
+            __builtin_prefetch(weight + bytes_ahead);
+        }
+        inputs.add(index, weight, sums, row, chain);
     }
 
     ALWAYS_INLINE void skip(size_t quads) {
@@ -62,8 +77,7 @@ struct Walk {
     template <size_t quads>
     ALWAYS_INLINE void short_branch(size_t chain) {
         next_branch([&](const Inputs& inputs, size_t row) __attribute__((always_inline)) {
-            UNROLL for (size_t quad = 0; quad < quads; quad++)
-                inputs.add(indices + quad * quad_bytes, weights + quad * quad_bytes, sums, row, chain + quad);
+            UNROLL for (size_t quad = 0; quad < quads; quad++) add(inputs, quad, row, chain + quad);
         });
         skip(quads);
     }
@@ -71,13 +85,10 @@ struct Walk {
     ALWAYS_INLINE void any_run(size_t quads, size_t branches) {
         for (; branches > 0; branches--) {
             next_branch([&](const Inputs& inputs, size_t row) __attribute__((always_inline)) {
-                const auto add = [&](size_t quad, size_t chain) __attribute__((always_inline)) {
-                    inputs.add(indices + quad * quad_bytes, weights + quad * quad_bytes, sums, row, chain);
-                };
                 size_t quad = 0;
                 for (; quad + chains <= quads; quad += chains)
-                    UNROLL for (size_t chain = 0; chain < chains; chain++) add(quad + chain, chain);
-                for (; quad < quads; quad++) add(quad, 0);
+                    UNROLL for (size_t chain = 0; chain < chains; chain++) add(inputs, quad + chain, row, chain);
+                for (; quad < quads; quad++) add(inputs, quad, row, 0);
             });
             skip(quads);
         }
@@ -100,14 +111,14 @@ struct EquallyApart {
 };
 
 // Calls store(group, sums) for each group from `first` to `last`, of which there is one.
-template <size_t rows, Range range, class Place, class Apart, class Store>
+template <size_t rows, Range range, Ask ask = Ask::when_needed, class Place, class Apart, class Store>
 ALWAYS_INLINE void through_groups(const QuadLayer& layer, const uint8_t* x, const Place& place, const Apart& apart,
                                   size_t first, size_t last, const Store& store) {
     const NeuronBlock& start = layer.groups[first];
     const Run* run = layer.runs + start.run;
-    Walk<rows, range, Place, Apart> walk{x, place, apart, layer.branches + start.branch,
-                                         layer.indices + start.slot * quad_bytes,
-                                         layer.weights + start.slot * quad_bytes, {}};
+    Walk<rows, range, ask, Place, Apart> walk{x, place, apart, layer.branches + start.branch,
+                                              layer.indices + start.slot * quad_bytes,
+                                              layer.weights + start.slot * quad_bytes, {}};
     for (size_t group = first; group < last; group++) {
         walk.sums = {};
         walk.add_runs(run, run + layer.groups[group].runs);

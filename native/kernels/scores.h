@@ -10,8 +10,21 @@ constexpr float hidden = -__builtin_inff();
 constexpr float least = -1e37f;  // what is less is hidden
 constexpr size_t most_keys = 256;  // whose scores are there at once
 
-// e^x of numbers that are not positive, and 0 where that is hardly more; NaN stays. As in elementwise.cpp.
+// e^x of numbers that are not positive, and 0 where that is hardly more; NaN stays. As in elementwise.cpp, but where the
+// processor rounds and scales by powers of two itself: 2^r of what is left is a polynomial fitted to be right to 8e-8.
 ALWAYS_INLINE Vector exponential(Vector x) {
+#if defined(__AVX512F__)
+    const __m512 near = _mm512_max_ps(_mm512_set1_ps(-200.0f), x), by = _mm512_set1_ps(1.44269504f);  // NaN is second
+    const __m512 n = _mm512_roundscale_ps(near * by, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    const Vector r = _mm512_fmsub_ps(near, by, n);
+    Vector p = everywhere(1.327647e-3f);
+    p = p * r + 9.675541e-3f;
+    p = p * r + 5.550713e-2f;
+    p = p * r + 2.402212e-1f;
+    p = p * r + 6.9314694e-1f;
+    p = p * r + 1.0000001f;
+    return _mm512_scalef_ps(p, n);
+#else
     const Vector shifted = x * 1.44269504f + 12582912.0f;
     const Vector n = shifted - 12582912.0f;
     const Vector r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
@@ -24,6 +37,7 @@ ALWAYS_INLINE Vector exponential(Vector x) {
     const Vector e = p * r * r + r + 1.0f;
     const Vector power = reinterpret_cast<Vector>((reinterpret_cast<Integers>(shifted) + 127u) << 23);
     return x < -87.0f ? Vector{} : e * power;
+#endif
 }
 
 // How keys are divided into blocks of about the same size.

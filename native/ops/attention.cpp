@@ -72,7 +72,7 @@ public:
         });
         for (size_t item = 0; item < seen.size(); item++)
             if (!seen[item])
-                throw Refused("attention: the mask hides all keys of item " + std::to_string(item),
+                throw Refused("attention: the mask hides all keys of item " + std::to_string(call.first_item + item),
                               "let each item see one key at least");
     }
 
@@ -93,7 +93,8 @@ private:
             seen[i] = seen_by(token);
             if (mask_type_ == MaskType::none) continue;
             mask[i] = call.memory() + mask_.offset + mask_.at(item, head, token) * mask_bytes();
-            if (!one_key_) seen[i] = shown_by(mask[i], seen[i]);
+            if (i > 0 && mask[i] == mask[i - 1] && !causal_) seen[i] = seen[i - 1];  // often all have one row
+            else if (!one_key_) seen[i] = shown_by(mask[i], seen[i]);
             else if (hides(mask[i])) seen[i] = 0;
         }
         const float* const v = at<const float>(call, v_, v_.at(item, key_head, 0));

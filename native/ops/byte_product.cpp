@@ -52,7 +52,7 @@ enum Way : size_t { sparse, dense };
 }  // namespace
 
 ByteProduct::ByteProduct(size_t rows, size_t inputs, std::optional<Activation> activation)
-    : inputs_(inputs), stride_(round_up(inputs, quad_branch)),
+    : rows_(rows), inputs_(inputs), stride_(round_up(inputs, quad_branch)),
       most_rows_(std::min(rows, std::clamp(cache_bytes / stride_, fewest_rows, enough_rows))),
       activation_(activation) {}
 
@@ -71,10 +71,11 @@ void ByteProduct::run_some(const Call& call, const Rows& rows) const {
     auto* const bytes = reinterpret_cast<uint8_t*>(call.scratch());
     auto* const ranges = reinterpret_cast<ByteRange*>(bytes + most_rows_ * stride_);
     const auto count = static_cast<double>(rows.count);
-    call.split(rows.count, 0.1 * count * static_cast<double>(inputs_), [&](size_t row, size_t last, size_t) {
-        for (; row < last; row++)
-            ranges[row] = kernels.to_bytes(rows.x + row * rows.x_stride, inputs_, bytes + row * stride_);
-    });
+    if (!finds_bytes_)
+        call.split(rows.count, 0.1 * count * static_cast<double>(inputs_), [&](size_t row, size_t last, size_t) {
+            for (; row < last; row++)
+                ranges[row] = kernels.to_bytes(rows.x + row * rows.x_stride, inputs_, bytes + row * stride_);
+        });
     const ByteRows given{bytes, stride_, ranges, rows.y, rows.y_stride, rows.count};
     call.split(groups(), count * work(), [&](size_t first, size_t last, size_t) {
         multiply(kernels, given, first, last);

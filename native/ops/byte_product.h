@@ -13,6 +13,8 @@ public:
     // The first thread has the rows of bytes, and behind them their ranges.
     size_t scratch_floats() const override;
     void run(const Call& call, const Rows& rows) const override;
+    bool leaves_bytes() const override { return most_rows_ == rows_; }  // none but the last ones otherwise
+    void finds_bytes() override { finds_bytes_ = true; }
 
 private:
     virtual size_t groups() const = 0;
@@ -21,7 +23,8 @@ private:
 
     void run_some(const Call& call, const Rows& rows) const;
 
-    size_t inputs_, stride_, most_rows_;
+    size_t rows_, inputs_, stride_, most_rows_;
+    bool finds_bytes_ = false;
     std::optional<Activation> activation_;
 };
 

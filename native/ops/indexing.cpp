@@ -20,7 +20,7 @@ public:
           indices_(std::move(indices)) {}
 
     void run(const Call& call) const override {
-        indices_.check(call.memory());
+        indices_.check(call);
         with_bytes(x_.type, [&](auto type) { run_typed<typename decltype(type)::Number>(call); });
     }
 
@@ -63,7 +63,7 @@ public:
           scale_(table.data<float>("scale")) {}
 
     void run(const Call& call) const override {
-        indices_.check(call.memory());
+        indices_.check(call);
         float* const y = reinterpret_cast<float*>(call.memory()) + y_;
         for_parts(call, loops_, 0.2 * static_cast<double>(features_), [&](const Loops::Steps& at, size_t count) {
             for (size_t i = 0; i < count; i++) {

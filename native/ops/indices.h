@@ -22,8 +22,8 @@ public:
     Indices(const Value& value, IndexRule rule)
         : value_(value), loops_(value.shape, {value.strides}), rule_(std::move(rule)) {}
 
-    // Throws Refused, which names the first that chooses nothing and its place.
-    void check(const char* memory) const;
+    // Throws Refused, which names the first that chooses nothing and its place in the caller's whole call.
+    void check(const Call& call) const;
 
     // The index so many numbers from the first on, as it is counted from 0.
     size_t at(const char* memory, size_t number) const {
@@ -37,7 +37,7 @@ private:
         if (value_.type == Number::i64) return reinterpret_cast<const int64_t*>(begin)[number];
         return reinterpret_cast<const int32_t*>(begin)[number];
     }
-    [[noreturn]] void refuse(int64_t index, size_t number) const;
+    [[noreturn]] void refuse(int64_t index, size_t number, size_t first_item) const;
 
     Value value_;
     Loops loops_;

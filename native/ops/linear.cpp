@@ -7,7 +7,7 @@ namespace {
 
 class Linear final : public Step {
 public:
-    Linear(const Matrix& x, const Matrix& y, std::unique_ptr<const RowProduct> product)
+    Linear(const Matrix& x, const Matrix& y, std::unique_ptr<RowProduct> product)
         : x_(x), y_(y), product_(std::move(product)) {}
 
     const char* way() const override { return product_->way(); }
@@ -18,9 +18,16 @@ public:
 
     size_t scratch_floats() const override { return product_->scratch_floats(); }
 
+    // Of queries, keys and values, which are all computed of the same rows, those become bytes once.
+    void comes_after(const Step& before) override {
+        const auto* const other = dynamic_cast<const Linear*>(&before);
+        if (other && other->x_ == x_ && other->product_->leaves_bytes() && product_->leaves_bytes())
+            product_->finds_bytes();
+    }
+
 private:
     Matrix x_, y_;
-    std::unique_ptr<const RowProduct> product_;
+    std::unique_ptr<RowProduct> product_;
 };
 
 void check(const Node& node) {

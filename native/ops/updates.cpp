@@ -23,7 +23,7 @@ public:
     }
 
     void run(const Call& call) const override {
-        for (const Indices& each : places_) each.check(call.memory());
+        for (const Indices& each : places_) each.check(call);
         if (is_copied_) copy_.run(call);
         with_bytes(y_.type, [&](auto type) { put<typename decltype(type)::Number>(call); });
     }

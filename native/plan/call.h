@@ -11,10 +11,13 @@ namespace sparbor {
 
 class Call {
 public:
-    Call(const KernelSet& kernels, ThreadPool* pool, char* memory, float* scratch, size_t thread_scratch)
-        : kernels(kernels), pool_(pool), memory_(memory), scratch_(scratch), thread_scratch_(thread_scratch) {}
+    Call(const KernelSet& kernels, ThreadPool* pool, char* memory, float* scratch, size_t thread_scratch,
+         size_t first_item = 0)
+        : kernels(kernels), first_item(first_item), pool_(pool), memory_(memory), scratch_(scratch),
+          thread_scratch_(thread_scratch) {}
 
     const KernelSet& kernels;
+    const size_t first_item;  // the caller's number of the first one here, for errors to name
 
     char* memory() const { return memory_; }
     float* data(const Matrix& matrix) const { return reinterpret_cast<float*>(memory_) + matrix.offset; }
@@ -49,6 +52,8 @@ struct Step {
     virtual ~Step() = default;
     virtual void run(const Call& call) const = 0;
     virtual size_t scratch_floats() const { return 0; }  // of a thread
+    // Said when a plan is made: the step that always runs right before, which leaves the scratch as this one finds it.
+    virtual void comes_after(const Step&) {}
     virtual const char* way() const { return "dense"; }  // how it computes with its layer, if it has one
 };
 

@@ -1,20 +1,20 @@
 #include "plan/engine.h"
 
 #include "plan/limits.h"
+#include "plan/sliced_call.h"
 
 namespace sparbor {
 
 Engine::Engine(const Program& program, const KernelSet& kernels, size_t threads, bool as_stored)
-    : program_(program), kernels_(kernels), as_stored_(as_stored), layers_(program.operations.size()),
+    : program_(program), kernels_(kernels), threads_(threads), as_stored_(as_stored), layers_(program.operations.size()),
       workspaces_(threads, [this](const Sizes& sizes) { return plan_for(sizes); }) {
     const std::vector<Shape> shapes = program.shapes_at(program.known_sizes);
     check_layouts(program, shapes);
     check_work(program, shapes);
     auto plan = plan_for(program.known_sizes);
     item_bytes_ = plan->bytes;
-    scratch_bytes_ = workspaces_.scratch_bytes(*plan);
     check_memory(program, item_bytes_);
-    check_memory(program, item_bytes_ + scratch_bytes_);
+    check_memory(program, item_bytes_ + workspaces_.scratch_bytes(*plan));
     workspaces_.keep(std::move(plan));
     if (threads > 1) pool_ = std::make_unique<ThreadPool>(threads);
 }
@@ -34,14 +34,31 @@ void Engine::copy_in(const PortCopy& input, const Given& given, char* memory) co
 }
 
 void Engine::run(const Workspace& workspace, const Given* inputs, void* const* outputs, size_t& steps) const {
-    const Plan& plan = workspace.plan();
-    char* const memory = workspace.memory();
+    if (workspace.plan().slices) return run_slices(workspace, inputs, outputs);
+    const Call call(kernels_, pool_.get(), workspace.memory(), workspace.scratch(), workspace.thread_scratch());
+    run_steps(workspace.plan(), call, inputs, outputs, steps);
+}
+
+void Engine::run_steps(const Plan& plan, const Call& call, const Given* inputs, void* const* outputs,
+                       size_t& steps) const {
     for (size_t i = 0; i < plan.inputs.size(); i++)
-        if (inputs[i].data) copy_in(plan.inputs[i], inputs[i], memory);
-    const Call call(kernels_, pool_.get(), memory, workspace.scratch(), workspace.thread_scratch());
+        if (inputs[i].data) copy_in(plan.inputs[i], inputs[i], call.memory());
     for (steps = 0; steps < plan.steps.size(); steps++) plan.steps[steps]->run(call);
     for (size_t i = 0; i < plan.outputs.size(); i++)
-        if (outputs[i]) plan.outputs[i].copy.run(kernels_, memory + plan.outputs[i].value.offset, outputs[i]);
+        if (outputs[i]) plan.outputs[i].copy.run(kernels_, call.memory() + plan.outputs[i].value.offset, outputs[i]);
+}
+
+void Engine::run_slices(const Workspace& workspace, const Given* inputs, void* const* outputs) const {
+    const Slices& slices = *workspace.plan().slices;
+    SlicedCall sliced(workspace.plan(), inputs);
+    for (size_t slice = 0; slice < slices.count; slice++) {
+        sliced.go_to(slice);
+        const Call call(kernels_, pool_.get(), workspace.memory(), workspace.scratch(), workspace.thread_scratch(),
+                        slices.first(slice));
+        size_t steps = 0;
+        run_steps(slices.plan(slice), call, sliced.inputs(), sliced.outputs(), steps);
+    }
+    sliced.give(outputs);
 }
 
 }  // namespace sparbor

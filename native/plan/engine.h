@@ -12,12 +12,6 @@
 
 namespace sparbor {
 
-// What a caller gives for an input: numbers without gaps, of the input's type, or bytes where those are taken.
-struct Given {
-    const void* data;
-    bool bytes = false;
-};
-
 class Engine {
 public:
     // It points into the program's tensors. Layers run sparse or dense, whichever is faster, or `as_stored`. Throws
@@ -40,27 +34,30 @@ public:
     const KernelSet& kernels() const { return kernels_; }
     Workspaces& workspaces() { return workspaces_; }
 
-    // Of the values for sizes of 1, and of what the threads need beside them.
+    // Of the values for sizes of 1.
     size_t item_bytes() const { return item_bytes_; }
-    size_t scratch_bytes() const { return scratch_bytes_; }
     size_t workspace_bytes() const { return workspaces_.bytes(); }
     // How each layer runs with these sizes. Throws as `prepare`.
     std::map<std::string, const char*> ways(const Sizes& sizes) { return plan_for(sizes)->ways; }
 
 private:
     std::unique_ptr<Plan> plan_for(const Sizes& sizes) {
-        return make_plan(program_, kernels_, sizes, layers_, as_stored_);
+        return make_plan(program_, kernels_, sizes, layers_, as_stored_, threads_);
     }
+    void run_slices(const Workspace& workspace, const Given* inputs, void* const* outputs) const;
+    // What a plan in one piece says.
+    void run_steps(const Plan& plan, const Call& call, const Given* inputs, void* const* outputs, size_t& steps) const;
     void copy_in(const PortCopy& input, const Given& given, char* memory) const;
     void copy_bytes(const Matrix& to, const uint8_t* bytes, char* memory) const;
 
     const Program& program_;
     const KernelSet& kernels_;
+    const size_t threads_;
     const bool as_stored_;
     std::vector<LaidOut> layers_;  // an operation each
     Workspaces workspaces_;
     std::unique_ptr<ThreadPool> pool_;
-    size_t item_bytes_, scratch_bytes_;
+    size_t item_bytes_;
 };
 
 }  // namespace sparbor

@@ -4,6 +4,7 @@
 #include <map>
 #include <set>
 
+#include "encodings/encoding.h"
 #include "plan/copy_step.h"
 
 namespace sparbor {
@@ -287,38 +288,120 @@ std::vector<StateCopy> state_copies(const Program& program, const Draft& draft) 
     return made;
 }
 
+std::vector<Shape> checked_shapes(const Program& program, const Sizes& sizes) {
+    std::vector<Shape> shapes = program.shapes_at(sizes);
+    check_operations(program, shapes);
+    return shapes;
+}
+
+// What plans of one program have in common, and what is made of it for some sizes.
+class Planner {
+public:
+    Planner(const Program& program, const KernelSet& kernels, std::vector<LaidOut>& layers, bool as_stored)
+        : program_(program), kernels_(kernels), layers_(layers), as_stored_(as_stored) {}
+
+    std::unique_ptr<Plan> plan(const Sizes& sizes, size_t threads) const {
+        Sketch sketch(program_, sizes);
+        auto plan = begin(sketch, sizes);
+        const std::optional<size_t> items = threads > 0 ? find_items(program_) : std::nullopt;
+        const size_t slices = items ? worth_slices(sizes[*items], call_bytes(sketch, *items), threads) : 1;
+        if (slices > 1) add_slices(*plan, *items, slices);
+        else add_steps(*plan, sketch);
+        return plan;
+    }
+
+private:
+    static constexpr size_t in_one_piece = 0;  // instead of threads
+
+    struct Sketch {
+        Sketch(const Program& program, const Sizes& sizes)
+            : shapes(checked_shapes(program, sizes)), draft(program, shapes), storages(program, draft) {}
+        std::vector<Shape> shapes;
+        Draft draft;
+        Storages storages;
+    };
+
+    std::unique_ptr<Plan> begin(const Sketch& sketch, const Sizes& sizes) const {
+        auto plan = std::make_unique<Plan>();
+        plan->sizes = sizes;
+        plan->state_bytes = sketch.storages.state_bytes();
+        plan->first_overwriting = sketch.storages.first_overwriting();
+        plan->bytes = sketch.storages.bytes();
+        plan->scratch_floats = 0;
+        plan->inputs = copies(program_, program_.inputs, sketch.draft, true);
+        plan->outputs = copies(program_, program_.outputs, sketch.draft, false);
+        plan->states = state_copies(program_, sketch.draft);
+        return plan;
+    }
+
+    void add_steps(Plan& plan, const Sketch& sketch) const {
+        for (const Action& action : sketch.draft.actions) {
+            std::vector<Value> x;
+            for (const size_t each : action.x) x.push_back(sketch.draft.values[each].value);
+            const Value& y = sketch.draft.values[action.y].value;
+            if (action.operation == no_operation) {
+                plan.steps.push_back(std::make_unique<CopyStep>(std::vector{x[0]}, std::vector{y}));
+                continue;
+            }
+            const Operation& operation = program_.operations[action.operation];
+            plan.steps.push_back(operation.type->make({operation, program_, sketch.shapes},
+                                                      {kernels_, x, y, layers_[action.operation], as_stored_}));
+            if (plan.steps.size() > 1) plan.steps.back()->comes_after(**(plan.steps.end() - 2));
+            if (operation.layer_name) plan.ways.emplace(*operation.layer_name, plan.steps.back()->way());
+        }
+        for (const auto& step : plan.steps) plan.scratch_floats = std::max(plan.scratch_floats, step->scratch_floats());
+    }
+
+    // Tables are looked up, not read; what all items share is computed again for each slice.
+    CallBytes call_bytes(const Sketch& sketch, size_t items) const {
+        CallBytes bytes{sketch.storages.bytes(), 0, 0};
+        for (const auto& [name, layer] : program_.layers)
+            if (!is(layer, LayerKind::table) && !is(layer, LayerKind::array)) bytes.shared += layer.bytes();
+        for (const Action& action : sketch.draft.actions) {
+            if (action.operation == no_operation) continue;
+            const ValueType& y = program_.values[program_.operations[action.operation].output];
+            (has_items(y, items) ? bytes.altogether : bytes.shared) += bytes_of(sketch.draft.values[action.y].value);
+        }
+        return bytes;
+    }
+
+    void add_slices(Plan& plan, size_t items, size_t count) const {
+        auto slices = std::make_unique<Slices>(Slices{plan.sizes[items], count, {}, {}, {}});
+        Sizes sizes = plan.sizes;
+        for (size_t more = 0; more <= (slices->items % count > 0); more++) {
+            sizes[items] = slices->items / count + more;
+            slices->plans.push_back(this->plan(sizes, in_one_piece));
+        }
+        const auto steps = [&](const std::vector<Port>& ports, const std::vector<PortCopy>& copies) {
+            std::vector<size_t> result;
+            for (size_t i = 0; i < ports.size(); i++)
+                result.push_back(has_items(program_.values[ports[i].value], items)
+                                     ? numbers_of(copies[i].value.shape) / slices->items : 0);
+            return result;
+        };
+        slices->input_steps = steps(program_.inputs, plan.inputs);
+        slices->output_steps = steps(program_.outputs, plan.outputs);
+        plan.bytes = plan.scratch_floats = 0;
+        for (const auto& each : slices->plans) {
+            plan.bytes = std::max(plan.bytes, each->bytes);
+            plan.scratch_floats = std::max(plan.scratch_floats, each->scratch_floats);
+        }
+        plan.ways = slices->plans[0]->ways;
+        for (const PortCopy& port : plan.outputs) plan.bytes_aside += bytes_outside(port);
+        plan.slices = std::move(slices);
+    }
+
+    const Program& program_;
+    const KernelSet& kernels_;
+    std::vector<LaidOut>& layers_;
+    const bool as_stored_;
+};
+
 }  // namespace
 
 std::unique_ptr<Plan> make_plan(const Program& program, const KernelSet& kernels, const Sizes& sizes,
-                                std::vector<LaidOut>& layers, bool as_stored) {
-    const std::vector<Shape> shapes = program.shapes_at(sizes);
-    check_operations(program, shapes);
-    Draft draft(program, shapes);
-    const Storages storages(program, draft);
-    auto plan = std::make_unique<Plan>();
-    plan->sizes = sizes;
-    plan->state_bytes = storages.state_bytes();
-    plan->first_overwriting = storages.first_overwriting();
-    plan->bytes = storages.bytes();
-    plan->scratch_floats = 0;
-    plan->inputs = copies(program, program.inputs, draft, true);
-    plan->outputs = copies(program, program.outputs, draft, false);
-    plan->states = state_copies(program, draft);
-    for (const Action& action : draft.actions) {
-        std::vector<Value> x;
-        for (const size_t each : action.x) x.push_back(draft.values[each].value);
-        const Value& y = draft.values[action.y].value;
-        if (action.operation == no_operation) {
-            plan->steps.push_back(std::make_unique<CopyStep>(std::vector{x[0]}, std::vector{y}));
-            continue;
-        }
-        const Operation& operation = program.operations[action.operation];
-        plan->steps.push_back(
-            operation.type->make({operation, program, shapes}, {kernels, x, y, layers[action.operation], as_stored}));
-        if (operation.layer_name) plan->ways.emplace(*operation.layer_name, plan->steps.back()->way());
-    }
-    for (const auto& step : plan->steps) plan->scratch_floats = std::max(plan->scratch_floats, step->scratch_floats());
-    return plan;
+                                std::vector<LaidOut>& layers, bool as_stored, size_t threads) {
+    return Planner(program, kernels, layers, as_stored).plan(sizes, threads);
 }
 
 }  // namespace sparbor

@@ -6,15 +6,25 @@
 #include <vector>
 
 #include "plan/placement.h"
+#include "plan/slices.h"
 #include "plan/strided_copy.h"
 
 namespace sparbor {
+
+// What a caller gives for an input: numbers without gaps, of the input's type, or bytes where those are taken.
+struct Given {
+    const void* data;
+    bool bytes = false;
+};
 
 // A value that callers give or get: without gaps on their side.
 struct PortCopy {
     Value value;
     StridedCopy copy;
 };
+
+// What it takes on the callers' side.
+inline size_t bytes_outside(const PortCopy& port) { return numbers_of(port.value.shape) * bytes_of(port.value.type); }
 
 // Where a state lies when a call begins, and what it is when the call ends. That may be the same place, and is copied
 // there otherwise.
@@ -34,10 +44,13 @@ struct Plan {
     size_t state_bytes;     // of the states, which come first, in the same places whatever the other sizes are
     size_t bytes;           // of all values
     size_t scratch_floats;  // of a thread
+    std::unique_ptr<Slices> slices;  // instead of steps, if there are any
+    size_t bytes_aside = 0;          // of the outputs of slices, which are put aside until all are done
 };
 
-// Throws Refused if the operations cannot have these sizes. `layers` has a place for each operation.
+// Throws Refused if the operations cannot have these sizes. `layers` has a place for each operation, and so many threads
+// share the work.
 std::unique_ptr<Plan> make_plan(const Program& program, const KernelSet& kernels, const Sizes& sizes,
-                                std::vector<LaidOut>& layers, bool as_stored);
+                                std::vector<LaidOut>& layers, bool as_stored, size_t threads);
 
 }  // namespace sparbor

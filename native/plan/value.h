@@ -34,6 +34,8 @@ struct Matrix {
     size_t rows, columns;
     size_t stride;     // floats from one row to the next
     size_t item_rows;  // rows for each index of the value's first dimension
+
+    bool operator==(const Matrix&) const = default;
 };
 
 // Whether an operator that takes its inputs so can read the value where it lies.

@@ -55,7 +55,8 @@ size_t Workspaces::bytes_for(const Plan& plan) const {
 
 void Workspaces::check_machine(const Plan& plan) const {
     const size_t most = memory_there_is();
-    if (plan.bytes > most || thread_scratch(plan) > most / sizeof(float) / threads_ || bytes_for(plan) > most)
+    if (plan.bytes > most || thread_scratch(plan) > most / sizeof(float) / threads_ || bytes_for(plan) > most ||
+        plan.bytes_aside > most)
         throw std::bad_alloc();
 }
 

@@ -442,7 +442,6 @@ NB_MODULE(_native, module) {
         .def_prop_ro("takes_bytes", &Model::takes_bytes)
         .def_prop_ro("workspace_bytes", &Model::workspace_bytes)
         .def_prop_ro("item_bytes", [](const Model& model) { return model.engine().item_bytes(); })
-        .def_prop_ro("scratch_bytes", [](const Model& model) { return model.engine().scratch_bytes(); })
         .def("ways", &Model::ways, "sizes"_a)
         .def_prop_ro("isa", &Model::isa)
         .def_prop_ro("threads", &Model::threads);

@@ -24,7 +24,7 @@ SERVER = Path(__file__).parent / "serve.py"
 
 
 ATTRIBUTES = (  # of a model
-    *("isa", "threads", "workspace_bytes", "item_bytes", "scratch_bytes"),
+    *("isa", "threads", "workspace_bytes", "item_bytes"),
     *("graph", "input_ports", "output_ports", "size_names", "states", "takes_bytes"),
 )
 

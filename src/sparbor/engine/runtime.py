@@ -295,11 +295,7 @@ class Runtime(native.Model):
     def _out_of_memory(self, x: npt.NDArray[np.float32]) -> NoReturn:
         if len(self.inputs) > 1 or x.ndim == 0:
             raise ArgumentError(NOT_ENOUGH_MEMORY)
-        needed = len(x) * self.item_bytes + self.scratch_bytes
-        raise ArgumentError(
-            f"x has {len(x):,} items, which need {needed:,} bytes or more, and this machine gives fewer: pass fewer at"
-            " once"
-        )
+        raise ArgumentError(f"x has {len(x):,} items, for which this machine's memory is too small: pass fewer at once")
 
 
 def answers(computed: Sequence[npt.NDArray[Any]], outputs: Sequence[Port], as_tensors: bool) -> Any:

@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparbor.errors import OutputError
+from sparbor import native
+from sparbor.errors import ModelFileError, OutputError, SparborError
 from sparbor.extras import brought_by
 
 if TYPE_CHECKING:
     from sparbor.program.program import Program
 
 
+@contextmanager
+def _faults_of_the_file() -> Iterator[None]:
+    """Within, what cannot be written of a file that no engine has checked is the file's fault, and no crash."""
+    try:
+        yield
+    except (SparborError, MemoryError):
+        raise
+    except Exception as error:  # shapes and arrays that contradict each other, which NumPy and ONNX say in many ways
+        if native.built:
+            raise
+        raise ModelFileError(
+            f"the file contradicts itself ({type(error).__name__}: {str(error).partition(chr(10))[0][:100]}); it is"
+            " damaged: build the engine, which says where, or write the file again"
+        ) from error
+
+
 def _to_c(program: Program, out: Path, name: str, force: bool) -> object:
     from sparbor.export.c.target import export_c
 
-    return export_c(program, out, name, force)
+    with _faults_of_the_file():
+        return export_c(program, out, name, force)
 
 
 def _to_onnx(program: Program, out: Path, name: str, force: bool) -> object:
@@ -25,7 +44,8 @@ def _to_onnx(program: Program, out: Path, name: str, force: bool) -> object:
         from sparbor.export.onnx.target import export_onnx
     if os.path.lexists(out) and not force:
         raise OutputError(f"out={str(out)!r}: it is there already; pass --force to replace it, or name another file")
-    export_onnx(program, out, name)
+    with _faults_of_the_file():
+        export_onnx(program, out, name)
     return f"{out}: {out.stat().st_size:,} bytes"
 
 

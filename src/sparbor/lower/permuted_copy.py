@@ -6,6 +6,7 @@ copy has its weights in that order, where :mod:`sparbor.lower.chains` finds that
 
 import copy
 import logging
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -22,11 +23,21 @@ from sparbor.topology.matrix import from_matrix, take_columns, to_matrix
 logger = logging.getLogger("sparbor")
 
 
-def input_order(reader: nn.Module, neurons: Tensor) -> Tensor:
-    """The order of a reader's columns, its matrix' inputs, when the neurons that it reads are in this one."""
+def input_order(reader: nn.Module, neurons: Tensor, by_pixel: bool = False) -> Tensor:
+    """The order of a reader's columns, its matrix' inputs, when the neurons that it reads are in this one.
+
+    A linear layer that reads flattened planes has all pixels of one neuron, then those of the next; ``by_pixel``, all
+    neurons of one pixel, then those of the next.
+    """
     columns = _matrix(plain_layer(reader), plain_layer(reader).get_parameter("weight")).shape[1]
-    of_neuron = torch.arange(columns, device=neurons.device).view(len(neurons), -1)
-    return of_neuron[neurons].flatten()
+    of_neuron = torch.arange(columns, device=neurons.device).view(len(neurons), -1)[neurons]
+    return (of_neuron.T if by_pixel else of_neuron).flatten()
+
+
+def sees_pixels(reader: PAINeuronModule, neurons: int) -> bool:
+    """Whether a layer reads flattened planes of so many neurons, and its pattern sees them channels last."""
+    shape = reader.outputs_first
+    return reader.pattern.channels_last and len(shape) == 2 and shape[1] > neurons
 
 
 @torch.no_grad()
@@ -84,8 +95,27 @@ def _move(chain: Chain, order: Tensor) -> None:
                 if values.shape == order.shape:
                     values.copy_(values[order])
     for reader in chain.readers:
+        by_pixel = _stands_by_pixel(reader, order)
         for part in (reader, *(dendrite.inputs for dendrite in _dendrites(reader))):
-            _move_weights(part, columns=input_order(reader, order))
+            _move_weights(part, columns=input_order(reader, order, by_pixel))
+        if by_pixel:
+            reader.register_forward_pre_hook(partial(_give_by_pixel, len(order)), with_kwargs=True)
+
+
+def _stands_by_pixel(reader: nn.Module, order: Tensor) -> bool:
+    """Whether a layer's synapses were chosen with its inputs pixel by pixel, as it remembers them."""
+    if not isinstance(reader, PAINeuronModule) or not sees_pixels(reader, len(order)):
+        return False
+    return torch.equal(reader.input_order, input_order(reader, order, by_pixel=True))
+
+
+def _give_by_pixel(
+    neurons: int, _: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Tensor]
+) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """A hook: what a layer is called with, flattened planes, pixel by pixel."""
+    (planes,) = (*args, *kwargs.values())
+    by_neuron = planes.reshape(*planes.shape[:-1], neurons, -1)
+    return (by_neuron.transpose(-1, -2).flatten(-2),), {}
 
 
 def _dendrites(module: nn.Module) -> list[Dendrite]:

@@ -121,7 +121,7 @@ def _sums(writer: Writer, number: int, operation: Operation, layer: QuadLayer | 
     x_step, step = _step(writer, operation.inputs[0]), _step(writer, operation.output)
     scale = x_step * layer.scale.astype(np.float64)
     bias = np.zeros(layer.outputs) if layer.bias is None else layer.bias.astype(np.float64)
-    of_zero = _quantization(writer, operation.inputs[0]).zero * layer.whole_weights().astype(np.int64).sum(axis=1)
+    of_zero = _quantization(writer, operation.inputs[0]).zero * layer.whole_sums()
     shift = shift_for(float((scale / step).max()))
     multiplier = whole(scale / step, shift, MOST_FACTOR).astype(np.int32)
     added = whole((bias - scale * of_zero) / step, shift, MOST_ADDED)

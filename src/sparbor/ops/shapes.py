@@ -268,6 +268,23 @@ def _reshape_to_c(_: Writer, __: int, ___: Operation) -> None:
     """Nothing moves: no row is padded."""
 
 
+def _permute_to_c(writer: Writer, number: int, operation: Operation) -> None:
+    """Of an item's numbers: whose item they are must not change."""
+    first, *others = operation.settings_as(Order).order
+    if first != 0 or writer.program.values[operation.output].type != "f32":
+        kind = writer.program.values[operation.output].type
+        raise ArgumentError(
+            f"a permutation of {kind} to the order {(first, *others)} cannot be exported to C: only of f32, whose batch"
+            " stays first"
+        )
+    shape = writer.program.items[operation.inputs[0]]
+    steps = np.array([math.prod(shape[axis:]) for axis in others], np.uint32)  # axis counts the batch, shape does not
+    sizes = np.array(writer.program.items[operation.output], np.uint32)
+    names = writer.array(f"sizes{number}", sizes), writer.array(f"steps{number}", steps)
+    x, y = writer.x_and_y(operation)
+    writer.call("permute", x, *names, len(others), math.prod(shape), y)
+
+
 def _concat_to_c(writer: Writer, _: int, operation: Operation) -> None:
     if (axis := operation.settings_as(Axis).axis) != 1:
         raise ArgumentError(f"a concatenation along dimension {axis} cannot be exported to C: only along 1")
@@ -280,7 +297,7 @@ def _concat_to_c(writer: Writer, _: int, operation: Operation) -> None:
 
 OPERATORS = (
     Operator("reshape", partial(_shape_to_onnx, node="Reshape", same=0), _reshape_to_c),
-    Operator("permute", _permute_to_onnx, None, settings=Order),
+    Operator("permute", _permute_to_onnx, _permute_to_c, settings=Order),
     Operator("slice", _slice_to_onnx, None, settings=Slice),
     Operator("expand", partial(_shape_to_onnx, node="Expand", same=1), None),
     Operator("concat", _concat_to_onnx, _concat_to_c, inputs=None, settings=Axis),

@@ -83,6 +83,11 @@ class DenseWeights:
         assert self.encoding is Encoding.INT8
         return self._rows().astype(np.int8, copy=False)
 
+    def whole_sums(self) -> npt.NDArray[np.int64]:
+        """Of each neuron, the sum of those."""
+        sums: npt.NDArray[np.int64] = self.whole_weights().sum(axis=1, dtype=np.int64)
+        return sums
+
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """What is stored, by name; halves as 16-bit words."""
         stored: dict[str, npt.NDArray[Any]] = {}

@@ -56,6 +56,11 @@ class QuadLayer(PackedSynapses):
         weights[rows, columns] = whole
         return weights
 
+    def whole_sums(self) -> Counts:
+        """Of each neuron, the sum of those, without the matrix that they are in."""
+        rows, _, whole = self._synapses()
+        return np.bincount(rows, whole, self.outputs).astype(np.int64)  # doubles, which hold sums of 32 bits exactly
+
     def _synapses(self) -> tuple[Counts, Counts, Signed]:
         """Of each, its neuron, its input and its whole number."""
         blocks, branches = self.layout.slot_positions()

@@ -82,7 +82,9 @@ class Quads(BlockPattern):
     Inputs are in the order in which the engine reads bytes. A convolution's are channels last: row by row of the
     kernel, and within a row column by column, each with all of its channels. Branches begin anew with each kernel row,
     and with each column where the kernel is dilated along its rows: the bytes of two columns then do not lie side by
-    side.
+    side. A linear layer that reads a convolution's flattened planes sees them channels last too, pixel by pixel, where
+    that convolution's neurons may stand in another order; the deployed model turns them. Such branches keep more of the
+    neurons' large weights than those of one channel's pixels would.
 
     Args:
         neuron_block: how many consecutive neurons share a quad. The engine's kernels are made for 16.

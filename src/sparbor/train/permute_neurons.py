@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from sparbor.allocation.survey import folded
 from sparbor.distributed.ranks import is_distributed, values_of_all
 from sparbor.lower.chains import Chain, Chains, all_stay, chains, dendritic
-from sparbor.lower.permuted_copy import input_order
+from sparbor.lower.permuted_copy import input_order, sees_pixels
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.pattern import BlockPattern
 from sparbor.topology.neuron_blocks import best_order
@@ -43,7 +43,8 @@ def permute_neurons(found: Sequence[Chain]) -> None:
             layer.permute_neurons(neurons=layer.neuron_order[order])
             for reader in chain.readers:
                 if isinstance(reader, PAINeuronModule):
-                    reader.permute_neurons(inputs=input_order(reader, layer.neuron_order))
+                    by_pixel = sees_pixels(reader, len(layer.neuron_order))
+                    reader.permute_neurons(inputs=input_order(reader, layer.neuron_order, by_pixel))
 
 
 class NeuronOrders:

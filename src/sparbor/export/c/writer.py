@@ -16,7 +16,7 @@ from sparbor.export.c.constants import literal
 from sparbor.export.c.identifiers import for_comment
 from sparbor.export.c.memory import Memory
 from sparbor.export.c.spans import spans
-from sparbor.export.encodings import check_encodings
+from sparbor.export.structure import check_structure
 from sparbor.ops.activations import ACTIVATIONS, activation_in_c, activation_to_c
 from sparbor.ops.table import OPERATORS
 from sparbor.packing.dense_weights import DenseWeights
@@ -28,7 +28,7 @@ from sparbor.program.windows import AverageWindow, Shape, Window, planes_of
 
 def check_operations(program: Program) -> None:
     """Refuse, by name, what there is no C code for."""
-    check_encodings(program)
+    check_structure(program)
     there = {kind: operator for kind, operator in OPERATORS.items() if operator.to_c is not None}
     for operation in program.operations:
         if operation.kind not in there:
@@ -177,7 +177,7 @@ class Writer(Code):
         assert layer.scale is not None
         constant = f"rows_of_{self.synapses(name).removeprefix('&')}"
         if constant not in self._row_scales:
-            sums = layer.whole_weights().sum(axis=1, dtype=np.int32)
+            sums = layer.whole_sums().astype(np.int32)
             fields = [self.constants.array(f"{constant}_scale", layer.scale)]
             fields.append(self.constants.array(f"{constant}_sums", sums))
             fields.append("NULL" if layer.bias is None else self.constants.array(f"{constant}_bias", layer.bias))

@@ -11,9 +11,9 @@ import onnx
 from onnx import helper
 
 from sparbor.errors import ArgumentError
-from sparbor.export.encodings import check_encodings
 from sparbor.export.onnx.graph import OnnxGraph
 from sparbor.export.onnx.in_floats import in_floats
+from sparbor.export.structure import check_structure
 from sparbor.files import write_file
 from sparbor.ops.activations import activation_to_onnx
 from sparbor.ops.table import OPERATORS
@@ -57,7 +57,7 @@ def export_onnx(program: Program, path: str | os.PathLike[str], name: str = "mod
 
 def to_onnx(program: Program, name: str = "model") -> onnx.ModelProto:
     """The program as an ONNX model, checked; as `export_onnx`, which writes it."""
-    check_encodings(program)
+    check_structure(program)
     _check_size(program)
     graph = OnnxGraph(in_floats(program))
     for operation in graph.program.operations:
