@@ -40,19 +40,28 @@ ALWAYS_INLINE void interleave(const Raw (&x)[4], Raw (&to)[quarters]) {
 
 ALWAYS_INLINE Raw everywhere_byte(int32_t byte) { return OF_BYTES(set1_epi8)(static_cast<char>(byte)); }
 
+// How results that are given in steps become bytes, in registers that are filled once for many of them.
 // What is not below `low` need not be so before it is rounded: packing keeps what is too small at the smallest number
 // there is. What is too large has to be, as it may be no whole number of 32 bits.
-ALWAYS_INLINE Raw ended(const Vector (&steps)[quarters], const ByteEnding& to) {
-    const Vector high = everywhere(to.high);
-    Raw whole[quarters];
-    UNROLL for (size_t i = 0; i < quarters; i++)
-        whole[i] = reinterpret_cast<Raw>(rounded(steps[i] < high ? steps[i] : high));
-    const Raw zero = OF_BYTES(set1_epi16)(static_cast<int16_t>(to.zero));
-    const Raw before = OF_BYTES(adds_epi16)(OF_BYTES(packs_epi32)(whole[0], whole[1]), zero);
-    const Raw after = OF_BYTES(adds_epi16)(OF_BYTES(packs_epi32)(whole[2], whole[3]), zero);
-    return OF_BYTES(max_epu8)(OF_BYTES(packus_epi16)(before, after),
-                              everywhere_byte(static_cast<int32_t>(to.low) + to.zero));
-}
+class Ending {
+public:
+    ALWAYS_INLINE explicit Ending(const ByteEnding& to)
+        : high_(everywhere(to.high)), zero_(OF_BYTES(set1_epi16)(static_cast<int16_t>(to.zero))),
+          low_(everywhere_byte(static_cast<int32_t>(to.low) + to.zero)) {}
+
+    ALWAYS_INLINE Raw bytes(const Vector (&steps)[quarters]) const {
+        Raw whole[quarters];
+        UNROLL for (size_t i = 0; i < quarters; i++)
+            whole[i] = reinterpret_cast<Raw>(rounded(steps[i] < high_ ? steps[i] : high_));
+        const Raw before = OF_BYTES(adds_epi16)(OF_BYTES(packs_epi32)(whole[0], whole[1]), zero_);
+        const Raw after = OF_BYTES(adds_epi16)(OF_BYTES(packs_epi32)(whole[2], whole[3]), zero_);
+        return OF_BYTES(max_epu8)(OF_BYTES(packus_epi16)(before, after), low_);
+    }
+
+private:
+    Vector high_;
+    Raw zero_, low_;
+};
 
 #else
 
@@ -75,17 +84,26 @@ ALWAYS_INLINE void interleave(const Raw (&x)[4], Raw (&to)[quarters]) {
 }
 #endif
 
-ALWAYS_INLINE Raw ended(const Vector (&steps)[quarters], const ByteEnding& to) {
-    const Vector low = everywhere(to.low), high = everywhere(to.high);
-    Raw bytes{};
-    UNROLL for (size_t i = 0; i < quarters; i++) {
-        const Vector least = steps[i] > low ? steps[i] : low;
-        const Wholes whole = rounded(least < high ? least : high) + to.zero;
-        UNROLL for (size_t lane = 0; lane < lanes; lane++)
-            bytes[lane / 4 * 16 + i * 4 + lane % 4] = static_cast<uint8_t>(whole[lane]);
+class Ending {
+public:
+    ALWAYS_INLINE explicit Ending(const ByteEnding& to)
+        : low_(everywhere(to.low)), high_(everywhere(to.high)), zero_(to.zero) {}
+
+    ALWAYS_INLINE Raw bytes(const Vector (&steps)[quarters]) const {
+        Raw bytes{};
+        UNROLL for (size_t i = 0; i < quarters; i++) {
+            const Vector least = steps[i] > low_ ? steps[i] : low_;
+            const Wholes whole = rounded(least < high_ ? least : high_) + zero_;
+            UNROLL for (size_t lane = 0; lane < lanes; lane++)
+                bytes[lane / 4 * 16 + i * 4 + lane % 4] = static_cast<uint8_t>(whole[lane]);
+        }
+        return bytes;
     }
-    return bytes;
-}
+
+private:
+    Vector low_, high_;
+    int32_t zero_;
+};
 
 #endif
 

@@ -21,15 +21,12 @@ ALWAYS_INLINE void add_residual(Results& results, const Requantization& to, cons
             (__builtin_convertvector(reinterpret_cast<Wholes>(wide[i]), Vector) - zero) * step;
 }
 
-ALWAYS_INLINE Raw bytes_of(const Results& results, const Requantization& to) {
-    Vector steps[quarters];
-    UNROLL for (size_t i = 0; i < quarters; i++) steps[i] = results.at[i / block_parts][i % block_parts];
-    return ended(steps, to);
-}
-
-// The first `count` results of the layer's vector of this number. `residual` may be null.
+// The first `count` results of the layer's vector of this number. Where `plain` is true there is neither a residual nor
+// an activation but bounds, and so no call that the registers of all that goes on would have to be saved for.
+template <bool plain>
 ALWAYS_INLINE void store_channels(const DepthwiseByteLayer& layer, size_t number, const Dots (&sums)[quarters],
-                                  const Requantization& to, const uint8_t* residual, uint8_t* y, size_t count) {
+                                  const Requantization& to, const Ending& ending, const uint8_t* residual, uint8_t* y,
+                                  size_t count) {
     constexpr int32_t least = FourInputs<Range::bytes>::least_input;
     Results results;
     UNROLL for (size_t i = 0; i < quarters; i++) {
@@ -40,9 +37,13 @@ ALWAYS_INLINE void store_channels(const DepthwiseByteLayer& layer, size_t number
             __builtin_convertvector(reinterpret_cast<Wholes>(sum), Vector) * load(to.multiplier + at) +
             load(to.shift + at);
     }
-    if (residual) add_residual(results, to, residual);
-    if (to.map) results.map(to);
-    store_bytes(y, reinterpret_cast<Bytes>(bytes_of(results, to)), count);
+    if constexpr (!plain) {
+        if (residual) add_residual(results, to, residual);
+        if (to.map) results.map(to);
+    }
+    Vector steps[quarters];
+    UNROLL for (size_t i = 0; i < quarters; i++) steps[i] = results.at[i / block_parts][i % block_parts];
+    store_bytes(y, reinterpret_cast<Bytes>(ending.bytes(steps)), count);
 }
 
 }  // namespace

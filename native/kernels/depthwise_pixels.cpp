@@ -7,12 +7,13 @@ namespace sparbor::SPARBOR_KERNELS {
 namespace {
 
 // A vector of channels and the weights that it has: from pixel to pixel they are the same.
-template <size_t known_fours>
+template <size_t known_fours, bool plain>
 struct Channels {
     using Inputs = FourInputs<Range::bytes>;
     const DepthwiseByteLayer& layer;
     const uint32_t* places;
     const Requantization& to;
+    const Ending ending;
     size_t number;  // of the vector
 
     ALWAYS_INLINE void add_four(size_t four, const uint8_t* x, Dots (&sums)[quarters]) const {
@@ -30,15 +31,15 @@ struct Channels {
             for_constants<known_fours>([&](auto four) __attribute__((always_inline)) { add_four(four, x, sums); });
         else
             for (size_t four = 0; four < layer.fours; four++) add_four(four, x, sums);
-        store_channels(layer, number, sums, to, residual, y, count);
+        store_channels<plain>(layer, number, sums, to, ending, residual, y, count);
     }
 };
 
-template <size_t known_fours>
+template <size_t known_fours, bool plain>
 void all_rows(const DepthwiseByteLayer& layer, const uint32_t* places, const PixelRows& io, const Requantization& to) {
     for (size_t row = 0; row < io.rows; row++)
         for (size_t number = 0; number < layer.vectors; number++) {
-            const Channels<known_fours> channels{layer, places, to, number};
+            const Channels<known_fours, plain> channels{layer, places, to, Ending(to), number};
             for (size_t column = 0; column < io.columns; column++) {
                 const uint8_t* const x = io.x + row * io.x_row + column * io.x_pixel;
                 const size_t y = (row * io.columns + column) * to.outputs;
@@ -56,8 +57,9 @@ void depthwise_threes(const DepthwiseByteLayer&, const uint32_t*, const PixelRow
 void depthwise_pixels(const DepthwiseByteLayer& layer, const uint32_t* places, const PixelRows& io,
                       const Requantization& to) {
     if (layer.threes) return depthwise_threes(layer, places, io, to);
-    if (layer.fours == 7) return all_rows<7>(layer, places, io, to);  // 5 x 5
-    all_rows<0>(layer, places, io, to);
+    const bool plain = !io.residual && !to.map, five_by_five = layer.fours == 7;
+    if (plain) return five_by_five ? all_rows<7, true>(layer, places, io, to) : all_rows<0, true>(layer, places, io, to);
+    five_by_five ? all_rows<7, false>(layer, places, io, to) : all_rows<0, false>(layer, places, io, to);
 }
 
 }  // namespace sparbor::SPARBOR_KERNELS

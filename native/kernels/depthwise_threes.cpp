@@ -13,41 +13,48 @@ constexpr size_t side = 3;
 struct Steps {
     size_t count, x, y;
     size_t left, used;
-
-    ALWAYS_INLINE size_t left_of(size_t step) const { return left - step * used; }
 };
 
 // A window of one vector of channels that moves along the rows, by so many columns at a time that are new to it.
-template <size_t rows, size_t fresh>
+template <size_t rows, size_t fresh, bool plain>
 struct Window {
     using Inputs = FourInputs<Range::bytes>;
     const DepthwiseByteLayer& layer;
     const Requantization& to;
-    const Steps& steps;
+    const Ending ending;
     size_t number;                // of the vector
     size_t row, column;           // how far they are from each other, in bytes of x
     size_t y_row;
     const int8_t* weights;
+    const uint8_t* x;             // where the columns begin that are new next
+    const uint8_t* residual;
+    uint8_t* y;
+    Steps steps;                  // those that are left
     Raw columns[side][quarters];  // each where it was written, so the first one is another each time
 
     ALWAYS_INLINE void take(size_t which, const uint8_t* at) {
+        constexpr size_t taken = side + rows - 1;
         Raw taps[dot_inputs];
-        UNROLL for (size_t i = 0; i < dot_inputs; i++) taps[i] = load_bytes(at + (i < side + rows - 1 ? i : 0) * row);
+        for_constants<dot_inputs>([&](auto i) __attribute__((always_inline)) {
+            if constexpr (i < taken) taps[i] = load_bytes(at + i * row);
+            else taps[i] = taps[0];
+        });
         interleave(taps, columns[which]);
     }
 
-    ALWAYS_INLINE void start(const uint8_t* x) {
-        for_constants<side - fresh>([&](auto i) __attribute__((always_inline)) { take(i, x + i * column); });
+    ALWAYS_INLINE void start() {
+        for_constants<side - fresh>([&](auto i) __attribute__((always_inline)) {
+            take(i, x);
+            x += column;
+        });
     }
 
-    // The turn says where the first of its columns is.
+    // The turn says where the first of its columns is. Returns whether another step follows.
     template <size_t turn>
-    ALWAYS_INLINE void step(size_t at, const uint8_t* x, const uint8_t* residual, uint8_t* y) {
+    ALWAYS_INLINE bool step() {
         for_constants<fresh>([&](auto i) __attribute__((always_inline)) {
-            constexpr size_t which = side - fresh + i;
-            take((turn * fresh + which) % side, x + at * steps.x + which * column);
+            take((turn * fresh + side - fresh + i) % side, x + i * column);
         });
-        const size_t to_y = at * steps.y;
         for_constants<rows>([&](auto lower) __attribute__((always_inline)) {
             Dots sums[quarters] = {};
             for_constants<side>([&](auto i) __attribute__((always_inline)) {
@@ -57,29 +64,30 @@ struct Window {
                     inputs.add(load_weights(weights + four * vector_bytes), sums[quarter]);
                 });
             });
-            const size_t place = to_y + lower * y_row;
-            store_channels(layer, number, sums, to, residual ? residual + place : nullptr, y + place,
-                           steps.left_of(at));
+            const size_t below = lower * y_row;
+            store_channels<plain>(layer, number, sums, to, ending, residual ? residual + below : nullptr, y + below,
+                                  steps.left);
         });
+        x += steps.x;
+        y += steps.y;
+        if constexpr (!plain)
+            if (residual) residual += steps.y;
+        steps.left -= steps.used;
+        return --steps.count > 0;
     }
 
-    ALWAYS_INLINE void run(const uint8_t* x, const uint8_t* residual, uint8_t* y) {
-        start(x);
-        for (size_t at = 0; at < steps.count;) {
-            step<0>(at++, x, residual, y);
-            if constexpr (fresh == side) continue;
-            if (at == steps.count) return;
-            step<1>(at++, x, residual, y);
-            if (at == steps.count) return;
-            step<2>(at++, x, residual, y);
-        }
+    ALWAYS_INLINE void run() {
+        start();
+        if constexpr (fresh == side)
+            while (step<0>()) {}
+        else
+            while (step<0>() && step<1>() && step<2>()) {}
     }
 };
 
-template <size_t fresh>
-void all_rows(const DepthwiseByteLayer& layer, const uint32_t* places, const PixelRows& io, const Requantization& given,
+template <size_t fresh, bool plain>
+void all_rows(const DepthwiseByteLayer& layer, const uint32_t* places, const PixelRows& io, const Requantization& to,
               bool one_pixel) {
-    const Requantization to = given;
     const size_t column = places[1], row = places[side], period = layer.vectors * vector_bytes;
     const size_t y_row = io.columns * to.outputs;
     const bool overlap = io.x_row == row;
@@ -89,10 +97,12 @@ void all_rows(const DepthwiseByteLayer& layer, const uint32_t* places, const Pix
             if (first >= to.outputs) break;
             const Steps steps = one_pixel ? Steps{(left + period - 1) / period, period, period, left, period}
                                           : Steps{io.columns, io.x_pixel, to.outputs, left, 0};
-            Window<rows, fresh> window{layer, to, steps, number, row, column, y_row,
-                                       layer.weights + number * layer.fours * quarters * vector_bytes, {}};
             const size_t y = at * y_row + first;
-            window.run(io.x + at * io.x_row + first, io.residual ? io.residual + y : nullptr, io.y + y);
+            Window<rows, fresh, plain> window{layer, to, Ending(to), number, row, column, y_row,
+                                              layer.weights + number * layer.fours * quarters * vector_bytes,
+                                              io.x + at * io.x_row + first, io.residual ? io.residual + y : nullptr,
+                                              io.y + y, steps, {}};
+            window.run();
         }
     };
     size_t at = 0;
@@ -101,17 +111,23 @@ void all_rows(const DepthwiseByteLayer& layer, const uint32_t* places, const Pix
     for (; at < io.rows; at++) some_rows.template operator()<1>(at);
 }
 
+template <bool plain>
+void by_steps(const DepthwiseByteLayer& layer, const uint32_t* places, const PixelRows& io, const Requantization& to) {
+    const bool one_pixel = io.columns == 1;
+    const size_t step = one_pixel ? layer.vectors * vector_bytes : io.x_pixel;
+    if (step == places[1]) return all_rows<1, plain>(layer, places, io, to, one_pixel);
+    if (step == 2 * places[1]) return all_rows<2, plain>(layer, places, io, to, one_pixel);
+    all_rows<3, plain>(layer, places, io, to, one_pixel);
+}
+
 }  // namespace
 
 void depthwise_threes(const DepthwiseByteLayer&, const uint32_t*, const PixelRows&, const Requantization&);
 
 void depthwise_threes(const DepthwiseByteLayer& layer, const uint32_t* places, const PixelRows& io,
                       const Requantization& to) {
-    const bool one_pixel = io.columns == 1;
-    const size_t step = one_pixel ? layer.vectors * vector_bytes : io.x_pixel;
-    if (step == places[1]) return all_rows<1>(layer, places, io, to, one_pixel);
-    if (step == 2 * places[1]) return all_rows<2>(layer, places, io, to, one_pixel);
-    all_rows<3>(layer, places, io, to, one_pixel);
+    if (io.residual || to.map) by_steps<false>(layer, places, io, to);
+    else by_steps<true>(layer, places, io, to);
 }
 
 }  // namespace sparbor::SPARBOR_KERNELS
