@@ -21,29 +21,40 @@ ALWAYS_INLINE void add_residual(Results& results, const Requantization& to, cons
             (__builtin_convertvector(reinterpret_cast<Wholes>(wide[i]), Vector) - zero) * step;
 }
 
-// The first `count` results of the layer's vector of this number. Where `plain` is true there is neither a residual nor
-// an activation but bounds, and so no call that the registers of all that goes on would have to be saved for.
-template <bool plain>
-ALWAYS_INLINE void store_channels(const DepthwiseByteLayer& layer, size_t number, const Dots (&sums)[quarters],
+// The first `count` results of the layer's vector of this number, for some rows of outputs, `y_row` bytes apart. Where
+// `plain` is true there is neither a residual nor an activation but bounds, and so no call that the registers of all that
+// goes on would have to be saved for. Rows take turns, as each operation has to wait for the one before it.
+template <bool plain, size_t rows>
+ALWAYS_INLINE void store_channels(const DepthwiseByteLayer& layer, size_t number, const Dots (&sums)[rows][quarters],
                                   const Requantization& to, const Ending& ending, const uint8_t* residual, uint8_t* y,
-                                  size_t count) {
+                                  size_t y_row, size_t count) {
     constexpr int32_t least = FourInputs<Range::bytes>::least_input;
-    Results results;
-    UNROLL for (size_t i = 0; i < quarters; i++) {
+    Results results[rows];
+    for_constants<quarters>([&](auto i) __attribute__((always_inline)) {
         const size_t at = number * vector_bytes + i * lanes;
-        Integers sum = reinterpret_cast<Integers>(sums[i]);
-        if constexpr (least != 0) sum -= load(layer.sums + at) * everywhere(least);
-        results.at[i / block_parts][i % block_parts] =
-            __builtin_convertvector(reinterpret_cast<Wholes>(sum), Vector) * load(to.multiplier + at) +
-            load(to.shift + at);
-    }
-    if constexpr (!plain) {
-        if (residual) add_residual(results, to, residual);
-        if (to.map) results.map(to);
-    }
-    Vector steps[quarters];
-    UNROLL for (size_t i = 0; i < quarters; i++) steps[i] = results.at[i / block_parts][i % block_parts];
-    store_bytes(y, reinterpret_cast<Bytes>(ending.bytes(steps)), count);
+        const Vector multiplier = load(to.multiplier + at), shift = load(to.shift + at);
+        for_constants<rows>([&](auto row) __attribute__((always_inline)) {
+            Integers sum = reinterpret_cast<Integers>(sums[row][i]);
+            if constexpr (least != 0) sum -= load(layer.sums + at) * everywhere(least);
+            results[row].at[i / block_parts][i % block_parts] =
+                __builtin_convertvector(reinterpret_cast<Wholes>(sum), Vector) * multiplier + shift;
+        });
+    });
+    Raw bytes[rows];
+    for_constants<rows>([&](auto row) __attribute__((always_inline)) {
+        if constexpr (!plain) {
+            if (residual) add_residual(results[row], to, residual + row * y_row);
+            if (to.map) results[row].map(to);
+        }
+        Vector steps[quarters];
+        for_constants<quarters>([&](auto i) __attribute__((always_inline)) {
+            steps[i] = results[row].at[i / block_parts][i % block_parts];
+        });
+        bytes[row] = ending.bytes(steps);
+    });
+    for_constants<rows>([&](auto row) __attribute__((always_inline)) {
+        store_bytes(y + row * y_row, reinterpret_cast<Bytes>(bytes[row]), count);
+    });
 }
 
 }  // namespace

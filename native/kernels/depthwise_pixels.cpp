@@ -26,12 +26,12 @@ struct Channels {
     }
 
     ALWAYS_INLINE void store(const uint8_t* x, const uint8_t* residual, uint8_t* y, size_t count) const {
-        Dots sums[quarters] = {};
+        Dots sums[1][quarters] = {};
         if constexpr (known_fours > 0)
-            for_constants<known_fours>([&](auto four) __attribute__((always_inline)) { add_four(four, x, sums); });
+            for_constants<known_fours>([&](auto four) __attribute__((always_inline)) { add_four(four, x, sums[0]); });
         else
-            for (size_t four = 0; four < layer.fours; four++) add_four(four, x, sums);
-        store_channels<plain>(layer, number, sums, to, ending, residual, y, count);
+            for (size_t four = 0; four < layer.fours; four++) add_four(four, x, sums[0]);
+        store_channels<plain>(layer, number, sums, to, ending, residual, y, 0, count);
     }
 };
 

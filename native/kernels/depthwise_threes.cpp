@@ -55,19 +55,16 @@ struct Window {
         for_constants<fresh>([&](auto i) __attribute__((always_inline)) {
             take((turn * fresh + side - fresh + i) % side, x + i * column);
         });
-        for_constants<rows>([&](auto lower) __attribute__((always_inline)) {
-            Dots sums[quarters] = {};
-            for_constants<side>([&](auto i) __attribute__((always_inline)) {
-                for_constants<quarters>([&](auto quarter) __attribute__((always_inline)) {
-                    const Inputs inputs(reinterpret_cast<Dots>(columns[(turn * fresh + i) % side][quarter]));
-                    const size_t four = (lower * side + i) * quarters + quarter;
-                    inputs.add(load_weights(weights + four * vector_bytes), sums[quarter]);
-                });
+        Dots sums[rows][quarters] = {};
+        for_constants<side * quarters>([&](auto place) __attribute__((always_inline)) {
+            constexpr size_t i = place / quarters, quarter = place % quarters;
+            const Inputs inputs(reinterpret_cast<Dots>(columns[(turn * fresh + i) % side][quarter]));
+            for_constants<rows>([&](auto lower) __attribute__((always_inline)) {
+                const int8_t* const four = weights + (lower * side * quarters + place) * vector_bytes;
+                inputs.add(load_weights(four), sums[lower][quarter]);
             });
-            const size_t below = lower * y_row;
-            store_channels<plain>(layer, number, sums, to, ending, residual ? residual + below : nullptr, y + below,
-                                  steps.left);
         });
+        store_channels<plain>(layer, number, sums, to, ending, residual, y, y_row, steps.left);
         x += steps.x;
         y += steps.y;
         if constexpr (!plain)
