@@ -21,36 +21,51 @@ ALWAYS_INLINE void add_residual(Results& results, const Requantization& to, cons
             (__builtin_convertvector(reinterpret_cast<Wholes>(wide[i]), Vector) - zero) * step;
 }
 
-// The first `count` results of the layer's vector of this number, for some rows of outputs, `y_row` bytes apart. Where
-// `plain` is true there is neither a residual nor an activation but bounds, and so no call that the registers of all that
-// goes on would have to be saved for. Rows take turns, as each operation has to wait for the one before it.
+// What sums of one vector of channels become.
+struct ChannelEnding {
+    ALWAYS_INLINE ChannelEnding(const DepthwiseByteLayer& layer, const Requantization& given, size_t number)
+        : to(given), ending(given) {
+        for_constants<quarters>([&](auto i) __attribute__((always_inline)) {
+            const size_t at = number * vector_bytes + i * lanes;
+            multiplier[i] = load(given.multiplier + at);
+            shift[i] = load(given.shift + at);
+            weights[i] = load(layer.sums + at);
+        });
+    }
+
+    const Requantization& to;
+    Ending ending;
+    Vector multiplier[quarters], shift[quarters];
+    Integers weights[quarters];  // the sums of a channel's
+};
+
+// The first `count` results for some rows of outputs, `y_row` bytes apart. Where `plain` is true there is neither a
+// residual nor an activation but bounds, and so no call that the registers of all that goes on would have to be saved
+// for. Rows take turns, as each operation has to wait for the one before it.
 template <bool plain, size_t rows>
-ALWAYS_INLINE void store_channels(const DepthwiseByteLayer& layer, size_t number, const Dots (&sums)[rows][quarters],
-                                  const Requantization& to, const Ending& ending, const uint8_t* residual, uint8_t* y,
-                                  size_t y_row, size_t count) {
+ALWAYS_INLINE void store_channels(const ChannelEnding& with, const Dots (&sums)[rows][quarters],
+                                  const uint8_t* residual, uint8_t* y, size_t y_row, size_t count) {
     constexpr int32_t least = FourInputs<Range::bytes>::least_input;
     Results results[rows];
     for_constants<quarters>([&](auto i) __attribute__((always_inline)) {
-        const size_t at = number * vector_bytes + i * lanes;
-        const Vector multiplier = load(to.multiplier + at), shift = load(to.shift + at);
         for_constants<rows>([&](auto row) __attribute__((always_inline)) {
             Integers sum = reinterpret_cast<Integers>(sums[row][i]);
-            if constexpr (least != 0) sum -= load(layer.sums + at) * everywhere(least);
+            if constexpr (least != 0) sum -= with.weights[i] * everywhere(least);
             results[row].at[i / block_parts][i % block_parts] =
-                __builtin_convertvector(reinterpret_cast<Wholes>(sum), Vector) * multiplier + shift;
+                __builtin_convertvector(reinterpret_cast<Wholes>(sum), Vector) * with.multiplier[i] + with.shift[i];
         });
     });
     Raw bytes[rows];
     for_constants<rows>([&](auto row) __attribute__((always_inline)) {
         if constexpr (!plain) {
-            if (residual) add_residual(results[row], to, residual + row * y_row);
-            if (to.map) results[row].map(to);
+            if (residual) add_residual(results[row], with.to, residual + row * y_row);
+            if (with.to.map) results[row].map(with.to);
         }
         Vector steps[quarters];
         for_constants<quarters>([&](auto i) __attribute__((always_inline)) {
             steps[i] = results[row].at[i / block_parts][i % block_parts];
         });
-        bytes[row] = ending.bytes(steps);
+        bytes[row] = with.ending.bytes(steps);
     });
     for_constants<rows>([&](auto row) __attribute__((always_inline)) {
         store_bytes(y + row * y_row, reinterpret_cast<Bytes>(bytes[row]), count);

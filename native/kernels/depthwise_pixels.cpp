@@ -12,9 +12,8 @@ struct Channels {
     using Inputs = FourInputs<Range::bytes>;
     const DepthwiseByteLayer& layer;
     const uint32_t* places;
-    const Requantization& to;
-    const Ending ending;
     size_t number;  // of the vector
+    const ChannelEnding ending;
 
     ALWAYS_INLINE void add_four(size_t four, const uint8_t* x, Dots (&sums)[quarters]) const {
         const int8_t* const weights = layer.weights + (number * layer.fours + four) * quarters * vector_bytes;
@@ -31,7 +30,7 @@ struct Channels {
             for_constants<known_fours>([&](auto four) __attribute__((always_inline)) { add_four(four, x, sums[0]); });
         else
             for (size_t four = 0; four < layer.fours; four++) add_four(four, x, sums[0]);
-        store_channels<plain>(layer, number, sums, to, ending, residual, y, 0, count);
+        store_channels<plain>(ending, sums, residual, y, 0, count);
     }
 };
 
@@ -39,7 +38,7 @@ template <size_t known_fours, bool plain>
 void all_rows(const DepthwiseByteLayer& layer, const uint32_t* places, const PixelRows& io, const Requantization& to) {
     for (size_t row = 0; row < io.rows; row++)
         for (size_t number = 0; number < layer.vectors; number++) {
-            const Channels<known_fours, plain> channels{layer, places, to, Ending(to), number};
+            const Channels<known_fours, plain> channels{layer, places, number, {layer, to, number}};
             for (size_t column = 0; column < io.columns; column++) {
                 const uint8_t* const x = io.x + row * io.x_row + column * io.x_pixel;
                 const size_t y = (row * io.columns + column) * to.outputs;

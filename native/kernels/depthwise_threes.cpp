@@ -1,6 +1,7 @@
-// Depthwise convolutions of bytes by kernels of 3 x 3. The vectors of a column of pixels, four rows of it, are
-// interleaved once and serve two rows of outputs: one reads the upper three rows, its fourth weights being 0, the other
-// the lower three. From one pixel to the next a window keeps the columns that both have.
+// Depthwise convolutions of bytes by kernels of 3 x 3, two rows of outputs at a time. Where those are neighbours in x,
+// the vectors of a column of pixels, four rows of it, are interleaved once and serve both: one reads the upper three
+// rows, its fourth weights being 0, the other the lower three. From one pixel to the next a window keeps the columns that
+// both have.
 #include "depthwise_lanes.h"
 
 namespace sparbor::SPARBOR_KERNELS {
@@ -15,31 +16,32 @@ struct Steps {
     size_t left, used;
 };
 
-// A window of one vector of channels that moves along the rows, by so many columns at a time that are new to it.
-template <size_t rows, size_t fresh, bool plain>
+// A window of one vector of channels that moves along the rows, by so many columns at a time that are new to it. If
+// `shared`, rows of outputs read the same columns.
+template <size_t rows, size_t fresh, bool shared, bool plain>
 struct Window {
+    static constexpr size_t read = shared ? 1 : rows;  // columns that are read side by side
     using Inputs = FourInputs<Range::bytes>;
-    const DepthwiseByteLayer& layer;
-    const Requantization& to;
-    const Ending ending;
-    size_t number;                // of the vector
-    size_t row, column;           // how far they are from each other, in bytes of x
-    size_t y_row;
+    const ChannelEnding ending;
+    size_t column, y_row;         // how far they are from each other, in bytes of x and of y
     const int8_t* weights;
-    const uint8_t* x;             // where the columns begin that are new next
+    const uint8_t* line[2 * side];  // of x: those of a column, and of a second one
+    size_t x;                     // where the columns begin that are new next, on each line
     const uint8_t* residual;
     uint8_t* y;
     Steps steps;                  // those that are left
-    Raw columns[side][quarters];  // each where it was written, so the first one is another each time
+    Raw columns[read][side][quarters];  // each where it was written, so the first one is another each time
 
-    ALWAYS_INLINE void take(size_t which, const uint8_t* at) {
-        constexpr size_t taken = side + rows - 1;
-        Raw taps[dot_inputs];
-        for_constants<dot_inputs>([&](auto i) __attribute__((always_inline)) {
-            if constexpr (i < taken) taps[i] = load_bytes(at + i * row);
-            else taps[i] = taps[0];
+    ALWAYS_INLINE void take(size_t which, size_t at) {
+        constexpr size_t taken = shared ? side + rows - 1 : side;
+        for_constants<read>([&](auto own) __attribute__((always_inline)) {
+            Raw taps[dot_inputs];
+            for_constants<dot_inputs>([&](auto i) __attribute__((always_inline)) {
+                if constexpr (i < taken) taps[i] = in_register(load_bytes(line[own * side + i] + at));
+                else taps[i] = taps[0];
+            });
+            interleave(taps, columns[own][which]);
         });
-        interleave(taps, columns[which]);
     }
 
     ALWAYS_INLINE void start() {
@@ -52,19 +54,22 @@ struct Window {
     // The turn says where the first of its columns is. Returns whether another step follows.
     template <size_t turn>
     ALWAYS_INLINE bool step() {
-        for_constants<fresh>([&](auto i) __attribute__((always_inline)) {
-            take((turn * fresh + side - fresh + i) % side, x + i * column);
-        });
         Dots sums[rows][quarters] = {};
-        for_constants<side * quarters>([&](auto place) __attribute__((always_inline)) {
-            constexpr size_t i = place / quarters, quarter = place % quarters;
-            const Inputs inputs(reinterpret_cast<Dots>(columns[(turn * fresh + i) % side][quarter]));
-            for_constants<rows>([&](auto lower) __attribute__((always_inline)) {
-                const int8_t* const four = weights + (lower * side * quarters + place) * vector_bytes;
-                inputs.add(load_weights(four), sums[lower][quarter]);
+        for_constants<side>([&](auto i) __attribute__((always_inline)) {
+            constexpr size_t which = (turn * fresh + i) % side, kept = side - fresh;
+            if constexpr (i >= kept) take(which, x + (i - kept) * column);
+            for_constants<quarters>([&](auto quarter) __attribute__((always_inline)) {
+                Dots some = load_weights(weights + (i * quarters + quarter) * vector_bytes);
+                if constexpr (rows > 1 && !shared) some = in_register(some);
+                for_constants<rows>([&](auto row) __attribute__((always_inline)) {
+                    constexpr size_t own = shared ? 0 : +row, lower = shared ? +row : 0;
+                    if constexpr (lower > 0)
+                        some = load_weights(weights + ((lower * side + i) * quarters + quarter) * vector_bytes);
+                    Inputs(reinterpret_cast<Dots>(columns[own][which][quarter])).add(some, sums[row][quarter]);
+                });
             });
         });
-        store_channels<plain>(layer, number, sums, to, ending, residual, y, y_row, steps.left);
+        store_channels<plain>(ending, sums, residual, y, y_row, steps.left);
         x += steps.x;
         y += steps.y;
         if constexpr (!plain)
@@ -87,25 +92,27 @@ void all_rows(const DepthwiseByteLayer& layer, const uint32_t* places, const Pix
               bool one_pixel) {
     const size_t column = places[1], row = places[side], period = layer.vectors * vector_bytes;
     const size_t y_row = io.columns * to.outputs;
-    const bool overlap = io.x_row == row;
-    const auto some_rows = [&]<size_t rows>(size_t at) {
+    const auto some_rows = [&]<size_t rows, bool shared>(size_t at) {
         for (size_t number = 0; number < layer.vectors; number++) {
             const size_t first = number * vector_bytes, left = to.outputs - first;
             if (first >= to.outputs) break;
             const Steps steps = one_pixel ? Steps{(left + period - 1) / period, period, period, left, period}
                                           : Steps{io.columns, io.x_pixel, to.outputs, left, 0};
             const size_t y = at * y_row + first;
-            Window<rows, fresh, plain> window{layer, to, Ending(to), number, row, column, y_row,
-                                              layer.weights + number * layer.fours * quarters * vector_bytes,
-                                              io.x + at * io.x_row + first, io.residual ? io.residual + y : nullptr,
-                                              io.y + y, steps, {}};
+            Window<rows, fresh, shared, plain> window{
+                {layer, to, number}, column, y_row, layer.weights + number * layer.fours * quarters * vector_bytes, {},
+                0, io.residual ? io.residual + y : nullptr, io.y + y, steps, {}};
+            const uint8_t* const x = io.x + at * io.x_row + first;
+            for (size_t i = 0; i < 2 * side; i++)
+                window.line[i] = shared ? x + i * row : x + i / side * io.x_row + i % side * row;
             window.run();
         }
     };
     size_t at = 0;
-    if (overlap)
-        for (; at + 2 <= io.rows; at += 2) some_rows.template operator()<2>(at);
-    for (; at < io.rows; at++) some_rows.template operator()<1>(at);
+    for (; at + 2 <= io.rows; at += 2)
+        if (io.x_row == row) some_rows.template operator()<2, true>(at);
+        else some_rows.template operator()<2, false>(at);
+    if (at < io.rows) some_rows.template operator()<1, true>(at);
 }
 
 template <bool plain>

@@ -8,18 +8,6 @@
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
 
-// Keeps the compiler from loading weights again for each row.
-ALWAYS_INLINE Dots in_register(Dots value) {
-#if defined(__AVX512F__)
-    asm("" : "+v"(value));
-#elif defined(__SSE__)
-    asm("" : "+x"(value));
-#elif defined(__aarch64__)
-    asm("" : "+w"(value));
-#endif
-    return value;
-}
-
 // Of some rows and of some panels: groups of neurons, whose weights lie group by group.
 template <size_t rows, size_t panels>
 struct DotSums {
