@@ -228,28 +228,5 @@ ALWAYS_INLINE Dots load_weights(const int8_t* at) {
     return weights;
 }
 
-// Keeps the compiler from loading a vector again for each use of it.
-template <class Loaded>
-ALWAYS_INLINE Loaded in_register(Loaded value) {
-#if defined(__AVX512F__)
-    asm("" : "+v"(value));
-#elif defined(__SSE__)
-    asm("" : "+x"(value));
-#elif defined(__aarch64__)
-    asm("" : "+w"(value));
-#endif
-    return value;
-}
-
-// Calls use(i) for all i below `count`, constants: arrays at such places are registers from the start, where those of
-// unrolled loops may stay in memory.
-template <size_t count, class Use>
-ALWAYS_INLINE void for_constants(const Use& use) {
-    if constexpr (count > 0) {
-        for_constants<count - 1>(use);
-        use(std::integral_constant<size_t, count - 1>{});
-    }
-}
-
 }  // namespace
 }  // namespace sparbor::SPARBOR_KERNELS

@@ -25,7 +25,7 @@ private:
     size_t column_, at_;
 };
 
-template <size_t pixels, size_t panels>
+template <bool mapped, size_t pixels, size_t panels>
 void tile(const DenseByteLayer& layer, const uint32_t* places, const PixelRows& io, const Requantization& to,
           size_t first_pixel, size_t group) {
     constexpr Range range = Range::bytes;
@@ -38,31 +38,36 @@ void tile(const DenseByteLayer& layer, const uint32_t* places, const PixelRows& 
         windows.next();
     });
     const auto sums = dot_sums<range, pixels, panels>(layer, group, io.x + start, apart, places);
-    UNROLL for (size_t panel = 0; panel < panels; panel++) {
-        const size_t neuron = (group + panel) * neuron_block, at = first_pixel * to.outputs + neuron;
-        const auto sum = [&](size_t pixel, size_t part) __attribute__((always_inline)) {
-            const Integers so_far = sums.part(pixel, panel, part);
-            if constexpr (least == 0) return so_far;
-            return so_far - load(layer.sums + neuron + part * lanes) * everywhere(least);
-        };
-        store_block<pixels>(to, neuron, sum, io.residual ? io.residual + at : nullptr, io.y + at);
-    }
+    const size_t neuron = group * neuron_block, at = first_pixel * to.outputs + neuron;
+    const auto sum = [&](size_t pixel, size_t panel, size_t part) __attribute__((always_inline)) {
+        const Integers so_far = sums.part(pixel, panel, part);
+        if constexpr (least == 0) return so_far;
+        return so_far - load(layer.sums + neuron + panel * neuron_block + part * lanes) * everywhere(least);
+    };
+    store_blocks<pixels, panels, mapped>(to, Ending(to), neuron, sum, io.residual ? io.residual + at : nullptr,
+                                         io.y + at);
 }
 
-}  // namespace
-
 // As many panels as a tile has stay in a near cache while all pixels meet them.
-void dense_pixels(const DenseByteLayer& layer, const uint32_t* places, const PixelRows& io, const Requantization& to,
-                  size_t first, size_t last) {
+template <bool mapped>
+void all_pixels(const DenseByteLayer& layer, const uint32_t* places, const PixelRows& io, const Requantization& to,
+                size_t first, size_t last) {
     constexpr size_t block = panels_of_tile<most_dot_rows>();
     for (size_t group = first; group < last; group += block) {
         const size_t end = group + block < last ? group + block : last;
         in_tiles<most_dot_rows>(io.rows * io.columns, [&]<size_t pixels>(size_t pixel) {
             by_panels<pixels>(group, end, [&]<size_t panels>(size_t at) {
-                tile<pixels, panels>(layer, places, io, to, pixel, at);
+                tile<mapped, pixels, panels>(layer, places, io, to, pixel, at);
             });
         });
     }
+}
+
+}  // namespace
+
+void dense_pixels(const DenseByteLayer& layer, const uint32_t* places, const PixelRows& io, const Requantization& to,
+                  size_t first, size_t last) {
+    to.map ? all_pixels<true>(layer, places, io, to, first, last) : all_pixels<false>(layer, places, io, to, first, last);
 }
 
 }  // namespace sparbor::SPARBOR_KERNELS
