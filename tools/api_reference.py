@@ -26,6 +26,7 @@ GROUPS = {
     "Say how sparse": (
         *("Recipe", "Schedule", "Slots", "Quads", "Unstructured", "NM", "Budget", "calibrated", "Growth"),
     ),
+    "Save and load as Hugging Face does": ("save_pretrained", "load_pretrained"),
     "Deploy and run": ("deploy", "decoder", "load", "Runtime", "Session", "ByteInput"),
 }
 # What of a class is for its users; the rest is for the package.
