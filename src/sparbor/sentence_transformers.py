@@ -71,7 +71,7 @@ class Encoder(InputModule):  # type: ignore[misc, unused-ignore]
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | nn.Module | Runtime,
+        model: str | os.PathLike[str] | nn.Module,
         tokenizer: Any = None,
         *,
         weights: str = "int8",
@@ -79,27 +79,30 @@ class Encoder(InputModule):  # type: ignore[misc, unused-ignore]
         max_seq_length: int | None = None,
         threads: int = 1,
     ) -> None:
-        super().__init__()
-        said: dict[str, Any] = {}
+        super().__init__()  # type: ignore[no-untyped-call, unused-ignore]
+        said: dict[str, int] = {}
+        source: nn.Module | Runtime
         if isinstance(model, (str, os.PathLike)):
-            said = _what_it_says(Path(model))
+            said, source = _what_it_says(Path(model)), _from(model, threads)
             tokenizer = transformers.AutoTokenizer.from_pretrained(model) if tokenizer is None else tokenizer
-            model = _from(model, threads)
-        elif not isinstance(model, (nn.Module, Runtime)):
+        elif isinstance(model, nn.Module):
+            source = model
+        else:
             raise ArgumentError(f"model is a {type(model).__name__}: pass a directory or a model of Hugging Face")
         if tokenizer is None:
             raise ArgumentError("tokenizer is missing: pass the model's, or the directory that has both")
-        self.tokenizer = tokenizer
-        self.most_tokens: int = said.get("most_tokens") or most_tokens(tokenizer, getattr(model, "config", None))
-        self.max_seq_length = max_seq_length or said.get("max_seq_length") or self.most_tokens
-        if isinstance(model, nn.Module):
-            encoder = getattr(model, "base_model", model)  # without the head of a classifier or of a language model
-            most = self.max_seq_length
+        self.tokenizer: Any = tokenizer
+        self.most_tokens = said.get("most_tokens") or most_tokens(source, tokenizer)
+        if max_seq_length is None:
+            read = int(getattr(tokenizer, "model_max_length", self.most_tokens))
+            max_seq_length = said.get("max_seq_length", min(self.most_tokens, read))
+        self.max_seq_length = max_seq_length
+        if isinstance(source, nn.Module):
+            encoder = getattr(source, "base_model", source)  # without the head of a classifier or of a language model
             settings: dict[str, Any] = {"weights": weights, "threads": threads, "calibration": calibration}
-            model = deployed(encoder, tokenizer, most=most, **settings)
-        elif [port.name for port in model.inputs][:2] != [IDS, MASK] or len(model.outputs[0].shape) != 3:
-            raise ArgumentError(f"the model file is no text encoder, but {model.signature()}: make it by Encoder(...)")
-        self.runtime = model
+            source = deployed(encoder, tokenizer, most=max_seq_length, **settings)
+        _check_encoder(source)
+        self.runtime = source
 
     @property
     def max_seq_length(self) -> int:
@@ -110,8 +113,8 @@ class Encoder(InputModule):  # type: ignore[misc, unused-ignore]
     def max_seq_length(self, tokens: int) -> None:
         if not isinstance(tokens, int) or isinstance(tokens, bool) or not 1 <= tokens <= self.most_tokens:
             raise ArgumentError(
-                f"max_seq_length={tokens!r}: it must be a whole number from 1 to {self.most_tokens}, the most tokens that"
-                " the model takes"
+                f"max_seq_length={tokens!r}: it must be a whole number from 1 to {self.most_tokens}, as many tokens as"
+                " the model has positions for"
             )
         self._max_seq_length = tokens
 
@@ -148,20 +151,26 @@ class Encoder(InputModule):  # type: ignore[misc, unused-ignore]
         self.save_config(output_path)
 
     @classmethod
-    def load(cls, model_name_or_path: str, subfolder: str = "", **settings: Any) -> Encoder:
+    def load(
+        cls,
+        model_name_or_path: str,
+        subfolder: str = "",
+        token: bool | str | None = None,
+        cache_folder: str | None = None,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        init_defaults: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> Encoder:
         """What `save` saved, in a directory or on a hub; `model_kwargs` may have `threads`."""
-        own = dict(settings.get("model_kwargs") or {})
-        threads = own.pop("threads", 1)
-        if own:
-            raise ArgumentError(f"model_kwargs has {', '.join(own)}: the engine takes threads alone")
-        hub = {name: settings.get(name) for name in ("token", "cache_folder", "revision")}
-        hub["local_files_only"] = bool(settings.get("local_files_only"))
-        file = cls.load_file_path(model_name_or_path, ENGINE, subfolder=subfolder, **hub)
-        if file is None:
+        own = {"threads": 1, **(settings.get("model_kwargs") or {})}
+        if unknown := set(own) - {"threads"}:
+            raise ArgumentError(f"model_kwargs has {', '.join(sorted(unknown))}: the engine takes threads alone")
+        where = (subfolder, token, cache_folder, revision, local_files_only)
+        folder = cls.load_dir_path(model_name_or_path, *where)  # downloaded, if it is no folder of this machine
+        if folder is None or not Path(folder, ENGINE).is_file():
             raise StateError(f"{model_name_or_path!r} has no {ENGINE}: save the SentenceTransformer again")
-        # Beside it the library has put the tokenizer's files, where it has not been a folder of this machine before.
-        cls.load_dir_path(model_name_or_path, subfolder=subfolder, **hub)
-        return cls(Path(file).parent, threads=threads)
+        return cls(folder, **own)
 
 
 def _text(given: Any, prompt: str) -> Any:
@@ -173,6 +182,13 @@ def _text(given: Any, prompt: str) -> Any:
     raise ArgumentError(f"an input is a {type(given).__name__}: pass texts, or pairs of texts")
 
 
+def _check_encoder(runtime: Runtime) -> None:
+    """It takes tokens with a mask, and makes as many vectors: a model file may be anybody's."""
+    names = [port.name for port in runtime.inputs]
+    if names not in ([IDS, MASK], [IDS, MASK, TYPES]) or [len(port.shape) for port in runtime.outputs] != [3]:
+        raise StateError(f"the model is no encoder of texts, but {runtime.signature()}: make it by Encoder(...)")
+
+
 def _from(path: str | os.PathLike[str], threads: int) -> nn.Module | Runtime:
     """What is in the directory: a deployed encoder, a dendritic model, or a dense one."""
     folder = Path(path)
@@ -180,11 +196,11 @@ def _from(path: str | os.PathLike[str], threads: int) -> nn.Module | Runtime:
         return load(folder / ENGINE, threads)
     if (folder / MASKS).is_file():
         return load_pretrained(folder)
-    loaded: nn.Module = transformers.AutoModel.from_pretrained(path)
+    loaded: nn.Module = transformers.AutoModel.from_pretrained(path, trust_remote_code=False)
     return loaded.float()
 
 
-def _what_it_says(folder: Path) -> dict[str, Any]:
+def _what_it_says(folder: Path) -> dict[str, int]:
     """What the directory says of its tokens, in this module's file or in sentence-transformers'; checked."""
     own, theirs = folder / Encoder.config_file_name, folder / _THEIRS
     path = own if own.is_file() else theirs
@@ -197,7 +213,7 @@ def _what_it_says(folder: Path) -> dict[str, Any]:
         raise StateError(f"{str(path)!r} cannot be read ({error}): save the model again") from None
     for name, number in numbers.items():
         if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number < 2**31:
-            raise StateError(f"{str(path)!r} has {name} {number!r}: it must be a whole number from 1; save the model again")
+            raise StateError(f"{str(path)!r} has {name} {number!r}: it must be from 1 on; save the model again")
     if said.get("do_lower_case") is True:
         raise ArgumentError(
             f"{str(path)!r} says that texts are put in small letters, which the tokenizer alone does not: use"
@@ -221,7 +237,8 @@ class EmbeddingsMoved:
     least: float
 
     def __str__(self) -> str:
-        return f"embeddings of {self.texts} texts: cosine to those of the PyTorch model {self.mean:.4f}, at least {self.least:.4f}"
+        cosines = f"{self.mean:.4f}, at least {self.least:.4f}"
+        return f"embeddings of {self.texts} texts: cosine to those of the PyTorch model {cosines}"
 
 
 def export_sparbor_model(
@@ -255,16 +272,20 @@ def export_sparbor_model(
     if not isinstance(model, SentenceTransformer):
         raise ArgumentError(f"model is a {type(model).__name__}: pass a SentenceTransformer")
     before = model[0]
-    if not isinstance(before, Transformer) or before.backend != "torch" or before.module_output_name != "token_embeddings":
+    if (
+        not isinstance(before, Transformer)
+        or before.backend != "torch"
+        or before.module_output_name != "token_embeddings"
+    ):
         raise ArgumentError(
-            f"the model's first module is {before}: it must be sentence-transformers' Transformer with"
+            f"the model's first module is {type(before).__name__}: it must be sentence-transformers' Transformer with"
             ' backend="torch" that makes token_embeddings'
         )
     texts = list(_SAMPLES if calibration is None else calibration)
     if not texts or not all(isinstance(text, str) for text in texts):
         raise ArgumentError("calibration must be a list of texts, at least one")
     settings: dict[str, Any] = {"weights": weights, "threads": threads, "calibration": calibration}
-    most = min(before.max_seq_length or 2**31, most_tokens(before.tokenizer, before.config))
+    most = min(before.max_seq_length or 2**31, most_tokens(before.auto_model, before.tokenizer))
     encoder = Encoder(before.auto_model, before.tokenizer, max_seq_length=most, **settings)
     dense = model.encode(texts, convert_to_numpy=True, show_progress_bar=False)
     model[0] = encoder  # for as long as it is saved: so all that the library says of a model is saved with it

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from sparbor.errors import ArgumentError, StateError
 from sparbor.extras import brought_by
+from sparbor.nn.neuron import PAINeuronModule
 from sparbor.pretrained.masks import LayerMask, check_fit, put_on
 from sparbor.pretrained.masks_file import from_bytes
 from sparbor.pretrained.saving import MASKS, WEIGHTS
@@ -22,8 +23,9 @@ def load_pretrained(directory: str | os.PathLike[str], model: nn.Module | None =
 
     A model of Hugging Face is made anew, of the class that its `config.json` names. Any other is given, and is loaded
     into in place. Masks are put on as if by hand: the layers are `PAINeuronModule`s, which mask their weights
-    themselves, and in any training loop the masks stay as they are. What the directory says of masks and weights is checked before it is believed, and nothing of it is run as
-    code; a model that is given is left as it was where a directory is refused.
+    themselves, and in any training loop the masks stay as they are. What the directory says of masks and weights is
+    checked before it is believed, and nothing of it is run as code; a model that is given is left as it was where a
+    directory is refused.
 
     Args:
         directory: on this machine; one from a hub is downloaded before, by `huggingface_hub.snapshot_download`.
@@ -36,7 +38,7 @@ def load_pretrained(directory: str | os.PathLike[str], model: nn.Module | None =
     Raises:
         StateError: there is no such directory, it was not written so or by a later release, a file is damaged, or the
             weights or masks are not those of the model.
-        ArgumentError: `model` is no module.
+        ArgumentError: `model` is no module, or has masks already.
         PackageMissingError: transformers is not installed, and the directory has a model of it.
 
     >>> import sparbor
@@ -46,6 +48,10 @@ def load_pretrained(directory: str | os.PathLike[str], model: nn.Module | None =
     """
     if model is not None and not isinstance(model, nn.Module):
         raise ArgumentError(f"model is a {type(model).__name__}: pass a torch.nn.Module, or None for Hugging Face's")
+    if model is not None and any(isinstance(module, PAINeuronModule) for module in model.modules()):
+        raise ArgumentError(
+            "model has masks already: pass the plain model, as it was made or as sparbor.unwrap gives it"
+        )
     folder = Path(directory)
     if not folder.is_dir():
         raise StateError(f"{os.fspath(directory)!r} is no directory: pass the one that sparbor.save_pretrained wrote")
@@ -115,13 +121,19 @@ def _hugging_face_model(folder: Path) -> nn.Module:
         names = config.architectures
         kind = getattr(transformers, names[0], None) if isinstance(names, list) and len(names) == 1 else None
         if not (isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)):
-            raise StateError(f"its class, {names!r}, is none of transformers: make the plain model and pass it as model=...")
-        loaded = kind.from_pretrained(folder, config=config, use_safetensors=True, local_files_only=True, output_loading_info=True)
+            raise StateError(
+                f"its class, {names!r}, is none of transformers: make the plain model and pass it as model=..."
+            )
+        loaded = kind.from_pretrained(
+            folder, config=config, use_safetensors=True, local_files_only=True, output_loading_info=True
+        )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, safetensors.SafetensorError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise StateError(f"transformers cannot load it ({first}): save the model again") from error
     model, said = cast(tuple[nn.Module, dict[str, Any]], loaded)
     for names, what in ((said["missing_keys"], "are missing"), (said["unexpected_keys"], "are not the model's")):
         if names:
-            raise StateError(f"weights {what} ({_some(sorted(map(str, names)))}): the directory is that of another model")
+            raise StateError(
+                f"weights {what} ({_some(sorted(map(str, names)))}): the directory is that of another model"
+            )
     return model

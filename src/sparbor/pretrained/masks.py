@@ -21,7 +21,6 @@ from sparbor.nn.layers import (
 from sparbor.nn.masked_layer import Mode
 from sparbor.nn.named_layers import named_layers, replace_part
 from sparbor.nn.neuron import PAINeuronModule
-from sparbor.nn.wrapping import wrappers
 from sparbor.recipe.pattern import Pattern
 from sparbor.topology.matrix import to_matrix
 
@@ -102,8 +101,6 @@ def _layer(model: nn.Module, mask: LayerMask) -> nn.Module:
         layer = model.get_submodule(mask.layer)
     except AttributeError:
         raise StateError(f"there is a mask for {mask.name!r}, and the model has no such layer: {_OTHER}") from None
-    if any(True for _ in wrappers(layer)):
-        raise StateError(f"layer {mask.layer!r} has a mask already: pass the plain model, as sparbor.unwrap gives it")
     if mask.weight not in weight_names(layer) or (parameter := parameter_of(layer, mask.weight)) is None:
         kind = type(layer).__name__
         raise StateError(f"there is a mask for {mask.name!r}, which is no weight of a {kind} layer: {_OTHER}")

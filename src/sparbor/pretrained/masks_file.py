@@ -27,7 +27,14 @@ from sparbor.recipe.recipe import PATTERNS
 VERSION = 1
 _ENTRY = "sparbor_masks"  # the one entry of the file's metadata
 _PARTS = ("mask", "neurons", "inputs")
-_FIELDS = {"layer": str, "weight": str, "mode": str, "sparsity": (int, float), "pattern": dict, "shape": list}
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "layer": str,
+    "weight": str,
+    "mode": str,
+    "sparsity": (int, float),
+    "pattern": dict,
+    "shape": list,
+}
 _MOST_DIMENSIONS = 5  # of a weight: a convolution over volumes
 
 Arrays = dict[str, npt.NDArray[Any]]

@@ -43,13 +43,13 @@ def _how_to_load(hugging_face: bool) -> str:
     if hugging_face:
         lines = [
             "import sparbor, transformers",
-            "model = sparbor.load_pretrained(directory)  # with its masks: for sparbor.deploy, or to train on",
+            "model = sparbor.load_pretrained(directory)  # with its masks, to deploy or to train on",
             "same = transformers.AutoModel.from_pretrained(directory)  # dense, with zeros; needs no Sparbor",
         ]
     else:
         lines = [
             "import sparbor",
-            "model = sparbor.load_pretrained(directory, model=Net())  # with its masks: for sparbor.deploy, or to train on",
+            "model = sparbor.load_pretrained(directory, model=Net())  # with its masks, to deploy or to train on",
         ]
     return "\n".join(["```python", *lines, "```"])
 

@@ -65,7 +65,9 @@ def save_pretrained(
     if not isinstance(model, nn.Module):
         raise ArgumentError(f"model is a {type(model).__name__}: pass a torch.nn.Module")
     if tokenizer is not None and not hasattr(tokenizer, "save_pretrained"):
-        raise ArgumentError(f"tokenizer is a {type(tokenizer).__name__}, which has no save_pretrained: pass one that has")
+        raise ArgumentError(
+            f"tokenizer is a {type(tokenizer).__name__}, which has no save_pretrained: pass one that has"
+        )
     measured = checked_metrics(metrics)
     masks = masks_of(model)
     if not masks:

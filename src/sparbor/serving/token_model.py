@@ -18,7 +18,6 @@ from sparbor.lower.deploy import deploy
 IDS, MASK, TYPES = "input_ids", "attention_mask", "token_type_ids"
 _EXAMPLE = ["A sentence to show what the model is called with.", "A shorter one."]
 _MOST_EXAMPLE = 16  # tokens
-_FREE = {0: "batch", 1: "sequence"}
 
 
 class TokenModel(nn.Module):
@@ -42,8 +41,8 @@ def deployed(
     takes = inspect.signature(model.forward).parameters
     if IDS not in takes or MASK not in takes:
         raise ArgumentError(
-            f"model is a {type(model).__name__}, whose forward takes no input_ids and attention_mask: pass a text encoder"
-            " or classifier of Hugging Face, such as a BertModel"
+            f"model is a {type(model).__name__}, whose forward takes no input_ids and attention_mask: pass an encoder"
+            " or classifier of texts of Hugging Face, such as a BertModel"
         )
     names = [name for name in (IDS, MASK, TYPES) if name in takes and name in (IDS, MASK, *tokenizer.model_input_names)]
 
@@ -53,9 +52,10 @@ def deployed(
 
     batches = None if calibration is None else [called([text], most) for text in calibration]
     example = called(_EXAMPLE, min(most, _MOST_EXAMPLE))
-    free = {name: _FREE for name in names}
-    settings: dict[str, Any] = {"weights": weights, "threads": threads, "calibration": batches}
-    return deploy(TokenModel(model), example, dynamic_shapes=free, **settings)
+    runtime = deploy(TokenModel(model), example, weights=weights, threads=threads, calibration=batches)
+    if any(isinstance(size, int) for port in runtime.inputs for size in port.shape):
+        raise ArgumentError(f"the model takes texts of one length alone ({runtime.signature()}): it cannot be served")
+    return runtime
 
 
 def run(runtime: Runtime, features: Mapping[str, Tensor]) -> Tensor:
@@ -88,7 +88,18 @@ def _numbers(features: Mapping[str, Tensor], name: str) -> npt.NDArray[np.int64]
     return array
 
 
-def most_tokens(tokenizer: Any, config: Any) -> int:
-    """How many tokens a text may have: the model's positions, or fewer if the tokenizer says so."""
-    known = (getattr(tokenizer, "model_max_length", None), getattr(config, "max_position_embeddings", None))
-    return min((most for most in known if isinstance(most, int) and most > 0), default=512)
+def most_tokens(model: nn.Module | Runtime, tokenizer: Any) -> int:
+    """How many tokens a text may have: as many as the model has positions, or, without them, as the tokenizer says."""
+    positions = getattr(getattr(model, "config", None), "max_position_embeddings", None)
+    if isinstance(model, nn.Module) and isinstance(positions, int) and positions > 0:
+        before = (_positions_before(each, positions) for each in model.modules())
+        return positions - max(before, default=0)
+    most = getattr(tokenizer, "model_max_length", None)
+    return most if isinstance(most, int) and 0 < most < 2**31 else 512
+
+
+def _positions_before(module: nn.Module, positions: int) -> int:
+    """How many rows stand before the first token's in a table of positions, as RoBERTa has it, for padding."""
+    if not isinstance(module, nn.Embedding) or module.num_embeddings != positions or module.padding_idx is None:
+        return 0
+    return module.padding_idx + 1
