@@ -12,6 +12,7 @@ import torch
 from safetensors.numpy import load as arrays_of
 from safetensors.numpy import save as to_safetensors
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 from transformers import AutoModel, BertModel
 
 import sparbor
@@ -128,6 +129,16 @@ def test_layers_in_two_places_and_a_layer_alone(tmp_path: Path) -> None:
     alone = sparbor.load_pretrained(tmp_path / "one", model=nn.Linear(16, 16))
     assert isinstance(alone, PAINeuronModule)
     assert torch.equal(alone(x), masked(x))
+
+
+def test_a_neuron_that_lost_all_its_weights_under_weight_norm(tmp_path: Path) -> None:
+    model = nn.Sequential(PAINeuronModule(weight_norm(nn.Linear(8, 4)), "normed"))
+    model[0].set_mask(torch.arange(4)[:, None] > torch.zeros(8))
+    sparbor.save_pretrained(model, tmp_path)
+    again = sparbor.load_pretrained(tmp_path, model=nn.Sequential(weight_norm(nn.Linear(8, 4))))
+    x = torch.randn(3, 8)
+    torch.testing.assert_close(again(x), model(x))
+    assert again(x)[:, 0].eq(model[0].bias[0]).all()
 
 
 def test_the_model_card_has_what_was_measured_and_nothing_else(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import pickle
 import re
 import shutil
 from pathlib import Path
@@ -167,6 +168,11 @@ def test_positions_that_a_table_keeps_for_padding_are_none(tmp_path: Path) -> No
     assert most_tokens(nn.Linear(2, 2), tokenizer(tmp_path)) == POSITIONS
 
 
+def test_a_pickled_model_gives_the_same(exact: Encoder) -> None:
+    again = pickle.loads(pickle.dumps(on_engine(exact)))  # as that library hands it to other processes
+    np.testing.assert_array_equal(again.encode(TEXTS), on_engine(exact).encode(TEXTS))
+
+
 # Errors
 
 
@@ -179,6 +185,8 @@ def test_what_no_encoder_is_made_of(saved: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(ArgumentError, match=message):
             Encoder(*arguments)
+    with pytest.raises(StateError, match="nowhere' is no model with its tokenizer"):
+        Encoder(tmp_path / "nowhere")
     for tokens in (0, POSITIONS + 1, 2.5, True):
         with pytest.raises(
             ArgumentError, match=rf"max_seq_length={tokens}: .* from 1 to {POSITIONS}, as many tokens as"
@@ -189,7 +197,7 @@ def test_what_no_encoder_is_made_of(saved: Path, tmp_path: Path) -> None:
 def test_what_an_encoder_is_not_called_with(exact: Encoder) -> None:
     with pytest.raises(ArgumentError, match="an input is a int: pass texts, or pairs of texts"):
         exact.preprocess([3])
-    with pytest.raises(ArgumentError, match="processing_kwargs is given, .*: set its max_seq_length"):
+    with pytest.raises(ArgumentError, match=r"processing_kwargs is given, .*: set its max_seq_length"):
         exact.preprocess(["a"], processing_kwargs={"text": {"max_length": 3}})
     long = torch.full((1, POSITIONS + 1), 7)
     with pytest.raises(ArgumentError, match="cannot run with batch 1, sequence 25"):
@@ -225,7 +233,7 @@ def test_damaged_directories(damaged: Path) -> None:
     with pytest.raises(ModelFileError):
         Encoder.load(str(damaged))
     engine.unlink()
-    with pytest.raises(StateError, match="has no engine.safetensors: save the SentenceTransformer again"):
+    with pytest.raises(StateError, match=r"has no engine\.safetensors: save the SentenceTransformer again"):
         Encoder.load(str(damaged))
     with pytest.raises(ArgumentError, match="model_kwargs has dtype: the engine takes threads alone"):
         Encoder.load(str(damaged), model_kwargs={"dtype": "auto"})

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sparbor.engine.runtime import Runtime, load
-from sparbor.errors import ArgumentError, StateError
+from sparbor.errors import ArgumentError, SparborError, StateError
 from sparbor.extras import brought_by
 from sparbor.files import fill_directory
 
@@ -62,7 +62,7 @@ class Encoder(InputModule):  # type: ignore[misc, unused-ignore]
 
     Raises:
         ArgumentError: the engine cannot run the model, or an argument is out of range.
-        StateError: the directory is damaged.
+        StateError: there is no such model, or the directory is damaged.
     """
 
     config_file_name = "sparbor_encoder.json"
@@ -83,8 +83,14 @@ class Encoder(InputModule):  # type: ignore[misc, unused-ignore]
         said: dict[str, int] = {}
         source: nn.Module | Runtime
         if isinstance(model, (str, os.PathLike)):
-            said, source = _what_it_says(Path(model)), _from(model, threads)
-            tokenizer = transformers.AutoTokenizer.from_pretrained(model) if tokenizer is None else tokenizer
+            try:
+                said, source = _what_it_says(os.fspath(model)), _from(model, threads)
+                tokenizer = transformers.AutoTokenizer.from_pretrained(model) if tokenizer is None else tokenizer
+            except (OSError, ValueError) as error:
+                if isinstance(error, SparborError):
+                    raise
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                raise StateError(f"{os.fspath(model)!r} is no model with its tokenizer ({reason})") from error
         elif isinstance(model, nn.Module):
             source = model
         else:
@@ -200,12 +206,12 @@ def _from(path: str | os.PathLike[str], threads: int) -> nn.Module | Runtime:
     return loaded.float()
 
 
-def _what_it_says(folder: Path) -> dict[str, int]:
+def _what_it_says(model: str) -> dict[str, int]:
     """What the directory says of its tokens, in this module's file or in sentence-transformers'; checked."""
-    own, theirs = folder / Encoder.config_file_name, folder / _THEIRS
-    path = own if own.is_file() else theirs
-    if not path.is_file():
+    files = (Encoder.load_file_path(model, name) for name in (Encoder.config_file_name, _THEIRS))
+    if (file := next(filter(None, files), None)) is None:
         return {}
+    path = Path(file)
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
         numbers = {name: said[name] for name in Encoder.config_keys if said.get(name) is not None}

@@ -1,5 +1,6 @@
 """The masks of a model by the names that its weights have in the plain model, and such masks put on a plain model."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from sparbor.nn.layers import (
 from sparbor.nn.masked_layer import Mode
 from sparbor.nn.named_layers import named_layers, replace_part
 from sparbor.nn.neuron import PAINeuronModule
+from sparbor.nn.weight_norm import norm_of
 from sparbor.recipe.pattern import Pattern
 from sparbor.topology.matrix import to_matrix
 
@@ -88,12 +90,24 @@ def check_fit(model: nn.Module, masks: Sequence[LayerMask], weights: Mapping[str
         if (id(layer), mask.weight) in taken:
             raise StateError(f"there are two masks for {mask.name!r}: the file is damaged")
         taken.add((id(layer), mask.weight))
-        weight = weights.get(f"{mask.layer}.{parameter_name(layer, mask.weight)}".removeprefix("."))
-        if weight is not None and bool((weight.to(mask.mask.device) != 0)[~mask.mask].any()):
+        weight = _weight(layer, mask, weights)
+        if weight is not None and bool((weight.cpu() != 0)[~mask.mask].any()):
             raise StateError(
                 f"weights of {mask.name!r} are not zero where its mask drops them: they were changed without their"
                 " masks; save both by sparbor.save_pretrained, or load the weights alone as a dense model"
             )
+
+
+def _weight(layer: nn.Module, mask: LayerMask, weights: Mapping[str, Tensor]) -> Tensor | None:
+    """What the mask lies on; ``None`` if another layer's weight stands for it, which the layers share.
+
+    With weight norm a neuron that has lost all of its weights has a direction again, and a length of 0.
+    """
+    normed = norm_of(layer)
+    names = (parameter_name(layer, mask.weight), *((normed.length,) if normed is not None else ()))
+    parts = [weights.get(f"{mask.layer}.{name}".removeprefix(".")) for name in names]
+    there = [part for part in parts if part is not None]
+    return math.prod(there, start=torch.ones(())) if len(there) == len(parts) else None
 
 
 def _layer(model: nn.Module, mask: LayerMask) -> nn.Module:
