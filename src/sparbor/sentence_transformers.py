@@ -257,8 +257,8 @@ def export_sparbor_model(
     """Save a `SentenceTransformer` with its encoder on the engine, as that library's exports do for other runtimes.
 
     What is saved loads by `SentenceTransformer(path, trust_remote_code=True)`, with the prompts, the pooling and all
-    other modules of the model, which stays as it is. Its encoder may be dense, or dendritic: `sparbor.sparsify` and
-    `sparbor.perforate` take `model[0].auto_model`.
+    other modules of the model, which stays as it is. Its encoder may be dense, or dendritic: `sparbor.perforate` and
+    `sparbor.sparsify` take `model[0].auto_model`. What is returned says how far embeddings moved: print it.
 
     Args:
         model: whose first module is sentence-transformers' own `Transformer` with PyTorch's backend.
@@ -267,9 +267,6 @@ def export_sparbor_model(
         calibration: texts such as will come. With them layers that lose too much by 8 bits have 16; and by them the
             move is measured. Without it is measured by a few texts of Sparbor's own.
         threads: how many the exported model uses while the move is measured.
-
-    Returns:
-        How far the embeddings moved; print it.
 
     Raises:
         ArgumentError: the model is none of that library's text encoders, or the engine cannot run it.

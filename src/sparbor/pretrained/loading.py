@@ -21,6 +21,8 @@ from sparbor.pretrained.saving import MASKS, WEIGHTS
 def load_pretrained(directory: str | os.PathLike[str], model: nn.Module | None = None) -> nn.Module:
     """Load what :func:`save_pretrained` saved: the model with its weights and masks, to deploy or to train on.
 
+    What is returned is the model, or, where a single layer is given, the `PAINeuronModule` around it.
+
     A model of Hugging Face is made anew, of the class that its `config.json` names. Any other is given, and is loaded
     into in place. Masks are put on as if by hand: the layers are `PAINeuronModule`s, which mask their weights
     themselves, and in any training loop the masks stay as they are. What the directory says of masks and weights is
@@ -31,9 +33,6 @@ def load_pretrained(directory: str | os.PathLike[str], model: nn.Module | None =
         directory: on this machine; one from a hub is downloaded before, by `huggingface_hub.snapshot_download`.
         model: the plain model, its masks not put on yet, for a directory of no model of Hugging Face, or of one whose
             class is your own.
-
-    Returns:
-        The model; where a single layer is given, the `PAINeuronModule` around it.
 
     Raises:
         StateError: there is no such directory, it was not written so or by a later release, a file is damaged, or the
