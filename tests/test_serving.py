@@ -15,12 +15,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.base.modules import Normalize
 from sentence_transformers.sentence_transformer.modules import Pooling
 from torch import nn
-from transformers import (
-    BertForSequenceClassification,
-    RobertaConfig,
-    RobertaModel,
-    pipeline,
-)
+from transformers import BertForMaskedLM, BertForSequenceClassification, RobertaConfig, RobertaModel, pipeline
 
 import sparbor
 from sparbor.errors import ArgumentError, ModelFileError, StateError
@@ -159,6 +154,13 @@ def test_a_dendritic_model_within_is_exported_sparse(saved: Path, tmp_path: Path
     sparse = [layer for layer in again[0].runtime.describe() if layer.kind == "sparse"]
     assert len(sparse) == 12
     assert all(layer.density == 0.25 for layer in sparse)
+
+
+def test_a_models_head_is_left_away(saved: Path, exact: Encoder) -> None:
+    model = BertForMaskedLM(config())
+    model.bert.load_state_dict(of_pytorch(saved)[0].auto_model.state_dict(), strict=False)  # it has no pooler
+    ours = on_engine(Encoder(model.eval(), exact.tokenizer, weights="exact"))
+    np.testing.assert_allclose(ours.encode(TEXTS), on_engine(exact).encode(TEXTS), atol=1e-5)
 
 
 def test_positions_that_a_table_keeps_for_padding_are_none(tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Makes docs/reference.md from the docstrings of the public names: ``make reference``.
 
 Nothing of the package is run: griffe reads signatures and docstrings from the source, and the names and where they are
-defined come from ``sparbor.__all__``, and from the paths of those that need other packages. A test compares the file with
-what this makes.
+defined come from ``sparbor.__all__``, and from the paths of those that need other packages. A test compares the file
+with what this makes.
 """
 
 from __future__ import annotations
