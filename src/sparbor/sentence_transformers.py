@@ -191,7 +191,9 @@ def _text(given: Any, prompt: str) -> Any:
 def _check_encoder(runtime: Runtime) -> None:
     """It takes tokens with a mask, and makes as many vectors: a model file may be anybody's."""
     names = [port.name for port in runtime.inputs]
-    if names not in ([IDS, MASK], [IDS, MASK, TYPES]) or [len(port.shape) for port in runtime.outputs] != [3]:
+    shapes = [port.shape for port in runtime.outputs]
+    made = len(shapes) == 1 and len(shapes[0]) == 3 and isinstance(shapes[0][2], int)
+    if names not in ([IDS, MASK], [IDS, MASK, TYPES]) or not made:
         raise StateError(f"the model is no encoder of texts, but {runtime.signature()}: make it by Encoder(...)")
 
 
