@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sparbor.lower.deploy import deploy as deploy
     from sparbor.nn.dendrites import unwrap as unwrap
     from sparbor.nn.neuron import PAINeuronModule as PAINeuronModule
+    from sparbor.pretrained.loading import load_pretrained as load_pretrained
+    from sparbor.pretrained.saving import save_pretrained as save_pretrained
     from sparbor.program.byte_input import ByteInput as ByteInput
     from sparbor.recipe.budget import Budget as Budget
     from sparbor.recipe.growth import Growth as Growth
@@ -51,7 +53,9 @@ _HOME = {
     "decoder": "lower.decoder",
     "deploy": "lower.deploy",
     "load": "engine.runtime",
+    "load_pretrained": "pretrained.loading",
     "perforate": "train.perforator",
+    "save_pretrained": "pretrained.saving",
     "unwrap": "nn.dendrites",
 }
 __all__ = list(_HOME)
