@@ -432,6 +432,9 @@ NB_MODULE(_native, module) {
 
     module.def("linear_share", [](size_t rows, const std::string& isa) { return linear_share(rows, kernels_of(isa)); },
                "rows"_a, "isa"_a);
+    module.def("byte_linear_share",
+               [](size_t rows, const std::string& isa) { return byte_linear_share(rows, kernels_of(isa)); }, "rows"_a,
+               "isa"_a);
     module.def("convolution_share",
                [](const std::vector<int64_t>& geometry, const std::string& isa) {
                    return convolution_share(as_geometry(geometry), kernels_of(isa));
