@@ -123,7 +123,12 @@ class Perforator:
         its ``final_density``, which are ``None`` where it has none or where that is not decided yet; whether ``deploy``
         will store it dense, ``dense_at_last``, as far as that is known; and ``why`` it is no sparser.
         """
-        return rows(self.findings, self.recipe, self.modules, self.orders.shapes)
+        there = {
+            plain_name(name_of_weight(place.plain_path, place.module.weight_name)): place.module
+            for place in named_layers(self.model)
+            if isinstance(place.module, PAINeuronModule)
+        }
+        return rows(self.findings, self.recipe, {**there, **self.modules}, self.orders.shapes)
 
     @property
     def growth_events(self) -> list[GrowthEvent]:
