@@ -84,7 +84,9 @@ def tuned(arm: str, dense: nn.Module, split: Split, options: argparse.Namespace,
     return model
 
 
-def row_of(arm: str, key: dict[str, Any], dense: nn.Module, split: Split, options: argparse.Namespace) -> dict[str, Any]:
+def row_of(
+    arm: str, key: dict[str, Any], dense: nn.Module, split: Split, options: argparse.Namespace
+) -> dict[str, Any]:
     """Tune, validate and test one arm of one seed."""
     model = tuned(arm, dense, split, options, key["seed"])
     layers = [layer for layer in model.modules() if isinstance(layer, sparbor.PAINeuronModule)]
@@ -147,5 +149,3 @@ def main() -> None:
             results.add(row_of(arm, {**same_run, "seed": seed}, dense, split, options))
             console.print(f"seed {seed}, {arm}: {results.rows[-1]['validation_accuracy']:.2f} %", highlight=False)
     console.print(summary([row for row in results.rows if same_run.items() <= row.items()]))
-
-

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sparbor.recipe.pattern import Unstructured as Unstructured
     from sparbor.recipe.recipe import Recipe as Recipe
     from sparbor.recipe.schedule import Schedule as Schedule
+    from sparbor.train.distillation import distillation_loss as distillation_loss
     from sparbor.train.perforator import Perforator as Perforator
     from sparbor.train.perforator import perforate as perforate
 
@@ -50,6 +51,7 @@ _HOME = {
     "calibrated": "calibration.calibration",
     "decoder": "lower.decoder",
     "deploy": "lower.deploy",
+    "distillation_loss": "train.distillation",
     "load": "engine.runtime",
     "perforate": "train.perforator",
     "unwrap": "nn.dendrites",
