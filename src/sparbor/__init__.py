@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sparbor.train.distillation import distillation_loss as distillation_loss
     from sparbor.train.perforator import Perforator as Perforator
     from sparbor.train.perforator import perforate as perforate
+    from sparbor.train.trainer_callback import PerforatingCallback as PerforatingCallback
 
 __version__ = "0.1.0"
 
@@ -39,6 +40,7 @@ _HOME = {
     "ByteInput": "program.byte_input",
     "Growth": "recipe.growth",
     "PAINeuronModule": "nn.neuron",
+    "PerforatingCallback": "train.trainer_callback",
     "Perforator": "train.perforator",
     "Quads": "recipe.pattern",
     "Recipe": "recipe.recipe",
