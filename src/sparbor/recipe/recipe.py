@@ -50,8 +50,8 @@ class Recipe:
         budget: in place of ``sparsity`` and ``distribution``, what the model may cost in the end; see :class:`Budget`
             and :func:`sparbor.calibrated`.
         growth: when dendrites are grown, and which; ``None``: none are. See :class:`Growth`.
-        layers: sparsities of their own for layers whose names match a pattern, such as ``{"*.mlp.*": 0.95}``; of
-            several patterns that match, the first counts. It is kept as a tuple of pairs.
+        layers: sparsities of their own for layers whose names match a pattern, such as ``{"*.mlp.*": 0.95}``, as
+            ``exclude`` has them; of several patterns that match, the first counts. It is kept as a tuple of pairs.
 
     >>> recipe = Recipe(sparsity=0.9, pattern=Unstructured(), distribution="erk")
     >>> Recipe.from_json(recipe.to_json()) == recipe

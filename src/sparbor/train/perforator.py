@@ -35,7 +35,9 @@ def perforate(
     Every eligible layer is wrapped in :class:`PAINeuronModule`, and hooks on the weights and on ``optimizer`` mask
     gradients, keep dropped weights at zero, and change the topology as the recipe's schedule says. Parameters keep
     their identity. ``print(perforator)`` shows each layer: whether it was wrapped, how dense it is and will be, and why
-    it is not sparser; and, from the first batch on, whose neurons stay in order.
+    it is not sparser; and, from the first batch on, whose neurons stay in order. A model whose layers have masks
+    already, and that no run is training, begins with these: they stay with ``Recipe(method="fixed")``, and become
+    sparser with other methods.
 
     Args:
         model: any module with linear, convolutional, recurrent (LSTM, GRU, RNN, and their cells) or MultiheadAttention
