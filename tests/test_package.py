@@ -95,6 +95,17 @@ def test_without_torch_a_name_that_needs_it_names_the_extra(name: str) -> None:
     assert done.stdout == 2 * line, done.stderr
 
 
+def test_without_transformers_the_callback_names_the_extra() -> None:
+    code = WITHOUT.format(package="transformers") + (
+        "import sparbor\n"
+        "try:\n    sparbor.PerforatingCallback\n"
+        "except sparbor.SparborError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    what = "sparbor.PerforatingCallback needs transformers, which is not installed"
+    assert done.stdout == f"{what}: run `pip install 'sparbor[hugging-face]'`\n", done.stderr
+
+
 def test_without_torch_models_load_and_recipes_can_be_made_and_read() -> None:
     model = REPOSITORY / "tests" / "golden" / "rows.safetensors"
     code = (

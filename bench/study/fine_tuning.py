@@ -37,8 +37,8 @@ WARM_UP = 0.1  # of the run
 TEMPERATURE = 2.0
 CHANGES: dict[str, dict[str, Any]] = {
     "fine-tuning": {},
-    "exponent 0.5": {"lr_density_exponent": 0.5},
     "exponent 0": {"lr_density_exponent": 0.0},
+    "exponent 1": {"lr_density_exponent": 1.0},
     "ramp to 0.5": {"schedule": Schedule(warmup=0.1, ramp_end=0.5, rewire_end=0.5)},
     "rigl": {"method": "rigl", "schedule": Schedule(warmup=0.1, ramp_end=0.75, rewire_end=0.9)},
     "quads": {"pattern": sparbor.Quads()},

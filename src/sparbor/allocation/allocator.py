@@ -19,11 +19,6 @@ from sparbor.topology.rewire import RewireInput
 _Value = TypeVar("_Value")
 
 
-def _by_index(by_name: Mapping[str, _Value], layers: Sequence[TrainedLayer]) -> dict[int, _Value]:
-    names = [plain_name(layer.name) for layer in layers]
-    return {index: by_name[name] for index, name in enumerate(names) if name in by_name}
-
-
 class Allocator:
     """Divides what ``recipe`` allows among layers: those of the ``model`` first, then those that have grown on them.
 
@@ -121,3 +116,9 @@ class Allocator:
         if self._cost_budget is None:
             raise ArgumentError("cost(): the recipe has no budget; give it one, such as Budget(latency_us=40)")
         return self._cost_budget.cost([self.rewire_input(layer) for layer in layers])
+
+
+def _by_index(by_name: Mapping[str, _Value], layers: Sequence[TrainedLayer]) -> dict[int, _Value]:
+    """What is known by a layer's name, by its index."""
+    names = [plain_name(layer.name) for layer in layers]
+    return {index: by_name[name] for index, name in enumerate(names) if name in by_name}
