@@ -97,9 +97,7 @@ def test_without_torch_a_name_that_needs_it_names_the_extra(name: str) -> None:
 
 def test_without_transformers_the_callback_names_the_extra() -> None:
     code = WITHOUT.format(package="transformers") + (
-        "import sparbor\n"
-        "try:\n    sparbor.PerforatingCallback\n"
-        "except sparbor.SparborError as error:\n    print(error)"
+        "import sparbor\ntry:\n    sparbor.PerforatingCallback\nexcept sparbor.SparborError as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     what = "sparbor.PerforatingCallback needs transformers, which is not installed"

@@ -112,8 +112,8 @@ class Recipe:
         """The recipe for a few epochs from pre-trained weights; ``changes`` are other arguments of :class:`Recipe`.
 
         Such a run is short and begins with weights that are good already, so it is dense for its first tenth only.
-        Then weights are dropped by their magnitude, none comes back, and the mask rests for the last quarter. It is made
-        for a learning rate that rises for a tenth of the run and falls to zero.
+        Then weights are dropped by their magnitude, none comes back, and the mask rests for the last quarter. It is
+        made for a learning rate that rises for a tenth of the run and falls to zero.
 
         >>> Recipe.fine_tuning(0.8, exclude=("classifier",)).schedule.ramp_end
         0.75
