@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from sparbor.recipe.pattern import Unstructured as Unstructured
     from sparbor.recipe.recipe import Recipe as Recipe
     from sparbor.recipe.schedule import Schedule as Schedule
+    from sparbor.train.distillation import distillation_loss as distillation_loss
     from sparbor.train.perforator import Perforator as Perforator
     from sparbor.train.perforator import perforate as perforate
+    from sparbor.train.trainer_callback import PerforatingCallback as PerforatingCallback
 
 __version__ = "0.1.0"
 
@@ -40,6 +42,7 @@ _HOME = {
     "ByteInput": "program.byte_input",
     "Growth": "recipe.growth",
     "PAINeuronModule": "nn.neuron",
+    "PerforatingCallback": "train.trainer_callback",
     "Perforator": "train.perforator",
     "Quads": "recipe.pattern",
     "Recipe": "recipe.recipe",
@@ -52,6 +55,7 @@ _HOME = {
     "calibrated": "calibration.calibration",
     "decoder": "lower.decoder",
     "deploy": "lower.deploy",
+    "distillation_loss": "train.distillation",
     "load": "engine.runtime",
     "load_pretrained": "pretrained.loading",
     "perforate": "train.perforator",

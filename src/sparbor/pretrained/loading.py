@@ -113,7 +113,7 @@ def _hugging_face_model(folder: Path) -> nn.Module:
     """The model of the class that the directory's config names, if that is one of the package's own."""
     if not (folder / "config.json").is_file():
         raise StateError("it has no config.json, so it is no model of Hugging Face: pass the plain model as model=...")
-    with brought_by("hf", "sparbor.load_pretrained"):
+    with brought_by("hugging-face", "sparbor.load_pretrained"):
         import transformers
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)

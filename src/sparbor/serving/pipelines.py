@@ -42,7 +42,7 @@ class PipelineModel:
 
     def forward(self, **features: Tensor) -> Any:
         """What the PyTorch model returns: an object with `last_hidden_state`, or with `logits`."""
-        with brought_by("hf", "sparbor.serving.pipelines"):
+        with brought_by("hugging-face", "sparbor.serving.pipelines"):
             from transformers.modeling_outputs import BaseModelOutput, SequenceClassifierOutput
         answer: Any = run(self.runtime, {name: features[name] for name in (IDS, MASK, TYPES) if name in features})
         return BaseModelOutput(answer) if answer.dim() == 3 else SequenceClassifierOutput(logits=answer)
