@@ -65,13 +65,16 @@ emulate: setup
 	tests/emulation/build.sh
 	env PYTEST_PLUGINS=tests.emulation.client \
 	  SPARBOR_EMULATION="qemu-aarch64 -L $(AARCH64)/root -E PYTHONPATH=$(AARCH64)/site $(AARCH64)/root/usr/bin/python3.11" \
-	  $(BIN)/python -m pytest tests/test_kernels.py tests/test_conv_kernels.py tests/test_ranking.py tests/test_ops.py \
+	  $(BIN)/python -m pytest --numprocesses=auto --dist=worksteal \
+	  tests/test_kernels.py tests/test_conv_kernels.py tests/test_ranking.py tests/test_ops.py \
 	  tests/test_int8.py tests/test_dense_int8.py tests/test_quantized.py tests/test_quantized_convolution.py \
 	  tests/test_quantized_filters.py -k "not portable"
 
-# The engine's tests under AddressSanitizer and UBSan. The sanitized build lies in a folder of its own, which -S puts
-# before the editable installation. What the sanitizers say goes past Python: --capture=sys lets it through.
+# The engine's tests under AddressSanitizer and UBSan, in a process for each core. The sanitized build lies in a folder of
+# its own, which -S puts before the editable installation. What the sanitizers say goes past Python: --capture=sys lets
+# it through.
 SANITIZED := build/sanitized
+SANITIZED_WORKERS = --tx "$(CORES)*popen//python=$(BIN)/python -S" --dist=worksteal
 SANITIZER_LIBRARIES = $(shell $(CXX) -print-file-name=libasan.so) $(shell $(CXX) -print-file-name=libstdc++.so)
 
 sanitize: setup
@@ -79,7 +82,8 @@ sanitize: setup
 	  --config-settings=build-dir=build/sanitize --config-settings=cmake.define.SPARBOR_SANITIZE=ON
 	env LD_PRELOAD="$(SANITIZER_LIBRARIES)" ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
 	  PYTHONPATH="$(SANITIZED):.:$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
-	  $(BIN)/python -S -m pytest --capture=sys tests/test_packing.py tests/test_kernels.py tests/test_conv_kernels.py \
+	  $(BIN)/python -S -m pytest --capture=sys $(SANITIZED_WORKERS) \
+	  tests/test_packing.py tests/test_kernels.py tests/test_conv_kernels.py \
 	  tests/test_program.py tests/test_runtime.py tests/test_values.py tests/test_products.py tests/test_ops.py \
 	  tests/test_ranking.py tests/test_hostile_files.py tests/test_sessions.py tests/test_updates.py \
 	  tests/test_int8.py tests/test_dense_int8.py tests/test_quantized.py tests/test_quantized_convolution.py \

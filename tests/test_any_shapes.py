@@ -279,3 +279,24 @@ def test_a_convolution_over_any_length_is_checked_at_one_that_it_can_have(tmp_pa
         runtime(torch.randn(1, 4, 3))
     runtime.save(tmp_path / "model.safetensors")
     assert_answers(sparbor.load(tmp_path / "model.safetensors"), model, torch.randn(2, 4, 20))
+
+
+def test_a_buffer_of_one_item_does_not_fit_every_batch() -> None:
+    """The graph of `torch.export` holds for any batch; that it does not fit shows when operations are made plain."""
+
+    class Smoothed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("last", torch.zeros(1, 64))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.last = self.last * 0.5 + x
+            return self.last
+
+    x = torch.ones(1, 64)
+    with pytest.raises(
+        ArgumentError, match=r"does not fit every size that is free .*: name those .* by dynamic_shapes"
+    ):
+        sparbor.deploy(Smoothed(), x)
+    runtime = sparbor.deploy(Smoothed(), x, dynamic_shapes={})
+    assert [port.shape for port in runtime.inputs] == [(1, 64), (1, 64)]

@@ -337,8 +337,12 @@ def test_by_hand() -> None:
     assert module.embed_dim == 32
     assert [part.get_sparsity() for part in dendritic(module)] == [0.5, 0.5, 0.5]
     assert sum(part.active_parameters() for part in dendritic(module)) == 32 * (32 + 24 + 40) // 2 + 3 * 32
-    with pytest.raises(ArgumentError, match="already perforated"):
-        sparbor.perforate(nn.Sequential(module), torch.optim.SGD(module.parameters(), 0.1), total_steps=1)
+    fixed = sparbor.Recipe(method="fixed")
+    perforator = sparbor.perforate(
+        nn.Sequential(module), torch.optim.SGD(module.parameters(), 0.1), fixed, total_steps=1
+    )
+    assert len(perforator.modules) == 3
+    assert perforator.density() == 0.5
     assert sparbor.unwrap(module) is attention
     assert int((attention.v_proj_weight == 0).sum()) == 32 * 40 // 2
 

@@ -117,6 +117,21 @@ def test_budgets_of_equal_latency_and_continues(small_mnist: Path, tmp_path: Pat
     assert [row["seed"] for row in continued["rows"]] == [0] * 4 + [1] * 4
 
 
+def test_fine_tuning_from_a_trained_network_and_continues(small_mnist: Path, tmp_path: Path) -> None:
+    file = tmp_path / "fine-tuning.json"
+    options = ["--dataset", "mnist", "--data-dir", str(small_mnist), "--json", str(file), "--scratch", str(tmp_path)]
+    result = run("fine_tuning.py", *options, "--seeds", "0", "--arms", "dense", "fine-tuning", COLUMNS="200")
+    assert result.returncode == 0, result.stderr
+    first = json.loads(file.read_text())["rows"]
+    assert [round(row["density"], 2) for row in first] == [1.0, 0.2]
+    assert len({(row["dense_validation_accuracy"], row["dense_test_accuracy"]) for row in first}) == 1
+    assert all(row["test_accuracy"] > 60 for row in first)
+    assert run("fine_tuning.py", *options, "--seeds", "0", "--arms", "dense", "fine-tuning distilled").returncode == 0
+    rows = json.loads(file.read_text())["rows"]
+    assert [row["arm"] for row in rows] == ["dense", "fine-tuning", "fine-tuning distilled"]
+    assert rows[:2] == first
+
+
 def test_training_steps_and_a_job_and_continues(small_mnist: Path, tmp_path: Path) -> None:
     file = tmp_path / "training.json"
     options = ["--models", "tiny", "--sparsity", "0.8", "--steps", "2", "--jobs", "mnist", "--epochs", "1"]

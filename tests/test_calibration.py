@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,10 +12,13 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import sparbor
-from sparbor import Budget, Perforator, Quads, Recipe, Schedule, Slots
+from sparbor import Budget, Perforator, Quads, Recipe, Schedule, Slots, native
 from sparbor.calibration.calibration import _line
+from sparbor.engine.runtime import Runtime
 from sparbor.errors import ArgumentError, StateError
 from sparbor.nn.neuron import PAINeuronModule
+from sparbor.packing.quads import pack_quads
+from sparbor.program.program import Operation, Program
 from sparbor.recipe.budget import Costs, LayerCost
 from sparbor.topology.units import slot_counts
 
@@ -146,12 +150,25 @@ def test_kilobytes_of_quads_are_those_of_8_bits() -> None:
     assert perforator.cost() <= 12 + 0.064
 
 
+@pytest.mark.parametrize("rows", [1, 2, 9])
+def test_from_which_share_of_its_quads_on_a_layer_runs_dense(rows: int) -> None:
+    share = native.byte_linear_share(rows, native.choose_kernel_set())
+    assert 0 < share < 1
+    weight = np.random.default_rng(0).standard_normal((32, 256)).astype(np.float32)
+    for quads in range(1, 17):  # of the sixteen that a branch can have
+        mask = np.tile(np.arange(64) < 4 * quads, (32, 4))
+        operation = Operation("linear", (0,), 1, "fc")
+        program = Program.of_items(((256,), (32,)), 0, 1, (operation,), {"fc": pack_quads(weight, mask)})
+        assert Runtime(program).ways_at(rows) == {"fc": "dense" if quads / 16 > share else "sparse"}
+
+
 def test_latency_of_quads_is_measured() -> None:
     x = torch.randn(1, 200)
     budget = sparbor.calibrated(Recipe(budget=Budget(latency_us=1e6), pattern=Quads()), linear(), x).budget
     assert budget is not None
     assert budget.costs is not None
-    assert all(layer.each > 0 and layer.dense > 0 and layer.sparse_to == 1 for layer in budget.costs.layers)
+    share = native.byte_linear_share(1, native.choose_kernel_set())
+    assert all(layer.each > 0 and layer.dense > 0 and layer.sparse_to == share for layer in budget.costs.layers)
     convolving = sparbor.calibrated(Recipe(budget=Budget(latency_us=1e6), pattern=Quads()), cnn(), IMAGE).budget
     assert convolving is not None
     assert convolving.costs is not None

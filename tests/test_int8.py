@@ -16,6 +16,7 @@ from sparbor.export.c.target import export_c
 from sparbor.packing.quads import QuadLayer, pack_quads
 from sparbor.packing.slots import Encoding, pack
 from sparbor.program import model_file
+from sparbor.program.byte_input import ByteInput
 from sparbor.program.program import Operation, Port, Program, Recurrence, ValueType
 from sparbor.program.windows import Window
 from tests.layers import random_mask, random_weight
@@ -76,10 +77,53 @@ def test_every_number_of_quads(isa: str, quads: int) -> None:
 def test_many_quads_whose_weights_are_asked_for_ahead(isa: str, density: float) -> None:
     """One row of a layer that a second cache need not hold; runs of few quads and of many have loops of their own."""
     rng = np.random.default_rng(5)
-    layer = some_layer(1024, 1024, density)
+    layer = some_layer(1024, 1030, density)
     assert layer.layout.slots > 2**18 // 128 + layer.layout.slots // 32
     for rows in (1, 2):
-        check(isa, layer, rng.standard_normal((rows, 1024)).astype(np.float32))
+        check(isa, layer, rng.standard_normal((rows, 1030)).astype(np.float32))
+
+
+@pytest.mark.parametrize("branches", range(1, 18))
+def test_a_row_of_every_number_of_branches(isa: str, branches: int) -> None:
+    """AVX-512 has registers for a row of up to sixteen, and then code of its own for each number of them."""
+    rng = np.random.default_rng(branches)
+    layer = some_layer(40, 64 * branches - 7, 0.15)
+    check(isa, layer, rng.standard_normal((1, layer.fan_in)).astype(np.float32))
+
+
+@pytest.mark.parametrize("rows", [1, 5, 300])
+def test_an_input_is_read_where_the_caller_has_it(isa: str, rows: int) -> None:
+    """At any address that a float can have; and if another operation reads it too, or it is an output."""
+    rng = np.random.default_rng(rows)
+    layer = some_layer(90, 90)
+    x = rng.standard_normal(rows * 90 + 1).astype(np.float32)[1:].reshape(rows, 90)
+    y = expected(layer, x, LEVELS.get(isa, 255))
+    program = one_layer(layer)
+    np.testing.assert_array_equal(Runtime(program)(x), y)
+    again = Operation("add", (0, 1), 2)
+    values = (ValueType("f32", ("batch", 90)),) * 3
+    outputs = (Port("y", 2), Port("x again", 0))
+    twice = Program(values, (Port("x", 0),), outputs, (*program.operations, again), program.layers)
+    answers = Runtime(twice)(x)
+    np.testing.assert_array_equal(answers["y"], x + y)
+    np.testing.assert_array_equal(answers["x again"], x)
+
+
+def test_bytes_and_floats_in_turns(isa: str) -> None:
+    """Bytes become floats first, which lie elsewhere than those that a caller gives."""
+    layer = some_layer(40, 70)
+    pixels = np.random.default_rng(7).integers(0, 256, (3, 70), np.uint8)
+    runtime = Runtime(dataclasses.replace(one_layer(layer), byte_input=ByteInput(std=1 / 255)))
+    for x in (pixels, pixels.astype(np.float32), pixels):
+        np.testing.assert_array_equal(runtime(x), expected(layer, pixels.astype(np.float32), LEVELS.get(isa, 255)))
+
+
+def test_a_row_whose_groups_are_shared_by_threads(isa: str) -> None:
+    rng = np.random.default_rng(6)
+    layer = some_layer(4096, 1024, 0.8)  # or waking a thread takes longer than it saves
+    x = rng.standard_normal((1, 1024)).astype(np.float32)
+    for runtime in (Runtime(one_layer(layer), as_stored=True), Runtime(one_layer(layer), 3, as_stored=True)):
+        np.testing.assert_array_equal(runtime(x), expected(layer, x, LEVELS.get(isa, 255)))
 
 
 def test_sums_do_not_saturate(isa: str) -> None:

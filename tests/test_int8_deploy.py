@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 import sparbor
-from sparbor import Recipe, Schedule
+from bench.inference import models
+from sparbor import Recipe, Schedule, cli
 from sparbor.engine.runtime import kernel_sets
+from sparbor.program.model_file import to_bytes
 from sparbor.recipe.pattern import Pattern, Quads, Slots, Unstructured
 from tests.deploying import relative_error
 
@@ -108,3 +110,25 @@ def test_sums_that_may_not_fit_have_16_bits() -> None:
     (layer,) = sparbor.deploy(wide, torch.rand(1, 70_000), weights="int8").describe()
     assert layer.weights == "halves"
     assert "with a fan-in of 70000, a neuron's 8-bit weights add up to 8,890,000" in layer.why
+
+
+@pytest.mark.parametrize("calibrated", [False, True], ids=["rows", "calibrated"])
+@pytest.mark.parametrize("masks", ["quads", "varying"])
+@pytest.mark.parametrize("name", ["seed-mlp", "seed-cnn"])
+def test_8_bits_take_no_more_bytes_than_16_or_inspect_says_so(
+    name: str, masks: str, calibrated: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Masks of quads fill quads; those of slots do not, and are padded."""
+    model, x = models.dendritic(name, 0.9, masks), models.example(name, 2)
+    words = sparbor.deploy(model, x)
+    runtime = sparbor.deploy(model, x, weights="int8", calibration=[x] if calibrated else None)
+    eight, sixteen = ({layer.name: layer.bytes for layer in each.describe()} for each in (runtime, words))
+    larger = [layer for layer in eight if eight[layer] > sixteen[layer]]
+    assert bool(larger) == (masks == "varying")
+    runtime.save(tmp_path / "model.safetensors")
+    assert masks == "varying" or len(to_bytes(runtime.program)) < len(to_bytes(words.program))
+    cli.main(["inspect", str(tmp_path / "model.safetensors")])
+    said = [line for line in capsys.readouterr().out.splitlines() if "16 bits would take" in line]
+    assert [line.split()[0] for line in said] == larger
+    for line, layer in zip(said, larger, strict=True):
+        assert f"16 bits would take {sixteen[layer]:,} bytes" in line

@@ -56,7 +56,7 @@ TRAINING += ["train.perforator"]
 def test_the_public_names_are_those_that_can_be_imported() -> None:
     assert sparbor.__all__ == sorted(sparbor.__all__, key=lambda name: (not name.isupper(), name))
     assert set(sparbor.__all__) == set(sparbor._HOME)
-    assert len(sparbor.__all__) <= 20
+    assert len(sparbor.__all__) <= 25
     for name in sparbor.__all__:
         assert getattr(sparbor, name).__name__ == name
         assert name in dir(sparbor)
@@ -80,7 +80,13 @@ def test_an_unknown_name() -> None:
 WITHOUT = "import sys; sys.modules[{package!r}] = None\n"
 
 
-@pytest.mark.parametrize("name", ["PAINeuronModule", "Perforator", "calibrated", "deploy", "perforate", "unwrap"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("PAINeuronModule", "Perforator", "calibrated", "deploy", "load_pretrained", "perforate", "save_pretrained"),
+        "unwrap",
+    ],
+)
 def test_without_torch_a_name_that_needs_it_names_the_extra(name: str) -> None:
     code = WITHOUT.format(package="torch") + (
         "import sparbor\n"
@@ -93,6 +99,15 @@ def test_without_torch_a_name_that_needs_it_names_the_extra(name: str) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     line = f"sparbor.{name} needs torch, which is not installed: run `pip install 'sparbor[train]'`\n"
     assert done.stdout == 2 * line, done.stderr
+
+
+def test_without_transformers_the_callback_names_the_extra() -> None:
+    code = WITHOUT.format(package="transformers") + (
+        "import sparbor\ntry:\n    sparbor.PerforatingCallback\nexcept sparbor.SparborError as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    what = "sparbor.PerforatingCallback needs transformers, which is not installed"
+    assert done.stdout == f"{what}: run `pip install 'sparbor[hugging-face]'`\n", done.stderr
 
 
 def test_without_torch_models_load_and_recipes_can_be_made_and_read() -> None:

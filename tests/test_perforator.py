@@ -588,13 +588,12 @@ def test_a_model_of_many_layers_is_let_go() -> None:
 def test_perforating_twice() -> None:
     model, optimizer, _ = start(Recipe(0.9))
     with pytest.raises(
-        ArgumentError, match=r"already perforated \(layer '0'\): a model is perforated once; sparbor\.un"
+        ArgumentError,
+        match=r"already perforated \(layer '0'\): a model is perforated once; perforator\.detach\(\) ends",
     ):
         sparbor.perforate(model, optimizer, total_steps=10)
     train(model, optimizer, 20)
     twin = copy.deepcopy(model)
-    with pytest.raises(ArgumentError, match=r"already perforated"):
-        sparbor.perforate(twin, torch.optim.SGD(twin.parameters(), 0.1), total_steps=10)
     sparbor.unwrap(twin)
     sparbor.perforate(twin, torch.optim.SGD(twin.parameters(), 0.1), total_steps=10)
 

@@ -15,7 +15,8 @@ from sparbor.engine.runtime import Runtime
 from sparbor.errors import ArgumentError, ModelFileError, OutputError
 from sparbor.packing.dense_weights import pack_dense
 from sparbor.packing.filters import pack_by_groups, pack_filters, pack_filters_as_bytes
-from sparbor.packing.quads import pack_quads
+from sparbor.packing.quads import QuadLayer, pack_quads
+from sparbor.packing.reading_order import ReadingOrder
 from sparbor.packing.slots import BRANCH, Encoding, SlotLayout, SparseLayer, neuron_scale, pack
 from sparbor.packing.words import nearest_words
 from sparbor.program.byte_input import ByteInput
@@ -148,15 +149,16 @@ def quantized_program() -> Program:
     return Program(tuple(values), (Port("x", 0),), (Port("y", 9),), operations)
 
 
+def whole(*shape: int) -> np.ndarray:
+    """Weights that are whole numbers up to 127, times a power of two."""
+    numbers = (np.arange(math.prod(shape)).reshape(shape) * 7 % 255 - 127).astype(np.float32)
+    numbers[:, 0] = 127
+    scale = np.float32(2.0) ** -(np.arange(shape[0]) % 4)
+    return (numbers * scale.reshape(-1, *[1] * (len(shape) - 1))).astype(np.float32)
+
+
 def dense_bytes_program() -> Program:
     """Dense layers of 8 bits: filters, depthwise ones, and rows; their weights need no rounding."""
-
-    def whole(*shape: int) -> np.ndarray:
-        numbers = (np.arange(math.prod(shape)).reshape(shape) * 7 % 255 - 127).astype(np.float32)
-        numbers[:, 0] = 127
-        scale = np.float32(2.0) ** -(np.arange(shape[0]) % 4)
-        return (numbers * scale.reshape(-1, *[1] * (len(shape) - 1))).astype(np.float32)
-
     first, last = Quantization(0.5, 128), Quantization(0.25, 0)
     planes = [("f32", (4, 6, 6), None), ("u8", (4, 6, 6), first), ("u8", (20, 3, 3), last), ("u8", (20, 2, 2), last)]
     values = [ValueType(kind, ("batch", *shape), of) for kind, shape, of in planes]
@@ -179,12 +181,50 @@ def dense_bytes_program() -> Program:
     return Program(tuple(values), (Port("x", 0),), (Port("y", 6),), operations, layers)
 
 
+def sparse_bytes_program() -> Program:
+    """Sparse convolutions of bytes, whose weights need no rounding: kernel rows of one branch and of two, a residual.
+
+    The last one has groups, and a kernel whose columns lie apart.
+    """
+    planes, bias = ((3, 6, 5), (20, 6, 5), (32, 3, 3)), np.linspace(0, 1, 20, dtype=np.float32)
+    steps = (Quantization(0.03125, 128), Quantization(2.0, 3), Quantization(64.0, 100), Quantization(1.0, 120))
+    of_bytes = zip((*planes[:2], *planes[1:]), steps, strict=True)
+    values = [
+        ValueType("f32", ("batch", *planes[0])),
+        *(ValueType("u8", ("batch", *size), of) for size, of in of_bytes),
+    ]
+    values.append(ValueType("f32", ("batch", *planes[2])))
+    window = Window((3, 3), padding=(1, 1, 1, 1))
+    apart = Window((2, 2), (2, 2), (1, 1, 1, 1), (2, 2), groups=4)
+    operations = (
+        Operation("quantize", (0,), 1),
+        Operation("quantized_convolution", (1,), 2, "narrow", Activation("relu"), window),
+        Operation("quantized_convolution", (2, 2), 3, "wide", Activation("clamp", (-1000.0, 2000.0)), window),
+        Operation("quantized_convolution", (3,), 4, "groups", None, apart),
+        Operation("dequantize", (4,), 5),
+    )
+
+    def sparse(weight: np.ndarray, window: Window, channels: int, bias: np.ndarray | None) -> QuadLayer:
+        kept = np.arange(weight.size).reshape(weight.shape) * 11 % 13 < 4
+        kept[:, 0] = True
+        order = ReadingOrder(channels, window.kernel, window.dilation, window.groups)
+        return pack_quads(order.matrix(np.where(kept, weight, 0)), order.matrix(kept), bias)
+
+    layers = {
+        "narrow": sparse(whole(20, 3, 3, 3), window, 3, bias),
+        "wide": sparse(whole(20, 20, 3, 3) / 64, window, 20, None),
+        "groups": sparse(whole(32, 5, 2, 2) / 4096, apart, 20, np.ones(32, np.float32)),
+    }
+    return Program(tuple(values), (Port("x", 0),), (Port("y", 5),), operations, layers)
+
+
 PROGRAMS = {"rows": rows_program, "planes": planes_program}  # those that all targets have
 GOLDEN_PROGRAMS = {
     **PROGRAMS,
     "quads": quads_program,
     "quantized": quantized_program,
     "dense_bytes": dense_bytes_program,
+    "sparse_bytes": sparse_bytes_program,
 }
 
 

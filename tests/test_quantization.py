@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -349,6 +349,13 @@ GOOD = noise(2, 3, 8, 8)
         ([GOOD, GOOD.byte()], r"calibration\[1\]: x is torch.uint8|calibration\[1\]: x is uint8"),
         ([[GOOD, torch.zeros(2)]], r"calibration\[0\] has the inputs input, input_1, and example input: .*for x, _ in"),
         ([torch.zeros(2, 3, 8, 8)], "calibration holds nothing but 0, and ranges are to be seen in it"),
+        ((each for each in ()), "calibration holds no inputs: pass a list of batches"),
+        ([None], r"calibration\[0\] is a NoneType: pass one input as a tensor"),
+        ([GOOD.long()], r"calibration\[0\]: x is int64, and this model takes float32"),
+        ([GOOD.half()], r"calibration\[0\] is torch.float16: the engine takes .*; pass calibration\[0\].float\(\)"),
+        ([GOOD.to_sparse()], r"calibration\[0\] is torch.sparse_coo: pass a strided tensor"),
+        ([{"x": GOOD}], r"calibration\[0\] has the inputs x, and example input"),
+        ([torch.full((2, 3, 8, 8), 5.0)], "calibration holds nothing but 5, and ranges are to be seen in it"),
     ],
 )
 def test_calibration_inputs_are_such_as_the_example(calibration: object, message: str) -> None:
@@ -360,6 +367,57 @@ def test_calibration_inputs_are_such_as_the_example(calibration: object, message
 def test_calibration_is_for_8_bits(weights: str) -> None:
     with pytest.raises(ArgumentError, match=f"calibration is given, and weights='{weights}', which round nothing"):
         sparbor.deploy(small(), GOOD, weights=weights, calibration=[GOOD])
+
+
+@pytest.mark.parametrize("weights", ["int8 ", "INT8", "", None, 8, b"int8", ["int8"], torch.int8])
+def test_weights_are_named_as_they_are(weights: object) -> None:
+    with pytest.raises(ArgumentError, match=r"^weights=.*: it must be one of word16, exact, int8, auto$"):
+        sparbor.deploy(small(), GOOD, weights=weights, calibration=[GOOD])  # type: ignore[arg-type]
+
+
+def test_what_goes_wrong_as_batches_are_made_is_its_makers() -> None:
+    def batches() -> Iterator[Tensor]:
+        yield GOOD
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        sparbor.deploy(small(), GOOD, weights="int8", calibration=batches())
+
+
+def test_ids_of_another_model_are_named_with_their_batch() -> None:
+    model = nn.Sequential(nn.Embedding(100, 64), nn.Linear(64, 32)).eval()
+    ids = torch.arange(24).reshape(6, 4)
+    with pytest.raises(
+        ArgumentError, match=r"^calibration\[1\], from item 4 on: .*embedding '0': id 100 at \(0, 0\) is"
+    ):
+        sparbor.deploy(model, ids, weights="int8", calibration=[ids, ids + 84])
+
+
+@pytest.mark.parametrize(("size", "kept"), [(1e37, ["4"]), (1e-43, [])], ids=["infinite answers", "not normal"])
+def test_inputs_of_any_size_calibrate(size: float, kept: list[str]) -> None:
+    """They say little of what the model will be given, but break nothing."""
+    model, x = nn.Sequential(small(), nn.ReLU(), convolution(32, 32)), GOOD * size
+    model = nn.Sequential(*model[0], *model[1:]).eval()
+    with torch.no_grad():
+        model[4].weight *= 1000
+    report = sparbor.deploy(model, GOOD, weights="int8", calibration=[x]).quantization
+    assert report is not None
+    assert (list(report.kept), report.in_8_bits) == (kept, tuple(name for name in ("0", "2", "4") if name not in kept))
+
+
+def test_values_without_a_range_are_said_so() -> None:
+    """The logarithm of a negative number is NaN, and no range has that."""
+
+    class OfNaN(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            answer: Tensor = self[1](torch.log(self[0](x)))
+            return answer
+
+    model = OfNaN(convolution(3, 32), convolution(32, 32)).eval()
+    report = sparbor.deploy(model, GOOD, weights="int8", calibration=[GOOD]).quantization
+    assert report is not None
+    assert report.in_8_bits == ()
+    assert report.kept["1"] == "no 8 bits: what it reads or computes is infinite or NaN for calibration inputs"
 
 
 def test_batches_may_come_from_anywhere() -> None:

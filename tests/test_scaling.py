@@ -108,6 +108,30 @@ def test_fully_sharded_trains_as_one_process_does(
     assert_equal_training(states, alone(Residual, optimizing, recipe))
 
 
+def masked() -> nn.Module:
+    """A network whose layers have masks before a run begins."""
+    model = Residual()
+    for name in ("fc1", "fc2", "fc3"):
+        layer = sparbor.PAINeuronModule(getattr(model, name), name, sparsity=0.5)
+        layer.set_mode("d")
+        setattr(model, name, layer)
+    return model
+
+
+def sharded_with_masks(rank: int, recipe: Recipe) -> Any:
+    model = shard(network(masked))
+    optimizer = adamw(model)
+    sparbor.perforate(model, optimizer, recipe, total_steps=STEPS)
+    train(model, optimizer, rank, 2)
+    return whole_state(model)
+
+
+@pytest.mark.parametrize("recipe", [Recipe(method="fixed"), RECIPE], ids=["fixed", "rigl"])
+def test_fully_sharded_goes_on_from_masks_as_one_process_does(recipe: Recipe, tmp_path: Path) -> None:
+    states = results(on_ranks(2, sharded_with_masks, tmp_path, recipe))
+    assert_equal_training(states, alone(masked, adamw, recipe))
+
+
 def choosing_for_itself(rank: int) -> Any:
     model = shard(network(Residual))
     optimizer = sgd(model)

@@ -15,6 +15,7 @@ import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LARGEST_WHEEL = 5 * 2**20
@@ -35,9 +36,10 @@ STABLE_SINCE = (3, 12)
 MOVED = ("sparbor/benchmark/", "sparbor/data/")  # to bench/, which stays in the checkout
 
 
-def run(*command: str | Path, cwd: Path = REPOSITORY) -> str:
-    """What the command prints; its errors go where ours go."""
-    return subprocess.run(list(map(str, command)), cwd=cwd, check=True, text=True, stdout=subprocess.PIPE).stdout
+def run(*command: str | Path, cwd: Path = REPOSITORY, **variables: str) -> str:
+    """What the command prints, with these environment variables too; its errors go where ours go."""
+    settings: dict[str, Any] = {"cwd": cwd, "env": {**os.environ, **variables}, "stdout": subprocess.PIPE}
+    return subprocess.run(list(map(str, command)), check=True, text=True, **settings).stdout
 
 
 def version_of(python: str) -> tuple[int, int]:
@@ -56,7 +58,8 @@ def build(python: str, folder: Path) -> Path:
     """The wheel that this Python makes of the sdist that it makes of the working tree."""
     builder = environment(python, folder / "builder")
     run(builder, "-m", "pip", "install", "--quiet", "--constraint", "constraints.txt", "build")
-    run(builder, "-m", "build", "--outdir", folder / "dist", REPOSITORY)
+    unpacked = tempfile.gettempdir()  # the sdist; a compiler cache then has what the working tree's engine is made of
+    run(builder, "-m", "build", "--outdir", folder / "dist", REPOSITORY, CCACHE_BASEDIR=unpacked)
     (wheel,) = (folder / "dist").glob("*.whl")
     return wheel
 

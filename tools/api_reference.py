@@ -1,7 +1,8 @@
 """Makes docs/reference.md from the docstrings of the public names: ``make reference``.
 
 Nothing of the package is run: griffe reads signatures and docstrings from the source, and the names and where they are
-defined come from ``sparbor.__all__`` and the two exporters. A test compares the file with what this makes.
+defined come from ``sparbor.__all__``, and from the paths of those that need other packages. A test compares the file
+with what this makes.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ GROUPS = {
     "Say how sparse": (
         *("Recipe", "Schedule", "Slots", "Quads", "Unstructured", "NM", "Budget", "calibrated", "Growth"),
     ),
+    "Save and load as Hugging Face does": ("save_pretrained", "load_pretrained"),
     "Deploy and run": ("deploy", "decoder", "load", "Runtime", "Session", "ByteInput"),
 }
 # What of a class is for its users; the rest is for the package.
@@ -40,7 +42,14 @@ MEMBERS = {
     ),
     "Recipe": ("to_dict", "from_dict", "to_json", "from_json"),
     "Runtime": ("save", "describe"),
+    "Encoder": ("max_seq_length", "get_embedding_dimension"),
+    "PipelineModel": (),
+    "EmbeddingsMoved": (),
 }
+SERVING = (
+    *("sentence_transformers.Encoder", "sentence_transformers.export_sparbor_model"),
+    *("sentence_transformers.EmbeddingsMoved", "serving.pipelines.PipelineModel"),
+)
 EXPORTERS = ("export.onnx.target.export_onnx", "export.c.target.export_c")
 
 INTRODUCTION = """# Reference
@@ -59,9 +68,10 @@ def page() -> str:
         parts.append(f"## {group}\n")
         for name in names:
             parts += _entry(package[_home(name)], f"sparbor.{name}")
-    parts.append("## Export\n")
-    for path in EXPORTERS:
-        parts += _entry(package[path], f"sparbor.{path}")
+    for heading, paths in (("Serve", SERVING), ("Export", EXPORTERS)):
+        parts.append(f"## {heading}\n")
+        for path in paths:
+            parts += _entry(package[path], f"sparbor.{path}")
     parts.append("## Errors\n\nAll of them are raised with one line that says what is wrong and what to do.\n")
     for error in package["errors"].classes.values():
         parts.append(f"- `{error.path}`: {_prose(error.docstring.value)}")
@@ -88,7 +98,7 @@ def _contents(package: griffe.Module) -> Iterator[str]:
     for names in GROUPS.values():
         for name in names:
             yield f"| [`{name}`](#sparbor{name.lower()}) | {_first_sentence(package[_home(name)])} |"
-    for path in EXPORTERS:
+    for path in (*SERVING, *EXPORTERS):
         anchor = f"sparbor{path}".replace(".", "").lower()
         yield f"| [`{path.rpartition('.')[2]}`](#{anchor}) | {_first_sentence(package[path])} |"
     yield ""

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ir/json.h"
+
 namespace sparbor {
 namespace {
 

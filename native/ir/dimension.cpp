@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "ir/json.h"
+
 namespace sparbor {
 namespace {
 

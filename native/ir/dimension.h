@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "ir/json.h"
+#include "ir/json_type.h"
 #include "ir/shape.h"
 
 namespace sparbor {

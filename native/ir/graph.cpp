@@ -4,6 +4,7 @@
 #include <limits>
 #include <set>
 
+#include "ir/json.h"
 #include "ir/number.h"
 #include "ir/operator.h"
 

@@ -4,11 +4,10 @@
 #define JSON_USE_IMPLICIT_CONVERSIONS 0
 #include <nlohmann/json.hpp>
 
+#include "ir/json_type.h"
 #include "ir/refused.h"
 
 namespace sparbor {
-
-using Json = nlohmann::json;
 
 // A JSON object. Python writes infinities as no JSON knows them; they come as the strings "Infinity" and "-Infinity".
 Json parse_object(const std::string& text, const std::string& what);

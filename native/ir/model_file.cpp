@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "ir/crc32.h"
+#include "ir/json.h"
 #include "ir/operator.h"
 
 namespace sparbor {

@@ -1,5 +1,6 @@
 // Graphs of versions 1 and 2, as today's has them. There an item of the batch had a shape and the batch was understood;
 // one float32 value came in and one went out; batch norms were two kinds, by their axis.
+#include "ir/json.h"
 #include "ir/program.h"
 
 namespace sparbor {

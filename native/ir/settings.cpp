@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ir/json.h"
 #include "ir/number.h"
 
 namespace sparbor {

@@ -5,7 +5,7 @@
 #include <map>
 #include <vector>
 
-#include "ir/json.h"
+#include "ir/json_type.h"
 
 namespace sparbor {
 

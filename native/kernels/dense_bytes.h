@@ -38,6 +38,7 @@ struct DepthwiseByteLayer {
     const int8_t* weights;
     size_t vectors, fours;
     const int32_t* sums;   // of a channel's weights
+    bool threes;           // a kernel of 3 x 3, whose fours are other ones: `three_place`
 };
 
 namespace {
@@ -47,6 +48,14 @@ inline size_t depthwise_channel(size_t vector_bytes, size_t place) {
     const size_t quarter = vector_bytes / 4;
     return place % quarter / 4 * neuron_block + place / quarter * 4 + place % 4;
 }
+
+// Which four the weight of a row and a column of 3 x 3 belongs to, and where it is in that: a four is a column. First
+// come those of the upper of two rows of outputs, whose fourth weights are 0, then those of the lower, whose first ones are.
+constexpr size_t fours_of_threes = 6;
+struct ThreePlace {
+    size_t four, at;
+};
+inline ThreePlace three_place(size_t row, size_t column, size_t lower) { return {lower * 3 + column, row + lower}; }
 
 }  // namespace
 

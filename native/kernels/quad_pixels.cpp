@@ -9,22 +9,24 @@ namespace {
 constexpr size_t most_pixels = most_tile_rows<Range::bytes>;
 
 // Some pixels, whose inputs lie apart(pixel) from the first one's, and whose outputs follow each other.
-template <size_t pixels, class Apart>
+template <bool mapped, size_t pixels, class Apart>
 void tile(const QuadLayer& layer, const uint32_t* places, const PixelRows& io, size_t row, size_t column,
           const Apart& apart, const Requantization& to, size_t first, size_t last) {
     const size_t at = (row * io.columns + column) * to.outputs;
+    const Ending ending(to);
     through_groups<pixels, Range::bytes>(
         layer, io.x + row * io.x_row + column * io.x_pixel,
         [places](size_t branch) -> size_t { return places[branch]; }, apart, first, last,
         [&](size_t group, const QuadSums<pixels>& sums) {
             const size_t neuron = group * neuron_block;
-            const auto sum = [&](size_t pixel, size_t part) __attribute__((always_inline)) {
+            const auto sum = [&](size_t pixel, size_t, size_t part) __attribute__((always_inline)) {
                 const Integers so_far = sums.part(pixel, part);
                 if constexpr (least_input<Range::bytes> == 0) return so_far;
                 const Integers weights = load(layer.sums + neuron + part * lanes);
                 return so_far - weights * everywhere(least_input<Range::bytes>);
             };
-            store_block<pixels>(to, neuron, sum, io.residual ? io.residual + at + neuron : nullptr, io.y + at + neuron);
+            store_blocks<pixels, 1, mapped>(to, ending, neuron, sum, io.residual ? io.residual + at + neuron : nullptr,
+                                            io.y + at + neuron);
         });
 }
 
@@ -36,14 +38,14 @@ struct InRows {
 };
 
 // Rows so short that a tile has room for several; whether they are.
-template <size_t columns>
+template <bool mapped, size_t columns>
 bool short_rows(const QuadLayer& layer, const uint32_t* places, const PixelRows& io, const Requantization& to,
                 size_t first, size_t last) {
     constexpr size_t most_rows = most_pixels / columns;
     if constexpr (most_rows >= 2) {
         if (io.columns == columns) {
             in_tiles<most_rows>(io.rows, [&]<size_t rows>(size_t row) {
-                tile<rows * columns>(layer, places, io, row, 0, InRows<columns>{io.x_pixel, io.x_row}, to, first, last);
+                tile<mapped, rows * columns>(layer, places, io, row, 0, InRows<columns>{io.x_pixel, io.x_row}, to, first, last);
             });
             return true;
         }
@@ -51,19 +53,26 @@ bool short_rows(const QuadLayer& layer, const uint32_t* places, const PixelRows&
     return false;
 }
 
-}  // namespace
-
 // A tile goes through all groups before the next one starts, so that its inputs stay in the first cache.
-void quad_pixels(const QuadLayer& layer, const uint32_t* places, const PixelRows& io, const Requantization& to,
-                 size_t first, size_t last) {
-    if (first == last || short_rows<1>(layer, places, io, to, first, last) ||
-        short_rows<2>(layer, places, io, to, first, last) || short_rows<3>(layer, places, io, to, first, last) ||
-        short_rows<4>(layer, places, io, to, first, last))
+template <bool mapped>
+void all_pixels(const QuadLayer& layer, const uint32_t* places, const PixelRows& io, const Requantization& to,
+                size_t first, size_t last) {
+    if (first == last || short_rows<mapped, 1>(layer, places, io, to, first, last) ||
+        short_rows<mapped, 2>(layer, places, io, to, first, last) ||
+        short_rows<mapped, 3>(layer, places, io, to, first, last) ||
+        short_rows<mapped, 4>(layer, places, io, to, first, last))
         return;
     for (size_t row = 0; row < io.rows; row++)
         in_tiles<most_pixels>(io.columns, [&]<size_t pixels>(size_t column) {
-            tile<pixels>(layer, places, io, row, column, EquallyApart{io.x_pixel}, to, first, last);
+            tile<mapped, pixels>(layer, places, io, row, column, EquallyApart{io.x_pixel}, to, first, last);
         });
+}
+
+}  // namespace
+
+void quad_pixels(const QuadLayer& layer, const uint32_t* places, const PixelRows& io, const Requantization& to,
+                 size_t first, size_t last) {
+    to.map ? all_pixels<true>(layer, places, io, to, first, last) : all_pixels<false>(layer, places, io, to, first, last);
 }
 
 }  // namespace sparbor::SPARBOR_KERNELS

@@ -1,5 +1,6 @@
 // Rows of floats times layers of quads.
 #include "quad_walk.h"
+#include "quad_row.h"
 #include "row_sums.h"
 #include "row_tiles.h"
 #include "to_bytes.h"
@@ -42,6 +43,6 @@ void sparse(const QuadLayer& layer, const ByteRows& io, size_t first, size_t las
 void quad_pixels(const QuadLayer&, const uint32_t*, const PixelRows&, const Requantization&, size_t, size_t);
 extern const DenseBytes dense_bytes;
 
-const Quads quads{to_bytes<levels>, sparse, quad_pixels, &dense_bytes};
+const Quads quads{to_bytes<levels>, sparse, quad_row, quad_pixels, &dense_bytes};
 
 }  // namespace sparbor::SPARBOR_KERNELS

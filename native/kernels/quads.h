@@ -46,6 +46,18 @@ struct ByteRows {
     size_t count;
 };
 
+// The quads of a layer of few inputs, each group's in the order of their branches, for one row whose inputs stay in
+// registers.
+constexpr size_t most_row_branches = 16;
+struct RowQuads {
+    const uint8_t* counts;  // most_row_branches of each group: how many quads there are on each branch
+    const uint8_t* quads;   // quad_bytes of indices and as many of weights, one quad after the other
+    size_t branches;        // of a row, no more than that
+};
+
+// Through such a layer, `io` is one row.
+using QuadRow = void (*)(const QuadLayer&, const RowQuads&, const ByteRows& io, size_t first_group, size_t last_group);
+
 struct PixelRows;       // pixels.h
 struct Requantization;  // likewise
 
@@ -62,6 +74,7 @@ struct Quads {
     // processor adds up products of bytes in 16 bits.
     ByteRange (*to_bytes)(const float* x, size_t count, uint8_t* bytes);
     void (*sparse)(const QuadLayer&, const ByteRows&, size_t first_group, size_t last_group);
+    QuadRow row;  // faster for one row; null where there are too few registers, or no permutes of bytes
     QuadPixels pixels;
     const DenseBytes* dense;
 };

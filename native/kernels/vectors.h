@@ -8,6 +8,7 @@
 #endif
 
 #include <cstring>
+#include <type_traits>
 
 #include "kernels.h"
 #include "inlining.h"
@@ -29,13 +30,26 @@ typedef uint32_t Integers __attribute__((vector_size(vector_bytes)));
 typedef uint16_t Shorts __attribute__((vector_size(vector_bytes / 2), aligned(2)));
 
 // Keeps the compiler from loading a value again for each use.
-ALWAYS_INLINE Vector in_register(Vector value) {
+template <class Loaded>
+ALWAYS_INLINE Loaded in_register(Loaded value) {
 #if defined(__AVX512F__)
     asm("" : "+v"(value));
 #elif defined(__SSE__)
     asm("" : "+x"(value));
+#elif defined(__aarch64__)
+    asm("" : "+w"(value));
 #endif
     return value;
+}
+
+// Calls use(i) for all i below `count`, constants: arrays at such places are registers from the start, where those of
+// unrolled loops may stay in memory.
+template <size_t count, class Use>
+ALWAYS_INLINE void for_constants(const Use& use) {
+    if constexpr (count > 0) {
+        for_constants<count - 1>(use);
+        use(std::integral_constant<size_t, count - 1>{});
+    }
 }
 
 ALWAYS_INLINE Vector load(const float* at) { return *reinterpret_cast<const Unaligned*>(at); }

@@ -22,8 +22,8 @@ ByteEnding byte_ending_of(const Node& node, const KernelSet& kernels) {
     const Activation activation = activation_of(node, kernels);
     const std::string& name = node.activation()->name;
     if (name == "relu" || name == "clamp") {
-        ending.low = whole_steps(activation.a, y);
         ending.high = whole_steps(activation.b, y);
+        ending.low = std::min(whole_steps(activation.a, y), ending.high);  // as a clamp has it
         return ending;
     }
     ending.map = activation.map;

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "ops/dense_byte_matrix.h"
-#include "ops/quad_matrix.h"
+#include "ops/row_quads.h"
 #include "ops/sparse_or_dense.h"
 
 namespace sparbor {
@@ -15,9 +15,10 @@ constexpr size_t cache_bytes = 1 << 18, fewest_rows = 24, enough_rows = 240;
 
 class QuadProduct final : public ByteProduct {
 public:
+    // `ordered` is there for one row alone.
     QuadProduct(size_t rows, size_t inputs, std::shared_ptr<const QuadMatrix> matrix,
-                std::optional<Activation> activation)
-        : ByteProduct(rows, inputs, activation), matrix_(std::move(matrix)) {}
+                std::shared_ptr<const OrderedQuads> ordered, std::optional<Activation> activation)
+        : ByteProduct(rows, inputs, activation), matrix_(std::move(matrix)), ordered_(std::move(ordered)) {}
 
     const char* way() const override { return "sparse"; }
 
@@ -25,10 +26,12 @@ private:
     size_t groups() const override { return matrix_->groups(); }
     double work() const override { return 0.5 * static_cast<double>(matrix_->quads()); }
     void multiply(const Quads& kernels, const ByteRows& rows, size_t first, size_t last) const override {
-        kernels.sparse(matrix_->layer(), rows, first, last);
+        if (ordered_ && first < last) kernels.row(matrix_->layer(), ordered_->row(), rows, first, last);
+        else kernels.sparse(matrix_->layer(), rows, first, last);
     }
 
     std::shared_ptr<const QuadMatrix> matrix_;
+    std::shared_ptr<const OrderedQuads> ordered_;
 };
 
 class DenseByteProduct final : public ByteProduct {
@@ -47,7 +50,7 @@ private:
     std::shared_ptr<const DenseByteMatrix> matrix_;
 };
 
-enum Way : size_t { sparse, dense };
+enum Way : size_t { sparse, dense, ordered };
 
 }  // namespace
 
@@ -97,7 +100,11 @@ std::unique_ptr<RowProduct> make_byte_product(const Node& node, const Placement&
     }
     auto made = at.layer.get<QuadMatrix>(
         sparse, layer.outputs, [&] { return std::make_shared<const QuadMatrix>(layer, ending.clamp_min); });
-    return std::make_unique<QuadProduct>(rows, layer.fan_in, std::move(made), ending.activation);
+    std::shared_ptr<const OrderedQuads> in_order;
+    if (rows == 1 && at.kernels.quads->row && has_few_inputs(layer))
+        in_order = at.layer.get<OrderedQuads>(
+            ordered, layer.outputs, [&] { return std::make_shared<const OrderedQuads>(layer, *made); });
+    return std::make_unique<QuadProduct>(rows, layer.fan_in, std::move(made), std::move(in_order), ending.activation);
 }
 
 }  // namespace sparbor

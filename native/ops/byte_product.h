@@ -13,6 +13,7 @@ public:
     // The first thread has the rows of bytes, and behind them their ranges.
     size_t scratch_floats() const override;
     void run(const Call& call, const Rows& rows) const override;
+    bool stays_within_rows() const override { return true; }
     bool leaves_bytes() const override { return most_rows_ == rows_; }  // none but the last ones otherwise
     void finds_bytes() override { finds_bytes_ = true; }
 

@@ -13,7 +13,9 @@ public:
     const char* way() const override { return product_->way(); }
 
     void run(const Call& call) const override {
-        product_->run(call, {call.data(x_), x_.stride, call.data(y_), y_.stride, x_.rows});
+        const auto* const given = takes_given_ ? static_cast<const float*>(call.given()) : nullptr;
+        const float* const x = given ? given : call.data(x_);
+        product_->run(call, {x, given ? x_.columns : x_.stride, call.data(y_), y_.stride, x_.rows});
     }
 
     size_t scratch_floats() const override { return product_->scratch_floats(); }
@@ -25,9 +27,12 @@ public:
             product_->finds_bytes();
     }
 
+    bool takes_given() override { return takes_given_ = product_->stays_within_rows(); }
+
 private:
     Matrix x_, y_;
     std::unique_ptr<RowProduct> product_;
+    bool takes_given_ = false;
 };
 
 void check(const Node& node) {

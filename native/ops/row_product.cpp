@@ -5,6 +5,7 @@
 #include "encodings/slots.h"
 #include "ops/byte_product.h"
 #include "ops/dense_panels.h"
+#include "ops/row_quads.h"
 #include "ops/sparse_matrix.h"
 #include "ops/sparse_or_dense.h"
 
@@ -147,15 +148,16 @@ double work_of_rows(const Node& node, size_t rows) {
     return static_cast<double>(rows) * static_cast<double>(node.layer()->encoding->places(*node.layer()));
 }
 
-// The outputs' scale, bias, group and sum of weights, and what a sparse layer may become, or one of bytes does; it is
-// laid out anew for each operation.
+// The outputs' scale, bias, group and sum of weights, quads in the order of branches, and what a sparse layer may
+// become, or one of bytes does; it is laid out anew for each operation.
 LayoutCost layout_of_rows(const Node& node) {
     constexpr uint64_t most_sparse = 5;  // times as large as a layer is dense that is faster so, see `linear_share`
     const Layer& layer = *node.layer();
     uint64_t dense = 0;
     if (is(layer, LayerKind::sparse)) dense = std::min(dense_bytes(layer), most_sparse * layer.bytes());
     else if (has_bytes(layer)) dense = dense_bytes(layer);
-    return {layer.bytes() + 16 * layer.outputs + dense, 0};
+    const bool ordered = has_bytes(layer) && is(layer, LayerKind::sparse) && has_few_inputs(layer);
+    return {(ordered ? 2 : 1) * layer.bytes() + 16 * layer.outputs + dense, 0};
 }
 
 }  // namespace sparbor

@@ -11,6 +11,7 @@ public:
     // Of as many rows as it was made for. Of each thread's scratch it takes what comes first.
     virtual void run(const Call& call, const Rows& rows) const = 0;
     virtual size_t scratch_floats() const { return 0; }      // of a thread, whole cache lines
+    virtual bool stays_within_rows() const { return false; }  // or reads whole branches, also beyond a row
     // Whether it leaves its rows in the scratch as bytes; and that they are there already, left by another of such rows.
     virtual bool leaves_bytes() const { return false; }
     virtual void finds_bytes() {}

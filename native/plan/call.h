@@ -12,14 +12,16 @@ namespace sparbor {
 class Call {
 public:
     Call(const KernelSet& kernels, ThreadPool* pool, char* memory, float* scratch, size_t thread_scratch,
-         size_t first_item = 0)
-        : kernels(kernels), first_item(first_item), pool_(pool), memory_(memory), scratch_(scratch),
+         const void* given = nullptr, size_t first_item = 0)
+        : kernels(kernels), first_item(first_item), given_(given), pool_(pool), memory_(memory), scratch_(scratch),
           thread_scratch_(thread_scratch) {}
 
     const KernelSet& kernels;
     const size_t first_item;  // the caller's number of the first one here, for errors to name
 
     char* memory() const { return memory_; }
+    // The input where the caller has it, without gaps; null if it has been copied to where it lies here.
+    const void* given() const { return given_; }
     float* data(const Matrix& matrix) const { return reinterpret_cast<float*>(memory_) + matrix.offset; }
     float* data(const Matrix& matrix, size_t item) const {
         return data(matrix) + item * matrix.item_rows * matrix.stride;
@@ -42,6 +44,7 @@ public:
 private:
     static constexpr double worth_waking = 20000;
     static constexpr size_t pieces_per_thread = 4;  // enough to even out what the threads get done
+    const void* given_;
     ThreadPool* pool_;
     char* memory_;
     float* scratch_;
@@ -54,6 +57,9 @@ struct Step {
     virtual size_t scratch_floats() const { return 0; }  // of a thread
     // Said when a plan is made: the step that always runs right before, which leaves the scratch as this one finds it.
     virtual void comes_after(const Step&) {}
+    // Likewise, of the first step, if no other reads the program's only input: whether it reads `Call::given` if there
+    // is one, and no number but the input's.
+    virtual bool takes_given() { return false; }
     virtual const char* way() const { return "dense"; }  // how it computes with its layer, if it has one
 };
 

@@ -6,8 +6,8 @@
 namespace sparbor {
 
 Engine::Engine(const Program& program, const KernelSet& kernels, size_t threads, bool as_stored)
-    : program_(program), kernels_(kernels), threads_(threads), as_stored_(as_stored), layers_(program.operations.size()),
-      workspaces_(threads, [this](const Sizes& sizes) { return plan_for(sizes); }) {
+    : program_(program), kernels_(kernels), planning_{as_stored, threads, find_items(program)},
+      layers_(program.operations.size()), workspaces_(threads, [this](const Sizes& sizes) { return plan_for(sizes); }) {
     const std::vector<Shape> shapes = program.shapes_at(program.known_sizes);
     check_layouts(program, shapes);
     check_work(program, shapes);
@@ -33,15 +33,20 @@ void Engine::copy_in(const PortCopy& input, const Given& given, char* memory) co
     else input.copy.run(kernels_, given.data, memory + input.value.offset);
 }
 
+const void* Engine::left_there(const Plan& plan, const Given* inputs) {
+    return plan.takes_given && !inputs[0].bytes ? inputs[0].data : nullptr;
+}
+
 void Engine::run(const Workspace& workspace, const Given* inputs, void* const* outputs, size_t& steps) const {
     if (workspace.plan().slices) return run_slices(workspace, inputs, outputs);
-    const Call call(kernels_, pool_.get(), workspace.memory(), workspace.scratch(), workspace.thread_scratch());
+    const Call call(kernels_, pool_.get(), workspace.memory(), workspace.scratch(), workspace.thread_scratch(),
+                    left_there(workspace.plan(), inputs));
     run_steps(workspace.plan(), call, inputs, outputs, steps);
 }
 
 void Engine::run_steps(const Plan& plan, const Call& call, const Given* inputs, void* const* outputs,
                        size_t& steps) const {
-    for (size_t i = 0; i < plan.inputs.size(); i++)
+    for (size_t i = 0; i < plan.inputs.size() && !call.given(); i++)
         if (inputs[i].data) copy_in(plan.inputs[i], inputs[i], call.memory());
     for (steps = 0; steps < plan.steps.size(); steps++) plan.steps[steps]->run(call);
     for (size_t i = 0; i < plan.outputs.size(); i++)
@@ -54,7 +59,7 @@ void Engine::run_slices(const Workspace& workspace, const Given* inputs, void* c
     for (size_t slice = 0; slice < slices.count; slice++) {
         sliced.go_to(slice);
         const Call call(kernels_, pool_.get(), workspace.memory(), workspace.scratch(), workspace.thread_scratch(),
-                        slices.first(slice));
+                        left_there(slices.plan(slice), sliced.inputs()), slices.first(slice));
         size_t steps = 0;
         run_steps(slices.plan(slice), call, sliced.inputs(), sliced.outputs(), steps);
     }

@@ -31,6 +31,8 @@ public:
         size_t steps = 0;
         run(*lease, inputs, outputs, steps);
     }
+    // Whether a call is over before another thread of the caller could gain by what this one lets go of.
+    bool is_brief(const Plan& plan) const { return !pool_ && plan.work < most_brief_work; }
     const KernelSet& kernels() const { return kernels_; }
     Workspaces& workspaces() { return workspaces_; }
 
@@ -41,10 +43,14 @@ public:
     std::map<std::string, const char*> ways(const Sizes& sizes) { return plan_for(sizes)->ways; }
 
 private:
+    static constexpr double most_brief_work = 0x1p16;  // a microsecond or two, with AVX-512
+
     std::unique_ptr<Plan> plan_for(const Sizes& sizes) {
-        return make_plan(program_, kernels_, sizes, layers_, as_stored_, threads_);
+        return make_plan(program_, kernels_, sizes, layers_, planning_);
     }
     void run_slices(const Workspace& workspace, const Given* inputs, void* const* outputs) const;
+    // The input that a call does not copy, or null.
+    static const void* left_there(const Plan& plan, const Given* inputs);
     // What a plan in one piece says.
     void run_steps(const Plan& plan, const Call& call, const Given* inputs, void* const* outputs, size_t& steps) const;
     void copy_in(const PortCopy& input, const Given& given, char* memory) const;
@@ -52,8 +58,7 @@ private:
 
     const Program& program_;
     const KernelSet& kernels_;
-    const size_t threads_;
-    const bool as_stored_;
+    const Planning planning_;
     std::vector<LaidOut> layers_;  // an operation each
     Workspaces workspaces_;
     std::unique_ptr<ThreadPool> pool_;

@@ -6,6 +6,7 @@
 
 #include "encodings/encoding.h"
 #include "plan/copy_step.h"
+#include "plan/limits.h"
 
 namespace sparbor {
 namespace {
@@ -297,21 +298,20 @@ std::vector<Shape> checked_shapes(const Program& program, const Sizes& sizes) {
 // What plans of one program have in common, and what is made of it for some sizes.
 class Planner {
 public:
-    Planner(const Program& program, const KernelSet& kernels, std::vector<LaidOut>& layers, bool as_stored)
-        : program_(program), kernels_(kernels), layers_(layers), as_stored_(as_stored) {}
+    Planner(const Program& program, const KernelSet& kernels, std::vector<LaidOut>& layers, const Planning& planning)
+        : program_(program), kernels_(kernels), layers_(layers), planning_(planning) {}
 
-    std::unique_ptr<Plan> plan(const Sizes& sizes, size_t threads) const {
+    std::unique_ptr<Plan> plan(const Sizes& sizes) const { return plan(sizes, planning_.items); }
+
+private:
+    std::unique_ptr<Plan> plan(const Sizes& sizes, const std::optional<size_t>& items) const {
         Sketch sketch(program_, sizes);
         auto plan = begin(sketch, sizes);
-        const std::optional<size_t> items = threads > 0 ? find_items(program_) : std::nullopt;
-        const size_t slices = items ? worth_slices(sizes[*items], call_bytes(sketch, *items), threads) : 1;
+        const size_t slices = items ? worth_slices(sizes[*items], call_bytes(sketch, *items), planning_.threads) : 1;
         if (slices > 1) add_slices(*plan, *items, slices);
         else add_steps(*plan, sketch);
         return plan;
     }
-
-private:
-    static constexpr size_t in_one_piece = 0;  // instead of threads
 
     struct Sketch {
         Sketch(const Program& program, const Sizes& sizes)
@@ -324,6 +324,7 @@ private:
     std::unique_ptr<Plan> begin(const Sketch& sketch, const Sizes& sizes) const {
         auto plan = std::make_unique<Plan>();
         plan->sizes = sizes;
+        plan->work = work_of(program_, sketch.shapes);
         plan->state_bytes = sketch.storages.state_bytes();
         plan->first_overwriting = sketch.storages.first_overwriting();
         plan->bytes = sketch.storages.bytes();
@@ -344,12 +345,25 @@ private:
                 continue;
             }
             const Operation& operation = program_.operations[action.operation];
-            plan.steps.push_back(operation.type->make({operation, program_, sketch.shapes},
-                                                      {kernels_, x, y, layers_[action.operation], as_stored_}));
+            const Placement at{kernels_, x, y, layers_[action.operation], planning_.as_stored};
+            plan.steps.push_back(operation.type->make({operation, program_, sketch.shapes}, at));
             if (plan.steps.size() > 1) plan.steps.back()->comes_after(**(plan.steps.end() - 2));
             if (operation.layer_name) plan.ways.emplace(*operation.layer_name, plan.steps.back()->way());
         }
+        plan.takes_given = is_read_once(sketch.draft) && plan.steps[0]->takes_given();
         for (const auto& step : plan.steps) plan.scratch_floats = std::max(plan.scratch_floats, step->scratch_floats());
+    }
+
+    // Whether the program has one input, which the first step reads and nothing else does.
+    bool is_read_once(const Draft& draft) const {
+        if (program_.inputs.size() != 1 || !program_.states.empty() || draft.actions.empty()) return false;
+        const size_t input = draft.place(program_.inputs[0].value);
+        const auto reads = [&](size_t place) { return draft.values[place].root == draft.values[input].root; };
+        const auto is_given = [&](const Port& port) { return reads(draft.place(port.value)); };
+        const auto uses = [&](const Action& action) { return std::any_of(action.x.begin(), action.x.end(), reads); };
+        return draft.actions[0].x == std::vector{input} &&
+               std::none_of(draft.actions.begin() + 1, draft.actions.end(), uses) &&
+               std::none_of(program_.outputs.begin(), program_.outputs.end(), is_given);
     }
 
     // Tables are looked up, not read; what all items share is computed again for each slice.
@@ -370,7 +384,7 @@ private:
         Sizes sizes = plan.sizes;
         for (size_t more = 0; more <= (slices->items % count > 0); more++) {
             sizes[items] = slices->items / count + more;
-            slices->plans.push_back(this->plan(sizes, in_one_piece));
+            slices->plans.push_back(this->plan(sizes, std::nullopt));
         }
         const auto steps = [&](const std::vector<Port>& ports, const std::vector<PortCopy>& copies) {
             std::vector<size_t> result;
@@ -394,14 +408,14 @@ private:
     const Program& program_;
     const KernelSet& kernels_;
     std::vector<LaidOut>& layers_;
-    const bool as_stored_;
+    const Planning& planning_;
 };
 
 }  // namespace
 
 std::unique_ptr<Plan> make_plan(const Program& program, const KernelSet& kernels, const Sizes& sizes,
-                                std::vector<LaidOut>& layers, bool as_stored, size_t threads) {
-    return Planner(program, kernels, layers, as_stored).plan(sizes, threads);
+                                std::vector<LaidOut>& layers, const Planning& planning) {
+    return Planner(program, kernels, layers, planning).plan(sizes);
 }
 
 }  // namespace sparbor

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "plan/placement.h"
@@ -38,9 +39,11 @@ struct Plan {
     Sizes sizes{0, 0};
     std::vector<std::unique_ptr<Step>> steps;
     std::vector<PortCopy> inputs, outputs;
+    bool takes_given = false;  // the first step takes the only input where the caller has it
     std::vector<StateCopy> states;
     size_t first_overwriting;  // the first step that writes where a state lies, or more than there are
     std::map<std::string, const char*> ways;  // by layer: "sparse" or "dense"
+    double work;  // of a call, as `work_of` counts it
     size_t state_bytes;     // of the states, which come first, in the same places whatever the other sizes are
     size_t bytes;           // of all values
     size_t scratch_floats;  // of a thread
@@ -48,9 +51,15 @@ struct Plan {
     size_t bytes_aside = 0;          // of the outputs of slices, which are put aside until all are done
 };
 
-// Throws Refused if the operations cannot have these sizes. `layers` has a place for each operation, and so many threads
-// share the work.
+// What all plans of a program have in common.
+struct Planning {
+    bool as_stored;               // layers run sparse or dense as they are stored, not as is faster
+    size_t threads;               // that share the work
+    std::optional<size_t> items;  // the size that calls may be sliced along: find_items
+};
+
+// Throws Refused if the operations cannot have these sizes. `layers` has a place for each operation.
 std::unique_ptr<Plan> make_plan(const Program& program, const KernelSet& kernels, const Sizes& sizes,
-                                std::vector<LaidOut>& layers, bool as_stored, size_t threads);
+                                std::vector<LaidOut>& layers, const Planning& planning);
 
 }  // namespace sparbor

@@ -131,6 +131,7 @@ void StridedCopy::run(const KernelSet& kernels, const void* from, void* to, size
     const auto* x = static_cast<const char*>(from);
     auto* y = static_cast<char*>(to);
     if (way_ == Way::by_number) return copy_by_number(x, y);
+    if (units_ == 1) return copy_unit(kernels, x, y, 0);
     std::array<size_t, 2 * most_dimensions> at{};
     size_t part = first % parts_, outer = first / parts_;
     for (size_t i = 0; i < around_.size(); outer /= around_[i++].size) {

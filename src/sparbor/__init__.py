@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from sparbor.lower.deploy import deploy as deploy
     from sparbor.nn.dendrites import unwrap as unwrap
     from sparbor.nn.neuron import PAINeuronModule as PAINeuronModule
+    from sparbor.pretrained.loading import load_pretrained as load_pretrained
+    from sparbor.pretrained.saving import save_pretrained as save_pretrained
     from sparbor.program.byte_input import ByteInput as ByteInput
     from sparbor.recipe.budget import Budget as Budget
     from sparbor.recipe.growth import Growth as Growth
@@ -27,8 +29,10 @@ if TYPE_CHECKING:
     from sparbor.recipe.pattern import Unstructured as Unstructured
     from sparbor.recipe.recipe import Recipe as Recipe
     from sparbor.recipe.schedule import Schedule as Schedule
+    from sparbor.train.distillation import distillation_loss as distillation_loss
     from sparbor.train.perforator import Perforator as Perforator
     from sparbor.train.perforator import perforate as perforate
+    from sparbor.train.trainer_callback import PerforatingCallback as PerforatingCallback
 
 __version__ = "0.1.0"
 
@@ -38,6 +42,7 @@ _HOME = {
     "ByteInput": "program.byte_input",
     "Growth": "recipe.growth",
     "PAINeuronModule": "nn.neuron",
+    "PerforatingCallback": "train.trainer_callback",
     "Perforator": "train.perforator",
     "Quads": "recipe.pattern",
     "Recipe": "recipe.recipe",
@@ -50,8 +55,11 @@ _HOME = {
     "calibrated": "calibration.calibration",
     "decoder": "lower.decoder",
     "deploy": "lower.deploy",
+    "distillation_loss": "train.distillation",
     "load": "engine.runtime",
+    "load_pretrained": "pretrained.loading",
     "perforate": "train.perforator",
+    "save_pretrained": "pretrained.saving",
     "unwrap": "nn.dendrites",
 }
 __all__ = list(_HOME)

@@ -18,6 +18,8 @@ def brought_by(extra: str, what: str) -> Iterator[None]:
     """
     try:
         yield
+    except PackageMissingError:  # which names the extra that brings it
+        raise
     except ModuleNotFoundError as error:
         package = (error.name or "").partition(".")[0]
         if package in ("", "sparbor") or find_spec(package) is not None:

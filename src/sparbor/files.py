@@ -1,4 +1,4 @@
-"""Writing a file at once: readers see the old one or the whole new one."""
+"""Writing files at once: readers see the old ones or the whole new ones."""
 
 import contextlib
 import glob
@@ -6,11 +6,11 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from sparbor.errors import OutputError
+from sparbor.errors import OutputError, SparborError
 
 _TOKEN_BYTES = 8
 
@@ -60,15 +60,34 @@ def write_files(directory: Path, contents: Mapping[str, bytes]) -> None:
     Raises:
         OutputError: one cannot be written; what was there then stays.
     """
+    with _made(directory):
+        _put(directory, {name: partial(Path.write_bytes, data=content) for name, content in contents.items()})
+
+
+def fill_directory(directory: Path, fill: Callable[[Path], object]) -> None:
+    """Let `fill` write any files into an empty folder; when it has, they take their places in the directory at once.
+
+    Files of other names that are there stay. It may write folders, too.
+
+    Raises:
+        OutputError: one cannot be written; what was there then stays.
+    """
+    with _made(directory), tempfile.TemporaryDirectory(prefix=".unfinished-", dir=directory) as folder:
+        fill(Path(folder))
+        written = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+        _put(directory, {path.relative_to(folder).as_posix(): partial(os.replace, path) for path in written})
+
+
+@contextlib.contextmanager
+def _made(directory: Path) -> Iterator[None]:
+    """The directory is there, and goes again if nothing came to be in it."""
     made = not directory.exists()
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for name in contents:
-            if os.path.lexists(directory / name) and not (directory / name).is_file():
-                raise OSError(f"{name} is there and is not a regular file")
-        writers = {name: partial(Path.write_bytes, data=content) for name, content in contents.items()}
-        replace_files(directory, writers)
+        yield
     except (OSError, ValueError) as error:
+        if isinstance(error, SparborError):
+            raise
         raise OutputError(
             f"files could not be written to {str(directory)!r} ({_reason(error)}): make room or choose another"
             " directory"
@@ -76,7 +95,14 @@ def write_files(directory: Path, contents: Mapping[str, bytes]) -> None:
     finally:
         if made:
             with contextlib.suppress(OSError):
-                directory.rmdir()  # only if nothing came to be in it
+                directory.rmdir()
+
+
+def _put(directory: Path, writers: Mapping[str, Callable[[Path], object]]) -> None:
+    for name in writers:
+        if os.path.lexists(directory / name) and not (directory / name).is_file():
+            raise OSError(f"{name} is there and is not a regular file")
+    replace_files(directory, writers)
 
 
 def _reason(error: Exception) -> object:
@@ -91,6 +117,8 @@ def replace_files(directory: Path, writers: Mapping[str, Callable[[Path], object
         new.mkdir()
         older.mkdir()
         for name, write in writers.items():
+            for place in (directory, new, older):
+                (place / name).parent.mkdir(parents=True, exist_ok=True)
             write(new / name)
         for name in writers:
             if (directory / name).exists():

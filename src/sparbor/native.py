@@ -13,6 +13,7 @@ try:
     from sparbor._native import Session as Session
     from sparbor._native import activations as activations
     from sparbor._native import add_synapse_gradients as add_synapse_gradients
+    from sparbor._native import byte_linear_share as byte_linear_share
     from sparbor._native import check_model as check_model
     from sparbor._native import convolution_share as convolution_share
     from sparbor._native import kernel_sets as kernel_sets
@@ -48,7 +49,8 @@ except ImportError as error:
     class RefusedError(ValueError):  # type: ignore[no-redef]
         """Is never raised."""
 
-    activations = check_model = kernel_sets = operators = convolution_share = linear_share = _missing
+    activations = check_model = kernel_sets = operators = _missing
+    byte_linear_share = convolution_share = linear_share = _missing
     add_synapse_gradients = list_synapses = rank_slots = sum_synapses = to_batch_layout = _missing
 
 

@@ -35,5 +35,5 @@ $CMAKE -S . -B "$HERE/cmake" -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=
   -DPython_EXECUTABLE="$PWD/$PYTHON" -DPython_INCLUDE_DIR="$PWD/$ROOT/usr/include/python3.11" \
   -DPython_NumPy_INCLUDE_DIR="$PWD/$SITE/numpy/_core/include" \
   -DCMAKE_CXX_FLAGS="-I$PWD/$ROOT/usr/include" > "$HERE/cmake.log" || { cat "$HERE/cmake.log" >&2; exit 1; }
-$CMAKE --build "$HERE/cmake" --parallel > "$HERE/cmake.log" || { cat "$HERE/cmake.log" >&2; exit 1; }
+$CMAKE --build "$HERE/cmake" --parallel "$(nproc)" > "$HERE/cmake.log" || { cat "$HERE/cmake.log" >&2; exit 1; }
 cp "$HERE"/cmake/_native*.so "$SITE/_native.so"

@@ -21,6 +21,7 @@ CASES = (  # a model, the input, the answer: those of the middle are what the mo
     ("planes", "planes", "planes"),
     ("planes_middle", "planes", "planes_middle"),
     ("planes_middle", "bytes", "bytes_middle"),
+    ("sparse_bytes", "planes", "sparse_bytes"),
 )
 TOLERANCE = 1e-5  # absolute below 1, relative above
 

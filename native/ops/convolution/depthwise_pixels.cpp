@@ -17,15 +17,16 @@ class DepthwiseVectors {
 public:
     DepthwiseVectors(const Node& node, const Window& window, const KernelSet& kernels)
         : width_(kernels.quads->dense->vector_bytes), channels_(node.layer()->outputs),
-          repeats_(width_ / std::gcd(width_, channels_)), across_(window.stride[1] == 1 && repeats_ <= most_repeats),
+          repeats_(width_ / std::gcd(width_, channels_)), threes_(window.kernel == std::array<int64_t, 2>{3, 3}),
+          across_(window.stride[1] == 1 && repeats_ <= most_repeats && !(threes_ && nearly_full())),
           vectors_(ceil_div(across_ ? repeats_ * channels_ : channels_, width_)),
-          fours_(ceil_div(node.layer()->fan_in, dot_inputs)), weights_(vectors_ * fours_ * dot_inputs * width_),
+          fours_(threes_ ? fours_of_threes : ceil_div(node.layer()->fan_in, dot_inputs)), weights_(vectors_ * fours_ * dot_inputs * width_),
           multiplier_(vectors_ * width_), shift_(vectors_ * width_), sums_(vectors_ * width_),
           outputs_(node, kernels, sums_of(*node.layer())) {
         for (size_t place = 0; place < vectors_ * width_; place++) set_channel(*node.layer(), place);
     }
 
-    DepthwiseByteLayer layer() const { return {weights_.data(), vectors_, fours_, sums_.data()}; }
+    DepthwiseByteLayer layer() const { return {weights_.data(), vectors_, fours_, sums_.data(), threes_}; }
     bool across() const { return across_; }  // whether a row of pixels is looked at as one
     size_t fours() const { return fours_; }
 
@@ -39,6 +40,9 @@ public:
     }
 
 private:
+    // Whether a pixel's vectors hardly have places without a channel: a window that moves by pixels keeps more.
+    bool nearly_full() const { return 8 * round_up(channels_, width_) <= 9 * channels_; }
+
     static std::vector<int32_t> sums_of(const Layer& layer) {
         std::vector<int32_t> sums(round_up(layer.outputs, neuron_block));
         const auto* weights = layer.data<int8_t>("weights");
@@ -52,17 +56,24 @@ private:
         const size_t number = vector * width_ + depthwise_channel(width_, in_vector), channel = number % channels_;
         if (!across_ && number >= channels_) return;
         const auto* const weights = layer.data<int8_t>("weights") + channel * layer.fan_in;
+        const auto set = [&](size_t four, size_t at, int8_t weight) {
+            weights_.data()[((vector * fours_ + four) * width_ + in_vector) * dot_inputs + at] = weight;
+        };
         for (size_t tap = 0; tap < layer.fan_in; tap++) {
-            const size_t four = vector * fours_ + tap / dot_inputs;
-            weights_.data()[(four * width_ + in_vector) * dot_inputs + tap % dot_inputs] = weights[tap];
             sums_[place] += weights[tap];
+            if (!threes_) set(tap / dot_inputs, tap % dot_inputs, weights[tap]);
+            else
+                for (size_t lower = 0; lower < 2; lower++) {
+                    const ThreePlace there = three_place(tap / 3, tap % 3, lower);
+                    set(there.four, there.at, weights[tap]);
+                }
         }
         multiplier_[place] = outputs_.to().multiplier[channel];
         shift_[place] = outputs_.to().shift[channel];
     }
 
     size_t width_, channels_, repeats_;
-    bool across_;
+    bool threes_, across_;
     size_t vectors_, fours_;
     AlignedArray<int8_t> weights_;
     std::vector<float> multiplier_, shift_;
@@ -78,7 +89,7 @@ std::vector<uint32_t> places_of(const Geometry& geometry, size_t fours, size_t r
         for (int64_t column = 0; column < geometry.kernel_w; column++)
             places.push_back(static_cast<uint32_t>(row * geometry.dilation_h * static_cast<int64_t>(row_pitch) +
                                                    column * geometry.dilation_w * geometry.channels));
-    places.resize(fours * dot_inputs);
+    places.resize(std::max<size_t>(places.size(), fours * dot_inputs));
     return places;
 }
 
@@ -111,7 +122,7 @@ private:
 uint64_t depthwise_layout_bytes(const Node& node) {
     constexpr uint64_t widest = 64;
     const Layer& layer = *node.layer();
-    const uint64_t taps = round_up(layer.fan_in, dot_inputs);
+    const uint64_t taps = layer.fan_in == 9 ? fours_of_threes * dot_inputs : round_up(layer.fan_in, dot_inputs);
     return (most_repeats * layer.outputs + widest) * (taps + 12) + taps * sizeof(uint32_t) + 12 * layer.outputs;
 }
 

@@ -33,7 +33,8 @@ class LayerEligibility:
 
     Where a layer has several weights, each is listed by itself, as ``"self_attn.in_proj_weight"``. A parameter that
     several layers have counts among the ``weights`` of the first. ``shares`` names the layer whose weight this one has,
-    and so its mask. ``places`` are further paths where the very same layer stands.
+    and so its mask. ``places`` are further paths where the very same layer stands. ``sparsity`` is the one that the
+    recipe's ``layers`` give this layer, if they name it.
     """
 
     name: str
@@ -43,6 +44,7 @@ class LayerEligibility:
     weight_name: str = "weight"
     shares: str | None = None
     places: tuple[str, ...] = ()
+    sparsity: float | None = None
 
     @property
     def taken(self) -> bool:
@@ -53,6 +55,12 @@ class LayerEligibility:
     def path(self) -> str:
         """Where the layer stands in the model."""
         return self.name if self.weight_name == "weight" else self.name.rpartition(".")[0]
+
+    def wrapper_in(self, model: nn.Module) -> PAINeuronModule | None:
+        """What is wrapped around the layer for this weight, if anything is."""
+        around = (each for each in wrappers(model.get_submodule(self.path)) if each.weight_name == self.weight_name)
+        module = next(around, None)
+        return module if isinstance(module, PAINeuronModule) else None
 
 
 class _Candidate(NamedTuple):
@@ -67,7 +75,7 @@ class _Candidate(NamedTuple):
 
 def survey(model: nn.Module, optimizer: Optimizer, recipe: Recipe) -> list[LayerEligibility]:
     """Look at every layer that holds parameters; raises if the model cannot be perforated at all."""
-    _refuse_perforated(model)
+    masked = _masked(model, recipe)
     _refuse_unmatched(model, recipe.exclude)
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
     ties = Ties(model)
@@ -78,15 +86,20 @@ def survey(model: nn.Module, optimizer: Optimizer, recipe: Recipe) -> list[Layer
         reason = _reason_against(candidate, recipe, ties, held, counted_before=not new)
         shares, places = None, tuple[str, ...]()
         weight = parameter_of(candidate.layer, candidate.weight) if candidate.weight else None
+        sparsity = None
         if reason is None and weight is not None:
             shares = ties.owner(candidate.layer, weight)
             places = ties.other_places(candidate.layer, candidate.path, weight)
+            sparsity = _own_sparsity(candidate, recipe)
+            if recipe.method == "fixed" and id(weight) not in masked:
+                reason = "it has no mask that could be kept"
         # PyTorch has a class of that name made for a layer whose weight is computed.
         kind = type(candidate.layer).__name__.removeprefix("Parametrized")
         weights = sum(parameter.numel() for parameter in new)
         named = candidate.weight or "weight"
-        findings.append(LayerEligibility(candidate.name, kind, weights, reason, named, shares, places))
+        findings.append(LayerEligibility(candidate.name, kind, weights, reason, named, shares, places, sparsity))
     _refuse_nothing_to_do(model, findings)
+    _refuse_layers_that_name_none(findings, recipe)
     return findings
 
 
@@ -151,15 +164,42 @@ def _matched(names: Iterable[str], patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(plain_name(name), pattern) for name in names for pattern in patterns)
 
 
-def _refuse_perforated(model: nn.Module) -> None:
+def _own_sparsity(candidate: _Candidate, recipe: Recipe) -> float | None:
+    """The sparsity that the first of the recipe's ``layers`` patterns that matches gives the layer, if one does."""
+    names = (candidate.name, candidate.path)
+    return next((sparsity for pattern, sparsity in recipe.own_sparsities if _matched(names, (pattern,))), None)
+
+
+def _masked(model: nn.Module, recipe: Recipe) -> set[int]:
+    """The ids of parameters that have masks already, of no other run; raises where the recipe cannot begin so."""
+    masked = set()
     for name, module in model.named_modules():
-        if isinstance(module, PAINeuronModule) and (
-            module.mode == "d" or module.controller is not None or module.dendrites is not None
-        ):
+        if not isinstance(module, PAINeuronModule):
+            continue
+        if module.dendrites is not None and module.controller is None:
             raise ArgumentError(
-                f"the model is already perforated (layer {name!r}): a model is perforated once;"
+                f"the model is already perforated (layer {name!r}), and has dendrites, which no other run goes on with:"
                 " sparbor.unwrap(model) first, to start anew"
             )
+        if module.controller is not None:
+            raise ArgumentError(
+                f"the model is already perforated (layer {name!r}): a model is perforated once; perforator.detach()"
+                " ends the run that it is in and leaves the masks, sparbor.unwrap(model) takes these away, too"
+            )
+        if module.mode == "d":
+            masked.add(id(module.parameter))
+    if recipe.method == "fixed" and not masked:
+        raise ArgumentError(
+            "method='fixed': no layer of the model has a mask that could be kept; make masks with"
+            " sparbor.sparsify(model, batches), or let method='static' choose them"
+        )
+    for part, given in (("growth", recipe.growth), ("budget", recipe.budget)):
+        if masked and given is not None:
+            raise ArgumentError(
+                f"{part}={given!r}: the model's layers have masks already, and a {part} is planned from dense ones on;"
+                f" give a sparsity without {part}, or call sparbor.unwrap(model) to begin dense"
+            )
+    return masked
 
 
 def _refuse_unmatched(model: nn.Module, exclude: Sequence[str]) -> None:
@@ -168,6 +208,21 @@ def _refuse_unmatched(model: nn.Module, exclude: Sequence[str]) -> None:
     for pattern in exclude:
         if not _matched((*names, *(candidate.path for candidate in candidates)), (pattern,)):
             raise ArgumentError(f"exclude={pattern!r}: matches no layer; the model has {', '.join(names) or 'none'}")
+
+
+def _refuse_layers_that_name_none(findings: Sequence[LayerEligibility], recipe: Recipe) -> None:
+    """Each pattern of ``layers`` must decide for a layer: one that does not is misspelt, or comes too late."""
+    taken = [(plain_name(finding.name), plain_name(finding.path)) for finding in findings if finding.taken]
+    for pattern, sparsity in recipe.own_sparsities:
+        named = [names for names in taken if _matched(names, (pattern,))]
+        taken_before = [names for names in taken if names not in named]
+        if not named:
+            dendritic = ", ".join(name for name, _ in taken_before)
+            raise ArgumentError(
+                f"layers[{pattern!r}]={sparsity!r}: names no layer that becomes dendritic, or none but those that a"
+                f" pattern before it names; the others are {dendritic or 'none'}: mend the name, or put it further up"
+            )
+        taken = taken_before
 
 
 def _refuse_nothing_to_do(model: nn.Module, findings: Sequence[LayerEligibility]) -> None:

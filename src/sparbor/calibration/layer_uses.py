@@ -13,10 +13,10 @@ import torch
 
 from sparbor.engine.runtime import Runtime
 from sparbor.lower.unpacked import LayerWeights, UnpackedProgram
-from sparbor.native import choose_kernel_set, convolution_share, linear_share
+from sparbor.native import byte_linear_share, choose_kernel_set, convolution_share, linear_share
 from sparbor.packing.dense_weights import pack_dense
 from sparbor.packing.filters import pack_by_groups, pack_filters
-from sparbor.packing.quads import QuadLayer, pack_quads
+from sparbor.packing.quads import SYNAPSES, QuadLayer, pack_quads
 from sparbor.packing.slots import BRANCH, NEURON_BLOCK, Encoding, Floats, SparseLayer
 from sparbor.program.dimensions import size_at
 from sparbor.program.program import Operation, Port, Program, ScaleShift, ValueType, Weights
@@ -68,9 +68,7 @@ class Use:
 
     @property
     def sparse_to(self) -> float:
-        """The share of its slots up to which it is sure to run sparse."""
-        if self.encoding is Encoding.INT8:
-            return 1.0
+        """The share of its slots, or of its quads, up to which it is sure to run sparse."""
         x, y = (_numbers(value) for value in self._values)
         if isinstance(self.operation.settings, Window):
             neurons = y[1] // self._groups
@@ -78,7 +76,12 @@ class Use:
             filled = neurons / (-(-neurons // NEURON_BLOCK) * NEURON_BLOCK)
             sizes = geometry(self.operation.settings, planes_of(x[1:]), planes_of(y[1:]))
             return filled * convolution_share(sizes, choose_kernel_set())
-        return linear_share(math.prod(y[:-1]), choose_kernel_set())
+        rows, isa = math.prod(y[:-1]), choose_kernel_set()
+        if self.encoding is Encoding.INT8:
+            fan_in = self.weights.matrix.shape[1]
+            filled = fan_in / (-(-fan_in // SYNAPSES) * SYNAPSES)  # of the last quad of all that there could be
+            return filled * byte_linear_share(rows, isa)
+        return linear_share(rows, isa)
 
     def mask(self, weight: Floats, density: float) -> torch.Tensor:
         """Which share of the matrix' weights is kept, as the pattern sees them."""

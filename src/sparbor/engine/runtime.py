@@ -104,7 +104,7 @@ class LayerReport:
 
     @property
     def why(self) -> str:
-        """Why it is not sparse in the file or does not run sparse here, and has 16 bits; empty if nothing is to say."""
+        """Why it is not sparse in the file or does not run sparse here, and what its bits cost; or empty."""
         return "; ".join(filter(None, (self._why_dense, self.note)))
 
     @property
@@ -123,8 +123,8 @@ class Runtime(native.Model):
     from 1; the result is float32, of the same kind and of shape (batch, *output_shape), written to `out` if
     that is given. A model deployed with a `ByteInput` takes uint8 as well, and normalises it; float32 it takes as
     normalised already, and warns once if the first calls show that it is not. The interpreter lock is released
-    while it runs, and several threads may call one runtime at once. Copies and pickles of a runtime are models of
-    their own, with as many threads.
+    while it runs, unless that takes no more than microseconds, and several threads may call one runtime at once. Copies
+    and pickles of a runtime are models of their own, with as many threads.
 
     A model with several inputs takes them by position or by name, `runtime(ids=…, mask=…)`; one with several outputs
     returns a dictionary by their names. `inputs` and `outputs` say what each is; a dimension with a name, such as
@@ -165,6 +165,7 @@ class Runtime(native.Model):
             raise ArgumentError(fault) from None
         except RuntimeError as error:
             raise ArgumentError(f"threads={threads}: {error}; use fewer") from None
+        self.call_by_vectors()
         self._looks = 0
         self.quantization: QuantizationReport | None = None
         self.inputs = [Port(*port) for port in self.input_ports]

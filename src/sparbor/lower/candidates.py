@@ -16,7 +16,7 @@ from sparbor.lower.parity import Answers, RoundingError
 from sparbor.lower.unpacked import UnpackedProgram
 from sparbor.packing.slots import Encoding
 from sparbor.program.byte_input import ByteInput
-from sparbor.program.program import Program
+from sparbor.program.program import Program, stored_bytes
 from sparbor.quantization.quantizing import Sources, quantized
 from sparbor.timing import sample
 
@@ -54,20 +54,24 @@ class Candidates:
             return words
 
     def _of(self, encoding: Encoding) -> Runtime:
-        built = Runtime(self._program(encoding), self.threads)
+        return self._checked(self._program(encoding), encoding)
+
+    def _checked(self, program: Program, encoding: Encoding) -> Runtime:
+        built = Runtime(program, self.threads)
         self.answers.check(built, encoding)
         return built
 
     def _in_8_bits(self) -> Runtime:
         """With bytes between layers if there are calibration inputs."""
+        words, rows = map(self._program, (Encoding.WORD16, Encoding.INT8))
         if self.batches is None:
-            return self._of(Encoding.INT8)
-        exact, words, rows = map(self._program, (Encoding.EXACT, Encoding.WORD16, Encoding.INT8))
+            return self._checked(_with_sizes(rows, words), Encoding.INT8)
+        exact = self._program(Encoding.EXACT)
         start = {name: tensor.numpy() for name, tensor in self.call.states.items()}
         batches = [{**batch, **start} for batch in self.batches]
         check_calibration(batches, Runtime(exact), self.byte_input)
         program, report = quantized(Sources(exact, words, rows), batches)
-        built = Runtime(program, self.threads)
+        built = Runtime(_with_sizes(program, words), self.threads)
         self.answers.check_form(built)
         built.quantization = report
         logger.info("%s", report)
@@ -87,6 +91,16 @@ class Candidates:
             least = [min(*sample(call, n), before) for call, n, before in zip(calls, times, least, strict=True)]
         logger.info("16 bits take %.1f µs and 8 bits %.1f µs to answer the example", *least)
         return in_bytes if least[1] < _FASTER * least[0] else words
+
+
+def _with_sizes(program: Program, words: Program) -> Program:
+    """With a note of each layer that takes more bytes with 8 bits than it would with 16."""
+    notes = {}
+    for name, layer in program.layers.items():
+        in_8, in_16 = stored_bytes(layer), stored_bytes(words.layers.get(name, layer))
+        if in_8 > in_16:
+            notes[name] = f"16 bits would take {in_16:,} bytes: quads are padded where a mask does not fill them"
+    return replace(program, notes={**notes, **program.notes})
 
 
 def _call_of(runtime: Runtime, example: Mapping[str, Tensor]) -> Callable[[], object]:

@@ -112,7 +112,7 @@ class _Decoder(nn.Module):
 
     def _cache(self) -> Any:
         """An empty one, whose layers all have the whole room, also where a model looks back but some way."""
-        with brought_by("hf", "sparbor.decoder"):
+        with brought_by("hugging-face", "sparbor.decoder"):
             from transformers import cache_utils as caches
         cache = caches.StaticCache(config=self.config, max_cache_len=self.max_length)
         for number, layer in enumerate(cache.layers):

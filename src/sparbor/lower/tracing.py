@@ -67,7 +67,13 @@ def _functional(model: nn.Module, call: ModelCall, free: FreeSizes) -> ExportedP
             _drop_dropout(node)
         exported.example_inputs = None  # by which PyTorch would check sizes, and fails where a model takes **kwargs
         # Without in-place operations and aliases a value is what one operation computes.
-        functional: ExportedProgram = exported.run_decompositions(written_otherwise())
+        try:
+            functional: ExportedProgram = exported.run_decompositions(written_otherwise())
+        except RuntimeError as error:  # what tracing took for granted of sizes does not hold
+            raise ArgumentError(
+                f"the model's forward does not fit every size that is free ({in_short(error)}): name those dimensions"
+                " by dynamic_shapes that do, or pass {} if none does"
+            ) from error
     for node in functional.graph.nodes:
         if isinstance(node.target, OpOverload) and node.target._schema.is_mutable:
             raise ArgumentError(f"{where(node)} works in place where that cannot be undone: use its other form")

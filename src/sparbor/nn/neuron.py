@@ -129,6 +129,7 @@ class PAINeuronModule(MaskedLayer):
         self.controller = controller
         computed = self.parameter_name != self.weight_name
         self._synapse_params = None if dense or computed else dispatch.conv_params(plain_layer(self))
+        self._unhook_gradient()  # what it was on may have been replaced since, as by fully_shard
         self._hook_gradient()
         if self._forward_hook is not None:
             self._forward_hook.remove()

@@ -73,8 +73,9 @@ def _side_by_side(
     exact, draft = plan.program, Draft(plan, known, packed)
     pairs: dict[str, tuple[int, int]] = {}
     joined = {operation.output: convolution for operation, convolution in plan.steps()}
+    in_both = {*packed, *in_rows}
     for operation in exact.operations:
-        wanted = draft.keep(operation, exact.layers, f"{operation.layer} exact" if operation.layer else None)
+        wanted = draft.keep(operation, exact.layers, f"{operation.layer} exact" if operation.layer in in_both else None)
         draft.floats[operation.output] = wanted
         layer = operation if operation.layer is not None else joined.get(operation.output)
         if layer is None or operation.output not in joined:

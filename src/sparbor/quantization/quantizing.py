@@ -24,6 +24,7 @@ LARGEST_ERROR = 1 / 8
 TIMES_16_BITS = 3
 
 _NO_GAIN = "no 8 bits: converting what it reads or computes would take longer than they save"
+_NO_RANGE = "no 8 bits: what it reads or computes is infinite or NaN for calibration inputs"
 
 
 @dataclass(frozen=True)
@@ -88,17 +89,19 @@ class _Search:
 
     def _planned(self) -> Plan:
         """The plan without the layers that are kept, and what is to be known of its values."""
-        unroundable = {value for value, each in self.ranges.items() if not each.is_finite}
-        plan = Plan(self.wiring, chosen(self.wiring, self.kept, unroundable))
+        plan = Plan(self.wiring, chosen(self.wiring, self.kept, self._unroundable()))
         new = [value for value in plan.rounded_values() if value not in self.ranges]
         if not new:
             return plan
         found = ranges(self.sources.exact, new, self.batches)
         self.ranges |= found
-        if not all(each.is_finite for each in found.values()):
-            return self._planned()
-        self.known |= quantizations(self.sources.exact, found, self.batches)
-        return plan
+        finite = {value: each for value, each in found.items() if each.is_finite}
+        self.known |= quantizations(self.sources.exact, finite, self.batches)
+        return plan if len(finite) == len(found) else self._planned()
+
+    def _unroundable(self) -> set[int]:
+        """The values that no range rounds."""
+        return {value for value, each in self.ranges.items() if not each.is_finite}
 
     @cached_property
     def error_of_16_bits(self) -> dict[str, float]:
@@ -140,13 +143,14 @@ class _Search:
     def notes(self) -> dict[str, str]:
         """By layer that could have 8 bits and has not, why."""
         notes = {}
-        eight = set(self.in_8_bits())
+        eight, unroundable = set(self.in_8_bits()), self._unroundable()
         for operation in self.sources.exact.operations:
             name = operation.layer
             if name in self.kept:
                 notes[name] = self.kept[name]
             elif name is not None and operation.kind == "convolution" and name not in eight:
-                notes[name] = why_no_bytes(self.wiring, operation) or _NO_GAIN
+                has_no_range = not unroundable.isdisjoint((operation.output, *operation.inputs))
+                notes[name] = why_no_bytes(self.wiring, operation) or (_NO_RANGE if has_no_range else _NO_GAIN)
         return notes
 
     def report(self, answers: Mapping[str, float]) -> QuantizationReport:

@@ -62,7 +62,7 @@ def quantizations(program: Program, known: Mapping[int, Range], batches: Sequenc
     for numbers in watched(program, tuple(known), batches):
         for value, array in numbers.items():
             if not known[value].is_empty:
-                some = array.reshape(-1)[:: array.size // _SAMPLE | 1]
+                some = array.reshape(-1)[:: array.size // _SAMPLE | 1].astype(np.float64)  # which no range overflows
                 counts[value] += np.histogram(some, _BINS, (known[value].low, known[value].high))[0]
     return {value: best_quantization(known[value], counts[value]) for value in known}
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparbor.engine.runtime import Runtime
+from sparbor.errors import ArgumentError
 from sparbor.program.byte_input import ByteInput
 from sparbor.program.program import Port, Program
 
@@ -28,23 +29,29 @@ def watched(program: Program, values: Sequence[int], batches: Sequence[Batch]) -
     else:
         ports = tuple(Port(name, value) for name, value in computed.items())
         runtime = Runtime(replace(program, outputs=ports, states=()))
-    for batch in (few for whole in batches for few in few_items(program, whole)):
+    for called, batch in _few_by_few(program, batches):
         found = {value: _floats(batch[given[value]], program.byte_input) for value in values if value in given}
         if runtime is not None:
-            answer = runtime(**batch)
+            try:
+                answer = runtime(**batch)
+            except ArgumentError as error:  # of numbers that no shape tells of, such as ids beyond an embedding's rows
+                raise ArgumentError(f"{called}: {error}") from None
             named = answer if isinstance(answer, dict) else {next(iter(computed)): answer}
             found |= {computed[name]: array for name, array in named.items()}
         yield found
 
 
-def few_items(program: Program, batch: Batch) -> Iterator[Batch]:
-    """The batch in parts, if each input has the batch for its first dimension."""
+def _few_by_few(program: Program, batches: Sequence[Batch]) -> Iterator[tuple[str, Batch]]:
+    """The batches in parts, if each input has the batch for its first dimension, and what errors call each part."""
     firsts = {(program.values[port.value].shape or (None,))[0] for port in program.inputs}
-    if firsts != {"batch"}:
-        yield batch
-        return
-    for start in range(0, len(next(iter(batch.values()))), _TOGETHER):
-        yield {name: array[start : start + _TOGETHER] for name, array in batch.items()}
+    for number, batch in enumerate(batches):
+        called = f"calibration[{number}]"
+        if firsts != {"batch"}:
+            yield called, batch
+            continue
+        for start in range(0, len(next(iter(batch.values()))), _TOGETHER):
+            few = {name: array[start : start + _TOGETHER] for name, array in batch.items()}
+            yield f"{called}, from item {start} on", few
 
 
 def _floats(array: npt.NDArray[Any], byte_input: ByteInput | None) -> Floats:

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 from sparbor.errors import ArgumentError
 
 _Class = TypeVar("_Class", bound=type)
+_PAIRS = (Mapping, tuple, list)
+_EXAMPLE = "{'*.mlp.*': 0.95}"
 
 
 def is_number(value: object) -> bool:
@@ -34,6 +36,19 @@ def check_sparsity(sparsity: float) -> float:
             f"sparsity={sparsity!r}: must be at least 0 and below 1, the share of weights to drop (0.9 keeps a tenth)"
         )
     return sparsity
+
+
+def layer_sparsities(layers: object) -> tuple[tuple[str, float], ...]:
+    """The pairs of a name pattern and a sparsity that a mapping holds, or pairs as JSON has them."""
+    pairs = tuple(layers.items() if isinstance(layers, Mapping) else layers) if isinstance(layers, _PAIRS) else None
+    if pairs is None or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
+        raise ArgumentError(f"layers={layers!r}: must be a dict of name patterns and sparsities, such as {_EXAMPLE}")
+    for name, sparsity in pairs:
+        if not isinstance(name, str):
+            raise ArgumentError(f"layers: {name!r} is no name; must be a pattern of layer names, such as in {_EXAMPLE}")
+        if not is_number(sparsity) or not 0 <= sparsity < 1:
+            raise ArgumentError(f"layers[{name!r}]={sparsity!r}: must be a sparsity of at least 0 and below 1")
+    return tuple((name, sparsity) for name, sparsity in pairs)
 
 
 def refusing_old_names(renamed: Mapping[str, str]) -> Callable[[_Class], _Class]:

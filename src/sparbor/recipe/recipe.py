@@ -2,18 +2,19 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from sparbor.errors import ArgumentError, StateError
 from sparbor.recipe.budget import Budget
-from sparbor.recipe.checks import are_names, check_sparsity, refusing_old_names
+from sparbor.recipe.checks import are_names, check_sparsity, layer_sparsities, refusing_old_names
 from sparbor.recipe.growth import Growth
 from sparbor.recipe.pattern import NM, Pattern, Quads, Slots, Unstructured
-from sparbor.recipe.schedule import Schedule, Timeline
+from sparbor.recipe.schedule import NEVER, Schedule, Timeline
 
-Method = Literal["rigl", "set", "magnitude", "static"]
-METHODS: tuple[Method, ...] = ("rigl", "set", "magnitude", "static")
+Method = Literal["rigl", "set", "magnitude", "static", "fixed"]
+METHODS: tuple[Method, ...] = ("rigl", "set", "magnitude", "static", "fixed")
 Distribution = Literal["uniform", "erk", "global"]
 DISTRIBUTIONS: tuple[Distribution, ...] = ("uniform", "erk", "global")
 PATTERNS: dict[str, type[Pattern]] = {"slots": Slots, "quads": Quads, "nm": NM, "unstructured": Unstructured}
@@ -21,6 +22,7 @@ VERSION = 1
 DEFAULT_SPARSITY = 0.9
 THIN_SPARSITY = 0.75  # from here on small layers would become too thin at the sparsity of the model
 LARGEST_SEED = 2**63
+OPTIONAL = ("budget", "growth", "layers")  # JSON has them only where they say something
 RENAMED = {"step_exponent": "lr_density_exponent"}  # fields that older releases called otherwise
 STORED_AS = {"neuron_block": "group"}  # fields of a pattern that JSON calls otherwise
 
@@ -31,23 +33,25 @@ class Recipe:
     """How a model becomes sparse.
 
     Args:
-        sparsity: the share of the wrapped layers' weights that is dropped in the end, in [0, 1); 0.9 if neither it nor
-            a ``budget`` is given, and ``None`` with a budget.
+        sparsity: the share of the wrapped layers' weights that is dropped in the end, in [0, 1), but for those that
+            ``layers`` names; 0.9 if neither it nor a ``budget`` is given, and ``None`` with a budget or ``"fixed"``.
         method: ``"rigl"`` grows where the dense gradient is largest (Evci et al. 2020), ``"set"`` at random (Mocanu et
             al. 2018), ``"magnitude"`` only drops, gradually (Zhu & Gupta 2017), ``"static"`` drops once, at the switch
-            to dendrite mode, and never changes its mask.
+            to dendrite mode, and never changes its mask, ``"fixed"`` keeps the masks that the model's layers have.
         pattern: which weights are kept together: ``Slots()``, ``Quads()``, ``NM(n, m)`` or ``Unstructured()``.
         distribution: ``"uniform"`` (every layer has this sparsity), ``"erk"`` (small layers are denser) or
             ``"global"`` (the scores of all layers compete). ``None``: uniform below a sparsity of 0.75 and with ``NM``,
             else erk.
         schedule: when; see :class:`Schedule`.
-        exclude: names of layers to leave dense; ``*`` and ``?`` match as in file names.
+        exclude: names of layers to leave as they are, dense as a rule; ``*`` and ``?`` match as in file names.
         seed: of the random growth of ``"set"``, and of new dendrites.
         lr_density_exponent: where a layer has the density d, each optimizer step moves its weights
             ``d ** -lr_density_exponent`` times as far; 0 leaves steps as they are. See :mod:`sparbor.train.sparse_lr`.
         budget: in place of ``sparsity`` and ``distribution``, what the model may cost in the end; see :class:`Budget`
             and :func:`sparbor.calibrated`.
         growth: when dendrites are grown, and which; ``None``: none are. See :class:`Growth`.
+        layers: sparsities of their own for layers whose names match a pattern, such as ``{"*.mlp.*": 0.95}``, as
+            ``exclude`` has them; of several patterns that match, the first counts. It is kept as a tuple of pairs.
 
     >>> recipe = Recipe(sparsity=0.9, pattern=Unstructured(), distribution="erk")
     >>> Recipe.from_json(recipe.to_json()) == recipe
@@ -64,9 +68,13 @@ class Recipe:
     lr_density_exponent: float = 0.5
     budget: Budget | None = None
     growth: Growth | None = None
+    layers: Mapping[str, float] | tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.budget is not None:
+        object.__setattr__(self, "layers", layer_sparsities(self.layers))
+        if self.method == "fixed":
+            self._check_fixed()
+        elif self.budget is not None:
             self._check_budget(self.budget)
         elif self.sparsity is None:
             object.__setattr__(self, "sparsity", DEFAULT_SPARSITY)
@@ -75,8 +83,7 @@ class Recipe:
         _check_choice("method", self.method, METHODS)
         if self.distribution is not None:
             _check_choice("distribution", self.distribution, DISTRIBUTIONS)
-        elif self.budget is None:
-            assert self.sparsity is not None  # it or the budget is given, or the default
+        elif self.budget is None and self.sparsity is not None:
             uniform = isinstance(self.pattern, NM) or self.sparsity < THIN_SPARSITY
             object.__setattr__(self, "distribution", "uniform" if uniform else "erk")
         if not isinstance(self.pattern, tuple(PATTERNS.values())):
@@ -93,8 +100,49 @@ class Recipe:
             raise ArgumentError(f"growth={self.growth!r}: must be a Growth(...), or None")
         if not isinstance(self.lr_density_exponent, (int, float)) or not 0 <= self.lr_density_exponent <= 1:
             raise ArgumentError(f"lr_density_exponent={self.lr_density_exponent!r}: must lie between 0 and 1")
-        if isinstance(self.pattern, NM):
+        if isinstance(self.pattern, NM) and self.method != "fixed":
             self._check_quota(self.pattern)
+        if self.growth is not None and self.layers:
+            raise ArgumentError(
+                "growth and layers: dendrites take their weights out of a total that all layers share; leave out one"
+            )
+
+    @classmethod
+    def fine_tuning(cls, sparsity: float | None = None, **changes: Any) -> "Recipe":
+        """The recipe for a few epochs from pre-trained weights; ``changes`` are other arguments of :class:`Recipe`.
+
+        Such a run is short and begins with weights that are good already, so it is dense for its first tenth only.
+        Then weights are dropped by their magnitude, none comes back, and the mask rests for the last quarter. It is
+        made for a learning rate that rises for a tenth of the run and falls to zero.
+
+        >>> Recipe.fine_tuning(0.8, exclude=("classifier",)).schedule.ramp_end
+        0.75
+        """
+        schedule = Schedule(warmup=0.1, ramp_end=0.75, rewire_end=0.75)
+        return cls(sparsity, **{"method": "magnitude", "schedule": schedule, **changes})
+
+    @property
+    def drops_nothing(self) -> bool:
+        """Whether every layer stays dense."""
+        return self.sparsity == 0 and not any(sparsity for _, sparsity in self.own_sparsities)
+
+    @property
+    def grows_synapses(self) -> bool:
+        """Whether dropped weights may become active again."""
+        return self.method in ("rigl", "set") and self.schedule.drop_fraction > 0
+
+    @property
+    def own_sparsities(self) -> tuple[tuple[str, float], ...]:
+        """The patterns of ``layers``, each with its sparsity."""
+        return cast(tuple[tuple[str, float], ...], self.layers)
+
+    def _check_fixed(self) -> None:
+        for name in ("sparsity", "distribution", "budget", "growth", "layers"):
+            if (value := getattr(self, name)) not in (None, ()):
+                raise ArgumentError(
+                    f"method='fixed' and {name}={value!r}: the masks stay those that the layers have; leave out {name},"
+                    " or choose another method"
+                )
 
     def _check_budget(self, budget: Budget) -> None:
         if not isinstance(budget, Budget):
@@ -108,6 +156,11 @@ class Recipe:
             raise ArgumentError(
                 f"distribution={self.distribution!r}: a budget divides itself among the layers; leave it"
                 " out, or pass distribution=None"
+            )
+        if self.layers:
+            raise ArgumentError(
+                f"layers and Budget({budget.unit}={budget.limit:g}): a budget divides itself among the layers; give one"
+                " of them"
             )
         if self.growth is not None:
             raise ArgumentError(
@@ -123,15 +176,20 @@ class Recipe:
             raise ArgumentError(
                 f"distribution={self.distribution!r}: {pattern} has one quota for every layer; use 'uniform'"
             )
-        if self.sparsity is not None and 1 - self.sparsity > pattern.n / pattern.m + 1e-9:
+        own = [("sparsity", self.sparsity), *((f"layers[{name!r}]", value) for name, value in self.own_sparsities)]
+        for name, sparsity in own:
+            if sparsity is None or 1 - sparsity <= pattern.n / pattern.m + 1e-9:
+                continue
             raise ArgumentError(
-                f"sparsity={self.sparsity!r}: {pattern} cannot keep more than {pattern.n / pattern.m:.4g} of the"
+                f"{name}={sparsity!r}: {pattern} cannot keep more than {pattern.n / pattern.m:.4g} of the"
                 f" weights; use a sparsity of at least {1 - pattern.n / pattern.m:.6g} or a larger quota"
             )
 
     def timeline(self, total_steps: int) -> Timeline:
         """The schedule in steps, with what the method leaves out of it."""
         timeline = self.schedule.over(total_steps)
+        if self.method == "fixed":
+            return dataclasses.replace(timeline, switch=NEVER, ramp_end=NEVER, rewire_end=NEVER)
         if self.method == "static":
             return dataclasses.replace(timeline, ramp_end=timeline.switch, rewire_end=timeline.switch)
         if self.method == "magnitude":
@@ -139,11 +197,11 @@ class Recipe:
         return timeline
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON, with the parts that there are of ``budget`` and ``growth``."""
+        """Plain data, for JSON, with those of ``budget``, ``growth`` and ``layers`` that there are."""
         plain = json.loads(json.dumps(dataclasses.asdict(self)))  # tuples become lists
         kind = next(name for name, pattern in PATTERNS.items() if isinstance(self.pattern, pattern))
         pattern = {STORED_AS.get(name, name): value for name, value in plain["pattern"].items()}
-        fields = {name: value for name, value in plain.items() if value is not None or name not in ("budget", "growth")}
+        fields = {name: value for name, value in plain.items() if value or name not in OPTIONAL}
         return {"version": VERSION, **fields, "pattern": {"kind": kind, **pattern}}
 
     @classmethod
@@ -156,7 +214,7 @@ class Recipe:
                 " use the release that wrote it"
             )
         # What older releases did is what they meant.
-        absent = {"budget": None, "growth": None, "lr_density_exponent": 0.0}
+        absent = {"budget": None, "growth": None, "layers": (), "lr_density_exponent": 0.0}
         given = {RENAMED.get(name, name): value for name, value in data.items() if name != "version"}
         if len(given) < len(data) - 1:
             raise StateError(_not_a_recipe("it has a field twice, by its old name and its new one"))

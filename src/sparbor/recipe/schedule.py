@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from sparbor.errors import ArgumentError
 
+NEVER = -1  # the step at which what does not happen happens
 SHORT_RUN = 400  # from here on a ramp of the usual length has ten rewirings at the usual interval
 
 
@@ -23,7 +24,8 @@ class Schedule:
     (Evci et al. 2020).
 
     Args:
-        warmup: dense until this share of the steps; at most 1/3.
+        warmup: dense until this share of the steps, or, in a model that has masks already, under these masks as they
+            are; at most 1/3.
         ramp_end: the final sparsity is reached here; at most 0.75.
         rewire_end: the topology rests from here on.
         interval: steps between two rewirings. ``None`` takes a hundredth of the run, between 10 and 100 steps, and in

@@ -35,7 +35,9 @@ def perforate(
     Every eligible layer is wrapped in :class:`PAINeuronModule`, and hooks on the weights and on ``optimizer`` mask
     gradients, keep dropped weights at zero, and change the topology as the recipe's schedule says. Parameters keep
     their identity. ``print(perforator)`` shows each layer: whether it was wrapped, how dense it is and will be, and why
-    it is not sparser; and, from the first batch on, whose neurons stay in order.
+    it is not sparser; and, from the first batch on, whose neurons stay in order. A model whose layers have masks
+    already, and that no run is training, begins with these: they stay with ``Recipe(method="fixed")``, and become
+    sparser with other methods.
 
     Args:
         model: any module with linear, convolutional, recurrent (LSTM, GRU, RNN, and their cells) or MultiheadAttention
@@ -123,7 +125,12 @@ class Perforator:
         its ``final_density``, which are ``None`` where it has none or where that is not decided yet; whether ``deploy``
         will store it dense, ``dense_at_last``, as far as that is known; and ``why`` it is no sparser.
         """
-        return rows(self.findings, self.recipe, self.modules, self.orders.shapes)
+        there = {
+            plain_name(name_of_weight(place.plain_path, place.module.weight_name)): place.module
+            for place in named_layers(self.model)
+            if isinstance(place.module, PAINeuronModule)
+        }
+        return rows(self.findings, self.recipe, {**there, **self.modules}, self.orders.shapes)
 
     @property
     def growth_events(self) -> list[GrowthEvent]:

@@ -143,6 +143,8 @@ def orders_for(plan: Plan) -> NeuronOrders:
         orders.settle(Chains())  # it has no neuron blocks
     elif plan.sharded:
         orders.settle(all_stay(plan.model, "the model is sharded, and cannot be traced"))
+    elif plan.begins_sparse:
+        orders.settle(all_stay(plan.model, "the model came with masks, whose order is kept"))
     elif plan.timeline.reorders is None:
         too_early = "the recipe chooses all synapses before the first batch, which would show its readers"
         orders.settle(all_stay(plan.model, too_early))

@@ -10,13 +10,12 @@ from torch.optim import Optimizer
 from sparbor.allocation.allocator import Allocator
 from sparbor.allocation.growth_plan import plan_growth
 from sparbor.allocation.survey import LayerEligibility, survey
-from sparbor.distributed.ranks import together
+from sparbor.distributed.ranks import fingerprint, is_distributed, together
 from sparbor.distributed.shards import reshard
 from sparbor.errors import ArgumentError
 from sparbor.nn.masked_layer import MaskController, Storage
 from sparbor.nn.named_layers import plain_name, replace_part
 from sparbor.nn.neuron import PAINeuronModule
-from sparbor.nn.wrapping import wrappers
 from sparbor.recipe.recipe import Recipe
 from sparbor.recipe.schedule import Timeline
 from sparbor.train.optimizer_state import check_storage, why_not_compact
@@ -47,16 +46,21 @@ class Plan:
         return [finding for finding in self.found if finding.taken]
 
     @property
+    def begins_sparse(self) -> bool:
+        """Whether layers come with masks."""
+        return bool(self.allocator.active)
+
+    @property
     def settled(self) -> int:
         """The step from which on the schedule changes the density no more."""
-        return self.timeline.ramp_end if self.recipe.sparsity else 0
+        return 0 if self.recipe.drops_nothing else self.timeline.ramp_end
 
     @property
     def finished(self) -> int:
         """The step from which on nothing is changed any more: whoever fine-tunes after that is free to do so."""
         if self.recipe.growth:
             return self.total_steps
-        return 0 if self.recipe.sparsity == 0 else self.timeline.rewire_end
+        return 0 if self.recipe.drops_nothing else self.timeline.rewire_end
 
     def facts(self) -> dict[str, Any]:
         """What must be the same on every rank before training begins."""
@@ -65,21 +69,27 @@ class Plan:
             fate = "dendritic" if each.taken else f"not dendritic ({each.reason or each.shares})"
             layers[f"layer {plain_name(each.name)!r}"] = f"{each.kind} of {each.weights} parameters, {fate}"
         recipe = {f"the recipe's {name}": value for name, value in self.recipe.to_dict().items()}
-        return {"total_steps": self.total_steps, "optimizer": type(self.optimizer).__name__, **recipe, **layers}
+        wrapped = [each.wrapper_in(self.model) for each in self.taken] if is_distributed() else []
+        masks = {"the masks' fingerprint": fingerprint(each.mask for each in wrapped if each)} if wrapped else {}
+        optimizer = type(self.optimizer).__name__
+        return {"total_steps": self.total_steps, "optimizer": optimizer, **recipe, **layers, **masks}
 
     def wrap(self, finding: LayerEligibility, controller: MaskController) -> PAINeuronModule:
         """Put the layer of the ``finding`` into a dendritic one that ``controller`` keeps, if it is in none yet."""
-        layer = self.model.get_submodule(finding.path)
-        module = next((each for each in wrappers(layer) if each.weight_name == finding.weight_name), None)
-        if not isinstance(module, PAINeuronModule):
+        module = finding.wrapper_in(self.model)
+        if module is None:
+            layer = self.model.get_submodule(finding.path)
             module = PAINeuronModule(layer, finding.name, weight_name=finding.weight_name)
             module.training = layer.training
             for path in (finding.path, *finding.places):
                 replace_part(self.model, path, module)
-        module.pattern = self.recipe.pattern
+        if self.recipe.method != "fixed":
+            module.pattern = self.recipe.pattern
         module.shared = any(other.shares == plain_name(finding.name) for other in self.found)
         module.storage = "masked" if why_not_compact(module) else self.storage
         module.keep(controller, dense=self.sharded)  # each rank has a part of the weight, and gathers it as a whole
+        if module.mode == "d":  # it came with its mask: what that drops is zero from now on, and stored as others are
+            module.set_mask(module.mask, "d")
         return module
 
 

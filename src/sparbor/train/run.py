@@ -243,6 +243,7 @@ class SparseRun:
             "steps": self.steps,
             "generator": self.rewiring.generator.get_state(),
             "layers": {plain_name(layer.name): list(layer.module.mask.shape) for layer in self.wrapped},
+            **({"active_at_first": self.plan.allocator.active} if self.plan.begins_sparse else {}),
             **({"growth": self.grower.state_dict()} if self.grower else {}),
         }
 
@@ -263,6 +264,7 @@ class SparseRun:
             raise StateError(f"the state's generator cannot be restored ({error}): it is damaged") from error
         if self.grower:
             self.grower.load_state_dict(state.get("growth"))
+        self.plan.allocator.begin_with(state.get("active_at_first", {}), self.wrapped)
         self.steps = steps
         self._forget_gradients()
 

@@ -44,7 +44,10 @@ class LayerRow:
 def rows(
     findings: Sequence[LayerEligibility], recipe: Recipe, layers: Mapping[str, PAINeuronModule], shapes: Shapes
 ) -> list[LayerRow]:
-    """A row for each finding; ``shapes`` are those of what layers read and compute, where they are known."""
+    """A row for each finding. ``layers`` are all that the model has by name, also those that this run leaves alone.
+
+    ``shapes`` are those of what layers read and compute, where they are known.
+    """
     own = {plain_name(name): layer for name, layer in layers.items()}
     return [_row(finding, recipe, own, shapes) for finding in findings]
 
@@ -52,28 +55,40 @@ def rows(
 def _row(finding: LayerEligibility, recipe: Recipe, layers: Mapping[str, PAINeuronModule], shapes: Shapes) -> LayerRow:
     what = finding.name, finding.kind, finding.weights
     if finding.reason is not None:
+        kept = layers.get(plain_name(finding.name))
+        if kept is not None and kept.mode == "d":  # it came with a mask, and keeps it
+            return LayerRow(*what, True, 1 - kept.get_sparsity(), 1 - kept.get_sparsity(), False, finding.reason)
         return LayerRow(*what, False, None, None, finding.kind != DENDRITES, finding.reason)
     layer = layers.get(plain_name(finding.shares or finding.name))
     if layer is None:  # dendrites that have not grown, or what has the weight of a layer that has been exchanged
         return LayerRow(*what, True, None, None, False, "")
-    final = None if _is_shared(recipe) else 1 - layer.sparsity
-    why_dense = None if final is None else _why_dense(layer, recipe, shapes.get(plain_name(finding.path)))
+    shared = _is_shared(recipe) and finding.sparsity is None
+    final = None if shared else 1 - layer.sparsity
+    by = _dense_by(finding, recipe)
+    why_dense = None if final is None else _why_dense(layer, by, shapes.get(plain_name(finding.path)))
     said = [f"it has the weight and the mask of {finding.shares}"] if finding.shares else []
     said += [why_dense] if why_dense else []
     return LayerRow(*what, True, 1 - layer.get_sparsity(), final, why_dense is not None, "; ".join(said))
 
 
-def _why_dense(
-    layer: PAINeuronModule, recipe: Recipe, shapes: tuple[Sequence[int], Sequence[int]] | None
-) -> str | None:
+def _why_dense(layer: PAINeuronModule, by: str, shapes: tuple[Sequence[int], Sequence[int]] | None) -> str | None:
     if not layer.sparsity:
-        return f"stored dense: it keeps all of its weights ({recipe.distribution if recipe.sparsity else 'sparsity=0'})"
+        return f"stored dense: it keeps all of its weights ({by})"
     if not isinstance(layer.pattern, Slots) or layer.weight_name != "weight":
         return None
     limit = sparse_limit(plain_layer(layer), shapes)
     if limit is None or 1 - layer.sparsity <= limit:
         return None
     return f"stored dense: this machine runs it faster so above {_percent(limit)}"
+
+
+def _dense_by(finding: LayerEligibility, recipe: Recipe) -> str:
+    """Which part of the recipe says so where a layer keeps all of its weights."""
+    if finding.sparsity is not None:
+        return "layers"
+    if recipe.method == "fixed":
+        return "its mask"
+    return str(recipe.distribution) if recipe.sparsity else "sparsity=0"
 
 
 def table(found: Sequence[LayerRow], recipe: Recipe) -> str:
@@ -114,7 +129,8 @@ def _of_all(recipe: Recipe) -> list[str]:
     if recipe.budget is not None:
         return [f"the layers share Budget({recipe.budget.unit}={recipe.budget.limit:g}): {undecided}"]
     if recipe.sparsity is not None and _is_shared(recipe):
-        return [f"the layers keep {_percent(1 - recipe.sparsity)} of their weights together: {undecided}"]
+        which = "the other layers" if recipe.layers else "the layers"
+        return [f"{which} keep {_percent(1 - recipe.sparsity)} of their weights together: {undecided}"]
     return []
 
 

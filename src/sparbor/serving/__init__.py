@@ -1,0 +1,1 @@
+"""Deployed text encoders and classifiers where other libraries expect a PyTorch model."""
