@@ -26,7 +26,7 @@ def read(folder: Path, most: int | None) -> tuple[torch.Tensor, torch.Tensor]:
     classes = sorted(path for path in folder.iterdir() if path.is_dir())
     files = [(file, label) for label, path in enumerate(classes) for file in sorted(path.iterdir())[:most]]
     pixels = np.stack([Image.open(file).convert("RGB").resize((32, 32)) for file, _ in files])
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous() / 255
     mean, std = (torch.tensor(each).view(3, 1, 1) for each in (BYTES.mean, BYTES.std))
     return (images - mean) / std, torch.tensor([label for _, label in files])
 
