@@ -1,0 +1,75 @@
+"""The moments of layers that read the same rows: what they are given in the pruned model, and answered in the dense one.
+
+Both models run through each batch, the same modules with the weights of one and of the other, and no further than to
+these layers.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from sparbor.errors import ArgumentError
+from sparbor.oneshot.batches import Batches
+from sparbor.oneshot.moments import Inputs, Targets
+from sparbor.oneshot.rows import rows_of, without_bias
+from sparbor.oneshot.targets import SparseLayer, dense
+from sparbor.oneshot.watching import Watch
+
+
+class Moments:
+    """Those of the layers of one ``group``.
+
+    ``targets`` are None where the two models do not give the layers equally many rows, as where a router sends tokens
+    to experts: then a layer can only be asked to do what its dense weight does with the pruned model's rows.
+    """
+
+    def __init__(self, group: Sequence[SparseLayer]) -> None:
+        self.group = group
+        module = group[0].module
+        groups, fan_in, device = module.groups, math.prod(module.outputs_first[1:]), module.mask.device
+        self.inputs = Inputs.of(groups, fan_in, device)
+        self.targets: dict[SparseLayer, Targets] | None = {
+            layer: Targets.of(groups, layer.module.outputs_first[0] // groups, fan_in, device) for layer in group
+        }
+        self._owner = {holder: layer for layer in group for holder in layer.holders}
+        self._given: list[Tensor] = []  # inputs of one batch, in the order of calls
+        self._met: dict[SparseLayer, int] = {}  # how many calls of each the dense model has made in that batch
+        self._counted: Tensor | None = None
+
+    def collect(
+        self, model: nn.Module, batches: Batches, calls: Mapping[nn.Module, int], done: Sequence[SparseLayer]
+    ) -> None:
+        """Go through the batches once; ``done`` are the layers that have been pruned."""
+        pruned, whole = Watch(self.group[0].holders, self._was_given, calls), Watch(self._owner, self._answered, calls)
+        for number, call in enumerate(batches):
+            self._counted = call.counted
+            with pruned.watching():
+                pruned.run(model, number, call)
+            if self.targets is not None:
+                with dense(done), whole.watching():
+                    whole.run(model, number, call)
+                if any(met != len(self._given) for met in self._met.values()):
+                    self.targets = None
+            self._given.clear()
+            self._met.clear()
+        if not torch.isfinite(self.inputs.gram).all():
+            raise ArgumentError(
+                f"layer {self.group[0].finding.name!r} is given NaN, infinity or numbers too large for float32 as the"
+                " model runs through the batches: look for the layer or the input that they come from"
+            )
+
+    def _was_given(self, holder: nn.Module, x: Tensor, y: Tensor) -> None:
+        self._given.append(x.detach())
+        for rows, _ in rows_of(holder, x, y, self._counted):
+            self.inputs.add(rows)
+
+    def _answered(self, holder: nn.Module, x: Tensor, y: Tensor) -> None:
+        layer = self._owner[holder]
+        call = self._met[layer] = self._met.get(layer, 0) + 1
+        if self.targets is None or call > len(self._given) or self._given[call - 1].shape != x.shape:
+            self.targets = None
+            return
+        for rows, answers in rows_of(holder, self._given[call - 1], y, self._counted):
+            self.targets[layer].add(rows, without_bias(holder, answers))
