@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sparbor.lower.deploy import deploy as deploy
     from sparbor.nn.dendrites import unwrap as unwrap
     from sparbor.nn.neuron import PAINeuronModule as PAINeuronModule
+    from sparbor.oneshot.sparsify import sparsify as sparsify
     from sparbor.program.byte_input import ByteInput as ByteInput
     from sparbor.recipe.budget import Budget as Budget
     from sparbor.recipe.growth import Growth as Growth
@@ -52,6 +53,7 @@ _HOME = {
     "deploy": "lower.deploy",
     "load": "engine.runtime",
     "perforate": "train.perforator",
+    "sparsify": "oneshot.sparsify",
     "unwrap": "nn.dendrites",
 }
 __all__ = list(_HOME)

@@ -72,7 +72,9 @@ class Batches:
         kinds = [each.kind for each in self._signature.parameters.values()]
         if inspect.Parameter.VAR_POSITIONAL in kinds:
             return None
-        return sum(kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for kind in kinds)
+        return sum(
+            kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for kind in kinds
+        )
 
     def _counted(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Tensor | None:
         """The mask of tokens, if there is one of a row for each item; one of pairs of tokens says nothing of rows."""

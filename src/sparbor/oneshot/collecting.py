@@ -1,4 +1,4 @@
-"""The moments of layers that read the same rows: what they are given in the pruned model, and answered in the dense one.
+"""The moments of layers that read the same rows: given in the pruned model, and answered in the dense one.
 
 Both models run through each batch, the same modules with the weights of one and of the other, and no further than to
 these layers.
@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from sparbor.errors import ArgumentError
-from sparbor.oneshot.batches import Batches
 from sparbor.oneshot.moments import Inputs, Targets
 from sparbor.oneshot.rows import rows_of, without_bias
 from sparbor.oneshot.targets import SparseLayer, dense
-from sparbor.oneshot.watching import Watch
+from sparbor.oneshot.watching import Watcher
 
 
 class Moments:
@@ -38,23 +37,20 @@ class Moments:
         self._met: dict[SparseLayer, int] = {}  # how many calls of each the dense model has made in that batch
         self._counted: Tensor | None = None
 
-    def collect(
-        self, model: nn.Module, batches: Batches, calls: Mapping[nn.Module, int], done: Sequence[SparseLayer]
-    ) -> None:
+    def collect(self, watcher: Watcher, calls: Mapping[nn.Module, int], done: Sequence[SparseLayer]) -> None:
         """Go through the batches once; ``done`` are the layers that have been pruned."""
-        pruned, whole = Watch(self.group[0].holders, self._was_given, calls), Watch(self._owner, self._answered, calls)
-        for number, call in enumerate(batches):
+        for number, call in enumerate(watcher.batches):
             self._counted = call.counted
-            with pruned.watching():
-                pruned.run(model, number, call)
+            watcher.run(number, call, self.group[0].holders, self._was_given, calls)
             if self.targets is not None:
-                with dense(done), whole.watching():
-                    whole.run(model, number, call)
-                if any(met != len(self._given) for met in self._met.values()):
-                    self.targets = None
+                with dense(done):
+                    watcher.run(number, call, self._owner, self._answered, calls)
+            if any(met != len(self._given) for met in self._met.values()):
+                self.targets = None
             self._given.clear()
             self._met.clear()
-        if not torch.isfinite(self.inputs.gram).all():
+        sums = [self.inputs.gram, *(each.cross for each in (self.targets or {}).values())]
+        if not all(torch.isfinite(each).all() for each in sums):
             raise ArgumentError(
                 f"layer {self.group[0].finding.name!r} is given NaN, infinity or numbers too large for float32 as the"
                 " model runs through the batches: look for the layer or the input that they come from"
@@ -73,3 +69,18 @@ class Moments:
             return
         for rows, answers in rows_of(holder, self._given[call - 1], y, self._counted):
             self.targets[layer].add(rows, without_bias(holder, answers))
+
+
+def sums_of_squares(watcher: Watcher, layers: Sequence[SparseLayer]) -> dict[SparseLayer, Tensor]:
+    """Of each input ``(groups, fan_in)`` of the layers, in the model as it is, over all batches."""
+    owner = {holder: layer for layer in layers for holder in layer.holders}
+    sums: dict[SparseLayer, Tensor] = {}
+    for number, call in enumerate(watcher.batches):
+
+        def seen(holder: nn.Module, x: Tensor, y: Tensor, counted: Tensor | None = call.counted) -> None:
+            for rows, _ in rows_of(holder, x, y, counted):
+                squares = rows.square().sum(1, dtype=torch.float64)
+                sums[owner[holder]] = sums.get(owner[holder], 0) + squares
+
+        watcher.run(number, call, owner, seen, {})
+    return sums

@@ -1,6 +1,4 @@
-"""One layer made sparse: by a method, from the moments of what it is given and was to answer."""
-
-from typing import Literal
+"""One layer made sparse: by a method, from what is known of its inputs."""
 
 import torch
 from torch import Tensor
@@ -8,68 +6,47 @@ from torch import Tensor
 from sparbor.oneshot.moments import Inputs, Problem, Targets, problem
 from sparbor.oneshot.second_order import chosen, prune
 from sparbor.oneshot.targets import SparseLayer
-from sparbor.recipe.pattern import Pattern
 from sparbor.topology.rewire import scores_of
 
-Method = Literal["second-order", "wanda", "magnitude"]
-METHODS: tuple[Method, ...] = ("second-order", "wanda", "magnitude")
 
+def keep_largest(layer: SparseLayer, inputs: Tensor | None) -> None:
+    """Keep the largest weights as they are, or by Wanda (Sun et al. 2023) those with the largest ``w_ij^2 sum x_j^2``.
 
-def by_magnitude(layer: SparseLayer, density: float) -> None:
-    """Keep the largest weights: of a layer of whose inputs nothing is known."""
+    For the latter ``inputs`` ``(groups, fan_in)`` has the sum of squares of each input.
+    """
     module = layer.module
     matrix = module.weight_matrix().float()
-    mask = chosen(scores_of(matrix, module.pattern).unflatten(0, (module.groups, -1)), module.pattern, density, module.input_row)
-    layer.change(matrix, mask.flatten(0, 1), None)
+    by_group = matrix.reshape(module.groups, -1, matrix.shape[1])
+    if inputs is None:
+        scores = scores_of(by_group, module.pattern)
+    else:
+        scores = by_group.square() * inputs[:, None, layer.columns()].float()
+    mask = chosen(scores, module.pattern, 1 - module.sparsity, module.input_row)
+    layer.change(matrix, mask.flatten(0, 1))
 
 
-def by_moments(
-    layer: SparseLayer, method: Method, density: float, inputs: Inputs, targets: Targets | None, damping: float
-) -> tuple[float, float]:
-    """Make the layer sparse; returns the error of its answers, and the damping that it took."""
-    module, pattern = layer.module, layer.module.pattern
-    fits = method == "second-order"
-    posed = _in_order(layer, inputs, targets, centered=fits and layer.bias is not None)
-    bias = None
-    match method:
-        case "second-order":
-            weight, mask, damping = prune(posed, pattern, density, module.input_row, damping)
-            bias = posed.bias(weight) if posed.means is not None else None
-        case "wanda":
-            scores = posed.weight.square() * posed.gram.diagonal(dim1=-2, dim2=-1)[:, None]
-            mask = chosen(scores, pattern, density, module.input_row)
-            weight = posed.weight * mask
-        case "magnitude":
-            mask = chosen(scores_of(posed.weight, pattern), pattern, density, module.input_row)
-            weight = posed.weight * mask
-    error = posed.error(weight)
-    if bias is not None:
-        bias = torch.empty_like(bias.flatten()).index_copy_(0, module.neuron_order, bias.flatten())
-    layer.change(weight.flatten(0, 1), mask.flatten(0, 1), bias)
-    return error, damping
-
-
-def _in_order(layer: SparseLayer, inputs: Inputs, targets: Targets | None, *, centered: bool) -> Problem:
-    """The layer's problem with neurons and inputs as its pattern sees them."""
+def fit(layer: SparseLayer, inputs: Inputs, targets: Targets | None, damping: float) -> tuple[float, float]:
+    """Prune the layer by its second-order error; returns the error of its answers, and the damping that it took."""
     module = layer.module
-    columns, rows = layer.columns(), module.neuron_order
-    weight = module.weight_matrix().float().unflatten(0, (module.groups, -1))
-    if module.is_permuted() or pattern_turns(layer):
-        inputs = Inputs(_both(inputs.gram, columns), inputs.sum[:, columns], inputs.rows)
+    posed = _posed(layer, inputs, targets)
+    weight, mask, damping = prune(posed, module.pattern, 1 - module.sparsity, module.input_row, damping)
+    bias = None
+    if posed.means is not None:
+        in_order = posed.bias(weight).flatten()
+        bias = torch.empty_like(in_order).index_copy_(0, module.neuron_order, in_order)
+    layer.change(weight.flatten(0, 1), mask.flatten(0, 1), bias)
+    return posed.error(weight), damping
+
+
+def _posed(layer: SparseLayer, inputs: Inputs, targets: Targets | None) -> Problem:
+    """The layer's problem with neurons and inputs as its pattern sees them."""
+    module, columns = layer.module, layer.columns()
+    weight = module.weight_matrix().float().reshape(module.groups, -1, len(columns))
+    if not torch.equal(columns, torch.arange(len(columns), device=columns.device)):
+        gram = inputs.gram.index_select(1, columns).index_select(2, columns)
+        inputs = Inputs(gram, inputs.sum[:, columns], inputs.rows)
     if targets is not None:
-        neurons = len(rows) // module.groups  # of grouped convolutions the neurons stay in order
-        cross, total = targets.cross, targets.sum
-        if module.groups == 1:
-            cross, total = cross[:, rows], total[:, rows]
-        assert cross.shape[1] == neurons
-        targets = Targets(cross[..., columns], total, targets.energy)
-    return problem(weight, inputs, targets, centered=centered)
-
-
-def pattern_turns(layer: SparseLayer) -> bool:
-    """Whether the pattern sees a convolution's inputs in another order than it has them."""
-    return layer.module.pattern.channels_last and len(layer.module.outputs_first) > 2
-
-
-def _both(gram: Tensor, columns: Tensor) -> Tensor:
-    return gram.index_select(1, columns).index_select(2, columns)
+        neurons = module.neuron_order.view(module.groups, -1) % weight.shape[1]  # in each group by themselves
+        cross = targets.cross.gather(1, neurons[..., None].expand(targets.cross.shape))[..., columns]
+        targets = Targets(cross, targets.sum.gather(1, neurons), targets.energy)
+    return problem(weight, inputs, targets, centered=layer.bias is not None)

@@ -6,6 +6,7 @@ where ``gram = sum x^T x``, ``cross = sum y^T x`` and ``energy = sum |y|^2``: su
 much memory for a million rows as for one.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -40,7 +41,7 @@ class Inputs:
 
 @dataclass
 class Targets:
-    """``cross`` ``(groups, neurons, fan_in)`` of rows with what a layer should answer, the ``sum`` and ``energy`` of that."""
+    """``cross`` ``(groups, neurons, fan_in)`` of rows and what a layer should answer, its ``sum`` and ``energy``."""
 
     cross: Tensor
     sum: Tensor
@@ -58,12 +59,12 @@ class Targets:
         """Rows ``(groups, n, fan_in)`` more, and their answers ``(groups, n, neurons)``."""
         self.cross.baddbmm_(y.mT, x)
         self.sum += y.sum(1, dtype=torch.float64)
-        self.energy += float(y.double().square().sum()) if y.numel() < 1 << 16 else float(y.square().sum(-1).double().sum())
+        self.energy += float(y.square().sum(-1).sum(dtype=torch.float64))
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Least squares for one layer: ``weight`` ``(groups, neurons, fan_in)`` as it was, and the moments that judge another.
+    """Least squares for one layer: its ``weight`` ``(groups, neurons, fan_in)``, and moments that judge another.
 
     ``means`` are those of rows and answers where a bias may follow them: ``gram`` and ``cross`` are then about these
     means, and the bias that is best for a weight follows from it.
@@ -80,7 +81,7 @@ class Problem:
         if self.energy <= 0:
             return 0.0
         left = self.energy - 2 * float(_dot(weight, self.cross)) + float(_dot(weight @ self.gram, weight))
-        return float(max(left, 0.0) / self.energy) ** 0.5
+        return math.sqrt(max(left, 0.0) / self.energy)
 
     def bias(self, weight: Tensor) -> Tensor:
         """What to add to the bias with this weight: the mean answer less what the mean row makes of the weight."""

@@ -68,11 +68,12 @@ def _patches(layer: _ConvNd, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, Ten
         x, y = x[None], y[None]
     fan_in = x.shape[1] // layer.groups * layer.weight[0, 0].numel()
     size = max(1, CHUNK // max(1, y[0, 0].numel() * layer.groups * fan_in))
-    for items, answers in zip(x.split(size), y.split(size), strict=True):
+    for items, answers in zip(torch.split(x, size), torch.split(y, size), strict=True):
         padded, stride = _spread(layer, items, y.shape[2:]) if layer.transposed else _padded(layer, items)
         for axis, (kernel, step, apart) in enumerate(zip(layer.kernel_size, stride, layer.dilation, strict=True), 2):
             padded = padded.unfold(axis, apart * (kernel - 1) + 1, step)[..., ::apart]
-        places = padded.unflatten(1, (layer.groups, -1)).movedim(2, 2 + planes)  # items, groups, places, channels, kernel
+        # Items, groups, places, channels, kernel.
+        places = torch.unflatten(padded, 1, (layer.groups, -1)).movedim(2, 2 + planes)
         yield (
             places.transpose(0, 1).reshape(layer.groups, -1, fan_in),
             answers.movedim(1, -1).reshape(-1, layer.groups, y.shape[1] // layer.groups).transpose(0, 1),
@@ -88,12 +89,11 @@ def _spread(layer: _ConvNd, x: Tensor, wanted: torch.Size) -> tuple[Tensor, tupl
     """The planes that a plain convolution turns into what a transposed one makes of ``x``: zeros between and around."""
     sizes = [(size - 1) * step + 1 for size, step in zip(x.shape[2:], layer.stride, strict=True)]
     spread = x.new_zeros(*x.shape[:2], *sizes)
-    spread[(..., *(slice(None, None, step) for step in layer.stride))] = x
+    places: Any = (..., *(slice(None, None, step) for step in layer.stride))
+    spread[places] = x
     padding: list[int] = []
-    for size, output, kernel, apart, cut in zip(
-        sizes, wanted, layer.kernel_size, layer.dilation, layer.padding, strict=True
-    ):
-        reach = apart * (kernel - 1)
-        before = reach - int(cut)
+    for axis, (size, output) in enumerate(zip(sizes, wanted, strict=True)):
+        reach = layer.dilation[axis] * (layer.kernel_size[axis] - 1)
+        before = reach - int(layer.padding[axis])
         padding = [before, output + reach - size - before, *padding]  # F.pad has the last dimension first
     return F.pad(spread, padding), (1,) * len(sizes)

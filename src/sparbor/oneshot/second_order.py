@@ -2,12 +2,12 @@
 
 The Optimal Brain Surgeon (Hassibi and Stork, 1993) knows what it costs to drop the weight ``w_j`` of a neuron,
 ``w_j^2 / [H^-1]_jj``, and how the others make up for it, where ``H = sum x^T x`` of the neuron's inputs. SparseGPT
-(Frantar and Alistarh, 2023) does so for all neurons at once by going through the inputs in one order: what is dropped is
-made up for by inputs that are still to come, and all that is needed of each inverse stands in one triangular matrix.
+(Frantar and Alistarh, 2023) does so for all neurons at once by going through the inputs in one order: what is dropped
+is made up for by inputs that are still to come, and all that is needed of the inverses stands in one triangular matrix.
 
 Here a branch of inputs is gone through at a time. How many weights each neuron keeps on which branch is decided first,
-by a pattern's units over all branches and neurons together; which ones, when their branch has its turn, with what it has
-had to make up for. In the end each neuron's kept weights are the least squares solution for that mask.
+by a pattern's units over all branches and neurons together; which ones, when their branch has its turn, with what it
+has had to make up for. In the end each neuron's kept weights are the least squares solution for that mask.
 """
 
 from typing import NamedTuple
@@ -21,7 +21,10 @@ from sparbor.recipe.pattern import NM, BlockPattern, Pattern
 from sparbor.topology.units import select, units_of
 
 SPAN = 64  # inputs that are gone through together where a pattern has no branches
-LEAST_DAMPING, MOST_DAMPING = 1e-6, 1e6  # times the mean of the diagonal: with more than that the inputs would count for nothing
+LEAST_DAMPING, MOST_DAMPING = (
+    1e-6,
+    1e6,
+)  # times the mean of the diagonal: with more than that the inputs would count for nothing
 RESIDUAL = 1e-4  # where the refit stops: what is left of the gradient, relative to what it would be for zeros
 MOST_STEPS = 100
 
@@ -41,9 +44,9 @@ def prune(problem: Problem, pattern: Pattern, density: float, input_row: int | N
     best = wanted @ factor.mT.float() @ factor.float()  # (cross + added weight) H^-1: least squares without a mask
     scores = best.square() / factor.square().sum(1)[:, None, :].float()
     mask = chosen(scores, pattern, density, input_row)
-    swept = [sweep(*each, spans(pattern, best.shape[-1], input_row)) for each in zip(best, factor.float(), mask)]
+    together = spans(pattern, best.shape[-1], input_row)
+    swept = [sweep(*of_group, together) for of_group in zip(best, factor.float(), mask, strict=True)]
     weight, mask = (torch.stack(parts) for parts in zip(*swept, strict=True))
-    del factor
     return Pruned(refit(weight, mask, problem.gram, wanted, added), mask, damping)
 
 
@@ -92,7 +95,9 @@ def spans(pattern: Pattern, fan_in: int, input_row: int | None) -> list[tuple[in
     """
     row = fan_in if input_row is None else input_row
     width = pattern.branch if isinstance(pattern, BlockPattern) else pattern.m if isinstance(pattern, NM) else SPAN
-    return [(at, min(at + width, start + row)) for start in range(0, fan_in, row) for at in range(start, start + row, width)]
+    return [
+        (at, min(at + width, start + row)) for start in range(0, fan_in, row) for at in range(start, start + row, width)
+    ]
 
 
 def sweep(weight: Tensor, factor: Tensor, mask: Tensor, spans: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
@@ -105,7 +110,9 @@ def sweep(weight: Tensor, factor: Tensor, mask: Tensor, spans: list[tuple[int, i
         triangle = factor[start:stop, start:stop].contiguous()
         span = weight[:, start:stop].T.contiguous()  # an input's weights side by side
         counts = mask[:, start:stop].sum(1)
-        drop = (span / triangle.diagonal()[:, None]).square().argsort(dim=0, descending=True, stable=True).argsort(dim=0) >= counts
+        drop = (span / triangle.diagonal()[:, None]).square().argsort(dim=0, descending=True, stable=True).argsort(
+            dim=0
+        ) >= counts
         errors = torch.empty_like(span)
         for column in range(stop - start):
             errors[column] = span[column] * drop[column] / triangle[column, column]

@@ -24,15 +24,14 @@ from sparbor.topology.matrix import from_matrix
 class SparseLayer:
     """One layer that becomes sparse, ``module``, which its model does not contain yet.
 
-    ``holders`` are the plain layers that have the weight: one, or several that are tied. ``columns`` says which input,
-    as :mod:`sparbor.oneshot.rows` has them, is each of the matrix's columns as its pattern sees it.
+    ``holders`` are the plain layers that have the weight: one, or several that are tied.
     """
 
     def __init__(self, finding: LayerEligibility, module: PAINeuronModule, holders: Sequence[nn.Module]) -> None:
         self.finding = finding
         self.module = module
         self.holders = holders
-        self.mask: Tensor | None = None
+        self.mask: Tensor | None = None  # once it is pruned
         self._dense: list[Tensor] | None = None
 
     @property
@@ -52,14 +51,14 @@ class SparseLayer:
         return bias if len(self.holders) == 1 and isinstance(bias, nn.Parameter) else None
 
     def columns(self) -> Tensor:
-        """For each column of the matrix as the pattern sees it, which input it is."""
+        """For each column of the matrix as the pattern sees it, which one it is of :mod:`sparbor.oneshot.rows`."""
         outputs, *inputs = self.module.outputs_first
         numbers = torch.arange(math.prod(inputs), device=self.module.mask.device).expand(outputs, -1)
         shaped = from_matrix(numbers, self.module.mask.shape, self.module.groups, is_transposed(self.layer))
         return self.module.to_matrix(shaped)[0]
 
     @torch.no_grad()
-    def change(self, matrix: Tensor, mask: Tensor, more_bias: Tensor | None) -> None:
+    def change(self, matrix: Tensor, mask: Tensor, more_bias: Tensor | None = None) -> None:
         """Take this weight and its mask, as the pattern sees them, and so much more bias; keep what was."""
         self._dense = [parameter.data for parameter in self._changed()]
         for parameter in self._changed():
@@ -74,6 +73,11 @@ class SparseLayer:
         if more_bias is not None and self.bias is not None:
             self.bias.data.add_(more_bias)
 
+    def density(self) -> float:
+        """The share of its weights that is left."""
+        assert self.mask is not None
+        return int(self.mask.count_nonzero()) / self.mask.numel()
+
     def swap(self) -> None:
         """The numbers that were, in the place of those that are now, or the other way round."""
         if self._dense is not None:
@@ -83,12 +87,20 @@ class SparseLayer:
 
     @torch.no_grad()
     def settle(self) -> None:
-        """The new numbers, in the memory of those that were, which others may refer to."""
-        if self._dense is not None:
-            for parameter, memory in zip(self._changed(), self._dense, strict=True):
-                memory.copy_(parameter.data)
-                parameter.data = memory
-            self._dense = None
+        """Take the new numbers for good, into the memory of those that were, which others may refer to."""
+        assert self._dense is not None
+        assert self.mask is not None
+        for parameter, memory in zip(self._changed(), self._dense, strict=True):
+            memory.copy_(parameter.data)
+            parameter.data = memory
+        self._dense = None
+        self.module.set_mask(self.mask)
+
+    def undo(self) -> None:
+        """The layer as it was, without a mask."""
+        self.swap()
+        self._dense = None
+        self.module.unwrap()
 
     def _changed(self) -> list[nn.Parameter]:
         parts = [self.module.parameter]
