@@ -114,8 +114,11 @@ def sparsify(
     _check(model)
     findings = survey(model, None, options.recipe)
     calls = Batches(model, batches)
-    sparse = _sparse_layers(model, findings, options.pattern)
+    sparse: list[SparseLayer] = []
     with _undone_if_it_fails(sparse):
+        for layer in _sparse_layers(model, findings, options.pattern):
+            sparse.append(layer)  # one by one, so that those that there are will be undone
+            _check_numbers(layer)
         others = take_named(sparse, options.layers)
         with evaluating(model), unchanged_buffers(model):
             watcher = Watcher(model, calls)
@@ -149,10 +152,9 @@ def _check(model: Any) -> None:
             raise ArgumentError(f"the model's {name!r} {where}: pass a model that has all of its weights here")
 
 
-def _sparse_layers(model: nn.Module, findings: Sequence[LayerEligibility], pattern: Pattern) -> list[SparseLayer]:
+def _sparse_layers(model: nn.Module, findings: Sequence[LayerEligibility], pattern: Pattern) -> Iterator[SparseLayer]:
     """Those that a survey has found, within dendritic modules that are not in the model yet."""
     made: dict[str, PAINeuronModule] = {}  # by path: of a layer with several weights each module is around another
-    sparse = []
     for finding in findings:
         if finding.taken:
             layer = model.get_submodule(finding.path)
@@ -162,13 +164,12 @@ def _sparse_layers(model: nn.Module, findings: Sequence[LayerEligibility], patte
             ties = [model.get_submodule(each.path) for each in findings if each.shares == plain_name(finding.name)]
             module.shared = bool(ties)
             made[finding.path] = module
-            sparse.append(SparseLayer(finding, module, [plain_layer(module), *ties]))
-    for each in sparse:
-        if not torch.isfinite(each.module.parameter).all():
-            raise ArgumentError(
-                f"the weight of layer {each.finding.name!r} holds NaN or infinity: pass a trained model"
-            )
-    return sparse
+            yield SparseLayer(finding, module, [plain_layer(module), *ties])
+
+
+def _check_numbers(layer: SparseLayer) -> None:
+    if not torch.isfinite(layer.module.parameter).all():
+        raise ArgumentError(f"the weight of layer {layer.finding.name!r} holds NaN or infinity: pass a trained model")
 
 
 @contextmanager
