@@ -56,8 +56,9 @@ def inverse_factor(gram: Tensor, damping: float) -> tuple[Tensor, Tensor, float]
     ``added`` is ``damping`` times the mean of the group's diagonal, so that inputs which depend on each other, or which
     are always zero, leave something to invert; ten times as much, and so on, until there is.
 
-    >>> factor, added, damping = inverse_factor(torch.full((1, 2, 2), 4.0), 0.25)
-    >>> (factor.mT @ factor @ (torch.full((1, 2, 2), 4.0) + torch.eye(2))).round(decimals=6).tolist()
+    >>> gram = torch.full((1, 2, 2), 4.0, dtype=torch.float64)
+    >>> factor, added, damping = inverse_factor(gram, 0.25)
+    >>> (factor.mT @ factor @ (gram + torch.eye(2))).round(decimals=6).tolist()
     [[[1.0, 0.0], [0.0, 1.0]]]
     """
     size = gram.shape[-1]
