@@ -31,7 +31,7 @@ METHODS = ("magnitude", "wanda", "second-order")
 PATTERNS: dict[str, Any] = {"slots": sparbor.Slots(), "quads": sparbor.Quads()}
 PARTS = ("noun", "verb", "adj", "adv")
 HELD_OUT, TRAINING_FROM = 1000, 12_000
-BATCH, LONGEST = 64, 64
+BATCH, LONGEST = 32, 64
 
 
 def glosses(folder: Path) -> list[str]:

@@ -49,6 +49,10 @@ class Moments:
                 self.targets = None
             self._given.clear()
             self._met.clear()
+        if all(layer.bias is not None for layer in self.group):  # which can make up for what changes in the mean
+            self.inputs.center()
+            for each in (self.targets or {}).values():
+                each.center(self.inputs)
         sums = [self.inputs.gram, *(each.cross for each in (self.targets or {}).values())]
         if not all(torch.isfinite(each).all() for each in sums):
             raise ArgumentError(

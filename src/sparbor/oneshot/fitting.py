@@ -44,9 +44,10 @@ def _posed(layer: SparseLayer, inputs: Inputs, targets: Targets | None) -> Probl
     weight = module.weight_matrix().float().reshape(module.groups, -1, len(columns))
     if not torch.equal(columns, torch.arange(len(columns), device=columns.device)):
         gram = inputs.gram.index_select(1, columns).index_select(2, columns)
-        inputs = Inputs(gram, inputs.sum[:, columns], inputs.rows)
+        mean = None if inputs.mean is None else inputs.mean[:, columns]
+        inputs = Inputs(gram, inputs.sum[:, columns], inputs.rows, mean)
     if targets is not None:
         neurons = module.neuron_order.view(module.groups, -1) % weight.shape[1]  # in each group by themselves
         cross = targets.cross.gather(1, neurons[..., None].expand(targets.cross.shape))[..., columns]
         targets = Targets(cross, targets.sum.gather(1, neurons), targets.energy)
-    return problem(weight, inputs, targets, centered=layer.bias is not None)
+    return problem(weight, inputs, targets)

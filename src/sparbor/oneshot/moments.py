@@ -17,12 +17,13 @@ from torch import Tensor
 class Inputs:
     """``gram`` ``(groups, fan_in, fan_in)`` of rows, half of the Hessian of the squared error, their ``sum``, ``rows``.
 
-    Layers that read the very same rows have it together.
+    Layers that read the very same rows have it together. Once they are centered it is about the ``mean``.
     """
 
     gram: Tensor
     sum: Tensor
     rows: int = 0
+    mean: Tensor | None = None
 
     @classmethod
     def of(cls, groups: int, fan_in: int, device: torch.device) -> "Inputs":
@@ -37,6 +38,11 @@ class Inputs:
         self.gram.baddbmm_(x.mT, x)
         self.sum += x.sum(1, dtype=torch.float64)
         self.rows += x.shape[1]
+
+    def center(self) -> None:
+        """From now on it is about the mean, in place: of a layer's memory this is the most."""
+        self.mean = self.sum / max(1, self.rows)
+        self.gram.baddbmm_(self.sum[..., None].float(), self.mean[:, None].float(), alpha=-1)
 
 
 @dataclass
@@ -60,6 +66,12 @@ class Targets:
         self.cross.baddbmm_(y.mT, x)
         self.sum += y.sum(1, dtype=torch.float64)
         self.energy += float(y.square().sum(-1).sum(dtype=torch.float64))
+
+    def center(self, inputs: Inputs) -> None:
+        """From now on they are about the means; ``inputs`` are centered already."""
+        assert inputs.mean is not None
+        self.cross.baddbmm_(self.sum[..., None].float(), inputs.mean[:, None].float(), alpha=-1)
+        self.energy -= float(self.sum.square().sum() / max(1, inputs.rows))
 
 
 @dataclass(frozen=True)
@@ -90,23 +102,18 @@ class Problem:
         return y - (weight.double() @ x[..., None]).squeeze(-1)
 
 
-def problem(weight: Tensor, inputs: Inputs, targets: Targets | None, *, centered: bool) -> Problem:
+def problem(weight: Tensor, inputs: Inputs, targets: Targets | None) -> Problem:
     """The problem of a layer whose ``weight`` is ``(groups, neurons, fan_in)``.
 
-    Without targets the layer is to do what its weight does with the same rows.
+    Without targets the layer is to do what its weight does with the same rows. With inputs about their mean, targets
+    are about theirs.
     """
-    gram, total = inputs.gram, inputs.sum
     if targets is None:
-        cross = weight @ gram
-        sums, energy = (weight.double() @ total[..., None]).squeeze(-1), float(_dot(cross, weight))
-    else:
-        cross, sums, energy = targets.cross, targets.sum, targets.energy
-    if not centered or not inputs.rows:
-        return Problem(weight, gram, cross, energy)
-    x, y = total / inputs.rows, sums / inputs.rows
-    centered_gram = gram - (total[..., None] * x[..., None, :]).float()
-    centered_cross = cross - (sums[..., None] * x[..., None, :]).float()
-    return Problem(weight, centered_gram, centered_cross, energy - float((sums * y).sum()), (x, y))
+        cross = weight @ inputs.gram
+        sums = (weight.double() @ inputs.sum[..., None]).squeeze(-1)
+        targets = Targets(cross, sums, float(_dot(cross, weight)))
+    means = None if inputs.mean is None else (inputs.mean, targets.sum / max(1, inputs.rows))
+    return Problem(weight, inputs.gram, targets.cross, targets.energy, means)
 
 
 def _dot(one: Tensor, other: Tensor) -> Tensor:

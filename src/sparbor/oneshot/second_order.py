@@ -41,11 +41,11 @@ def prune(problem: Problem, pattern: Pattern, density: float, input_row: int | N
     """Keep ``density`` of the weights by the pattern, so that the answers to the inputs change least."""
     factor, added, damping = inverse_factor(problem.gram, damping)
     wanted = problem.cross + added[:, None, None].float() * problem.weight
-    best = wanted @ factor.mT.float() @ factor.float()  # (cross + added weight) H^-1: least squares without a mask
-    scores = best.square() / factor.square().sum(1)[:, None, :].float()
+    best = wanted @ factor.mT @ factor  # (cross + added weight) H^-1: least squares without a mask
+    scores = best.square() / factor.square().sum(1)[:, None, :]
     mask = chosen(scores, pattern, density, input_row)
     together = spans(pattern, best.shape[-1], input_row)
-    swept = [sweep(*of_group, together) for of_group in zip(best, factor.float(), mask, strict=True)]
+    swept = [sweep(*of_group, together) for of_group in zip(best, factor, mask, strict=True)]
     weight, mask = (torch.stack(parts) for parts in zip(*swept, strict=True))
     return Pruned(refit(weight, mask, problem.gram, wanted, added), mask, damping)
 
@@ -61,11 +61,10 @@ def inverse_factor(gram: Tensor, damping: float) -> tuple[Tensor, Tensor, float]
     >>> (factor.mT @ factor @ (gram + torch.eye(2))).round(decimals=6).tolist()
     [[[1.0, 0.0], [0.0, 1.0]]]
     """
-    size = gram.shape[-1]
     mean = gram.diagonal(dim1=-2, dim2=-1).double().mean(-1)
     mean = torch.where(mean > 0, mean, 1.0)  # of inputs that are all zero nothing is known: every weight counts alike
     while True:
-        # A lower factor of the matrix turned around is, turned back, an upper one: gram = A A^T, and U = A^-1.
+        # With the lower factor L of the matrix turned around, the inverse of L is, turned back, U.
         turned = gram.flip(-2, -1).double()
         turned.diagonal(dim1=-2, dim2=-1).add_(damping * mean[:, None])
         lower, failed = torch.linalg.cholesky_ex(turned)
@@ -74,10 +73,10 @@ def inverse_factor(gram: Tensor, damping: float) -> tuple[Tensor, Tensor, float]
         damping = max(10 * damping, LEAST_DAMPING)
         if damping > MOST_DAMPING:
             raise ArgumentError("its inputs are too large for float32")
-    del turned
-    identity = torch.eye(size, dtype=torch.float64, device=gram.device).expand_as(lower)
-    factor = torch.linalg.solve_triangular(lower.flip(-2, -1), identity, upper=True)
-    return factor, damping * mean, damping
+    factor = turned.zero_()  # its memory: matrices of float64 are the most that pruning needs
+    factor.diagonal(dim1=-2, dim2=-1).fill_(1)
+    torch.linalg.solve_triangular(lower, factor, upper=False, out=factor)
+    return factor.to(gram.dtype).flip(-2, -1), damping * mean, damping
 
 
 def chosen(scores: Tensor, pattern: Pattern, density: float, input_row: int | None) -> Tensor:
