@@ -27,13 +27,14 @@ def correlated(rows: int, inputs: int, seed: int = 0) -> Tensor:
 
 
 def posed(x: Tensor, y: Tensor, weight: Tensor, *, centered: bool = False) -> object:
-    inputs, targets = Inputs.of(1, x.shape[1], x.device), Targets.of(1, y.shape[1], x.shape[1], x.device)
+    inputs = Inputs.of(1, x.shape[1], x.device, centered=centered)
+    targets = Targets.of(1, y.shape[1], x.shape[1], x.device)
     for some, answers in zip(x.split(100), y.split(100), strict=True):
-        inputs.add(some[None])
-        targets.add(some[None], answers[None])
+        rows = inputs.about_origin(some[None])
+        inputs.add(rows)
+        targets.add(rows, answers[None])
     if centered:
-        inputs.center()
-        targets.center(inputs)
+        inputs.center([targets])
     return problem(weight[None], inputs, targets)
 
 
@@ -98,6 +99,16 @@ def test_kept_weights_are_the_least_squares_solution(centered: bool) -> None:
     left = y - x @ pruned.weight[0].T - (task.bias(pruned.weight) if centered else 0)
     assert float(left.square().sum()) == pytest.approx(error, rel=2e-3)  # the gradient of what is kept is zero
     assert (pruned.weight[0][~mask] == 0).all()
+
+
+def test_inputs_that_differ_little_from_large_numbers_are_told_apart() -> None:
+    x, weight = correlated(300, 32), torch.randn(16, 32, generator=torch.Generator().manual_seed(2))
+    near, far = (posed(each, x @ weight.T, weight, centered=True) for each in (x, x + 4096.0))
+    one, other = (prune(task, Slots(), 0.5, None, 0.01) for task in (near, far))
+    assert other.damping == 0.01
+    assert far.error(other.weight) == pytest.approx(near.error(one.weight), rel=0.05)
+    left = x @ weight.T - (x.double() + 4096.0) @ other.weight[0].double().T - far.bias(other.weight)
+    assert left.square().sum().sqrt() / far.energy**0.5 == pytest.approx(near.error(one.weight), rel=0.05)
 
 
 def test_the_refit_has_no_gradient_left() -> None:

@@ -28,7 +28,9 @@ class Moments:
         self.group = group
         module = group[0].module
         groups, fan_in, device = module.groups, math.prod(module.outputs_first[1:]), module.mask.device
-        self.inputs = Inputs.of(groups, fan_in, device)
+        # A bias can make up for what changes in the mean.
+        centered = all(layer.bias is not None for layer in group)
+        self.inputs = Inputs.of(groups, fan_in, device, centered=centered)
         self.targets: dict[SparseLayer, Targets] | None = {
             layer: Targets.of(groups, layer.module.outputs_first[0] // groups, fan_in, device) for layer in group
         }
@@ -49,12 +51,10 @@ class Moments:
                 self.targets = None
             self._given.clear()
             self._met.clear()
-        if all(layer.bias is not None for layer in self.group):  # which can make up for what changes in the mean
-            self.inputs.center()
-            for each in (self.targets or {}).values():
-                each.center(self.inputs)
-        sums = [self.inputs.gram, *(each.cross for each in (self.targets or {}).values())]
-        if not all(torch.isfinite(each).all() for each in sums):
+        targets = (self.targets or {}).values()
+        if self.inputs.centered:
+            self.inputs.center(targets)
+        if not all(torch.isfinite(each).all() for each in (self.inputs.gram, *(each.cross for each in targets))):
             raise ArgumentError(
                 f"layer {self.group[0].finding.name!r} is given NaN, infinity or numbers too large for float32 as the"
                 " model runs through the batches: look for the layer or the input that they come from"
@@ -63,7 +63,7 @@ class Moments:
     def _was_given(self, holder: nn.Module, x: Tensor, y: Tensor) -> None:
         self._given.append(x.detach())
         for rows, _ in rows_of(holder, x, y, self._counted):
-            self.inputs.add(rows)
+            self.inputs.add(self.inputs.about_origin(rows))
 
     def _answered(self, holder: nn.Module, x: Tensor, y: Tensor) -> None:
         layer = self._owner[holder]
@@ -72,7 +72,7 @@ class Moments:
             self.targets = None
             return
         for rows, answers in rows_of(holder, self._given[call - 1], y, self._counted):
-            self.targets[layer].add(rows, without_bias(holder, answers))
+            self.targets[layer].add(self.inputs.about_origin(rows), without_bias(holder, answers))
 
 
 def sums_of_squares(watcher: Watcher, layers: Sequence[SparseLayer]) -> dict[SparseLayer, Tensor]:

@@ -1,5 +1,7 @@
 """One layer made sparse: by a method, from what is known of its inputs."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -44,8 +46,8 @@ def _posed(layer: SparseLayer, inputs: Inputs, targets: Targets | None) -> Probl
     weight = module.weight_matrix().float().reshape(module.groups, -1, len(columns))
     if not torch.equal(columns, torch.arange(len(columns), device=columns.device)):
         gram = inputs.gram.index_select(1, columns).index_select(2, columns)
-        mean = None if inputs.mean is None else inputs.mean[:, columns]
-        inputs = Inputs(gram, inputs.sum[:, columns], inputs.rows, mean)
+        origin = None if inputs.origin is None else inputs.origin[:, columns]
+        inputs = replace(inputs, gram=gram, sum=inputs.sum[:, columns], origin=origin)
     if targets is not None:
         neurons = module.neuron_order.view(module.groups, -1) % weight.shape[1]  # in each group by themselves
         cross = targets.cross.gather(1, neurons[..., None].expand(targets.cross.shape))[..., columns]

@@ -7,6 +7,7 @@ much memory for a million rows as for one.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -17,32 +18,49 @@ from torch import Tensor
 class Inputs:
     """``gram`` ``(groups, fan_in, fan_in)`` of rows, half of the Hessian of the squared error, their ``sum``, ``rows``.
 
-    Layers that read the very same rows have it together. Once they are centered it is about the ``mean``.
+    Layers that read the very same rows have it together. It is about an ``origin``: about zero, or, if ``centered``,
+    about a row near the mean until all have come, and then about the mean. Squares of numbers that differ little from
+    a large one would lose in float32 what they differ by.
     """
 
     gram: Tensor
     sum: Tensor
+    centered: bool
     rows: int = 0
-    mean: Tensor | None = None
+    origin: Tensor | None = None
 
     @classmethod
-    def of(cls, groups: int, fan_in: int, device: torch.device) -> "Inputs":
+    def of(cls, groups: int, fan_in: int, device: torch.device, *, centered: bool) -> "Inputs":
         """None yet."""
         return cls(
             torch.zeros(groups, fan_in, fan_in, device=device),
             torch.zeros(groups, fan_in, dtype=torch.float64, device=device),
+            centered,
         )
 
+    def about_origin(self, x: Tensor) -> Tensor:
+        """Rows less the origin: what is to be added here, and to targets."""
+        if not self.centered:
+            return x
+        if self.origin is None and x.shape[1]:
+            self.origin = x.mean(1).double()  # as rounded as it is, it is the same for all rows
+        return x if self.origin is None else x - self.origin[:, None].float()
+
     def add(self, x: Tensor) -> None:
-        """Rows ``(groups, n, fan_in)`` more."""
+        """Rows ``(groups, n, fan_in)`` more, less the origin."""
         self.gram.baddbmm_(x.mT, x)
         self.sum += x.sum(1, dtype=torch.float64)
         self.rows += x.shape[1]
 
-    def center(self) -> None:
-        """From now on it is about the mean, in place: of a layer's memory this is the most."""
-        self.mean = self.sum / max(1, self.rows)
-        self.gram.baddbmm_(self.sum[..., None].float(), self.mean[:, None].float(), alpha=-1)
+    def center(self, targets: Iterable["Targets"]) -> None:
+        """All rows have come: let the mean be the origin. In place, since this is the most of what a layer takes."""
+        mean = self.sum / max(1, self.rows)
+        self.gram.baddbmm_(self.sum[..., None].float(), mean[:, None].float(), alpha=-1)
+        for each in targets:
+            each.cross.baddbmm_(each.sum[..., None].float(), mean[:, None].float(), alpha=-1)
+            each.energy -= float(each.sum.square().sum() / max(1, self.rows))
+        self.origin = mean if self.origin is None else self.origin + mean
+        self.sum = self.rows * self.origin
 
 
 @dataclass
@@ -62,16 +80,10 @@ class Targets:
         )
 
     def add(self, x: Tensor, y: Tensor) -> None:
-        """Rows ``(groups, n, fan_in)`` more, and their answers ``(groups, n, neurons)``."""
+        """Rows ``(groups, n, fan_in)`` more, less the origin of inputs, and their answers ``(groups, n, neurons)``."""
         self.cross.baddbmm_(y.mT, x)
         self.sum += y.sum(1, dtype=torch.float64)
         self.energy += float(y.square().sum(-1).sum(dtype=torch.float64))
-
-    def center(self, inputs: Inputs) -> None:
-        """From now on they are about the means; ``inputs`` are centered already."""
-        assert inputs.mean is not None
-        self.cross.baddbmm_(self.sum[..., None].float(), inputs.mean[:, None].float(), alpha=-1)
-        self.energy -= float(self.sum.square().sum() / max(1, inputs.rows))
 
 
 @dataclass(frozen=True)
@@ -105,14 +117,14 @@ class Problem:
 def problem(weight: Tensor, inputs: Inputs, targets: Targets | None) -> Problem:
     """The problem of a layer whose ``weight`` is ``(groups, neurons, fan_in)``.
 
-    Without targets the layer is to do what its weight does with the same rows. With inputs about their mean, targets
-    are about theirs.
+    Without targets the layer is to do what its weight does with the same rows. Where inputs are centered, targets
+    are about their mean, too.
     """
     if targets is None:
         cross = weight @ inputs.gram
         sums = (weight.double() @ inputs.sum[..., None]).squeeze(-1)
         targets = Targets(cross, sums, float(_dot(cross, weight)))
-    means = None if inputs.mean is None else (inputs.mean, targets.sum / max(1, inputs.rows))
+    means = None if inputs.origin is None else (inputs.origin, targets.sum / max(1, inputs.rows))
     return Problem(weight, inputs.gram, targets.cross, targets.energy, means)
 
 
