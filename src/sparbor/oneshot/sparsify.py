@@ -48,7 +48,8 @@ def sparsify(
     """Make a trained ``model`` sparse in one shot, in place, with a few batches of inputs and without labels.
 
     Its layers become :class:`PAINeuronModule` in dendrite mode with their masks, as a finished training leaves them:
-    the model deploys, and saves its state dict.
+    the model deploys, and saves its state dict. What became of each layer is in what is returned: ``print(report)``,
+    and as data ``report.rows`` (name, density, method, error, and why a layer is not sparse, or pruned otherwise).
 
     Layers are pruned in the order in which the model calls them. Let ``x`` be the rows that a layer is given when the
     layers before it are sparse already, ``(rows, inputs)``, and ``y`` what it answered in the dense model, ``(rows,
@@ -85,9 +86,6 @@ def sparsify(
         damping: see above. Where inputs depend on each other so that ``H`` cannot be inverted, it is raised ten times
             as often as it takes, and the report says so.
         progress: whether a line on a terminal shows how far it has come; the logger ``sparbor`` is told in any case.
-
-    Returns:
-        What became of each layer: ``print(report)``, and ``report.rows`` as data.
 
     Raises:
         ArgumentError: an argument is out of range, a name matches no layer, there are no batches, one does not run
