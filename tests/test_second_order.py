@@ -156,6 +156,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Using padding=.same. with even kernel lengths")
 @pytest.mark.parametrize("kind", LAYERS)
 def test_rows_times_the_matrix_are_the_answers(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     layer, shape = LAYERS[kind]
