@@ -23,7 +23,7 @@ PAGE = REPOSITORY / "docs" / "reference.md"
 
 # Every public name stands in one of these, in the order in which a reader meets them.
 GROUPS = {
-    "Train": ("perforate", "Perforator", "PAINeuronModule", "unwrap"),
+    "Train": ("perforate", "Perforator", "PAINeuronModule", "unwrap", "sparsify"),
     "Say how sparse": (
         *("Recipe", "Schedule", "Slots", "Quads", "Unstructured", "NM", "Budget", "calibrated", "Growth"),
     ),
