@@ -376,14 +376,14 @@ BAD: dict[str, tuple[Callable[[], Any], Any, dict[str, Any], str]] = {
         lambda: mlp(32, 16),
         GOOD,
         {"pattern": sparbor.NM(2, 4), "layers": {"0": 0.2}},
-        r"layers\['0'\]: sparsity=0.2: NM\(n=2, m=4\) cannot keep more than 0.5",
+        r"layers\['0'\]=0.2: NM\(n=2, m=4\) cannot keep more than 0.5",
     ),
     "distribution": (lambda: mlp(32, 16), GOOD, {"distribution": "global"}, "distribution='global': must be one of"),
     "exclude": (lambda: mlp(32, 16), GOOD, {"exclude": ("7",)}, "exclude='7': matches no layer"),
     "all excluded": (lambda: mlp(32, 16), GOOD, {"exclude": ("*",)}, "excluded by the recipe"),
-    "layers": (lambda: mlp(32, 16), GOOD, {"layers": {"7": 0.5}}, r"layers\['7'\]: matches no layer .* those are 0"),
-    "layers' sparsity": (lambda: mlp(32, 16), GOOD, {"layers": {"0": 2}}, r"layers\['0'\]: sparsity=2: must be"),
-    "layers' kind": (lambda: mlp(32, 16), GOOD, {"layers": ["0"]}, "must be a dictionary from names"),
+    "layers": (lambda: mlp(32, 16), GOOD, {"layers": {"7": 0.5}}, r"layers\['7'\]=0.5: names no layer .* are 0"),
+    "layers' sparsity": (lambda: mlp(32, 16), GOOD, {"layers": {"0": 2}}, r"layers\['0'\]=2: must be a sparsity"),
+    "layers' kind": (lambda: mlp(32, 16), GOOD, {"layers": ["0"]}, "must be a dict of name patterns"),
     "damping": (lambda: mlp(32, 16), GOOD, {"damping": -1}, "damping=-1: must be a number of at least 0"),
 }
 
