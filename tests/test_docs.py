@@ -15,7 +15,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text()
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 # Their code runs from top to bottom, each page as one script. Other pages' code has tests of its own, or is a part.
-SCRIPTS = ["docs/index.md", "docs/train.md", "docs/own-model.md", "docs/deploy.md", "docs/serving.md"]
+SCRIPTS = [
+    *("docs/index.md", "docs/train.md", "docs/own-model.md", "docs/pre-trained.md", "docs/deploy.md"),
+    "docs/serving.md",
+]
 
 
 def blocks(page: str, language: str) -> list[str]:

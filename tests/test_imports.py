@@ -14,7 +14,7 @@ PACKAGE = Path(sparbor.__file__).parent
 LAYERS = (
     *("errors", "extras", "files", "termination", "timing", "native", "workers"),
     *("recipe", "distributed", "topology", "synapses", "nn", "allocation"),
-    *("packing", "program", "ops", "engine", "quantization", "lower", "train", "calibration", "export"),
+    *("packing", "program", "ops", "engine", "quantization", "lower", "train", "oneshot", "calibration", "export"),
     *("pretrained", "serving", "sentence_transformers"),
     "report",
     *("any_encoding", "cli", "__main__"),
@@ -25,7 +25,7 @@ EXCEPTIONS: set[tuple[str, str]] = set()
 
 # What runs without torch imports nothing that trains. Recipes are plain data, models run with NumPy alone.
 WITHOUT_TRAINING = ("recipe", "packing", "program", "engine", "quantization", "export")
-TRAINING = ("distributed", "topology", "synapses", "nn", "allocation", "train")
+TRAINING = ("distributed", "topology", "synapses", "nn", "allocation", "train", "oneshot")
 
 
 def layer_of(path: Path) -> str:

@@ -80,13 +80,11 @@ def test_an_unknown_name() -> None:
 WITHOUT = "import sys; sys.modules[{package!r}] = None\n"
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("PAINeuronModule", "Perforator", "calibrated", "deploy", "load_pretrained", "perforate", "save_pretrained"),
-        "unwrap",
-    ],
-)
+TORCH = ["PAINeuronModule", "Perforator", "calibrated", "deploy", "load_pretrained", "perforate"]
+TORCH += ["save_pretrained", "sparsify", "unwrap"]
+
+
+@pytest.mark.parametrize("name", TORCH)
 def test_without_torch_a_name_that_needs_it_names_the_extra(name: str) -> None:
     code = WITHOUT.format(package="torch") + (
         "import sparbor\n"

@@ -24,6 +24,7 @@ PAGE = REPOSITORY / "docs" / "reference.md"
 # Every public name stands in one of these, in the order in which a reader meets them.
 GROUPS = {
     "Train": ("perforate", "Perforator", "PAINeuronModule", "unwrap"),
+    "Start from a trained model": ("sparsify", "distillation_loss", "PerforatingCallback"),
     "Say how sparse": (
         *("Recipe", "Schedule", "Slots", "Quads", "Unstructured", "NM", "Budget", "calibrated", "Growth"),
     ),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sparbor.lower.deploy import deploy as deploy
     from sparbor.nn.dendrites import unwrap as unwrap
     from sparbor.nn.neuron import PAINeuronModule as PAINeuronModule
+    from sparbor.oneshot.sparsify import sparsify as sparsify
     from sparbor.pretrained.loading import load_pretrained as load_pretrained
     from sparbor.pretrained.saving import save_pretrained as save_pretrained
     from sparbor.program.byte_input import ByteInput as ByteInput
@@ -60,6 +61,7 @@ _HOME = {
     "load_pretrained": "pretrained.loading",
     "perforate": "train.perforator",
     "save_pretrained": "pretrained.saving",
+    "sparsify": "oneshot.sparsify",
     "unwrap": "nn.dendrites",
 }
 __all__ = list(_HOME)

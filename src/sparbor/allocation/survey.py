@@ -73,11 +73,14 @@ class _Candidate(NamedTuple):
     parameters: list[nn.Parameter]
 
 
-def survey(model: nn.Module, optimizer: Optimizer, recipe: Recipe) -> list[LayerEligibility]:
-    """Look at every layer that holds parameters; raises if the model cannot be perforated at all."""
+def survey(model: nn.Module, optimizer: Optimizer | None, recipe: Recipe) -> list[LayerEligibility]:
+    """Look at every layer that holds parameters; raises if the model cannot be perforated at all.
+
+    Without an optimizer nothing is trained, and layers whose weights need no gradient are taken too.
+    """
     masked = _masked(model, recipe)
     _refuse_unmatched(model, recipe.exclude)
-    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    held = None if optimizer is None else {id(each) for group in optimizer.param_groups for each in group["params"]}
     ties = Ties(model)
     findings, counted = [], set[int]()
     for candidate in _candidates(model):
@@ -137,7 +140,7 @@ def _candidates(model: nn.Module) -> Iterator[_Candidate]:
 
 
 def _reason_against(
-    candidate: _Candidate, recipe: Recipe, ties: Ties, held: set[int], *, counted_before: bool
+    candidate: _Candidate, recipe: Recipe, ties: Ties, held: set[int] | None, *, counted_before: bool
 ) -> str | None:
     if _matched((candidate.name, candidate.path), recipe.exclude):
         return "excluded by the recipe"
@@ -152,9 +155,9 @@ def _reason_against(
         return ties.said(candidate.path, weight)
     if _matched(ties.holders(weight), recipe.exclude):
         return f"{ties.said(candidate.path, weight)}, and the recipe excludes that"
-    if not weight.requires_grad:
+    if held is not None and not weight.requires_grad:
         return "frozen: its weight needs no gradient"
-    if id(weight) not in held:
+    if held is not None and id(weight) not in held:
         return "the optimizer does not hold its weight"
     return None
 

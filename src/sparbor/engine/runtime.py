@@ -123,8 +123,8 @@ class Runtime(native.Model):
     from 1; the result is float32, of the same kind and of shape (batch, *output_shape), written to `out` if
     that is given. A model deployed with a `ByteInput` takes uint8 as well, and normalises it; float32 it takes as
     normalised already, and warns once if the first calls show that it is not. The interpreter lock is released
-    while it runs, unless that takes no more than microseconds, and several threads may call one runtime at once. Copies
-    and pickles of a runtime are models of their own, with as many threads.
+    while it runs, or kept for microseconds if one thread makes all calls, and several threads may call one runtime at
+    once. Copies and pickles of a runtime are models of their own, with as many threads.
 
     A model with several inputs takes them by position or by name, `runtime(ids=…, mask=…)`; one with several outputs
     returns a dictionary by their names. `inputs` and `outputs` say what each is; a dimension with a name, such as

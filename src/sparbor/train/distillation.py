@@ -41,7 +41,8 @@ def distillation_loss(
     how. For another weight of either part, call it twice and add. No gradient goes to the teacher.
 
     Args:
-        student, teacher: both of the same sort and shapes.
+        student: its answer to a batch.
+        teacher: the other's answer to the same batch, of the same sort and shapes.
         temperature: the higher, the more small scores count.
         labels: of classes, of the shape of the logits without their last dimension; -100 leaves a place out.
         weight: of the teacher's scores where there are labels too, in [0, 1].

@@ -30,7 +30,8 @@ class PerforatingCallback(TrainerCallback):
     that grows dendrites on plateaus hears of each evaluation's loss.
 
     Args:
-        recipe, storage: as for :func:`sparbor.perforate`.
+        recipe: how sparse, and how it gets there, as for :func:`sparbor.perforate`.
+        storage: as for :func:`sparbor.perforate`.
 
     Attributes:
         perforator: the handle on the run, from the beginning of the training on.
