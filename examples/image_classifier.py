@@ -2,8 +2,7 @@
 
     python examples/image_classifier.py FOLDER
 
-FOLDER has train/CLASS/*.jpg and test/CLASS/*.jpg (or .png), as torchvision's ImageFolder wants them, such as CIFAR-10.
-Images are resized to 32 x 32. In place of the training of ``dense`` load a network that you have trained.
+FOLDER has train/CLASS/*.jpg and test/CLASS/*.jpg. In place of the training of ``dense`` load what you have trained.
 """
 
 import argparse
@@ -18,6 +17,7 @@ from torch import nn
 import sparbor
 from sparbor.timing import sample, summarize
 
+OUT = "images.safetensors"
 BYTES = sparbor.ByteInput(mean=(0.49, 0.48, 0.45), std=(0.25, 0.24, 0.26))  # how an image's bytes are normalised
 
 
@@ -39,19 +39,17 @@ def network(classes: int) -> nn.Sequential:
 
 
 def train(model: nn.Module, images, labels, epochs: int, recipe=None, teacher=None) -> nn.Module:
-    optimizer = torch.optim.AdamW(model.parameters())
-    steps = epochs * len(labels.split(64))
+    optimizer, steps = torch.optim.AdamW(model.parameters()), epochs * len(labels.split(64))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
     if recipe:
         print(sparbor.perforate(model, optimizer, recipe, total_steps=steps))
     for _ in range(epochs):
         for rows in torch.randperm(len(labels)).split(64):
             x = images[rows] if torch.rand(1) < 0.5 else images[rows].flip(3)
-            loss = nn.functional.cross_entropy(model(x), labels[rows])
+            scores = model(x)
+            loss = nn.functional.cross_entropy(scores, labels[rows])
             if teacher:
-                with torch.no_grad():
-                    wanted = teacher(x)
-                loss = sparbor.distillation_loss(model(x), wanted, labels=labels[rows])
+                loss = sparbor.distillation_loss(scores, teacher(x).detach(), labels=labels[rows])
             loss.backward()
             optimizer.step()
             schedule.step()
@@ -64,15 +62,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--epochs", type=int, default=6, help="of the dense training")
     parser.add_argument("--images", type=int, help="use so many of each class; all if it is left out")
-    parser.add_argument("--out", default="images.safetensors", help="the deployed network")
     options = parser.parse_args()
     torch.manual_seed(0)
-    (images, labels), (x, y) = read(options.folder / "train", options.images), read(options.folder / "test", options.images)
+    (images, labels), (x, y) = (read(options.folder / part, options.images) for part in ("train", "test"))
     dense = train(network(int(labels.max()) + 1), images, labels, options.epochs)
     sparse = train(copy.deepcopy(dense), images, labels, 1, sparbor.Recipe.fine_tuning(0.8), dense)
     runtime = sparbor.deploy(sparse, x[:1], weights="int8", calibration=[images[::97]], byte_input=BYTES)
-    runtime.save(options.out)
-    for name, model, image in ("dense, PyTorch", dense, x[:1]), (f"80 % sparse, {options.out}", runtime, x[:1].numpy()):
+    runtime.save(OUT)
+    for name, model, image in ("dense, PyTorch", dense, x[:1]), (f"80 % sparse, {OUT}", runtime, x[:1].numpy()):
         with torch.inference_mode():
             right = torch.cat([model(part).argmax(1) for part in x.split(100)]) == y
             latency = summarize(sample(lambda: model(image), 200))  # noqa: B023

@@ -2,8 +2,7 @@
 
     python examples/tabular.py TABLE.csv --target COLUMN
 
-Columns of numbers go in as they are, columns of words as one number a word that is 1 where it is that word. The model
-divides them by their spread itself, so that the deployed file takes the table's own numbers.
+Columns of numbers go in as they are, columns of words as a number a word, 1 where it is that word.
 """
 
 import argparse
@@ -16,12 +15,16 @@ from torch import nn
 import sparbor
 from sparbor.timing import sample, summarize
 
+OUT = "table.safetensors"
 
-def read(path: str, target: str, rows: int | None) -> tuple[torch.Tensor, torch.Tensor]:
+
+def read(path: str, target: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs ``(rows, features)`` and the wanted numbers ``(rows, 1)``, in random order."""
     with open(path, newline="") as file:
         table = list(csv.DictReader(file))
-    table = random.Random(0).sample(table, rows or len(table))
+    if target not in table[0]:
+        raise SystemExit(f"{path} has no column {target!r}: its columns are {', '.join(table[0])}")
+    table = random.Random(0).sample(table, len(table))
     columns = []
     for name in (name for name in table[0] if name and name != target):
         values = [row[name] for row in table]
@@ -57,19 +60,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", help="a CSV file with a line of names")
     parser.add_argument("--target", required=True, help="the column to predict")
-    parser.add_argument("--rows", type=int, help="use so many rows, drawn at random; all if it is left out")
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--out", default="tabular.safetensors", help="the deployed model")
     options = parser.parse_args()
-    x, y = read(options.table, options.target, options.rows)
+    x, y = read(options.table, options.target)
     test = len(x) // 5  # a fifth of the rows, which no model is trained on
     dense = train(None, x[test:], y[test:], options.epochs)
     sparse = train(sparbor.Recipe(0.9, pattern=sparbor.Quads()), x[test:], y[test:], options.epochs)
     runtime = sparbor.deploy(sparse, x[:1], weights="int8", calibration=[x[test : test + 1000]])
-    runtime.save(options.out)
+    runtime.save(OUT)
 
     torch.set_num_threads(1)
-    for name, model, row in ("dense, PyTorch", dense, x[:1]), (f"90 % sparse, {options.out}", runtime, x[:1].numpy()):
+    for name, model, row in ("dense, PyTorch", dense, x[:1]), (f"90 % sparse, {OUT}", runtime, x[:1].numpy()):
         with torch.inference_mode():
             explained = 1 - (y[:test] - model(x[:test])).square().sum() / (y[:test] - y[:test].mean()).square().sum()
             latency = summarize(sample(lambda: model(row), 2000))  # noqa: B023

@@ -295,15 +295,14 @@ def listed(answer: Any) -> list[Any]:
 # The page
 
 
-def code_of(block: str) -> str:
-    page = (Path(__file__).parent.parent / "docs" / "serving.md").read_text()
+def code_of(block: str, page_name: str) -> str:
+    page = (Path(__file__).parent.parent / page_name).read_text()
     (code,) = re.findall(rf"^```python {block}\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
     return code.replace("sentence-transformers/all-MiniLM-L6-v2", "tiny")
 
 
-@pytest.mark.skipif(not hasattr(sparbor, "sparsify"), reason="it begins with sparbor.sparsify")
 def test_the_first_embedding_takes_ten_lines(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = code_of("first")
+    code = code_of("first", "README.md")
     assert sum(bool(line.strip()) for line in code.splitlines()) <= 10
     of_pytorch(saved).save(str(tmp_path / "tiny"))
     monkeypatch.chdir(tmp_path)
@@ -318,5 +317,5 @@ def test_modules_that_are_named_by_hand(
 ) -> None:
     shutil.copytree(saved, tmp_path / "sparse-model")
     monkeypatch.chdir(tmp_path)
-    exec(code_of("directory"), {})
+    exec(code_of("directory", "docs/serving.md"), {})
     assert capsys.readouterr().out == "(2, 32)\n"
