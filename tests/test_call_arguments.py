@@ -57,39 +57,6 @@ def test_positions_and_names(values) -> None:
 
 
 @pytest.mark.usefixtures("without_words")
-def test_names_that_are_made_while_the_program_runs() -> None:
-    out = np.empty((2, 4), np.float32)
-    given = {"".join([name]): value for name, value in named(ARRAYS).items()} | {"ou" + "t"[:1]: out}
-    assert RUNTIMES[False](**given) is out
-    assert (out == RUNTIMES[False](*ARRAYS)).all()
-
-
-def test_a_class_with_a_call_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Python asks the class how it is called, once it has an object, and again where somebody replaces that."""
-
-    class Loud(Runtime):
-        def __call__(self, *given, **by_name):
-            return "loud", super().__call__(*given, **by_name)
-
-    class Same(Runtime):
-        pass
-
-    program = RUNTIMES[False].program
-    expected = RUNTIMES[False](*ARRAYS)
-    for _ in range(2):
-        word, answer = Loud(program)(*ARRAYS)
-        assert word == "loud"
-        np.testing.assert_array_equal(answer, expected)
-        np.testing.assert_array_equal(Same(program)(*ARRAYS), expected)
-    monkeypatch.setattr(Same, "__call__", lambda self, *given, **by_name: (len(given), sorted(by_name)))
-    assert Same(program)(*ARRAYS[:2], **named(ARRAYS[2:], NAMES[2:])) == (2, ["c", "d", "e"])
-    monkeypatch.setattr(Runtime, "__call__", lambda self, *given: "mine")
-    assert RUNTIMES[False](*ARRAYS) == "mine"
-    monkeypatch.undo()
-    np.testing.assert_array_equal(RUNTIMES[False](*ARRAYS), expected)
-
-
-@pytest.mark.usefixtures("without_words")
 @pytest.mark.parametrize("values", [TENSORS, ARRAYS], ids=["tensors", "arrays"])
 def test_answers_by_name(values) -> None:
     answer = RUNTIMES[True](*values)

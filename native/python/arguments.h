@@ -1,6 +1,5 @@
 // What a call of a model is given and returns, in the ways that need no words: a NumPy array or a tensor for each input,
-// by position or by name. Only functions of the limited API, which nanobind builds against from Python 3.12 on, but for
-// calls by vectors.
+// by position or by name. Only functions of the limited API, which nanobind builds against.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -49,50 +48,19 @@ private:
     }
 };
 
-// What Python hands over to a type's `tp_call`, and passes on of it. Null is what has not been given.
-struct InTuple {
-    PyObject *args, *kwargs;
-
-    size_t positional() const { return static_cast<size_t>(PyTuple_Size(args)); }
-    size_t named() const { return kwargs ? static_cast<size_t>(PyDict_Size(kwargs)) : 0; }
-    PyObject* at(size_t i) const { return PyTuple_GetItem(args, static_cast<Py_ssize_t>(i)); }
-    PyObject* get(PyObject* name) const { return kwargs ? PyDict_GetItemWithError(kwargs, name) : nullptr; }
-    PyObject* pass_to(PyObject* function) const { return PyObject_Call(function, args, kwargs); }
-};
-
-#ifndef Py_LIMITED_API
-// The same of what is called by a vector: objects in a row, of which the last have names.
-struct InRow {
-    PyObject* const* objects;
-    size_t flagged;   // how many have no name, and a flag for whoever passes them on
-    PyObject* names;  // a tuple, or null
-
-    size_t positional() const { return static_cast<size_t>(PyVectorcall_NARGS(flagged)); }
-    size_t named() const { return names ? static_cast<size_t>(PyTuple_GET_SIZE(names)) : 0; }
-    PyObject* at(size_t i) const { return objects[i]; }
-    PyObject* get(PyObject* name) const {
-        for (size_t i = 0; i < named(); i++) {
-            PyObject* const each = PyTuple_GET_ITEM(names, static_cast<Py_ssize_t>(i));
-            if (each == name || PyUnicode_Compare(each, name) == 0) return objects[positional() + i];
-        }
-        return nullptr;
-    }
-    PyObject* pass_to(PyObject* function) const { return PyObject_Vectorcall(function, objects, flagged, names); }
-};
-#endif
-
 class Arguments {
 public:
     explicit Arguments(size_t count) : given_(count), owned_(count) {}
 
     // Whether there is one for each name, and nothing else but `out`: all of them tensors, as whose arrays they then
     // count, or none.
-    template <class Handed>
-    bool take(const std::vector<nanobind::object>& names, const Handed& handed, bool has_out) {
-        const size_t positional = handed.positional(), count = given_.size();
-        if (positional + handed.named() - (has_out ? 1 : 0) != count) return false;
+    bool take(const std::vector<nanobind::object>& names, PyObject* args, PyObject* kwargs, bool has_out) {
+        const auto positional = static_cast<size_t>(PyTuple_Size(args)), count = given_.size();
+        const size_t named = (kwargs ? static_cast<size_t>(PyDict_Size(kwargs)) : 0) - (has_out ? 1 : 0);
+        if (positional + named != count) return false;
         for (size_t i = 0; i < count; i++) {
-            given_[i] = i < positional ? handed.at(i) : handed.get(names[i].ptr());
+            given_[i] = i < positional ? PyTuple_GetItem(args, static_cast<Py_ssize_t>(i))
+                                       : PyDict_GetItemWithError(kwargs, names[i].ptr());
             if (!given_[i]) return false;
         }
         return are_arrays() || take_tensors();

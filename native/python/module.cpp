@@ -89,17 +89,9 @@ struct Form {
     std::array<int64_t, most_dimensions> named;  // which size a dimension is, or -1
 };
 
-#ifndef Py_LIMITED_API
-PyObject* call_in_row(PyObject* self, PyObject* const* objects, size_t flagged, PyObject* names) noexcept;
-#endif
-
 // A model file's program, which has been checked, and the engine that runs it.
 class Model {
 public:
-#ifndef Py_LIMITED_API
-    const vectorcallfunc in_row = call_in_row;  // where Python looks for it in each object
-#endif
-
     Model(const nb::bytes& content, const std::string& isa, size_t threads, bool as_stored)
         : Model(Memory(static_cast<const uint8_t*>(content.data()), content.size()), isa, threads, as_stored) {}
 
@@ -264,13 +256,12 @@ private:
     std::unique_ptr<Engine> engine_;  // points into the program
 };
 
-PyObject *out_name, *call_name, *checked_call_name, *out_of_memory_name;
+PyObject *out_name, *checked_call_name, *out_of_memory_name;
 
-template <class Handed>
-PyObject* call_method(PyObject* self, PyObject* name, const Handed& handed) {
+PyObject* call_method(PyObject* self, PyObject* name, PyObject* args, PyObject* kwargs) {
     PyObject* method = PyObject_GetAttr(self, name);
     if (!method) return nullptr;
-    PyObject* result = handed.pass_to(method);
+    PyObject* result = PyObject_Call(method, args, kwargs);
     Py_DECREF(method);
     return result;
 }
@@ -306,12 +297,11 @@ PyObject* run_model(PyObject* self, PyObject* const* x, PyObject* out, int float
 
 // model(x, ..., out=None), inputs by position or by name: the fast way, or else the method `_checked_call` of the Python
 // class.
-template <class Handed>
-PyObject* call_model(PyObject* self, const Handed& handed) noexcept {
-    PyObject* out = handed.get(out_name);
+PyObject* call_model(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
+    PyObject* out = kwargs ? PyDict_GetItemWithError(kwargs, out_name) : nullptr;
     const Model& model = *nb::inst_ptr<Model>(self);
     Arguments given(model.input_names().size());
-    if (given.take(model.input_names(), handed, out) &&
+    if (given.take(model.input_names(), args, kwargs, out) &&
         (!out || out == Py_None || (!given.tensors() && model.output_names().size() == 1))) {
         PyObject* result = run_model(self, given.arrays(), out == Py_None ? nullptr : out, model.float_type());
         if (result) return given.answers(result, model.output_names());
@@ -319,38 +309,8 @@ PyObject* call_model(PyObject* self, const Handed& handed) noexcept {
         if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_ValueError)) return nullptr;
         PyErr_Clear();
     }
-    return call_method(self, checked_call_name, handed);
+    return call_method(self, checked_call_name, args, kwargs);
 }
-
-PyObject* call_in_tuple(PyObject* self, PyObject* args, PyObject* kwargs) noexcept {
-    return call_model(self, InTuple{args, kwargs});
-}
-
-#ifndef Py_LIMITED_API
-
-PyObject* call_in_row(PyObject* self, PyObject* const* objects, size_t flagged, PyObject* names) noexcept {
-    const InRow handed{objects, flagged, names};
-    // Before 3.12 a class that is given another `__call__` is called here all the same.
-    if (Py_TYPE(self)->tp_call != call_in_tuple) return call_method(self, call_name, handed);
-    return call_model(self, handed);
-}
-
-// From now on the model's class is called without a tuple and a dictionary, which take 60 ns. A class that Python code
-// defines does not inherit that before 3.12, and later nanobind has no way to say it.
-void call_by_vectors(nb::handle self) {
-    PyTypeObject* const type = Py_TYPE(self.ptr());
-    if (type->tp_call != call_in_tuple || PyType_HasFeature(type, Py_TPFLAGS_HAVE_VECTORCALL)) return;
-    const auto* const in_row = reinterpret_cast<const char*>(&nb::inst_ptr<Model>(self)->in_row);
-    type->tp_vectorcall_offset = in_row - reinterpret_cast<const char*>(self.ptr());
-    type->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL;
-    PyType_Modified(type);
-}
-
-#else
-
-void call_by_vectors(nb::handle) {}
-
-#endif
 
 // What `_checked_call` has made plain arrays of, one for each input, and has looked at.
 nb::object run_checked(nb::handle self, const std::vector<nb::object>& x, nb::handle out) {
@@ -412,7 +372,7 @@ nb::dict operators() {
     return kinds;
 }
 
-PyType_Slot model_slots[] = {{Py_tp_call, reinterpret_cast<void*>(call_in_tuple)}, {0, nullptr}};
+PyType_Slot model_slots[] = {{Py_tp_call, reinterpret_cast<void*>(call_model)}, {0, nullptr}};
 
 }  // namespace
 }  // namespace sparbor
@@ -421,7 +381,6 @@ NB_MODULE(_native, module) {
     using namespace sparbor;
     if (PyArray_ImportNumPyAPI() < 0) throw nb::python_error();
     out_name = PyUnicode_InternFromString("out");
-    call_name = PyUnicode_InternFromString("__call__");
     checked_call_name = PyUnicode_InternFromString("_checked_call");
     out_of_memory_name = PyUnicode_InternFromString("_out_of_memory");
 
@@ -474,7 +433,6 @@ NB_MODULE(_native, module) {
         .def(nb::init<const nb::object&, const std::string&, size_t, bool>(), "content"_a, "isa"_a, "threads"_a,
              "as_stored"_a = false)
         .def("tensors", tensors)
-        .def("call_by_vectors", &call_by_vectors)
         .def("look_at_floats", &Model::look_at_floats, "looks"_a)
         .def("run_checked", &run_checked, "x"_a, "out"_a.none())
         .def_prop_ro("graph", [](const Model& model) { return model.program()->graph; })

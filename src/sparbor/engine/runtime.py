@@ -165,7 +165,6 @@ class Runtime(native.Model):
             raise ArgumentError(fault) from None
         except RuntimeError as error:
             raise ArgumentError(f"threads={threads}: {error}; use fewer") from None
-        self.call_by_vectors()
         self._looks = 0
         self.quantization: QuantizationReport | None = None
         self.inputs = [Port(*port) for port in self.input_ports]
