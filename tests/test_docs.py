@@ -49,7 +49,7 @@ def test_readmes_example_is_short_and_does_what_it_says(tmp_path: Path) -> None:
 
 def test_readme_is_short() -> None:
     lines = README.splitlines()
-    assert len(lines) <= 120
+    assert len(lines) <= 135
     table = README[README.index(overview.BEGIN) : README.index(overview.END)]
     assert 3 <= sum(line.startswith("|") for line in table.splitlines()) <= 2 + 8
 
