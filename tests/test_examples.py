@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import sparbor
 from PIL import Image
 
+import sparbor
 from tests import texts
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -73,5 +73,5 @@ def test_sentences(tmp_path: Path) -> None:
 
 def test_a_table_without_the_column(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b\n1,2\n3,4\n")
-    with pytest.raises(AssertionError, match="t.csv has no column 'c': its columns are a, b"):
+    with pytest.raises(AssertionError, match=r"t.csv has no column 'c': its columns are a, b"):
         run(tmp_path, "tabular", "t.csv", "--target", "c")
