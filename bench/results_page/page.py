@@ -23,6 +23,7 @@ from bench.results_page.tables import (
     accuracy_line,
     accuracy_table,
     batch_table,
+    eight_bits_table,
     latency_table,
     plainly,
     readme_table,
@@ -38,7 +39,8 @@ README = CHECKOUT / "README.md"
 RESULTS_PAGE = CHECKOUT / "docs" / "results.md"
 PICTURE = CHECKOUT / "docs" / "overview.svg"
 LATENCY_FILES = {  # where each table has its latencies
-    "rivals": "latency-rivals.json",
+    "eight_bits": "latency-int8.json",
+    "words": "latency-rivals.json",
     "sweep": "latency-convolutions.json",
     "batches": "latency.json",
 }
@@ -79,23 +81,33 @@ on ImageNet or on text.
 
 ## Latency
 
-One input, one thread, 90 % of the weights dropped, random weights with masks as training makes them, on an
-{rivals_machine}. Times are medians; all runtimes of a row took turns in one run, after their outputs had been
-compared with PyTorch's. Ratios are the rival's time over Sparbor's: above 1 Sparbor is faster, **below 1 the rival
-is**. Rivals that run dense run the same model with zeros in it. OpenVINO's INT8 models were quantised by NNCF, ONNX
-Runtime's by its own tools, both statically, calibrated on the input that is timed. This processor has AMX, matrix
-instructions for INT8 and bfloat16, which OpenVINO uses; on processors without them its INT8 gains less.
+One input, one thread, 90 % of the weights dropped, random weights with masks as training makes them. Times are
+medians; all runtimes of a row took turns in one run, after their outputs had been compared with PyTorch's. Ratios are
+the other's time over Sparbor's: above 1 Sparbor is faster, **below 1 the rival is**. Rivals that run dense run the
+same model with zeros in it. OpenVINO's INT8 models were quantised by NNCF, ONNX Runtime's by its own tools, both
+statically, calibrated on the input that is timed, as Sparbor's were.
 
-The rivals of this run: {took_part}.
+### With 8 bits
 
-{latency}
-{plainly}
-### How sparse it has to be
+Sparbor with `deploy(..., weights="int8", calibration=batches)` on masks of `Quads()`, on an {eight_bits_machine} with
+{eight_bits_kernels} kernels. The column *16 bits* is how many times as long Sparbor takes with 16-bit weights, on masks
+of `Quads()` or `Slots()`, whichever is faster. *Off by* is the relative error of the answers against PyTorch's: these
+networks have random weights, trained ones are in [the study](study.md). Rivals: {eight_bits_rivals}.
 
-Times as fast as the best dense f32 rival, batch 1, one thread, on another machine ({sweep_machine}):
+{eight_bits}
+{eight_bits_plainly}### With 16 bits
+
+On another machine, an {words_machine} with AMX, matrix instructions for INT8 and bfloat16, which OpenVINO uses: on
+such a processor dense INT8 gains more than on those without them. Sparbor's 8 bits were not measured there. Rivals:
+{words_rivals}.
+
+{words}
+{words_plainly}### How sparse it has to be
+
+With 16 bits: times as fast as the best dense f32 rival, batch 1, one thread, on {sweep_machine}:
 
 {sweep}
-### Many inputs at once
+### Many inputs at once, with 16 bits
 
 On {batches_machine}, before OpenVINO's INT8 was among the rivals:
 
@@ -133,9 +145,16 @@ def latencies() -> dict[str, dict[str, Any]]:
     return {part: json.loads((RESULTS / name).read_text()) for part, name in LATENCY_FILES.items()}
 
 
-def speeds(rows: Sequence[Row]) -> list[Speed]:
-    """Those networks of ``NETWORKS`` that were timed."""
-    return [each for model in NETWORKS if (each := speed(rows, model))]
+def speeds(rows: Sequence[Row], precision: str) -> list[Speed]:
+    """Those networks of ``NETWORKS`` that were timed, one input at a time and then several."""
+    batches = sorted({row["batch"] for row in rows})
+    contests = [speed(rows, model, precision, batch=batch) for model in NETWORKS for batch in batches]
+    return [each for each in contests if each]
+
+
+def of_one_input(timed: Sequence[Speed]) -> list[Speed]:
+    """Without those of batches."""
+    return [each for each in timed if each.ours["batch"] == 1]
 
 
 def accuracies() -> list[Row]:
@@ -145,18 +164,23 @@ def accuracies() -> list[Row]:
 
 def pages(trained: Sequence[Row], files: Mapping[str, dict[str, Any]]) -> dict[Path, str]:
     """What docs/results.md and README are to say of the study's rows and of latency.py's files."""
-    timed = speeds(files["rivals"]["rows"])
+    eight_bits, words = files["eight_bits"]["rows"], files["words"]["rows"]
+    with_eight, with_sixteen = speeds(eight_bits, "int8"), speeds(words, "f16")
     page = PAGE.format(
         **{dataset: accuracy_table(trained, dataset) for dataset in ACCURACIES},
-        took_part=took_part(files["rivals"]["rows"]),
-        latency=latency_table(timed),
-        plainly=plainly(timed),
+        eight_bits=eight_bits_table(with_eight, eight_bits),
+        eight_bits_plainly=plainly(with_eight),
+        eight_bits_rivals=took_part(eight_bits),
+        eight_bits_kernels=with_eight[0].ours["isa"],
+        words=latency_table(with_sixteen),
+        words_plainly=plainly(with_sixteen),
+        words_rivals=took_part(words),
         sweep=sweep_table(files["sweep"]["rows"]),
         batches=batch_table(files["batches"]["rows"]),
         sources="\n".join(source(LATENCY_FILES[part], file["environment"]) for part, file in files.items()) + "\n",
         **{f"{part}_machine": file["environment"]["cpu"] for part, file in files.items()},
     )
-    return {RESULTS_PAGE: page, README: with_table(README.read_text(), readme_table(timed))}
+    return {RESULTS_PAGE: page, README: with_table(README.read_text(), readme_table(of_one_input(with_eight)))}
 
 
 def main() -> None:
@@ -166,4 +190,4 @@ def main() -> None:
     for path, content in pages(trained, files).items():
         write_file(path, content.encode())
     curves = {name: [accuracy_line(trained, name, each) for each in wanted] for name, wanted in ACCURACIES.items()}
-    plot(speeds(files["rivals"]["rows"]), curves, PICTURE)
+    plot(of_one_input(speeds(files["eight_bits"]["rows"], "int8")), curves, PICTURE)

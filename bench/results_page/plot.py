@@ -50,7 +50,7 @@ def _latency(axes: Axes, speeds: Sequence[Speed]) -> None:
             )
     axes.axvline(1, color="black", linewidth=1.2)
     axes.set(xscale="log", xlabel="the rival's time over Sparbor's (1: as fast as Sparbor)")
-    axes.set_title("Time for one input, 90 % of the weights dropped", fontsize=10)
+    axes.set_title("Time for one input, 8 bits, 90 % of the weights dropped", fontsize=10)
     axes.set_yticks(range(len(speeds)), [speed.network for speed in speeds], fontsize=8)
     axes.set_xlim(0.2, 80)  # room for the numbers beside the bars
     axes.set_xticks([0.2, 0.5, 1, 2, 5, 10, 20, 50], ["0.2", "0.5", "1", "2", "5", "10", "20", "50"])

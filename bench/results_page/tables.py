@@ -20,7 +20,15 @@ NETWORKS = {
     "resnet18-imagenet": "ResNet-18, 224 × 224",
     "resnet50-imagenet": "ResNet-50, 224 × 224",
     "mobilenetv2": "MobileNetV2, 224 × 224",
+    "efficientnet-b0": "EfficientNet-B0, 224 × 224",
+    "minilm-16": "MiniLM, 16 tokens",
+    "minilm-128": "MiniLM, 128 tokens",
 }
+# Of which README says how fast they are: not more than eight.
+IN_README = (
+    *("seed-mlp", "mlp-2048x4", "seed-cnn-erk", "resnet18-imagenet", "resnet50-imagenet"),
+    *("mobilenetv2", "efficientnet-b0", "minilm-128"),
+)
 RIVALS = {
     "onnxruntime": "ONNX Runtime",
     "onnxruntime-int8": "ONNX Runtime INT8",
@@ -78,6 +86,7 @@ ACCURACIES = {
 class Speed(NamedTuple):
     """The rows of one contest that a reader compares: the engine, and the best rival of each kind, if there is one."""
 
+    model: str
     network: str
     ours: Row
     own_dense: Row | None
@@ -86,17 +95,22 @@ class Speed(NamedTuple):
     sparse: Row | None
 
 
-def speed(rows: Sequence[Row], model: str, sparsity: float = 0.9, batch: int = 1) -> Speed | None:
-    """The engine and its best rivals in one contest of latency.py, on one thread; ``None`` if it was not held."""
+def speed(rows: Sequence[Row], model: str, precision: str, *, sparsity: float = 0.9, batch: int = 1) -> Speed | None:
+    """The engine and its best rivals in one contest of latency.py, on one thread; ``None`` if it was not held.
+
+    ``precision`` is that of the engine's weights, ``"f16"`` or ``"int8"``.
+    """
     contest = {"model": model, "sparsity": sparsity, "batch": batch, "threads": 1}
     held = [row for row in rows if contest.items() <= row.items()]
-    ours = best(held, lambda row: is_ours(row) and row["precision"] == "f16")
+    ours = best(held, lambda row: is_ours(row) and row["precision"] == precision)
     if ours is None:
         return None
+    name = NETWORKS.get(model, model)
     return Speed(
-        NETWORKS.get(model, model),
+        model,
+        name if batch == 1 else f"{name}, batch {batch}",
         ours,
-        best(held, lambda row: row["runtime"] == DENSE_NAME and row["precision"] == "f16"),
+        best(held, lambda row: row["runtime"] == DENSE_NAME and row["precision"] == precision),
         best(held, lambda row: is_rival(row) and is_dense_f32(row)),
         best(held, lambda row: is_rival(row) and row["precision"] == "int8"),
         best(held, lambda row: is_rival(row) and row["kind"] == "sparse" and row["precision"] == "f32"),
@@ -104,9 +118,33 @@ def speed(rows: Sequence[Row], model: str, sparsity: float = 0.9, batch: int = 1
 
 
 def readme_table(speeds: Sequence[Speed]) -> str:
-    """Eight networks at most: the engine beside its best rivals."""
-    table = [(each.network, duration(each.ours), *rivals(each)[:2]) for each in speeds]
+    """The engine with 8 bits beside its best rivals."""
+    table = [(each.network, duration(each.ours), *rivals(each)[:2]) for each in speeds if each.model in IN_README]
     return markdown(("90 % sparse, one input, one thread", "Sparbor", *RIVAL_HEADINGS[:2]), table)
+
+
+def eight_bits_table(speeds: Sequence[Speed], rows: Sequence[Row]) -> str:
+    """The engine with 8 bits, how much longer it takes with 16, its best rivals, and how far all move the answers."""
+    table = []
+    for each in speeds:
+        words = speed(rows, each.model, "f16", batch=each.ours["batch"])
+        table.append(
+            (
+                each.network,
+                duration(each.ours),
+                ratio(each.ours, words.ours) if words else "",
+                *rivals(each)[:2],
+                " / ".join(moved(row) for row in (each.ours, each.int8) if row),
+                f"{each.ours['stored_bytes'] / 1e6:.2f} MB",
+            )
+        )
+    headings = ("network", "Sparbor, 8 bits", "16 bits", *RIVAL_HEADINGS[:2], "answers off by, ours / theirs", "file")
+    return markdown(headings, table)
+
+
+def moved(row: Row) -> str:
+    """The relative error of the answers against PyTorch's."""
+    return f"{100 * row['max_relative_error']:.2g} %"
 
 
 def latency_table(speeds: Sequence[Speed]) -> str:
@@ -140,7 +178,7 @@ def plainly(speeds: Sequence[Speed]) -> str:
     if not behind:
         return ""
     names = "; ".join(f"{each.network}, {against(each.ours, each.int8)}" for each in behind)
-    return f"**Where a rival's INT8 is faster than Sparbor at 90 %:** {names}. Sparbor has no INT8 of its own yet.\n"
+    return f"**Where a rival's INT8 is faster than Sparbor at 90 %:** {names}.\n\n"
 
 
 def sweep_table(rows: Sequence[Row]) -> str:
@@ -149,7 +187,7 @@ def sweep_table(rows: Sequence[Row]) -> str:
     names = {**NETWORKS, "seed-cnn": "CNN for CIFAR-10, every layer alike", "seed-cnn-erk": "CNN for CIFAR-10, ERK"}
     table = []
     for model in SWEPT:
-        held = [speed(rows, model, sparsity) for sparsity in wanted]
+        held = [speed(rows, model, "f16", sparsity=sparsity) for sparsity in wanted]
         table.append((names[model], *(ratio(each.ours, each.f32) if each else "" for each in held)))
     return markdown(("network", *(f"{100 * sparsity:.0f} %" for sparsity in wanted)), table)
 
@@ -157,10 +195,8 @@ def sweep_table(rows: Sequence[Row]) -> str:
 def batch_table(rows: Sequence[Row]) -> str:
     """Batches beyond one, of the models that were measured with them."""
     batches = sorted({row["batch"] for row in rows if row["model"] == "mlp-2048x4"} - {1})
-    held = {batch: speed(rows, "mlp-2048x4", batch=batch) for batch in batches}
-    table = [
-        (f"{each.network}, batch {batch}", duration(each.ours), *rivals(each)) for batch, each in held.items() if each
-    ]
+    held = [speed(rows, "mlp-2048x4", "f16", batch=batch) for batch in batches]
+    table = [(each.network, duration(each.ours), *rivals(each)) for each in held if each]
     return markdown(("network", "Sparbor", *RIVAL_HEADINGS), table)
 
 
