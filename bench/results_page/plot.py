@@ -55,8 +55,8 @@ def _latency(axes: Axes, speeds: Sequence[Speed]) -> None:
     axes.set_xlim(0.2, 80)  # room for the numbers beside the bars
     axes.set_xticks([0.2, 0.5, 1, 2, 5, 10, 20, 50], ["0.2", "0.5", "1", "2", "5", "10", "20", "50"])
     axes.minorticks_off()
-    axes.invert_yaxis()
-    axes.legend(fontsize=8, loc="lower right")
+    axes.set_ylim(len(speeds) + 0.6, -0.7)  # from above, and room for the legend below
+    axes.legend(fontsize=8, loc="lower right", ncols=2)
 
 
 def _accuracy(axes: Axes, curves: Mapping[str, Sequence[Line | None]]) -> None:

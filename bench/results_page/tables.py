@@ -98,11 +98,12 @@ class Speed(NamedTuple):
 def speed(rows: Sequence[Row], model: str, precision: str, *, sparsity: float = 0.9, batch: int = 1) -> Speed | None:
     """The engine and its best rivals in one contest of latency.py, on one thread; ``None`` if it was not held.
 
-    ``precision`` is that of the engine's weights, ``"f16"`` or ``"int8"``.
+    ``precision`` is that of the engine's weights, ``"f16"`` or ``"int8"``; the latter on masks of quads.
     """
     contest = {"model": model, "sparsity": sparsity, "batch": batch, "threads": 1}
     held = [row for row in rows if contest.items() <= row.items()]
-    ours = best(held, lambda row: is_ours(row) and row["precision"] == precision)
+    patterns = {"f16": ("varying", "quads"), "int8": ("quads",)}[precision]
+    ours = best(held, lambda row: is_ours(row) and row["precision"] == precision and row["masks"] in patterns)
     if ours is None:
         return None
     name = NETWORKS.get(model, model)

@@ -131,11 +131,11 @@ ALWAYS_INLINE void store_blocks(const Requantization& to, const Ending& ending, 
         });
         return;
     }
-    uint8_t whole[pixels][blocks * neuron_block];
+    uint8_t whole[pixels * blocks * neuron_block];
     results.each_bytes(ending, [&](Raw bytes, auto first, auto number) __attribute__((always_inline)) {
-        std::memcpy(whole[0] + first * neuron_block, &bytes, number * neuron_block);
+        std::memcpy(whole + first * neuron_block, &bytes, number * neuron_block);
     });
-    for (size_t pixel = 0; pixel < pixels; pixel++) std::memcpy(y + pixel * outputs, whole[pixel], left);
+    for (size_t pixel = 0; pixel < pixels; pixel++) std::memcpy(y + pixel * outputs, whole + pixel * blocks * neuron_block, left);
 }
 
 }  // namespace
