@@ -13,6 +13,7 @@ from transformers import BertConfig, BertForSequenceClassification, Trainer, Tra
 import sparbor
 from sparbor import PerforatingCallback, Recipe, Schedule, distillation_loss
 from sparbor.errors import ArgumentError, StateError
+from sparbor.train import trainer_callback
 from tests.trainers import assert_finished, assert_same_parameters, run
 
 torch.set_num_threads(1)
@@ -188,3 +189,8 @@ def test_the_teacher_is_learnt_from() -> None:
         optimizer.zero_grad()
         losses.append(loss.item())
     assert losses[-1] < losses[0] / 10
+
+
+def test_a_checkpoint_without_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StateError, match=r"has no model\*.safetensors"):
+        trainer_callback._weights(tmp_path)

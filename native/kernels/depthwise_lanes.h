@@ -73,4 +73,8 @@ ALWAYS_INLINE void store_channels(const ChannelEnding& with, const Dots (&sums)[
 }
 
 }  // namespace
+
+// `depthwise_pixels` for kernels of 3 x 3, whose layers have weights in an order of their own.
+void depthwise_threes(const DepthwiseByteLayer&, const uint32_t*, const PixelRows&, const Requantization&);
+
 }  // namespace sparbor::SPARBOR_KERNELS

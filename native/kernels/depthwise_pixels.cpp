@@ -51,8 +51,6 @@ void all_rows(const DepthwiseByteLayer& layer, const uint32_t* places, const Pix
 
 }  // namespace
 
-void depthwise_threes(const DepthwiseByteLayer&, const uint32_t*, const PixelRows&, const Requantization&);
-
 void depthwise_pixels(const DepthwiseByteLayer& layer, const uint32_t* places, const PixelRows& io,
                       const Requantization& to) {
     if (layer.threes) return depthwise_threes(layer, places, io, to);

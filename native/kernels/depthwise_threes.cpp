@@ -126,8 +126,6 @@ void by_steps(const DepthwiseByteLayer& layer, const uint32_t* places, const Pix
 
 }  // namespace
 
-void depthwise_threes(const DepthwiseByteLayer&, const uint32_t*, const PixelRows&, const Requantization&);
-
 void depthwise_threes(const DepthwiseByteLayer& layer, const uint32_t* places, const PixelRows& io,
                       const Requantization& to) {
     if (io.residual || to.map) by_steps<false>(layer, places, io, to);

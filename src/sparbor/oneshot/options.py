@@ -6,7 +6,7 @@ from typing import Literal
 
 from sparbor.errors import ArgumentError
 from sparbor.oneshot.densities import DISTRIBUTIONS, Distribution
-from sparbor.recipe.checks import is_number
+from sparbor.recipe.checks import check_choice, is_number
 from sparbor.recipe.pattern import Pattern
 from sparbor.recipe.recipe import Recipe
 
@@ -32,8 +32,8 @@ class Options:
 
     def __post_init__(self) -> None:
         self.recipe  # noqa: B018  # a recipe refuses what no layer can have
-        _check_choice("method", self.method, METHODS)
-        _check_choice("distribution", self.distribution, DISTRIBUTIONS)
+        check_choice("method", self.method, METHODS)
+        check_choice("distribution", self.distribution, DISTRIBUTIONS)
         if not is_number(self.damping) or self.damping < 0:
             raise ArgumentError(f"damping={self.damping!r}: must be a number of at least 0, such as 0.01")
 
@@ -49,8 +49,3 @@ class Options:
             distribution=self.distribution,
             layers=self.layers,
         )
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ArgumentError(f"{name}={value!r}: must be one of {', '.join(map(repr, choices))}")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sparbor.allocation.layer_table import lines, percent
 from sparbor.allocation.survey import LayerEligibility
 from sparbor.nn.named_layers import plain_name
 
@@ -59,19 +60,12 @@ class SparsifyReport:
     def __str__(self) -> str:
         cells: list[tuple[str, ...]] = [("layer", "kind", "parameters", "density", "method", "error", "why")]
         cells += [_cells(row) for row in self.rows]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = [
-            "  ".join(
-                f"{cell:{side}{width}}" for cell, side, width in zip(row, "<<>><><", widths, strict=True)
-            ).rstrip()
-            for row in cells
-        ]
-        return "\n".join([*lines, self._sum()])
+        return "\n".join([*lines(cells, "<<>><><"), self._sum()])
 
     def _sum(self) -> str:
         sparse = sum(row.density is not None for row in self.rows)
         return (
-            f"{sparse} of {len(self.rows)} layers are sparse, and keep {_percent(self.density)} of their weights;"
+            f"{sparse} of {len(self.rows)} layers are sparse, and keep {percent(self.density)} of their weights;"
             f" it took {self.seconds:.1f} s"
         )
 
@@ -96,10 +90,6 @@ def _row(finding: LayerEligibility, outcomes: Mapping[str, Outcome]) -> LayerRow
 
 
 def _cells(row: LayerRow) -> tuple[str, ...]:
-    density = "dense" if row.density is None else _percent(row.density)
+    density = "dense" if row.density is None else percent(row.density)
     error = "" if row.error is None else f"{row.error:.3f}"
     return row.name or "(the model)", row.kind, f"{row.parameters:,}", density, row.method, error, row.why
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"

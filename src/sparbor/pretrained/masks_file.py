@@ -20,9 +20,9 @@ from torch import Tensor
 
 from sparbor.errors import ArgumentError, StateError
 from sparbor.pretrained.masks import LayerMask
-from sparbor.program.model_file import checksummed
+from sparbor.program.model_file import checksummed, metadata_entry
 from sparbor.recipe.checks import check_sparsity
-from sparbor.recipe.recipe import PATTERNS
+from sparbor.recipe.recipe import PATTERNS, kind_of
 
 VERSION = 1
 _ENTRY = "sparbor_masks"  # the one entry of the file's metadata
@@ -52,9 +52,8 @@ def to_bytes(masks: list[LayerMask]) -> bytes:
 
 
 def _entry(mask: LayerMask) -> dict[str, Any]:
-    kind = next(name for name, pattern in PATTERNS.items() if isinstance(mask.pattern, pattern))
     what = {"layer": mask.layer, "weight": mask.weight, "mode": mask.mode, "sparsity": mask.sparsity}
-    return {**what, "pattern": {"kind": kind, **asdict(mask.pattern)}, "shape": list(mask.mask.shape)}
+    return {**what, "pattern": {"kind": kind_of(mask.pattern), **asdict(mask.pattern)}, "shape": list(mask.mask.shape)}
 
 
 def _arrays(mask: LayerMask) -> Arrays:
@@ -67,8 +66,7 @@ def from_bytes(content: bytes) -> list[LayerMask]:
     """The masks in what the file holds; raises StateError, which says what is wrong with it."""
     try:
         arrays = from_safetensors(content)
-        length = int.from_bytes(content[:8], "little")
-        stored = json.loads(content[8 : 8 + length])["__metadata__"][_ENTRY]
+        stored = metadata_entry(content, _ENTRY)
         text = json.loads(stored[8:])
     except safetensors.SafetensorError as error:
         raise StateError(f"it is no safetensors file ({error}): the file is damaged") from None

@@ -12,7 +12,7 @@ import os
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import safetensors
@@ -54,6 +54,12 @@ def to_bytes(program: Program) -> bytes:
 def checksummed(text: str) -> str:
     """The text behind its checksum of eight digits."""
     return f"{zlib.crc32(text.encode(errors='surrogatepass')):08x}{text}"
+
+
+def metadata_entry(content: bytes, name: str) -> Any:
+    """An entry of a safetensors file's metadata; KeyError, TypeError, ValueError or RecursionError if there is none."""
+    length = int.from_bytes(content[:8], "little")
+    return json.loads(content[8 : 8 + length])["__metadata__"][name]
 
 
 @contextmanager
@@ -107,8 +113,7 @@ def program_of(graph: str, arrays: Mapping[str, Mapping[str, Array]]) -> Program
 def _own_graph(content: bytes) -> str:
     """The graph's JSON, if it is of today's version."""
     try:
-        length = int.from_bytes(content[:8], "little")
-        stored = json.loads(content[8 : 8 + length])["__metadata__"]["sparbor"]
+        stored = metadata_entry(content, "sparbor")
         text = stored[8:]
         version = json.loads(text)["version"]
     except (KeyError, TypeError, ValueError, RecursionError):

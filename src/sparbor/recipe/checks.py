@@ -38,6 +38,12 @@ def check_sparsity(sparsity: float) -> float:
     return sparsity
 
 
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Refuse a value that is none of the choices."""
+    if value not in choices:
+        raise ArgumentError(f"{name}={value!r}: must be one of {', '.join(map(repr, choices))}")
+
+
 def layer_sparsities(layers: object) -> tuple[tuple[str, float], ...]:
     """The pairs of a name pattern and a sparsity that a mapping holds, or pairs as JSON has them."""
     pairs = tuple(layers.items() if isinstance(layers, Mapping) else layers) if isinstance(layers, _PAIRS) else None

@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 
 from sparbor.errors import ArgumentError, StateError
 from sparbor.recipe.budget import Budget
-from sparbor.recipe.checks import are_names, check_sparsity, layer_sparsities, refusing_old_names
+from sparbor.recipe.checks import are_names, check_choice, check_sparsity, layer_sparsities, refusing_old_names
 from sparbor.recipe.growth import Growth
 from sparbor.recipe.pattern import NM, Pattern, Quads, Slots, Unstructured
 from sparbor.recipe.schedule import NEVER, Schedule, Timeline
@@ -80,9 +80,9 @@ class Recipe:
             object.__setattr__(self, "sparsity", DEFAULT_SPARSITY)
         else:
             check_sparsity(self.sparsity)
-        _check_choice("method", self.method, METHODS)
+        check_choice("method", self.method, METHODS)
         if self.distribution is not None:
-            _check_choice("distribution", self.distribution, DISTRIBUTIONS)
+            check_choice("distribution", self.distribution, DISTRIBUTIONS)
         elif self.budget is None and self.sparsity is not None:
             uniform = isinstance(self.pattern, NM) or self.sparsity < THIN_SPARSITY
             object.__setattr__(self, "distribution", "uniform" if uniform else "erk")
@@ -199,10 +199,9 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON, with those of ``budget``, ``growth`` and ``layers`` that there are."""
         plain = json.loads(json.dumps(dataclasses.asdict(self)))  # tuples become lists
-        kind = next(name for name, pattern in PATTERNS.items() if isinstance(self.pattern, pattern))
         pattern = {STORED_AS.get(name, name): value for name, value in plain["pattern"].items()}
         fields = {name: value for name, value in plain.items() if value or name not in OPTIONAL}
-        return {"version": VERSION, **fields, "pattern": {"kind": kind, **pattern}}
+        return {"version": VERSION, **fields, "pattern": {"kind": kind_of(self.pattern), **pattern}}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Recipe":
@@ -261,6 +260,6 @@ def _not_a_recipe(why: str) -> str:
     return f"not a recipe of version {VERSION}: {why}; write it with Recipe.to_json()"
 
 
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ArgumentError(f"{name}={value!r}: must be one of {', '.join(map(repr, choices))}")
+def kind_of(pattern: Pattern) -> str:
+    """What JSON calls its class."""
+    return next(name for name, kind in PATTERNS.items() if isinstance(pattern, kind))

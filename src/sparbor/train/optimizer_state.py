@@ -19,6 +19,7 @@ from sparbor.nn.masked_layer import STORAGES, Storage
 from sparbor.nn.masks import Mover, fill_in_place
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.nn.wrapping import plain_layer
+from sparbor.recipe.checks import check_choice
 
 # They search along a line through all weights, keep sums over rows and columns, or take matrices alone.
 _TAKES_DENSE_WEIGHTS = tuple(
@@ -86,8 +87,7 @@ def group_of(optimizer: Optimizer, parameter: Tensor) -> dict[str, Any]:
 
 def check_storage(storage: Storage, model: nn.Module, optimizer: Optimizer, *, grows: bool) -> None:
     """Refuse compact storage where parameters must not be exchanged."""
-    if storage not in STORAGES:
-        raise ArgumentError(f"storage={storage!r}: must be one of {', '.join(map(repr, STORAGES))}")
+    check_choice("storage", storage, STORAGES)
     if storage == "masked":
         return
     reason = _holder_of_parameters(model)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sparbor.allocation.layer_table import lines, percent
 from sparbor.allocation.survey import LayerEligibility
 from sparbor.lower.sparse_limit import sparse_limit
 from sparbor.nn.named_layers import plain_name
@@ -79,7 +80,7 @@ def _why_dense(layer: PAINeuronModule, by: str, shapes: tuple[Sequence[int], Seq
     limit = sparse_limit(plain_layer(layer), shapes)
     if limit is None or 1 - layer.sparsity <= limit:
         return None
-    return f"stored dense: this machine runs it faster so above {_percent(limit)}"
+    return f"stored dense: this machine runs it faster so above {percent(limit)}"
 
 
 def _dense_by(finding: LayerEligibility, recipe: Recipe) -> str:
@@ -95,12 +96,7 @@ def table(found: Sequence[LayerRow], recipe: Recipe) -> str:
     """The rows as lines of text, one a layer: its density now and in the end, and why it is no less."""
     cells: list[tuple[str, ...]] = [("layer", "kind", "parameters", "dendritic", "now", "in the end", "why")]
     cells += [_cells(row) for row in found]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, "<<><>><", widths, strict=True)).rstrip()
-        for row in cells
-    ]
-    return "\n".join([*lines, _sum(found), *_of_all(recipe)])
+    return "\n".join([*lines(cells, "<<><>><"), _sum(found), *_of_all(recipe)])
 
 
 def _cells(row: LayerRow) -> tuple[str, ...]:
@@ -109,8 +105,8 @@ def _cells(row: LayerRow) -> tuple[str, ...]:
         return *what, "no", *(("", "") if row.kind == DENDRITES else ("dense", "dense")), row.why
     if row.density is None:
         return *what, "yes", "", "", row.why
-    final = "shared" if row.final_density is None else _percent(row.final_density)
-    return *what, "yes", _percent(row.density), final, row.why
+    final = "shared" if row.final_density is None else percent(row.final_density)
+    return *what, "yes", percent(row.density), final, row.why
 
 
 def _sum(found: Sequence[LayerRow]) -> str:
@@ -119,7 +115,7 @@ def _sum(found: Sequence[LayerRow]) -> str:
     parameters, of_taken = (sum(row.parameters for row in part) for part in (layers, taken))
     return (
         f"{len(taken)} of {len(layers)} layers are dendritic, with {of_taken:,} of {parameters:,} parameters"
-        f" ({_percent(of_taken / parameters)})"
+        f" ({percent(of_taken / parameters)})"
     )
 
 
@@ -130,13 +126,9 @@ def _of_all(recipe: Recipe) -> list[str]:
         return [f"the layers share Budget({recipe.budget.unit}={recipe.budget.limit:g}): {undecided}"]
     if recipe.sparsity is not None and _is_shared(recipe):
         which = "the other layers" if recipe.layers else "the layers"
-        return [f"{which} keep {_percent(1 - recipe.sparsity)} of their weights together: {undecided}"]
+        return [f"{which} keep {percent(1 - recipe.sparsity)} of their weights together: {undecided}"]
     return []
 
 
 def _is_shared(recipe: Recipe) -> bool:
     return recipe.budget is not None or recipe.distribution == "global"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"

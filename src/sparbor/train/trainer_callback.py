@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from sparbor.errors import StateError
@@ -56,8 +56,7 @@ class PerforatingCallback(TrainerCallback):
         steps = state.max_steps
         self.perforator = perforate(model, optimizer, self.recipe, total_steps=steps, storage=self.storage)
         if folder is not None:
-            weights = {name: each for file in sorted(folder.glob("model*.safetensors")) for name, each in _load(file)}
-            model.load_state_dict(weights, strict=False)  # of tied weights the file has one
+            model.load_state_dict(_weights(folder), strict=False)  # of tied weights the files have one
             self.perforator.load_state_dict(torch.load(folder / STATE_FILE))
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -71,8 +70,11 @@ class PerforatingCallback(TrainerCallback):
             self.perforator.validate(-given["metrics"]["eval_loss"])
 
 
-def _load(file: Path) -> Any:
-    return load_file(file).items()
+def _weights(folder: Path) -> dict[str, Tensor]:
+    files = sorted(folder.glob("model*.safetensors"))
+    if not files:
+        raise StateError(f"{folder} has no model*.safetensors: train with checkpoints that the Trainer saves whole")
+    return {name: weight for file in files for name, weight in load_file(file).items()}
 
 
 def _checkpoint(args: TrainingArguments, state: TrainerState) -> Path:
