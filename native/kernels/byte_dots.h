@@ -21,15 +21,18 @@ constexpr size_t dot_bytes = neuron_block * dot_inputs;  // of their weights
 constexpr DenseShares faster_dense{0.45, 0.6};  // over one row, and over several
 constexpr double faster_pixels = 0.68;
 constexpr size_t registers_of_tile = 31;  // that sums, weights and inputs may take
-typedef __m512i Dots;
+typedef Wholes Dots;  // as the instruction's own operands: of other types, GCC copies sums at every step
 
 template <Range>
 struct FourInputs {
     static constexpr int32_t least_input = 0;  // what the byte 0 is in the sums
-    __m512i x;
+    Dots x;
 
     ALWAYS_INLINE explicit FourInputs(Dots fours) : x(fours) {}
-    ALWAYS_INLINE void add(Dots weights, Dots& sum) const { sum = _mm512_dpbusd_epi32(sum, x, weights); }
+    ALWAYS_INLINE void add(Dots weights, Dots& sum) const {
+        sum = reinterpret_cast<Dots>(_mm512_dpbusd_epi32(
+            reinterpret_cast<__m512i>(sum), reinterpret_cast<__m512i>(x), reinterpret_cast<__m512i>(weights)));
+    }
 };
 
 #elif defined(__AVX512BW__)
@@ -210,7 +213,7 @@ ALWAYS_INLINE Dots everywhere_of_four(const uint8_t* at) {
     int32_t four;
     std::memcpy(&four, at, sizeof four);
 #if defined(__AVX512F__)
-    return _mm512_set1_epi32(four);
+    return reinterpret_cast<Dots>(_mm512_set1_epi32(four));
 #elif defined(__AVX2__)
     return _mm256_set1_epi32(four);
 #elif defined(__SSE2__)

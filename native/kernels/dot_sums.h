@@ -18,18 +18,19 @@ struct DotSums {
     }
 };
 
-// Of panels from `group` on, and of rows that begin at x and `apart[row]` bytes behind it, in which runs of inputs begin
-// at `places`. A function of its own: what follows would take registers from the sums, and GCC then stores those at every
-// step.
-template <Range range, size_t rows, size_t panels>
-__attribute__((noinline)) DotSums<rows, panels> dot_sums(const DenseByteLayer& layer, size_t group, const uint8_t* x,
-                                                         const size_t (&apart)[rows], const uint32_t* places) {
+// Of panels from `group` on, and of rows that begin at x and apart(row) bytes behind it, in which runs of inputs begin
+// at `places`.
+template <Range range, size_t rows, size_t panels, class Apart>
+ALWAYS_INLINE DotSums<rows, panels> sums_of(const DenseByteLayer& layer, size_t group, const uint8_t* x,
+                                            const Apart& apart, const uint32_t* places) {
     const size_t panel_bytes = layer.runs * layer.fours * dot_bytes;
     const int8_t* weights = layer.panels + group * panel_bytes;
     Dots sums[rows][panels][parts] = {};
-    for (size_t run = 0; run < layer.runs; run++) {
+    size_t run = 0;
+    do {  // there is a run, and each has a four: without loops that may be none, sums stay in one register each
         const uint8_t* at = x + places[run];
-        for (size_t count = layer.fours; count > 0; count--, at += dot_inputs, weights += dot_bytes) {
+        size_t count = layer.fours;
+        do {
             Dots some[panels][parts];
             for_constants<panels * parts>([&](auto i) __attribute__((always_inline)) {
                 constexpr size_t panel = i / parts, part = i % parts;
@@ -37,14 +38,16 @@ __attribute__((noinline)) DotSums<rows, panels> dot_sums(const DenseByteLayer& l
                 if constexpr (rows > 1) some[panel][part] = in_register(some[panel][part]);
             });
             for_constants<rows>([&](auto row) __attribute__((always_inline)) {
-                const FourInputs<range> inputs(everywhere_of_four(at + apart[row]));
+                const FourInputs<range> inputs(everywhere_of_four(at + apart(row)));
                 for_constants<panels * parts>([&](auto i) __attribute__((always_inline)) {
                     constexpr size_t panel = i / parts, part = i % parts;
                     inputs.add(some[panel][part], sums[row][panel][part]);
                 });
             });
-        }
-    }
+            at += dot_inputs;
+            weights += dot_bytes;
+        } while (--count > 0);
+    } while (++run < layer.runs);
     DotSums<rows, panels> result;
     for_constants<rows>([&](auto row) __attribute__((always_inline)) {
         for_constants<panels * parts>([&](auto i) __attribute__((always_inline)) {
@@ -52,6 +55,15 @@ __attribute__((noinline)) DotSums<rows, panels> dot_sums(const DenseByteLayer& l
         });
     });
     return result;
+}
+
+// The same for as many sums as there are registers, of rows that begin apart[row] bytes behind x. A function of its own:
+// what follows would take registers from the sums, and GCC then stores those at every step.
+template <Range range, size_t rows, size_t panels>
+__attribute__((noinline)) DotSums<rows, panels> dot_sums(const DenseByteLayer& layer, size_t group, const uint8_t* x,
+                                                         const size_t (&apart)[rows], const uint32_t* places) {
+    return sums_of<range, rows, panels>(
+        layer, group, x, [&](size_t row) __attribute__((always_inline)) { return apart[row]; }, places);
 }
 
 // For how many panels there are registers: beside a row's sums a panel's weights, and what is left of the inputs.

@@ -104,12 +104,6 @@ struct Walk {
     }
 };
 
-// Rows at equal distances.
-struct EquallyApart {
-    size_t stride;
-    ALWAYS_INLINE size_t operator()(size_t row) const { return row * stride; }
-};
-
 // Calls store(group, sums) for each group from `first` to `last`, of which there is one.
 template <size_t rows, Range range, Ask ask = Ask::when_needed, class Place, class Apart, class Store>
 ALWAYS_INLINE void through_groups(const QuadLayer& layer, const uint8_t* x, const Place& place, const Apart& apart,

@@ -8,6 +8,12 @@
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
 
+// Rows at equal distances.
+struct EquallyApart {
+    size_t stride;
+    ALWAYS_INLINE size_t operator()(size_t row) const { return row * stride; }
+};
+
 template <size_t most, class Tile>
 ALWAYS_INLINE void by_rows(size_t first, size_t count, const Tile& tile) {
     if constexpr (most > 0) {
