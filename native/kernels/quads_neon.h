@@ -10,18 +10,18 @@ template <Range>
 constexpr int32_t least_input = -128;  // what the byte 0 is in the sums
 template <Range>
 constexpr size_t most_tile_rows = 4;
-constexpr int quarters = neuron_block / 4;  // of a group: the neurons of a register
+constexpr int quarters_of_group = neuron_block / 4;  // the neurons of a register
 template <size_t, Range>
 constexpr size_t rows_together = 1;  // whose table lies in registers
 
 template <size_t rows>
 struct QuadSums {
     static constexpr size_t chains = 1;
-    int32x4_t at[rows][quarters];
+    int32x4_t at[rows][quarters_of_group];
 
     ALWAYS_INLINE QuadSums() {
         UNROLL for (size_t row = 0; row < rows; row++)
-            UNROLL for (int i = 0; i < quarters; i++) at[row][i] = vdupq_n_s32(0);
+            UNROLL for (int i = 0; i < quarters_of_group; i++) at[row][i] = vdupq_n_s32(0);
     }
 
     ALWAYS_INLINE Integers part(size_t row, size_t quarter) const {
@@ -43,7 +43,7 @@ struct QuadInputs {
     template <size_t all>
     ALWAYS_INLINE void add(const uint8_t* indices, const int8_t* weights, QuadSums<all>& sums, size_t row,
                            size_t) const {
-        UNROLL for (int i = 0; i < quarters; i++) {
+        UNROLL for (int i = 0; i < quarters_of_group; i++) {
             const int8x16_t chosen = vqtbl4q_s8(table, vld1q_u8(indices + 16 * i));  // 0 for padding
             const int8x16_t weight = vld1q_s8(weights + 16 * i);
             int32x4_t& sum = sums.at[row][i];
