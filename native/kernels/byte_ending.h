@@ -9,11 +9,8 @@
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
 
-constexpr size_t block_parts = neuron_block / lanes;
-
-constexpr size_t raw_blocks = vector_bytes / neuron_block;
-
-typedef uint8_t BlockBytes __attribute__((vector_size(neuron_block), aligned(1), may_alias));
+constexpr size_t block_parts = neuron_block / lanes;         // vectors of a block's results
+constexpr size_t raw_blocks = vector_bytes / neuron_block;  // blocks whose bytes a vector has room for
 
 // Vectors of consecutive neurons have become bytes, each 128 bits of them a four of each vector's: puts the neurons in
 // order.
@@ -101,8 +98,8 @@ struct BlockResults {
         }
     }
 
-    // Calls use(bytes, first, number) for so many blocks from the first on, which fill a vector of bytes: those of whole
-    // pixels if it has room for them.
+    // Calls use(bytes, first, number) for so many blocks from the first on, which fill a vector of bytes: those of
+    // whole pixels if it has room for them.
     template <class Use>
     ALWAYS_INLINE void each_bytes(const Ending& ending, const Use& use) const {
         constexpr size_t together = blocks < raw_blocks ? raw_blocks / blocks * blocks : raw_blocks;

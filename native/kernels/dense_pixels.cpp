@@ -118,7 +118,8 @@ void dense_pixels(const DenseByteLayer& layer, const uint32_t* places, const Pix
 #if defined(__AVX512BW__)
     if (!to.map && io.columns >= 4) return by_lines(layer, places, io, to, first, last);
 #endif
-    to.map ? all_pixels<true>(layer, places, io, to, first, last) : all_pixels<false>(layer, places, io, to, first, last);
+    if (to.map) all_pixels<true>(layer, places, io, to, first, last);
+    else all_pixels<false>(layer, places, io, to, first, last);
 }
 
 }  // namespace sparbor::SPARBOR_KERNELS

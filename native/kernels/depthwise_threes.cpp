@@ -1,7 +1,7 @@
 // Depthwise convolutions of bytes by kernels of 3 x 3, two rows of outputs at a time. Where those are neighbours in x,
 // the vectors of a column of pixels, four rows of it, are interleaved once and serve both: one reads the upper three
-// rows, its fourth weights being 0, the other the lower three. From one pixel to the next a window keeps the columns that
-// both have.
+// rows, its fourth weights being 0, the other the lower three. From one pixel to the next a window keeps the columns
+// that both have.
 #include "depthwise_lanes.h"
 
 namespace sparbor::SPARBOR_KERNELS {
