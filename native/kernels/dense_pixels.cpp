@@ -76,14 +76,17 @@ void all_pixels(const DenseByteLayer& layer, const uint32_t* places, const Pixel
 // ahead, and nothing is called in between.
 constexpr size_t most_panels = 4, line_pixels = 64, near_bytes = 16384;
 
-// So many pixels of one row.
+// So many pixels of one row, by panels that are full of neurons, and without a residual: GCC would keep what those cases
+// need in registers that the sums want.
 template <size_t panels>
 void line(const DenseByteLayer& layer, const uint32_t* places, const PixelRows& given, const Requantization& given_to,
           size_t row, size_t column, size_t count, size_t group) {
     constexpr size_t most = panels > 2 ? 4 : 8;
-    const PixelRows io = given;
+    PixelRows io = given;
+    io.residual = nullptr;
     const Requantization to = given_to;
     const Ending ending(to);
+    if (to.outputs - group * neuron_block < panels * neuron_block) __builtin_unreachable();
     const uint8_t* x = io.x + row * io.x_row + column * io.x_pixel;
     size_t pixel = row * io.columns + column;
     const auto some = [&]<size_t pixels>(size_t) __attribute__((always_inline)) {
@@ -116,7 +119,11 @@ void by_lines(const DenseByteLayer& layer, const uint32_t* places, const PixelRo
 void dense_pixels(const DenseByteLayer& layer, const uint32_t* places, const PixelRows& io, const Requantization& to,
                   size_t first, size_t last) {
 #if defined(__AVX512BW__)
-    if (!to.map && io.columns >= 4) return by_lines(layer, places, io, to, first, last);
+    if (!to.map && !io.residual && io.columns >= 4) {
+        const size_t full = to.outputs / neuron_block, end = last < full ? last : full;
+        by_lines(layer, places, io, to, first, end);
+        if (first < end) first = end;
+    }
 #endif
     if (to.map) all_pixels<true>(layer, places, io, to, first, last);
     else all_pixels<false>(layer, places, io, to, first, last);
