@@ -75,6 +75,7 @@ void all_pixels(const DenseByteLayer& layer, const uint32_t* places, const Pixel
 // Sums that end beside those of the next tile: half as many as there are registers, so that a processor looks that far
 // ahead, and nothing is called in between.
 constexpr size_t most_panels = 4, line_pixels = 64, near_bytes = 16384;
+constexpr size_t most_fours = 16;  // of inputs: where there are more, endings weigh little, and larger tiles load less
 
 // So many pixels of one row, by panels that are full of neurons, and without a residual: GCC would keep what those cases
 // need in registers that the sums want.
@@ -119,7 +120,8 @@ void by_lines(const DenseByteLayer& layer, const uint32_t* places, const PixelRo
 void dense_pixels(const DenseByteLayer& layer, const uint32_t* places, const PixelRows& io, const Requantization& to,
                   size_t first, size_t last) {
 #if defined(__AVX512BW__)
-    if (!to.map && !io.residual && io.columns >= 4) {
+    const bool short_sums = layer.runs * layer.fours <= most_fours;
+    if (!to.map && !io.residual && io.columns >= 4 && short_sums) {
         const size_t full = to.outputs / neuron_block, end = last < full ? last : full;
         by_lines(layer, places, io, to, first, end);
         if (first < end) first = end;
