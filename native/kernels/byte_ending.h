@@ -46,17 +46,6 @@ ALWAYS_INLINE void store_blocks_of(Raw bytes, uint8_t* y) {
 #endif
 }
 
-// The first `count` bytes of one block, and nothing beyond.
-template <size_t block>
-ALWAYS_INLINE void store_part_of(Raw bytes, uint8_t* y, size_t count) {
-#if defined(__AVX512BW__)
-    const auto first = static_cast<__mmask16>((1u << count) - 1);
-    _mm_mask_storeu_epi8(y, first, _mm512_extracti32x4_epi32(bytes, block));
-#else
-    std::memcpy(y, reinterpret_cast<const uint8_t*>(&bytes) + block * neuron_block, count);
-#endif
-}
-
 ALWAYS_INLINE Vector as_floats(Wholes wholes) { return __builtin_convertvector(wholes, Vector); }
 
 // The results of some pixels for some blocks of neurons, in steps of y, a pixel's side by side.
@@ -139,14 +128,18 @@ ALWAYS_INLINE void store_blocks(const Requantization& to, const Ending& ending, 
         });
         return;
     }
+    uint8_t parts_of[pixels * blocks * neuron_block + vector_bytes];  // in a loop: the whole ones' code stays the smaller
     results.each_bytes(ending, [&](Raw bytes, auto first, auto number) __attribute__((always_inline)) {
-        for_constants<number>([&](auto i) __attribute__((always_inline)) {
-            constexpr size_t pixel = (first + i) / blocks, begin = (first + i) % blocks * neuron_block;
-            if (begin >= left) return;
-            const size_t count = left - begin < neuron_block ? left - begin : neuron_block;
-            store_part_of<i>(bytes, y + pixel * outputs + begin, count);
-        });
+        std::memcpy(parts_of + first * neuron_block, &bytes, number * neuron_block);
     });
+    for (size_t pixel = 0; pixel < pixels; pixel++) {
+        const uint8_t* const from = parts_of + pixel * blocks * neuron_block;
+#if defined(__AVX512BW__)
+        store_bytes(y + pixel * outputs, reinterpret_cast<Bytes>(load_bytes(from)), left);
+#else
+        std::memcpy(y + pixel * outputs, from, left);
+#endif
+    }
 }
 
 }  // namespace
