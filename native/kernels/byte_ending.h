@@ -9,8 +9,11 @@
 namespace sparbor::SPARBOR_KERNELS {
 namespace {
 
-constexpr size_t block_parts = neuron_block / lanes;         // vectors of a block's results
-constexpr size_t raw_blocks = vector_bytes / neuron_block;  // blocks whose bytes a vector has room for
+constexpr size_t block_parts = neuron_block / lanes;
+
+constexpr size_t raw_blocks = vector_bytes / neuron_block;
+
+typedef uint8_t BlockBytes __attribute__((vector_size(neuron_block), aligned(1), may_alias));
 
 // Vectors of consecutive neurons have become bytes, each 128 bits of them a four of each vector's: puts the neurons in
 // order.
@@ -87,8 +90,8 @@ struct BlockResults {
         }
     }
 
-    // Calls use(bytes, first, number) for so many blocks from the first on, which fill a vector of bytes: those of
-    // whole pixels if it has room for them.
+    // Calls use(bytes, first, number) for so many blocks from the first on, which fill a vector of bytes: those of whole
+    // pixels if it has room for them.
     template <class Use>
     ALWAYS_INLINE void each_bytes(const Ending& ending, const Use& use) const {
         constexpr size_t together = blocks < raw_blocks ? raw_blocks / blocks * blocks : raw_blocks;
@@ -128,18 +131,11 @@ ALWAYS_INLINE void store_blocks(const Requantization& to, const Ending& ending, 
         });
         return;
     }
-    uint8_t parts_of[pixels * blocks * neuron_block + vector_bytes];  // in a loop: the whole ones' code stays the smaller
+    uint8_t whole[pixels][blocks * neuron_block];
     results.each_bytes(ending, [&](Raw bytes, auto first, auto number) __attribute__((always_inline)) {
-        std::memcpy(parts_of + first * neuron_block, &bytes, number * neuron_block);
+        std::memcpy(whole[0] + first * neuron_block, &bytes, number * neuron_block);
     });
-    for (size_t pixel = 0; pixel < pixels; pixel++) {
-        const uint8_t* const from = parts_of + pixel * blocks * neuron_block;
-#if defined(__AVX512BW__)
-        store_bytes(y + pixel * outputs, reinterpret_cast<Bytes>(load_bytes(from)), left);
-#else
-        std::memcpy(y + pixel * outputs, from, left);
-#endif
-    }
+    for (size_t pixel = 0; pixel < pixels; pixel++) std::memcpy(y + pixel * outputs, whole[pixel], left);
 }
 
 }  // namespace

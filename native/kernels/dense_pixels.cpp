@@ -75,19 +75,15 @@ void all_pixels(const DenseByteLayer& layer, const uint32_t* places, const Pixel
 // Sums that end beside those of the next tile: half as many as there are registers, so that a processor looks that far
 // ahead, and nothing is called in between.
 constexpr size_t most_panels = 4, line_pixels = 64, near_bytes = 16384;
-constexpr size_t most_fours = 16;  // of inputs: where there are more, endings weigh little, and larger tiles load less
 
-// So many pixels of one row, by panels that are full of neurons, and without a residual: GCC would keep what those cases
-// need in registers that the sums want.
+// So many pixels of one row.
 template <size_t panels>
 void line(const DenseByteLayer& layer, const uint32_t* places, const PixelRows& given, const Requantization& given_to,
           size_t row, size_t column, size_t count, size_t group) {
     constexpr size_t most = panels > 2 ? 4 : 8;
-    PixelRows io = given;
-    io.residual = nullptr;
+    const PixelRows io = given;
     const Requantization to = given_to;
     const Ending ending(to);
-    if (to.outputs - group * neuron_block < panels * neuron_block) __builtin_unreachable();
     const uint8_t* x = io.x + row * io.x_row + column * io.x_pixel;
     size_t pixel = row * io.columns + column;
     const auto some = [&]<size_t pixels>(size_t) __attribute__((always_inline)) {
@@ -120,12 +116,7 @@ void by_lines(const DenseByteLayer& layer, const uint32_t* places, const PixelRo
 void dense_pixels(const DenseByteLayer& layer, const uint32_t* places, const PixelRows& io, const Requantization& to,
                   size_t first, size_t last) {
 #if defined(__AVX512BW__)
-    const bool short_sums = layer.runs * layer.fours <= most_fours;
-    if (!to.map && !io.residual && io.columns >= 4 && short_sums) {
-        const size_t full = to.outputs / neuron_block, end = last < full ? last : full;
-        by_lines(layer, places, io, to, first, end);
-        if (first < end) first = end;
-    }
+    if (!to.map && io.columns >= 4) return by_lines(layer, places, io, to, first, last);
 #endif
     if (to.map) all_pixels<true>(layer, places, io, to, first, last);
     else all_pixels<false>(layer, places, io, to, first, last);
