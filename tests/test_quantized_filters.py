@@ -93,7 +93,27 @@ def test_planes_of_all_widths(isa: str, size: tuple[int, int]) -> None:
         Case(16, 33, ONE, size),
         dataclasses.replace(depthwise(24, THREE), size=size),
     ):
+        check(case)
         check(dataclasses.replace(case, residual=RESIDUAL), batch=3)
+
+
+SPREAD = Window((3, 3), padding=(2, 2, 2, 2), dilation=(2, 2))
+
+
+@pytest.mark.parametrize("window", [THREE, FIVE, SPREAD], ids=["3x3", "5x5", "dilated"])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 1), (1, 2), (2, 2), (3, 3)])
+def test_depthwise_strides(isa: str, window: Window, stride: tuple[int, int]) -> None:
+    """Rows of outputs in pairs, which may share what they read of x, and a last one; planes of one row or column."""
+    window = dataclasses.replace(window, stride=stride)
+    for channels, size in ((72, (7, 6)), (64, (4, 9)), (130, (1, 7)), (66, (7, 1)), (16, (5, 5))):
+        check(dataclasses.replace(depthwise(channels, window), size=size))
+
+
+@pytest.mark.parametrize("outputs", [16, 30, 48, 64, 72, 144])
+def test_panels_and_lines(isa: str, outputs: int) -> None:
+    """Tiles of all numbers of panels, of which few or all stay in the first cache, over rows longer than a line."""
+    for channels, window, size in ((20, ONE, (1, 67)), (200, ONE, (2, 4)), (260, ONE, (1, 9)), (5, THREE, (3, 70))):
+        check(Case(channels, outputs, window, size))
 
 
 LINES = [Window((1, 1)), Window((1, 5), (1, 2), (0, 2, 0, 1)), Window((1, 3), (1, 1), dilation=(1, 2))]

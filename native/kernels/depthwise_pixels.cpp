@@ -49,14 +49,20 @@ void all_rows(const DepthwiseByteLayer& layer, const uint32_t* places, const Pix
         }
 }
 
+template <bool plain>
+void all_places(const DepthwiseByteLayer& layer, const uint32_t* places, const PixelRows& io,
+                const Requantization& to) {
+    if (layer.fours == 7) all_rows<7, plain>(layer, places, io, to);  // 5 x 5
+    else all_rows<0, plain>(layer, places, io, to);
+}
+
 }  // namespace
 
 void depthwise_pixels(const DepthwiseByteLayer& layer, const uint32_t* places, const PixelRows& io,
                       const Requantization& to) {
     if (layer.threes) return depthwise_threes(layer, places, io, to);
-    const bool plain = !io.residual && !to.map, five_by_five = layer.fours == 7;
-    if (plain) return five_by_five ? all_rows<7, true>(layer, places, io, to) : all_rows<0, true>(layer, places, io, to);
-    five_by_five ? all_rows<7, false>(layer, places, io, to) : all_rows<0, false>(layer, places, io, to);
+    if (io.residual || to.map) all_places<false>(layer, places, io, to);
+    else all_places<true>(layer, places, io, to);
 }
 
 }  // namespace sparbor::SPARBOR_KERNELS

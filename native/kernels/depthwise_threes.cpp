@@ -1,7 +1,7 @@
 // Depthwise convolutions of bytes by kernels of 3 x 3, two rows of outputs at a time. Where those are neighbours in x,
 // the vectors of a column of pixels, four rows of it, are interleaved once and serve both: one reads the upper three
-// rows, its fourth weights being 0, the other the lower three. From one pixel to the next a window keeps the columns that
-// both have.
+// rows, its fourth weights being 0, the other the lower three. From one pixel to the next a window keeps the columns
+// that both have.
 #include "depthwise_lanes.h"
 
 namespace sparbor::SPARBOR_KERNELS {
@@ -21,11 +21,12 @@ struct Steps {
 template <size_t rows, size_t fresh, bool shared, bool plain>
 struct Window {
     static constexpr size_t read = shared ? 1 : rows;  // columns that are read side by side
+    static constexpr size_t lines = shared ? side + rows - 1 : side * rows;  // of x, which those lie on
     using Inputs = FourInputs<Range::bytes>;
     const ChannelEnding ending;
     size_t column, y_row;         // how far they are from each other, in bytes of x and of y
     const int8_t* weights;
-    const uint8_t* line[2 * side];  // of x: those of a column, and of a second one
+    const uint8_t* line[lines];   // where each begins
     size_t x;                     // where the columns begin that are new next, on each line
     const uint8_t* residual;
     uint8_t* y;
@@ -103,7 +104,7 @@ void all_rows(const DepthwiseByteLayer& layer, const uint32_t* places, const Pix
                 {layer, to, number}, column, y_row, layer.weights + number * layer.fours * quarters * vector_bytes, {},
                 0, io.residual ? io.residual + y : nullptr, io.y + y, steps, {}};
             const uint8_t* const x = io.x + at * io.x_row + first;
-            for (size_t i = 0; i < 2 * side; i++)
+            for (size_t i = 0; i < window.lines; i++)
                 window.line[i] = shared ? x + i * row : x + i / side * io.x_row + i % side * row;
             window.run();
         }

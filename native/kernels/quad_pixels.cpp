@@ -45,7 +45,8 @@ bool short_rows(const QuadLayer& layer, const uint32_t* places, const PixelRows&
     if constexpr (most_rows >= 2) {
         if (io.columns == columns) {
             in_tiles<most_rows>(io.rows, [&]<size_t rows>(size_t row) {
-                tile<mapped, rows * columns>(layer, places, io, row, 0, InRows<columns>{io.x_pixel, io.x_row}, to, first, last);
+                const InRows<columns> apart{io.x_pixel, io.x_row};
+                tile<mapped, rows * columns>(layer, places, io, row, 0, apart, to, first, last);
             });
             return true;
         }
@@ -72,7 +73,8 @@ void all_pixels(const QuadLayer& layer, const uint32_t* places, const PixelRows&
 
 void quad_pixels(const QuadLayer& layer, const uint32_t* places, const PixelRows& io, const Requantization& to,
                  size_t first, size_t last) {
-    to.map ? all_pixels<true>(layer, places, io, to, first, last) : all_pixels<false>(layer, places, io, to, first, last);
+    if (to.map) all_pixels<true>(layer, places, io, to, first, last);
+    else all_pixels<false>(layer, places, io, to, first, last);
 }
 
 }  // namespace sparbor::SPARBOR_KERNELS

@@ -13,16 +13,15 @@ constexpr size_t most_tile_rows = 8;  // their results stay in the first cache; 
 template <size_t rows, Range>
 constexpr size_t rows_together = rows;
 
-// Few rows have several chains of additions, to hide how long each takes. Of the type that the dot product's operands
-// have: sums of another one GCC copies at every step.
+// Few rows have several chains of additions, to hide how long each takes.
 template <size_t rows>
 struct QuadSums {
     static constexpr size_t chains = rows == 1 ? 4 : rows <= 3 ? 2 : 1;
-    Wholes at[rows][chains] = {};
+    __m512i at[rows][chains] = {};
 
     ALWAYS_INLINE Integers part(size_t row, size_t) const {
-        Wholes total = at[row][0];
-        UNROLL for (size_t chain = 1; chain < chains; chain++) total += at[row][chain];
+        __m512i total = at[row][0];
+        UNROLL for (size_t chain = 1; chain < chains; chain++) total = _mm512_add_epi32(total, at[row][chain]);
         return reinterpret_cast<Integers>(total);
     }
 };
@@ -43,9 +42,8 @@ struct QuadInputs {
         __m512i weight = _mm512_loadu_si512(weights);
         if constexpr (rows > 1) asm("" : "+v"(weight));  // or it is loaded once for each row
         UNROLL for (size_t row = 0; row < rows; row++) {
-            Wholes& sum = sums.at[row][chain % QuadSums<all>::chains];
-            sum = reinterpret_cast<Wholes>(_mm512_dpbusd_epi32(
-                reinterpret_cast<__m512i>(sum), _mm512_permutexvar_epi8(index, x[row]), weight));
+            __m512i& sum = sums.at[row][chain % QuadSums<all>::chains];
+            sum = _mm512_dpbusd_epi32(sum, _mm512_permutexvar_epi8(index, x[row]), weight);
         }
     }
 };

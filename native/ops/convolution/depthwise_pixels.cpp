@@ -20,7 +20,8 @@ public:
           repeats_(width_ / std::gcd(width_, channels_)), threes_(window.kernel == std::array<int64_t, 2>{3, 3}),
           across_(window.stride[1] == 1 && repeats_ <= most_repeats && !(threes_ && nearly_full())),
           vectors_(ceil_div(across_ ? repeats_ * channels_ : channels_, width_)),
-          fours_(threes_ ? fours_of_threes : ceil_div(node.layer()->fan_in, dot_inputs)), weights_(vectors_ * fours_ * dot_inputs * width_),
+          fours_(threes_ ? fours_of_threes : ceil_div(node.layer()->fan_in, dot_inputs)),
+          weights_(vectors_ * fours_ * dot_inputs * width_),
           multiplier_(vectors_ * width_), shift_(vectors_ * width_), sums_(vectors_ * width_),
           outputs_(node, kernels, sums_of(*node.layer())) {
         for (size_t place = 0; place < vectors_ * width_; place++) set_channel(*node.layer(), place);
