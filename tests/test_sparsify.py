@@ -235,7 +235,7 @@ class Recurrent(nn.Module):
 
 def test_what_hooks_cannot_see_is_pruned_by_magnitude_and_said() -> None:
     model = Recurrent()
-    report = sparbor.sparsify(model, [torch.randn(4, 6, 32)])
+    report = sparbor.sparsify(model, [torch.randn(16, 6, 32)])
     said = {row.name: (row.method, row.density, row.why[:10]) for row in report.rows}
     unseen = ("magnitude", 0.5, "its inputs")
     assert said == {
@@ -312,8 +312,17 @@ def test_who_keeps_what() -> None:
 def test_a_singular_hessian_is_damped_and_reported() -> None:
     x = torch.randn(5, 64)  # fewer rows than inputs
     report = sparbor.sparsify(mlp(64, 32), [x], damping=0)
-    assert report.rows[0].why.startswith("damped by 1e-06: its inputs depend on each other")
-    assert sparbor.sparsify(mlp(64, 32), [torch.zeros(5, 64)]).rows[0].density == 0.5
+    few, damped = report.rows[0].why.split("; ")
+    assert few == "5 rows for 64 inputs: pass more items"
+    assert damped == "damped by 1e-06: its inputs depend on each other"
+
+
+@pytest.mark.parametrize("x", [torch.zeros(5, 64), torch.randn(1, 64)])
+def test_items_that_are_all_alike_say_nothing_of_weights_and_that_is_reported(x: Tensor) -> None:
+    for row in sparbor.sparsify(mlp(64, 64, 32), [x]).rows:
+        assert row.density == 0.5
+        assert row.error == pytest.approx(0, abs=0.01), "the bias makes up for all that is dropped"
+        assert row.why.startswith("its inputs are the same for every item")
 
 
 BATCHES: dict[str, Callable[[Tensor], Any]] = {
@@ -354,6 +363,7 @@ BAD: dict[str, tuple[Callable[[], Any], Any, dict[str, Any], str]] = {
     "a tensor": (lambda: mlp(32, 16), GOOD[0], {}, "batches is a Tensor: pass a list of batches"),
     "none": (lambda: mlp(32, 16), [], {}, "batches holds none: pass some hundred items"),
     "no tensors": (lambda: mlp(32, 16), [["x"]], {}, r"batches\[0\] is a list without a tensor"),
+    "no items": (lambda: mlp(32, 16), [GOOD[0], GOOD[0][:0]], {}, r"batches\[1\] has a tensor of shape \(0, 32\)"),
     "NaN": (lambda: mlp(32, 16), [GOOD[0], GOOD[0] * torch.nan], {}, r"batches\[1\] holds NaN or infinity"),
     "another model's": (
         lambda: mlp(32, 16),

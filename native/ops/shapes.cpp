@@ -80,7 +80,7 @@ void check_slice(const Node& node) {
     node.require(step >= 1 && step <= most && start >= -most && start <= most, "it starts or steps beyond the input");
     const auto size = static_cast<int64_t>(node.x()[axis]), last = static_cast<int64_t>(node.y()[axis]) - 1;
     const int64_t first = first_of(node);
-    node.require(first >= 0 && first < size && last <= (size - 1 - first) / step, "it goes beyond the input");
+    node.require(first >= 0 && first < size && last <= (size - 1 - first) / step, "it goes beyond the input: pass shorter inputs");
 }
 
 std::optional<Value> view_slice(const Node& node, const Value& x) {

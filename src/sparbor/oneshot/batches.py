@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from sparbor.errors import ArgumentError
 
-_LIKE = "each of them what the model is called with: a tensor, a tuple of arguments or a dictionary of them by name"
+_CALL = "what the model is called with: a tensor, a tuple of arguments or a dictionary of them by name"
+_LIKE = f"each of them {_CALL}"
 MASK = "attention_mask"  # what Hugging Face's models call the argument that says which tokens are there
 LABELS = ("label", "labels")
 
@@ -56,8 +57,11 @@ class Batches:
             args = (batch,)
         tensors = [each for each in (*args, *kwargs.values()) if isinstance(each, Tensor)]
         if not tensors:
-            raise ArgumentError(f"{called} is a {type(batch).__name__} without a tensor: it must be one of {_LIKE}")
+            raise ArgumentError(f"{called} is a {type(batch).__name__} without a tensor: a batch must be {_CALL}")
         for tensor in tensors:
+            if tensor.numel() == 0:
+                shape = tuple(tensor.shape)
+                raise ArgumentError(f"{called} has a tensor of shape {shape}: a batch must hold one item at least")
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():
                 raise ArgumentError(f"{called} holds NaN or infinity: pass inputs as the model will be given")
         return Call(args, kwargs, self._counted(args, kwargs))

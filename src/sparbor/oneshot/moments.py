@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+ROUNDING = 1e-6  # what sums of squares in float32 may be off by: of answers that are all alike this is left
+
 
 @dataclass
 class Inputs:
@@ -57,8 +59,11 @@ class Inputs:
         mean = self.sum / max(1, self.rows)
         self.gram.baddbmm_(self.sum[..., None].float(), mean[:, None].float(), alpha=-1)
         for each in targets:
+            about_zero = each.energy
             each.cross.baddbmm_(each.sum[..., None].float(), mean[:, None].float(), alpha=-1)
             each.energy -= float(each.sum.square().sum() / max(1, self.rows))
+            if each.energy < ROUNDING * about_zero:
+                each.energy = 0.0
         self.origin = mean if self.origin is None else self.origin + mean
         self.sum = self.rows * self.origin
 

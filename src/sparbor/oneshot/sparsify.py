@@ -22,6 +22,7 @@ from sparbor.oneshot.collecting import Moments, sums_of_squares
 from sparbor.oneshot.densities import Distribution, divide
 from sparbor.oneshot.discovery import Discovery, discover
 from sparbor.oneshot.fitting import fit, keep_largest
+from sparbor.oneshot.moments import Inputs
 from sparbor.oneshot.options import Method, Options
 from sparbor.oneshot.progress import Progress
 from sparbor.oneshot.report import Outcome, SparsifyReport, report
@@ -224,11 +225,23 @@ def _prune_group(
     for layer in group:
         targets = None if moments.targets is None else moments.targets[layer]
         error, took = fit(layer, moments.inputs, targets, damping)
-        why = [] if took == damping else [f"damped by {took:.3g}: its inputs depend on each other"]
+        why = _why_damped(moments.inputs)
+        if took != damping:
+            why.append(f"damped by {took:.3g}: its inputs depend on each other")
         if targets is None:
             why.append("fitted to its own dense weight: the sparse model gives it other rows than the dense one")
         outcomes[layer.finding.name] = Outcome("second-order", error, "; ".join(why))
     return outcomes
+
+
+def _why_damped(inputs: Inputs) -> list[str]:
+    """Where inputs say too little of a layer's weights, so that damping alone decides about some or all of them."""
+    fan_in = inputs.gram.shape[-1]
+    if not inputs.gram.any():
+        return ["its inputs are the same for every item: weights count by their size alone"]
+    if inputs.rows < fan_in:
+        return [f"{inputs.rows} rows for {fan_in} inputs: pass more items"]
+    return []
 
 
 def _why_unseen(model: nn.Module, layer: SparseLayer) -> str:

@@ -123,17 +123,31 @@ def _from_logits(
     ).sum(-1)  # fmt: skip
     counted = _counted(soft, mask)
     if labels is not None:
-        if labels.shape != soft.shape:
-            raise ArgumentError(
-                f"labels of shape {tuple(labels.shape)}: logits of shape {tuple(ours.shape)} need"
-                f" {tuple(soft.shape)}, a class for each row"
-            )
+        _check_labels(labels, ours)
         counted = counted & (labels != IGNORED)
     distilled = temperature**2 * _mean(soft, counted)
     if labels is None:
         return distilled
     hard = F.cross_entropy(ours.flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="none")
     return weight * distilled + (1 - weight) * _mean(hard.view(soft.shape), counted)
+
+
+def _check_labels(labels: Tensor, logits: Tensor) -> None:
+    if labels.shape != logits.shape[:-1]:
+        raise ArgumentError(
+            f"labels of shape {tuple(labels.shape)}: logits of shape {tuple(logits.shape)} need"
+            f" {tuple(logits.shape[:-1])}, a class for each row"
+        )
+    if labels.dtype != torch.int64:
+        raise ArgumentError(f"labels are {labels.dtype}: must be the numbers of classes, labels.long()")
+    classes, named = logits.shape[-1], labels[labels != IGNORED]
+    if named.is_cuda:  # it would have to be waited for
+        return
+    for wrong in named[(named < 0) | (named >= classes)].tolist():
+        raise ArgumentError(
+            f"labels hold {wrong}: logits of {classes} classes take 0 to {classes - 1}, and {IGNORED} for a place that"
+            " is left out"
+        )
 
 
 def _from_hidden(ours: Sequence[Tensor], theirs: Sequence[Tensor], how: Hidden, mask: Tensor | None) -> Tensor:
