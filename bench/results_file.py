@@ -14,7 +14,7 @@ def command_line() -> str:
     """The one that runs; where its data lies on this machine is nobody's business."""
     words = list(sys.argv)
     for index, word in enumerate(words[:-1]):
-        if word in ("--data-dir", "--scratch", "--model", "--wordnet"):
+        if word in ("--data-dir", "--scratch", "--model", "--wordnet", "--tweets"):
             words[index + 1] = "DIR"
     return shlex.join(["python", *words])
 

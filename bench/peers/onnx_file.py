@@ -21,8 +21,13 @@ def inputs(example: Example) -> dict[str, Tensor]:
     return {"x": example}
 
 
-def write(model: nn.Module, example: Example, file: Path, opset: int = OPSET) -> Path:
-    """Write ``model`` for the sizes of ``example``; the output is called ``y``."""
+def write(
+    model: nn.Module, example: Example, file: Path, opset: int = OPSET, free: dict[int, str] | None = None
+) -> Path:
+    """Write ``model`` for the sizes of ``example``; the output is called ``y``.
+
+    ``free`` are the dimensions of all inputs that may be of any size, and a name for each.
+    """
     import torch
 
     with warnings.catch_warnings():
@@ -38,5 +43,6 @@ def write(model: nn.Module, example: Example, file: Path, opset: int = OPSET) ->
             opset_version=opset,
             input_names=list(inputs(example)),
             output_names=["y"],
+            dynamic_axes=dict.fromkeys(inputs(example), free) if free else None,
         )
     return file

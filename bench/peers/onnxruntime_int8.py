@@ -36,13 +36,14 @@ def prepare(model: nn.Module, example: Example, threads: int) -> Local:
         exact = onnx_file.write(model, example, Path(folder) / "model.onnx")
         rounded = Path(folder) / "int8.onnx"
         if linear_chain(model) or has_attention(model):
-            _quantize_weights(exact, rounded)
+            quantize_weights(exact, rounded)
         else:
             _quantize_all(exact, rounded, single(example).numpy())
         return session(rounded, example, threads)
 
 
-def _quantize_weights(exact: Path, rounded: Path) -> None:
+def quantize_weights(exact: Path, rounded: Path) -> None:
+    """From one file to the other: weights beforehand, inputs in every call."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     # Signed and per tensor: the fastest of all. It cannot run a convolution, as of an image's patches, that way.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
@@ -39,18 +40,24 @@ def prepare(model: nn.Module, example: Example, threads: int) -> Local:
 
 def quantized(model: nn.Module, example: Example) -> openvino.Model:
     """OpenVINO's graph of the model, with its weights in 8 bits and the ranges of its activations."""
+    return quantized_graph(read(model, example), [example], has_attention(model))
+
+
+def quantized_graph(graph: openvino.Model, calibration: Sequence[Example], transformer: bool) -> openvino.Model:
+    """The same of a graph; its activations have the ranges that they have for the calibration inputs."""
     os.environ["NNCF_CI"] = "1"  # it sends nobody anything
     with redirect_stdout(io.StringIO()):  # it prints settings and progress bars
         import nncf
 
+        given = [{name: each.numpy() for name, each in onnx_file.inputs(batch).items()} for batch in calibration]
         return nncf.quantize(
-            read(model, example),
-            nncf.Dataset([{name: each.numpy() for name, each in onnx_file.inputs(example).items()}]),
+            graph,
+            nncf.Dataset(given),
             preset=nncf.QuantizationPreset.PERFORMANCE,  # symmetric: no zero points to correct for
             target_device=nncf.TargetDevice.CPU,
-            model_type=nncf.ModelType.TRANSFORMER if has_attention(model) else None,
+            model_type=nncf.ModelType.TRANSFORMER if transformer else None,
             fast_bias_correction=True,  # biases are constants: the slow one gives no faster network
-            subset_size=1,
+            subset_size=len(given),
         )
 
 

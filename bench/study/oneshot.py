@@ -4,15 +4,14 @@
 
 The model is one of Hugging Face with its tokenizer; figures were taken with all-MiniLM-L6-v2. The texts are the glosses
 of WordNet, ``data.noun`` and so on (Debian's ``wordnet-base``), before their first semicolon, in the order of their
-MD5: the first 1,000 are held out, and a calibration is drawn from those after the 12,000th, sorted by length so that
-batches have few masked tokens. The embedding is the mean over tokens, of length 1. What is compared are the cosines of
-all pairs of held-out texts: their Spearman rank correlation with those of the dense model.
+MD5 (``bench/sentences/texts.py``): of test texts the first 1,000 are held out, the calibration are the first training
+texts, sorted by length so that batches have few masked tokens. The embedding is the mean over tokens, of length 1. What
+is compared are the cosines of all pairs of held-out texts: their Spearman rank correlation with the dense model's.
 
 Each row is made in a process of its own, which measures the memory that ``sparsify`` adds at its peak.
 """
 
 import argparse
-import hashlib
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -26,22 +25,13 @@ from torch import Tensor, nn
 import sparbor
 from bench.job.memory_probe import probe
 from bench.results_file import ResultsFile
+from bench.sentences.tasks import spearman
+from bench.sentences.texts import glosses
 
 METHODS = ("magnitude", "wanda", "second-order")
 PATTERNS: dict[str, Any] = {"slots": sparbor.Slots(), "quads": sparbor.Quads()}
-PARTS = ("noun", "verb", "adj", "adv")
-HELD_OUT, TRAINING_FROM = 1000, 12_000
+HELD_OUT = 1000
 BATCH, LONGEST = 32, 64
-
-
-def glosses(folder: Path) -> list[str]:
-    """The glosses of WordNet's data files before their first semicolon, each once, in the order of their MD5."""
-    found = set()
-    for part in PARTS:
-        for line in (folder / f"data.{part}").read_text(encoding="latin1").splitlines():
-            if not line.startswith(" ") and "|" in line:  # others are the licence
-                found.add(line.split("|", 1)[1].strip().split(";")[0].strip())
-    return sorted(found, key=lambda text: hashlib.md5(text.encode()).hexdigest())
 
 
 def batches(tokenizer: Any, texts: Sequence[str]) -> list[dict[str, Tensor]]:
@@ -60,13 +50,6 @@ def embeddings(model: nn.Module, calls: Sequence[dict[str, Tensor]]) -> Tensor:
     return torch.nn.functional.normalize(torch.cat(found), dim=-1)
 
 
-def spearman(one: Tensor, other: Tensor) -> float:
-    """Rank correlation of the cosines of all pairs of rows."""
-    above = torch.triu_indices(len(one), len(one), 1)
-    ranks = torch.stack([(each @ each.T)[above[0], above[1]].argsort().argsort().double() for each in (one, other)])
-    return float(torch.corrcoef(ranks)[0, 1])
-
-
 def row(options: argparse.Namespace, method: Any, pattern: str) -> dict[str, Any]:
     """One model made sparse, and what is left of its embeddings."""
     from transformers import AutoModel, AutoTokenizer
@@ -75,10 +58,9 @@ def row(options: argparse.Namespace, method: Any, pattern: str) -> dict[str, Any
     tokenizer = AutoTokenizer.from_pretrained(options.model)
     model: nn.Module = AutoModel.from_pretrained(options.model).eval()
     texts = glosses(options.wordnet)
-    held_out = batches(tokenizer, texts[:HELD_OUT])
-    drawn = sorted(texts[TRAINING_FROM : TRAINING_FROM + options.items], key=len)
+    held_out = batches(tokenizer, [each.text for each in texts.test[:HELD_OUT]])
+    calibration = batches(tokenizer, sorted((each.text for each in texts.training[: options.items]), key=len))
     dense = embeddings(model, held_out)
-    calibration = batches(tokenizer, drawn)
     made: list[Any] = []
     begun, worked = time.perf_counter(), time.process_time()
     memory = probe(

@@ -1,0 +1,63 @@
+"""Fine-tuning of a sentence model: dense on labels, or sparse with the dense one as its teacher.
+
+Steps are AdamW's, with a rate that rises for a tenth of the run and then falls to zero. Products are computed in
+bfloat16 where that loses nothing that matters (``torch.autocast``), weights are kept in float32.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import sparbor
+from bench.sentences.tokens import Tokens, padded, shuffled
+from sparbor import Recipe
+
+WARM_UP = 0.1  # of the run
+WEIGHT_DECAY = 0.01
+CALIBRATION_TEXTS, AT_ONCE = 256, 32
+
+Loss = Callable[[Any, list[int]], Tensor]  # of a model, for the texts of a batch, which are at these places
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How long a run is, and how long its steps are at most."""
+
+    epochs: int
+    rate: float
+    batch: int = 32
+
+
+def train(
+    model: nn.Module, tokens: Tokens, loss: Loss, settings: Settings, seed: int, recipe: Recipe | None = None
+) -> float:
+    """Train in place, and sparse if there is a recipe; the density of its sparse layers in the end."""
+    optimizer = torch.optim.AdamW(model.parameters(), settings.rate, weight_decay=WEIGHT_DECAY, fused=True)
+    total_steps = settings.epochs * -(-len(tokens) // settings.batch)
+    perforator = sparbor.perforate(model, optimizer, recipe, total_steps=total_steps) if recipe else None
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at((step + 1) / (total_steps + 1)))
+    model.train()
+    for epoch in range(settings.epochs):
+        for places in shuffled(tokens, settings.batch, seed * 1000 + epoch):
+            with torch.autocast("cpu", torch.bfloat16):
+                far = loss(model, places)
+            far.backward()
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+    model.eval()
+    return perforator.density() if perforator else 1.0
+
+
+def calibration(tokens: Tokens) -> list[tuple[Tensor, Tensor]]:
+    """Some training texts, of like lengths together: what rivals are quantized with."""
+    chosen = sorted(tokens[:CALIBRATION_TEXTS], key=len)
+    return [padded(chosen[at : at + AT_ONCE]) for at in range(0, len(chosen), AT_ONCE)]
+
+
+def rate_at(share: float) -> float:
+    """The factor of the learning rate when this share of the steps is done: a warm-up, then linear to zero."""
+    return min(share / WARM_UP, (1 - share) / (1 - WARM_UP))
