@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import io
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +39,7 @@ from sparbor.files import write_file
 DENSE, CONTROL = "dense", "dense again"
 SPARSITIES = {"80 %": 0.8, "90 %": 0.9}
 ARMS = (DENSE, *SPARSITIES, CONTROL)
+HELD_OUT = ("validation", "test")
 EXAMPLES = 4  # texts of a batch that is deployed with
 Row = dict[str, Any]
 
@@ -56,7 +58,7 @@ class Experiment:
         texts, tokenizer = self.task.load(self._sources), AutoTokenizer.from_pretrained(self._sources.model)
         self.classes = texts.classes
         training = texts.training[: self.task.training_texts]
-        parts = {"training": training, "validation": texts.validation, "test": texts.test}
+        parts = {"training": training, **dict(zip(HELD_OUT, (texts.validation, texts.test), strict=True))}
         return {name: Part.of(tokenizer, chosen) for name, chosen in parts.items()}
 
     def file_of(self, arm: str) -> Path:
@@ -79,7 +81,7 @@ class Experiment:
 
     @cached_property
     def _dense_answers(self) -> dict[str, Tensor]:
-        return {name: answers(self.dense, part.tokens) for name, part in self._parts.items()}
+        return {name: answers(self.dense, self._parts[name].tokens) for name in HELD_OUT}
 
     def trained(self, arm: str) -> tuple[nn.Module, float]:
         """The model of an arm, and the density of its sparse layers."""
@@ -111,7 +113,7 @@ class Experiment:
             "recipe": recipe and recipe.to_json(),
             "density": density,
         }
-        for name in ("validation", "test"):
+        for name in HELD_OUT:
             for kind, call in (("torch", model), ("int8", runtime)):
                 row[f"{name}_{kind}"] = self.score(name, call)
         return row
@@ -133,8 +135,6 @@ def deployed(model: nn.Module, tokens: Tokens) -> Any:
 
 
 def _pickled(state: dict[str, Tensor]) -> bytes:
-    import io
-
     content = io.BytesIO()
     torch.save(state, content)
     return content.getvalue()
