@@ -5,7 +5,7 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # the checkout: of it `bench` can be imported
 
-from bench.study.oneshot import main  # noqa: E402
+from bench.sentences.oneshot import main  # noqa: E402
 
 if __name__ == "__main__":
     main()
