@@ -40,30 +40,13 @@ def kernel_sets() -> list[str]:
     return runtime.kernel_sets()
 
 
-class Engine:
-    """A deployed model, ready to run ``example`` into one output array."""
+class Loaded:
+    """A runtime that is ready to run ``example`` into one output array."""
 
-    def __init__(self, model: nn.Module, example: Example, threads: int, isa: str, precision: str) -> None:
-        with forced(isa):
-            self.runtime: Any = sparbor.deploy(model, example, threads=threads, **rounding(precision, example))
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "model.safetensors"
-            self.runtime.save(file)
-            self.stored_bytes = file.stat().st_size
+    def __init__(self, runtime: Any, example: Example) -> None:
+        self.runtime = runtime
         self._given = [each.numpy() for each in arguments(example)]
-        self._y = np.array(self.runtime(*self._given))
-
-    @property
-    def packed_bytes(self) -> int:
-        """What one call has to read: all packed layers, but of an embedding next to nothing."""
-        return sum(layer.bytes for layer in self.runtime.describe() if layer.kind != "table")
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """For its row: whether each layer runs sparse or dense, which the engine chooses for this batch."""
-        kinds = list(self.runtime.ways_at(len(self._y)).values())
-        kind = "sparse" if "sparse" in kinds else "dense"
-        return {"kind": kind, "dense_layers": kinds.count("dense"), "packed_bytes": self.packed_bytes}
+        self._y = np.array(runtime(*self._given))
 
     def output(self) -> Array:
         self._y.fill(np.nan)
@@ -78,6 +61,31 @@ class Engine:
 
     def close(self) -> None:
         pass
+
+
+class Engine(Loaded):
+    """A model, deployed for a kernel set, a precision and so many threads."""
+
+    def __init__(self, model: nn.Module, example: Example, threads: int, isa: str, precision: str) -> None:
+        with forced(isa):
+            runtime = sparbor.deploy(model, example, threads=threads, **rounding(precision, example))
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "model.safetensors"
+            runtime.save(file)
+            self.stored_bytes = file.stat().st_size
+        super().__init__(runtime, example)
+
+    @property
+    def packed_bytes(self) -> int:
+        """What one call has to read: all packed layers, but of an embedding next to nothing."""
+        return sum(layer.bytes for layer in self.runtime.describe() if layer.kind != "table")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For its row: whether each layer runs sparse or dense, which the engine chooses for this batch."""
+        kinds = list(self.runtime.ways_at(len(self._y)).values())
+        kind = "sparse" if "sparse" in kinds else "dense"
+        return {"kind": kind, "dense_layers": kinds.count("dense"), "packed_bytes": self.packed_bytes}
 
 
 @contextmanager

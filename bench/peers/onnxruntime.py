@@ -11,6 +11,7 @@ import numpy as np
 from bench.peers import Array, Example, Local, missing
 
 if TYPE_CHECKING:
+    import onnxruntime
     from torch import nn
 
 NAME = "onnxruntime"
@@ -30,17 +31,24 @@ def prepare(model: nn.Module, example: Example, threads: int) -> Local:
         return session(onnx_file.write(model, example, Path(folder) / "model.onnx"), example, threads)
 
 
+def opened(file: Path, threads: int) -> onnxruntime.InferenceSession:
+    """The model of ``file``, on so many threads of the processor."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors; it warns of every constant that it folds
+    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+
+
 def session(file: Path, example: Example, threads: int) -> Local:
     """The model of ``file``, bound to ``example`` and to an output of its own."""
     import onnxruntime
 
     from bench.peers import onnx_file
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors; it warns of every constant that it folds
-    session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    session = opened(file, threads)
     result = np.full(session.get_outputs()[0].shape, np.nan, dtype=np.float32)
     binding = session.io_binding()
     for name, given in onnx_file.inputs(example).items():

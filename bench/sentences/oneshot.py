@@ -25,13 +25,13 @@ from torch import Tensor, nn
 import sparbor
 from bench.job.memory_probe import probe
 from bench.results_file import ResultsFile
-from bench.sentences.tasks import spearman
+from bench.sentences.tasks import COMPARED, spearman
 from bench.sentences.texts import glosses
+from bench.sentences.tokens import LONGEST
 
 METHODS = ("magnitude", "wanda", "second-order")
 PATTERNS: dict[str, Any] = {"slots": sparbor.Slots(), "quads": sparbor.Quads()}
-HELD_OUT = 1000
-BATCH, LONGEST = 32, 64
+BATCH = 32
 
 
 def batches(tokenizer: Any, texts: Sequence[str]) -> list[dict[str, Tensor]]:
@@ -58,7 +58,7 @@ def row(options: argparse.Namespace, method: Any, pattern: str) -> dict[str, Any
     tokenizer = AutoTokenizer.from_pretrained(options.model)
     model: nn.Module = AutoModel.from_pretrained(options.model).eval()
     texts = glosses(options.wordnet)
-    held_out = batches(tokenizer, [each.text for each in texts.test[:HELD_OUT]])
+    held_out = batches(tokenizer, [each.text for each in texts.test[:COMPARED]])
     calibration = batches(tokenizer, sorted((each.text for each in texts.training[: options.items]), key=len))
     dense = embeddings(model, held_out)
     made: list[Any] = []

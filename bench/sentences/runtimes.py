@@ -88,13 +88,12 @@ def _store_onnx_int8(model: nn.Module, calibration: Sequence[Batch], file: Path)
 
 
 def _import_onnxruntime() -> Load:
-    import onnxruntime
+    import onnxruntime  # noqa: F401  # its memory is not the model's
+
+    from bench.peers.onnxruntime import opened
 
     def load(file: Path) -> Call:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors
-        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        session = opened(file, 1)
 
         def call(ids: Ids, seen: Ids) -> Answers:
             answer: Answers = session.run(None, {"x0": ids, "x1": seen})[0]

@@ -19,13 +19,13 @@ from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from bench import peers
+from bench.inference.engine import Loaded
 from bench.inference.latency import max_relative_error, timed
 from bench.job.measure import memory_of
 from bench.results_file import ResultsFile
@@ -33,27 +33,12 @@ from bench.sentences.runtimes import ENGINE, RUNTIMES
 from bench.sentences.study import DENSE, SPARSITIES, Experiment, Row, add_sources, sources_of
 from bench.sentences.tasks import TASKS
 from bench.sentences.tokens import Tokens, padded
-from bench.sentences.training import calibration
-from sparbor.engine import runtime as engine
-from sparbor.timing import Latency, sample
+from sparbor.engine.runtime import load
+from sparbor.timing import Latency
 
 LENGTHS = (16, 64)
-
-
-class Loaded:
-    """A deployed model, ready to answer ``example`` into one output array."""
-
-    def __init__(self, file: Path, example: tuple[Tensor, Tensor]) -> None:
-        self._runtime: Any = engine.load(file)
-        self._given = [each.numpy() for each in example]
-        self._y = np.array(self._runtime(*self._given))
-
-    def output(self) -> peers.Array:
-        return np.array(self._runtime(*self._given, out=self._y))
-
-    def sample(self, times: int) -> list[float]:
-        runtime, given, y = self._runtime, self._given, self._y
-        return sample(lambda: runtime(*given, out=y), times)
+TOLERANCE = 0.5  # relative: an answer that is further from the model's own is another model's
+CALIBRATION_TEXTS, AT_ONCE = 256, 32
 
 
 def contenders() -> Iterator[tuple[str, str]]:
@@ -72,10 +57,10 @@ def latencies(experiment: Experiment, length: int, rounds: int) -> dict[tuple[st
     rivals = {peer.NAME: peer for peer in peers.find()}
     for runtime, arm in contenders():
         if runtime == ENGINE:
-            ready[runtime, arm] = Loaded(experiment.file_of(arm), example)
+            ready[runtime, arm] = Loaded(load(experiment.file_of(arm)), example)
         else:
             ready[runtime, arm] = rivals[runtime].prepare(experiment.dense, example, 1)
-        if arm == DENSE and (error := max_relative_error(ready[runtime, arm].output(), expected)) > 0.5:
+        if arm == DENSE and (error := max_relative_error(ready[runtime, arm].output(), expected)) > TOLERANCE:
             raise SystemExit(f"{runtime}: its answer to {length} tokens is wrong by {error:.2g} of the right one")
     figures = timed({str(key): each.sample for key, each in ready.items()}, rounds, 0)
     return {key: figures[str(key)] for key in ready}
@@ -84,6 +69,12 @@ def latencies(experiment: Experiment, length: int, rounds: int) -> dict[tuple[st
 def text_of(tokens: Tokens, length: int) -> tuple[Tensor, Tensor]:
     """One text of so many tokens: of several, one after the other."""
     return padded([list(islice(cycle(chain.from_iterable(tokens)), length))])
+
+
+def calibration(tokens: Tokens) -> list[tuple[Tensor, Tensor]]:
+    """Training texts by which a rival is quantized, of like lengths together."""
+    chosen = sorted(tokens[:CALIBRATION_TEXTS], key=len)
+    return [padded(chosen[at : at + AT_ONCE]) for at in range(0, len(chosen), AT_ONCE)]
 
 
 def row(experiment: Experiment, runtime: str, arm: str, folder: Path) -> Row:
@@ -110,7 +101,7 @@ def row(experiment: Experiment, runtime: str, arm: str, folder: Path) -> Row:
 
 
 def summary(rows: Sequence[Row]) -> Table:
-    """All rows, and how much longer each takes than the fastest of 90 %."""
+    """All rows."""
     table = Table("task", "runtime", "arm", "test", *(f"{n} tokens (us)" for n in LENGTHS), "memory (MB)", "file (MB)")
     for each in rows:
         times = [f"{each[f'us_{length}']:.0f}" for length in LENGTHS]

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import argparse
 import copy
-import io
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import sparbor
+from bench.job.checkpoint import Checkpoint
 from bench.results_file import ResultsFile
 from bench.sentences.network import SentenceModel
 from bench.sentences.tasks import TASKS, Part, Sources, Task, loss_to_labels
@@ -34,7 +35,6 @@ from bench.sentences.tokens import Tokens, answers, padded
 from bench.sentences.training import train
 from bench.study.pool import absolute_path
 from sparbor import Recipe
-from sparbor.files import write_file
 
 DENSE, CONTROL = "dense", "dense again"
 SPARSITIES = {"80 %": 0.8, "90 %": 0.9}
@@ -71,12 +71,15 @@ class Experiment:
         training = self._parts["training"]
         torch.manual_seed(self.seed)  # of the head's weights, and of dropout
         model = self.task.untrained(self._sources, len(self.classes))
-        file = self.file_of(DENSE).with_suffix(".pt")
-        if file.exists():
-            model.load_state_dict(torch.load(file, weights_only=True))
-        elif self.task.dense:
+        if self.task.dense is None:
+            return model.eval()
+        run = {**asdict(self.task.dense), "seed": self.seed, "texts": len(training.tokens), "classes": self.classes}
+        kept = Checkpoint(self.file_of(DENSE).with_suffix(".pt"), run, "name another folder by --scratch")
+        if kept.path.exists():
+            model.load_state_dict(kept.load())
+        else:
             train(model, training.tokens, loss_to_labels(training), self.task.dense, self.seed)
-        write_file(file, _pickled(model.state_dict()))
+            kept.save(dict(model.state_dict()))
         return model.eval()
 
     @cached_property
@@ -132,12 +135,6 @@ class Experiment:
 def deployed(model: nn.Module, tokens: Tokens) -> Any:
     """The model with 8 bits, for any number of texts of any length."""
     return sparbor.deploy(model, padded(tokens[:EXAMPLES]), weights="int8")
-
-
-def _pickled(state: dict[str, Tensor]) -> bytes:
-    content = io.BytesIO()
-    torch.save(state, content)
-    return content.getvalue()
 
 
 def summary(rows: Sequence[Row]) -> Table:

@@ -12,12 +12,11 @@ import torch
 from torch import Tensor, nn
 
 import sparbor
-from bench.sentences.tokens import Tokens, padded, shuffled
+from bench.sentences.tokens import Tokens, shuffled
+from bench.study.fine_tuning import rate_at
 from sparbor import Recipe
 
-WARM_UP = 0.1  # of the run
 WEIGHT_DECAY = 0.01
-CALIBRATION_TEXTS, AT_ONCE = 256, 32
 
 Loss = Callable[[Any, list[int]], Tensor]  # of a model, for the texts of a batch, which are at these places
 
@@ -50,14 +49,3 @@ def train(
             optimizer.zero_grad()
     model.eval()
     return perforator.density() if perforator else 1.0
-
-
-def calibration(tokens: Tokens) -> list[tuple[Tensor, Tensor]]:
-    """Some training texts, of like lengths together: what rivals are quantized with."""
-    chosen = sorted(tokens[:CALIBRATION_TEXTS], key=len)
-    return [padded(chosen[at : at + AT_ONCE]) for at in range(0, len(chosen), AT_ONCE)]
-
-
-def rate_at(share: float) -> float:
-    """The factor of the learning rate when this share of the steps is done: a warm-up, then linear to zero."""
-    return min(share / WARM_UP, (1 - share) / (1 - WARM_UP))
