@@ -105,7 +105,11 @@ def _add_onnx(commands: Any) -> None:
         "--weights", choices=("int8", "word16", "exact"), default="int8", help="how they are stored (default: int8)"
     )
     command.add_argument(
-        "--min-sparsity", type=float, default=0.6, metavar="SHARE", help="least share of zeros of a layer (default: 0.6)"
+        "--min-sparsity",
+        type=float,
+        default=0.6,
+        metavar="SHARE",
+        help="least share of zeros of a layer (default: 0.6)",
     )
     command.add_argument("--inputs", type=Path, metavar="FILE", help="arrays to compare answers with, in a .npz file")
     command.add_argument("--force", action="store_true", help="replace a file that is there")
@@ -233,7 +237,9 @@ def _read_arrays(path: Path) -> "dict[str, np.ndarray[Any, Any]]":
         with np.load(path, allow_pickle=False) as arrays:
             return dict(arrays)
     except Exception as error:  # as of `_read_array`; an array alone is no context
-        raise ArgumentError(f"inputs={str(path)!r}: cannot be read as a .npz file; write one with numpy.savez") from error
+        raise ArgumentError(
+            f"inputs={str(path)!r}: cannot be read as a .npz file; write one with numpy.savez"
+        ) from error
 
 
 def end_cleanly(program: str, options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Sparbor's operators for ONNX Runtime: where their library lies, for ``SessionOptions.register_custom_ops_library``."""
+"""Sparbor's operators for ONNX Runtime: where the library lies that a session's options register."""
 
 from __future__ import annotations
 

@@ -61,7 +61,11 @@ def name_of(node: NodeProto) -> str:
 def layers_in(scope: Scope) -> Iterator[tuple[NodeProto, Found | LeftError]]:
     """The nodes of a graph that multiply with weights, each as a layer, or why it is none."""
     for node in scope.graph.node:
-        if not node.domain and node.op_type in _FINDERS and any(scope.constant(each) is not None for each in node.input):
+        if (
+            not node.domain
+            and node.op_type in _FINDERS
+            and any(scope.constant(each) is not None for each in node.input)
+        ):
             try:
                 yield node, _with_what_follows(scope, _FINDERS[node.op_type](scope, node))
             except LeftError as reason:

@@ -1,8 +1,8 @@
 """The neurons of a layer in an order that takes fewer places, where the one that reads them is packed too.
 
-Sixteen neurons in a row make a block, and on each branch of its inputs a block has as many places as the neuron with the
-most weights there: neurons that have theirs on the same branches belong together. Nobody but the reader needs to know
-the order: its inputs are taken in it, which costs nothing.
+Sixteen neurons in a row make a block, and on each branch of its inputs a block has as many places as the neuron with
+the most weights there: neurons that have theirs on the same branches belong together. Nobody but the reader needs to
+know the order: its inputs are taken in it, which costs nothing.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def _in_quads(layer: Found, weights: Encoding) -> bool:
 
 def _places(mask: Bools, layer: Found, weights: Encoding) -> int:
     branch, each = (QUAD_BRANCH, SYNAPSES) if _in_quads(layer, weights) else (BRANCH, 1)
-    layout, _ = place_synapses(mask.shape, *np.nonzero(mask), branch, each)
+    rows, columns = np.nonzero(mask)
+    layout, _ = place_synapses(mask.shape, rows, columns, branch, each)
     return layout.slots * NEURON_BLOCK * each
 
 

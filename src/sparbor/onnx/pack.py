@@ -83,7 +83,6 @@ def pack(
     if not worker.taken:
         raise ArgumentError(_nothing_taken(rows, min_sparsity))
     result.opset_import.append(helper.make_opsetid(DOMAIN, VERSION))
-    onnx.checker.check_model(result)
     difference = largest_difference(original, result, inputs)
     if isinstance(difference, float) and not difference <= _MOST_DIFFERENCE:
         raise ArgumentError(

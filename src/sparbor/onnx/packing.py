@@ -47,7 +47,7 @@ class PackedLayer:
         window = found.window
         if window is None:
             shapes: tuple[tuple[Dimension, ...], ...] = (("rows", self.layer.fan_in), ("rows", len(found.matrix)))
-            kind, sizes = "linear", {}
+            kind, sizes = "linear", dict[str, int]()
         else:
             shapes, sizes = _planes(found, window)
             kind = "convolution"
@@ -107,5 +107,3 @@ def _padded(size: str, more: int) -> Dimension:
 def _over(size: Dimension, stride: int) -> Dimension:
     """How many places a window of 1 has on so many, at such steps."""
     return size if stride == 1 else ("+", ("//", ("-", size, 1), stride), 1)
-
-

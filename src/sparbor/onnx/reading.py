@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import onnx
+import onnx.inliner
 from onnx import ModelProto
 
 from sparbor.errors import ArgumentError
