@@ -23,25 +23,40 @@ def library_path() -> str:
     >>> options.register_custom_ops_library(library_path())  # doctest: +SKIP
     >>> session = onnxruntime.InferenceSession("packed.onnx", options)  # doctest: +SKIP
     """
-    if (reason := missing()) is not None:
-        raise EngineMissingError(reason)
-    return str(_library())
+    return _checked("libsparbor_onnxruntime")
 
 
-def missing() -> str | None:
+def preload_path() -> str:
+    """The path of a library that gives the operators to all sessions of a process that has it in ``LD_PRELOAD``.
+
+    For programs that cannot name a library of operators, such as those of onnxruntime-node; on Linux.
+
+    Raises:
+        EngineMissingError: this installation was built without it.
+    """
+    return _checked("libsparbor_onnxruntime_preload")
+
+
+def missing(name: str = "libsparbor_onnxruntime") -> str | None:
     """Why there is no such library, or ``None``."""
-    if _library().exists():
+    if _path(name).exists():
         return None
     return (
-        f"{_library().name} is not part of this installation: it was built without ONNX Runtime's C header. Install"
+        f"{_path(name).name} is not part of this installation: it was built without ONNX Runtime's C header. Install"
         " Debian's libonnxruntime-dev, or name the folder of onnxruntime_c_api.h by the environment variable"
         " SPARBOR_ONNXRUNTIME_INCLUDE, and install sparbor from source"
     )
 
 
-def _library() -> Path:
+def _checked(name: str) -> str:
+    if (reason := missing(name)) is not None:
+        raise EngineMissingError(reason)
+    return str(_path(name))
+
+
+def _path(name: str) -> Path:
     import sparbor
 
-    name = f"libsparbor_onnxruntime{_ENDINGS.get(sys.platform, '.so')}"
-    places = [Path(each) / name for each in sparbor.__path__]
+    file = f"{name}{_ENDINGS.get(sys.platform, '.so')}"
+    places = [Path(each) / file for each in sparbor.__path__]
     return next((place for place in places if place.exists()), places[0])
