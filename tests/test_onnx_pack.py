@@ -9,15 +9,19 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+import sparbor
 import sparbor.onnxruntime
 from sparbor.cli import main
 from sparbor.errors import ArgumentError
+from sparbor.export.onnx.target import to_onnx
 from sparbor.onnx import Packed, pack
 from sparbor.program.model_file import to_bytes
+from tests.networks import EXPORTED, NETWORKS, settled
 from tests.test_program import PROGRAMS
 
 LIBRARY = sparbor.onnxruntime.missing()
@@ -489,3 +493,22 @@ def test_every_encoding_is_an_argument() -> None:
         pack(model, "int4")
     sizes = [pack(model, weights).rows[0].bytes_after for weights in ("int8", "word16", "exact")]
     assert all(one < two for one, two in itertools.pairwise(sizes[1:]))
+
+
+@pytest.mark.parametrize("weights", ["int8", "word16", "exact"])
+@pytest.mark.parametrize("name", EXPORTED)
+def test_deployed_models_are_exported_sparse(name: str, weights: str) -> None:
+    torch.manual_seed(0)
+    build, shape = NETWORKS[name]
+    model = settled(build())
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            parameter.data[torch.rand_like(parameter) < 0.9] = 0
+    runtime = sparbor.deploy(model, torch.zeros(1, *shape), weights=weights)
+    written = to_onnx(runtime.program, sparse=True)
+    own = [node for node in written.graph.node if node.domain == "sparbor"]
+    assert len(own) == sum(layer.kind == "sparse" for layer in runtime.describe()) > 0
+    x = normal(3, *shape)
+    found, expected = session(written).run(None, {"input": x})[0], runtime(x)
+    within = 0.01 if weights == "int8" else ALIKE  # a sum that rounds otherwise moves a byte
+    assert np.abs(found - expected).max() <= within * np.abs(expected).max()

@@ -82,6 +82,7 @@ def _add_commands(parser: argparse.ArgumentParser) -> list[str]:
     option("--out", type=Path, required=True, help="the directory (c) or the file (onnx) to write")
     option("--name", help="of the exported model (default: FILE's, without its ending)")
     option("--force", action="store_true", help="write beside other files; replace an earlier export")
+    option("--sparse", action="store_true", help="to onnx: with operators of Sparbor's, which ONNX Runtime can load")
     option = add("time", time_model, "Measure a deployed model's latency on this machine.")
     option("--batch", type=int, default=1, help="items in one call (default: 1)")
     option("--threads", type=int, default=1, help="(default: 1)")
@@ -214,7 +215,7 @@ def export_model(options: argparse.Namespace) -> None:
     from sparbor.program.model_file import load
 
     name = options.file.name.partition(".")[0] if options.name is None else options.name
-    print(EXPORTERS[options.to](load(options.file), options.out, name, options.force))
+    print(EXPORTERS[options.to](load(options.file), options.out, name, options.force, options.sparse))
 
 
 def pack_onnx(options: argparse.Namespace) -> None:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from onnx import NodeProto, helper
 
+from sparbor.export.onnx.own_nodes import CONVOLUTION, LINEAR
 from sparbor.onnx.curves import activation_behind
 from sparbor.onnx.scopes import Array, Scope
 from sparbor.packing.slots import Floats
@@ -31,7 +32,7 @@ class Found:
     half precision.
     """
 
-    operator: Literal["SparseLinear", "SparseConv"]
+    operator: str
     nodes: tuple[NodeProto, ...]
     x: str
     y: str
@@ -76,7 +77,7 @@ def _product(scope: Scope, node: NodeProto) -> Found:
     weight, half = _weight(scope, node)
     if weight.ndim != 2:
         raise LeftError(f"its weights have {weight.ndim} dimensions")
-    return Found("SparseLinear", (node,), node.input[0], node.output[0], _rows(weight.T), half=half)
+    return Found(LINEAR, (node,), node.input[0], node.output[0], _rows(weight.T), half=half)
 
 
 def _gemm(scope: Scope, node: NodeProto) -> Found:
@@ -91,7 +92,7 @@ def _gemm(scope: Scope, node: NodeProto) -> Found:
         if bias is None:
             raise LeftError("what it adds is no constant, or not one number for each output")
         bias = bias * np.float32(settings.get("beta", 1.0))
-    return Found("SparseLinear", (node,), node.input[0], node.output[0], _rows(matrix), bias, half=half)
+    return Found(LINEAR, (node,), node.input[0], node.output[0], _rows(matrix), bias, half=half)
 
 
 def _convolution(scope: Scope, node: NodeProto) -> Found:
@@ -106,7 +107,7 @@ def _convolution(scope: Scope, node: NodeProto) -> Found:
         if bias is None:
             raise LeftError("its bias is no constant")
     matrix = _rows(weight.reshape(len(weight), -1))
-    return Found("SparseConv", (node,), node.input[0], node.output[0], matrix, bias, window, dimensions, half=half)
+    return Found(CONVOLUTION, (node,), node.input[0], node.output[0], matrix, bias, window, dimensions, half=half)
 
 
 _FINDERS = {"MatMul": _product, "Gemm": _gemm, "Conv": _convolution}

@@ -13,6 +13,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 from sparbor.errors import ArgumentError
+from sparbor.export.onnx.own_nodes import DOMAIN, VERSION
 from sparbor.onnx.comparing import largest_difference
 from sparbor.onnx.layers import Found, LeftError, layers_in, name_of
 from sparbor.onnx.orders import in_better_orders
@@ -22,7 +23,6 @@ from sparbor.onnx.report import Row, table
 from sparbor.onnx.scopes import FOLDED, Scope
 from sparbor.packing.slots import Encoding
 
-DOMAIN, VERSION = "sparbor", 1
 MIN_SPARSITY = 0.6
 _MOST_FILLED = 0.7  # of the weights: zeros that lie so that more places are needed are not worth leaving out
 _MOST_DIFFERENCE = 0.25  # of the largest answer: beyond it something is wrong, and not rounded

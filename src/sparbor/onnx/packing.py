@@ -8,16 +8,12 @@ from functools import cached_property
 import numpy as np
 
 from sparbor.errors import ArgumentError
+from sparbor.export.onnx.own_nodes import convolution_layer, linear_layer
 from sparbor.onnx.layers import Found
 from sparbor.packing.filters import pack_by_groups, real_rows
 from sparbor.packing.quads import QuadLayer, pack_quads
 from sparbor.packing.slots import Encoding, SparseLayer, pack
 from sparbor.packing.whole_numbers import TooLargeSumError
-from sparbor.program.model_file import to_bytes
-from sparbor.program.program import Dimension, Operation, Port, Program, ValueType, plus
-from sparbor.program.windows import Window
-
-_LAYER = "weight"
 
 
 @dataclass(frozen=True)
@@ -44,22 +40,10 @@ class PackedLayer:
     def content(self) -> bytes:
         """The model file."""
         found = self.found
-        window = found.window
-        if window is None:
-            shapes: tuple[tuple[Dimension, ...], ...] = (("rows", self.layer.fan_in), ("rows", len(found.matrix)))
-            kind, sizes = "linear", dict[str, int]()
-        else:
-            shapes, sizes = _planes(found, window)
-            kind = "convolution"
-        program = Program(
-            tuple(ValueType("f32", shape) for shape in shapes),
-            (Port("x", 0),),
-            (Port("y", 1),),
-            (Operation(kind, (0,), 1, _LAYER, found.activation, window),),
-            {_LAYER: self.layer},
-            sizes=sizes,
-        )
-        return to_bytes(program)
+        if found.window is None:
+            return linear_layer(self.layer, found.activation)
+        assert isinstance(self.layer, SparseLayer)
+        return convolution_layer(self.layer, len(found.matrix), found.dimensions, found.window, found.activation)
 
 
 def packed(found: Found, weights: Encoding) -> PackedLayer:
@@ -84,26 +68,3 @@ def packed(found: Found, weights: Encoding) -> PackedLayer:
 
 def _groups(found: Found) -> int:
     return 1 if found.window is None else found.window.groups
-
-
-def _planes(found: Found, window: Window) -> tuple[tuple[tuple[Dimension, ...], ...], dict[str, int]]:
-    """The shapes of a convolution's input and output, and the least sizes that it can have."""
-    channels = found.matrix.shape[1] // (window.kernel[0] * window.kernel[1]) * window.groups
-    sides: tuple[Dimension, ...] = ("height", "width")[-found.dimensions :]
-    made, least = list[Dimension](), dict[str, int]()
-    for axis in range(2 - found.dimensions, 2):
-        name = str(sides[axis - 2 + found.dimensions])
-        reach = window.dilation[axis] * (window.kernel[axis] - 1)
-        more = window.padding[axis] + window.padding[axis + 2] - reach
-        made.append(_over(_padded(name, more), window.stride[axis]))
-        least[name] = max(1, 1 - more)
-    return (("batch", channels, *sides), ("batch", len(found.matrix), *made)), least
-
-
-def _padded(size: str, more: int) -> Dimension:
-    return ("-", size, -more) if more < 0 else plus(size, more)
-
-
-def _over(size: Dimension, stride: int) -> Dimension:
-    """How many places a window of 1 has on so many, at such steps."""
-    return size if stride == 1 else ("+", ("//", ("-", size, 1), stride), 1)

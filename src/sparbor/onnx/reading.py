@@ -10,6 +10,7 @@ import onnx.inliner
 from onnx import ModelProto
 
 from sparbor.errors import ArgumentError
+from sparbor.export.onnx.own_nodes import DOMAIN
 
 OLDEST_OPSET = 7  # the first in which what is added to a product is broadcast as in NumPy
 
@@ -30,7 +31,7 @@ def read(model: ModelProto | str | os.PathLike[str]) -> ModelProto:
             f"{_named(model)} has operator set {opset}, and {OLDEST_OPSET} to {newest} are known: convert it with"
             " onnx.version_converter, or upgrade onnx"
         )
-    if any(each.domain == "sparbor" for each in loaded.opset_import):
+    if any(each.domain == DOMAIN for each in loaded.opset_import):
         raise ArgumentError(f"{_named(model)} is packed already: pack the original")
     if loaded.functions:
         loaded = onnx.inliner.inline_local_functions(loaded)
