@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from sparbor.errors import EngineMissingError
@@ -55,8 +56,9 @@ def _checked(name: str) -> str:
 
 
 def _path(name: str) -> Path:
-    import sparbor
-
+    """In the package; of an editable installation, that is the checkout and where the rest is installed."""
+    package = find_spec("sparbor")
+    assert package is not None  # this is a part of it
     file = f"{name}{_ENDINGS.get(sys.platform, '.so')}"
-    places = [Path(each) / file for each in sparbor.__path__]
+    places = [Path(each) / "lib" / file for each in package.submodule_search_locations or ()]
     return next((place for place in places if place.exists()), places[0])
