@@ -17,8 +17,11 @@ MADE_UP = 4  # of a dimension that may be of any size
 _SMALL_INTEGERS = 3  # token ids and places below this are likely to be there
 
 
-def inputs_like(model: ModelProto) -> dict[str, Array]:
-    """Something for each input: normal numbers, small whole ones, masks that hide nothing."""
+def inputs_like(model: ModelProto, made_up: int = MADE_UP) -> dict[str, Array]:
+    """Something for each input: normal numbers, small whole ones, masks that hide nothing.
+
+    Dimensions behind the first that may be of any size have ``made_up`` numbers.
+    """
     random = np.random.default_rng(0)
     constants = {each.name for each in model.graph.initializer}
     found: dict[str, Array] = {}
@@ -26,7 +29,7 @@ def inputs_like(model: ModelProto) -> dict[str, Array]:
         if port.name in constants:
             continue
         kind = port.type.tensor_type
-        shape = [each.dim_value or MADE_UP for each in kind.shape.dim]
+        shape = [each.dim_value or (made_up if axis else MADE_UP) for axis, each in enumerate(kind.shape.dim)]
         dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
         if "mask" in port.name.lower() or dtype == np.bool_:
             found[port.name] = np.ones(shape, dtype)
@@ -50,16 +53,17 @@ def largest_difference(original: ModelProto, packed: ModelProto, inputs: Mapping
     if (reason := missing()) is not None:
         return reason
     try:
-        expected = _answers(original, inputs if inputs is not None else inputs_like(original), ours=False)
+        expected = answers(original, inputs if inputs is not None else inputs_like(original))
     except Exception as error:  # of a runtime that we know nothing of
         if inputs is not None:
-            raise ArgumentError(f"the original does not run on the inputs: {_first_line(error)}") from error
-        return f"the original does not run on inputs that were made up: {_first_line(error)}"
-    found = _answers(packed, inputs if inputs is not None else inputs_like(original), ours=True)
-    return max((_difference(one, two) for one, two in zip(expected, found, strict=True)), default=0.0)
+            raise ArgumentError(f"the original does not run on the inputs: {first_line(error)}") from error
+        return f"the original does not run on inputs that were made up: {first_line(error)}"
+    found = answers(packed, inputs if inputs is not None else inputs_like(original), ours=True)
+    return max((difference(one, two) for one, two in zip(expected, found, strict=True)), default=0.0)
 
 
-def _answers(model: ModelProto, inputs: Mapping[str, Any], ours: bool) -> list[Any]:
+def answers(model: ModelProto, inputs: Mapping[str, Any], ours: bool = False) -> list[Any]:
+    """What ONNX Runtime computes, with our operators or without them."""
     import onnxruntime
 
     from sparbor.onnxruntime import library_path
@@ -69,11 +73,12 @@ def _answers(model: ModelProto, inputs: Mapping[str, Any], ours: bool) -> list[A
     if ours:
         options.register_custom_ops_library(library_path())
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    answers: list[Any] = session.run(None, dict(inputs))
-    return answers
+    found: list[Any] = session.run(None, dict(inputs))
+    return found
 
 
-def _difference(expected: Any, found: Any) -> float:
+def difference(expected: Any, found: Any) -> float:
+    """How far an answer is from the expected one, of the largest number of that."""
     if not isinstance(expected, np.ndarray) or not np.issubdtype(expected.dtype, np.floating):
         return 0.0  # a class, a sequence or a map, which rounding may change as a whole
     if expected.shape != found.shape:
@@ -83,5 +88,6 @@ def _difference(expected: Any, found: Any) -> float:
     return far / largest if largest else far
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, in short."""
     return str(error).strip().partition("\n")[0][:200]

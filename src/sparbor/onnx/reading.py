@@ -32,7 +32,7 @@ def read(model: ModelProto | str | os.PathLike[str]) -> ModelProto:
             " onnx.version_converter, or upgrade onnx"
         )
     if any(each.domain == DOMAIN for each in loaded.opset_import):
-        raise ArgumentError(f"{_named(model)} is packed already: pack the original")
+        raise ArgumentError(f"{_named(model)} is packed already, for ONNX Runtime: pass the original")
     if loaded.functions:
         loaded = onnx.inliner.inline_local_functions(loaded)
     return loaded
