@@ -64,17 +64,21 @@ def largest_difference(original: ModelProto, packed: ModelProto, inputs: Mapping
 
 def answers(model: ModelProto, inputs: Mapping[str, Any], ours: bool = False) -> list[Any]:
     """What ONNX Runtime computes, with our operators or without them."""
+    found: list[Any] = session_of(model, ours).run(None, dict(inputs))
+    return found
+
+
+def session_of(model: ModelProto, ours: bool = False) -> Any:
+    """ONNX Runtime's session, with our operators or without them."""
     import onnxruntime
 
     from sparbor.onnxruntime import library_path
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4
     if ours:
         options.register_custom_ops_library(library_path())
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    found: list[Any] = session.run(None, dict(inputs))
-    return found
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
 def difference(expected: Any, found: Any) -> float:

@@ -119,7 +119,7 @@ def _distance(wanted: Any, found: Any, within: float) -> float:
 
 def _within(model: ModelProto) -> float:
     kinds = {node.op_type for node in model.graph.node}
-    if kinds & {"QuantizeLinear", "DynamicQuantizeLinear"}:
+    if kinds & {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}:
         return _ALIKE_OF_BYTES
     types = {each.data_type for each in model.graph.initializer}
     types |= {each.type.tensor_type.elem_type for each in model.graph.input}

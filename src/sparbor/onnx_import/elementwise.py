@@ -47,8 +47,12 @@ def _mean(node: Node, *given: Value) -> Tensor:
 
 
 def _divided(one: Tensor, other: Any) -> Tensor:
-    """Whole numbers are rounded towards zero."""
-    return torch.div(one, other) if one.is_floating_point() else torch.div(one, other, rounding_mode="trunc")
+    """Whole numbers are rounded towards zero, which the engine does by sizes and signs."""
+    if one.is_floating_point():
+        return torch.div(one, other)
+    divisor = other if isinstance(other, Tensor) else torch.full_like(one, other)
+    quotient = torch.div(one.abs(), divisor.abs(), rounding_mode="floor")
+    return torch.where((one < 0) == (divisor < 0), quotient, -quotient)
 
 
 def _mod(node: Node, one: Value, other: Value) -> Tensor:
@@ -56,7 +60,7 @@ def _mod(node: Node, one: Value, other: Value) -> Tensor:
     x, y = tensors(one, other)
     if not node.get("fmod", 0):
         return torch.remainder(x, y)
-    return x - y * torch.div(x, y, rounding_mode="trunc")
+    return x - y * (torch.trunc(x / y) if x.is_floating_point() else _divided(x, y))
 
 
 def _power(one: Tensor, other: Any) -> Tensor:
@@ -212,7 +216,6 @@ OPERATORS: Mapping[str, Operator] = {
         name: _of_one(function)
         for name, function in {
             "Abs": torch.abs,
-            "BitwiseNot": torch.bitwise_not,
             "Ceil": torch.ceil,
             "Cos": torch.cos,
             "Cosh": torch.cosh,
@@ -245,9 +248,6 @@ OPERATORS: Mapping[str, Operator] = {
         for name, two in {
             "Add": torch.add,
             "And": torch.logical_and,
-            "BitwiseAnd": torch.bitwise_and,
-            "BitwiseOr": torch.bitwise_or,
-            "BitwiseXor": torch.bitwise_xor,
             "Div": _divided,
             "Equal": torch.eq,
             "Greater": torch.gt,

@@ -124,6 +124,9 @@ class _Preparing:
         given = {name: known[name] for name in node.inputs if name and name in known}
         if proto.domain not in ("", "ai.onnx") or not is_known(node.kind) or set(node.inputs) - {"", *given}:
             return False
+        if node.kind == "Identity":
+            known[node.outputs[0]] = known[node.inputs[0]]  # the array itself, for layers that share it
+            return True
         try:
             # The reference has DequantizeLinear from 19 on only, which takes what earlier ones took.
             opset = max(19, node.opset) if node.kind == "DequantizeLinear" else node.opset

@@ -82,7 +82,7 @@ def _chosen(condition: Any, one: Any, other: Any) -> Any:
 def _cast(node: Node, x: Array) -> Array:
     dtype = torch_type(node, node.get("to"))
     if not has_symbols(x):
-        return x.astype(torch.empty(0, dtype=dtype).numpy().dtype)
+        return x.astype(str(dtype).removeprefix("torch."))
     if dtype in (torch.int64, torch.int32):
         return _whole(node, x)
     if dtype == torch.float32:
@@ -115,7 +115,9 @@ def _rounded(function: Callable[[float], int]) -> HostOperator:
 
 
 def _gather(node: Node, x: Array, places: Array) -> Array:
-    return np.take(x, places.astype(np.int64), node.get("axis", 0))
+    if has_symbols(places):
+        raise NotOnHostError
+    return np.array(np.take(x, places.astype(np.int64), node.get("axis", 0)), x.dtype)  # of one number, no scalar
 
 
 def _slice(node: Node, x: Array, *bounds: Array) -> Array:

@@ -97,8 +97,9 @@ def _cut_to(node: Node, window: Window, sizes: list[Any], more: list[int], shape
         window.strides[place] * (size - 1) + more[place] + window.reach(place) - shape[place]
         for place, size in enumerate(sizes)
     ]
-    less, most = [each // 2 for each in totals], [each - each // 2 for each in totals]
-    before, after = (most, less) if node.get("auto_pad", "NOTSET") == "SAME_LOWER" else (less, most)
+    less = [max(0, each) // 2 for each in totals]
+    rest = [each - cut for each, cut in zip(totals, less, strict=True)]  # what is missing is added behind
+    before, after = (rest, less) if node.get("auto_pad", "NOTSET") == "SAME_LOWER" else (less, rest)
     return Window(window.kernel, window.strides, window.dilations, before, after)
 
 

@@ -41,7 +41,7 @@ class OnnxModule(nn.Module):
         vars(self)["forward"] = _with_signature(self._answers, inputs.values())
         self._outputs = graph.outputs
         self._constants = graph.constants
-        self._weights: dict[str, nn.Parameter] = {}
+        self._weights: dict[int, nn.Parameter] = {}
         self._steps = [self._step(each) for each in graph.nodes]
 
     def _answers(self, **given: Tensor) -> dict[str, Tensor]:
@@ -59,20 +59,20 @@ class OnnxModule(nn.Module):
         if node.kind in RECURRENT:
             step: nn.Module = _Recurrent(node, constants)
         else:
-            step = _Step(node, [self._held(name, each) for name, each in zip(node.inputs, constants, strict=True)])
+            step = _Step(node, [self._held(each) for each in constants])
         _put(self, _path(node), step)
         return step
 
-    def _held(self, name: str, constant: Array | None) -> Any:
+    def _held(self, constant: Array | None) -> Any:
         """A constant as nodes have it: numbers that shapes may be made of, or a weight."""
         if constant is None:
             return None
         array = narrowed(constant)
-        if array.size <= (_FEW_FLOATS if array.dtype.kind == "f" else _FEW_INTEGERS) and array.ndim <= 1:
+        if array.size <= (_FEW_FLOATS if array.dtype.kind == "f" else _FEW_INTEGERS) and (array.ndim <= 1 or array.dtype.kind == "i"):
             return array
-        if name not in self._weights:
-            self._weights[name] = nn.Parameter(as_tensor(array), requires_grad=False)
-        return self._weights[name]
+        if id(constant) not in self._weights:
+            self._weights[id(constant)] = nn.Parameter(as_tensor(array), requires_grad=False)
+        return self._weights[id(constant)]
 
     def _run(self, steps: Sequence[Any], values: dict[str, Value]) -> None:
         for step in steps:
@@ -169,7 +169,9 @@ def _path(node: Node) -> str:
             return name.removesuffix(".weight")
     if node.kind == "Gather" and node.constant[0] and node.inputs[0].endswith(".weight"):
         return node.inputs[0].removesuffix(".weight")
-    return node.name.strip("/").replace("/", ".")
+    *parents, last = node.name.strip("/").replace("/", ".").split(".")
+    has_weights = any(node.constant) and node.kind in (*RECURRENT, "MatMul", "Gemm", "Conv", "ConvTranspose", "Gather")
+    return ".".join(parents if parents and has_weights and last == node.kind else [*parents, last])
 
 
 def _put(root: nn.Module, path: str, step: nn.Module) -> None:

@@ -37,9 +37,10 @@ class _Axis:
 def _resize(node: Node, x: Value, *given: Value | None) -> Tensor:
     """Inputs are scales alone, or a region, scales and sizes from operator set 11 on."""
     value = as_tensor(x)
-    scales, sizes = (given[0], None) if node.opset < 11 else ((*given, None, None, None)[1], (*given, None, None, None)[2])
+    given = (*given, None, None, None)
+    scales, sizes = (given[1], given[2]) if node.opset >= 11 else (given[0], None)
     axes = _axes(node, value, scales, sizes)
-    axes = [each for each in axes if isinstance(each.after, SYMBOLS) or each.after != each.before or each.scale != 1]
+    axes = [each for each in axes if not bool(each.after == each.before)]
     mode = node.get("mode", "nearest")
     places = node.get("coordinate_transformation_mode", "half_pixel" if node.opset >= 11 else "asymmetric")
     if places == "tf_crop_and_resize" or node.get("keep_aspect_ratio_policy", "stretch") != "stretch":
@@ -66,9 +67,12 @@ def _axes(node: Node, x: Tensor, scales: Value | None, sizes: Value | None) -> l
     which = axes_of(node.get("axes", range(x.dim())), x.dim())
     if factors:
         return [_scaled(axis, x.shape[axis], factor) for axis, factor in zip(which, factors, strict=True)]
-    return [
-        _Axis(axis, x.shape[axis], size, size / x.shape[axis]) for axis, size in zip(which, wanted, strict=True)
-    ]
+    return [_sized(axis, x.shape[axis], size) for axis, size in zip(which, wanted, strict=True)]
+
+
+def _sized(axis: int, before: Any, after: Any) -> _Axis:
+    times = after // before
+    return _Axis(axis, before, after, int(times) if bool(times * before == after) else after / before)
 
 
 def _scaled(axis: int, size: Any, factor: float) -> _Axis:

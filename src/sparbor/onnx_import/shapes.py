@@ -160,6 +160,7 @@ def _pad(node: Node, x: Value, pads: Value | None = None, fill: Value | None = N
     if not last_first:
         return given
     if mode != "constant":
+        last_first += [0] * (2 * (given.dim() - 2) - len(last_first))  # PyTorch wants all dimensions of planes
         return F.pad(given, last_first, _PADDING[mode])
     value = node.get("value", 0.0) if fill is None else scalar_or_tensor(np.reshape(numbers(node, fill, "fill")[0], ()))
     if given.dtype == torch.bool:
