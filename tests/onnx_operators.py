@@ -49,6 +49,10 @@ def floats(*numbers: float) -> np.ndarray:
     return np.array(numbers, np.float32)
 
 
+def rounded(count: int) -> list[float]:
+    return [round(float(each), 3) for each in normal(count)]
+
+
 def number(value: float) -> np.ndarray:
     return np.array(value, np.float32)
 
@@ -97,9 +101,16 @@ def _attributes(
     }
 
 
+REDUCTIONS = (
+    *("ReduceL1", "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSumSquare"),
+    "ReduceLogSumExp",
+)
+
 FAMILIES: dict[str, dict[str, Case]] = {
     "functions": {
-        **_each("Abs Ceil Cos Cosh Erf Exp Floor Identity IsNaN Neg Round Sigmoid Sign Sin Sinh Softplus Softsign Tan Tanh"),
+        **_each(
+            "Abs Ceil Cos Cosh Erf Exp Floor Identity IsNaN Neg Round Sigmoid Sign Sin Sinh Softplus Softsign Tan Tanh"
+        ),
         **_each("Log Sqrt Reciprocal", "a = Abs (x); p = Add (a, half); y = {} (p)", half=number(0.5)),
         "IsInf": Case("d = Div (x, zero); y = IsInf (d)", {"zero": number(0)}),
         "IsInf of one sign": Case("d = Div (x, zero); y = IsInf <detect_negative = 0> (d)", {"zero": number(0)}),
@@ -136,19 +147,26 @@ FAMILIES: dict[str, dict[str, Case]] = {
     },
     "oldest forms": {
         **_attributes("Clip", "min = -0.5, max = 0.7", "min = -0.5", "", opset=9),
-        **_attributes("Pad", "pads = [0,0,1,2,0,0,3,0], value = 0.5", 'pads = [0,0,1,2,0,0,3,0], mode = "edge"', opset=9),
+        **_attributes(
+            "Pad", "pads = [0,0,1,2,0,0,3,0], value = 0.5", 'pads = [0,0,1,2,0,0,3,0], mode = "edge"', opset=9
+        ),
         **_attributes("Slice", "starts = [1, -3], ends = [4, 100], axes = [2, 3]", opset=9),
         "TopK by attribute": Case("y, z = TopK <k = 3> (x)", opset=9),
         **_attributes("Upsample", "", of="x, s", opset=9, s=floats(1, 1, 2, 3)),
         "Dropout with a ratio": Case("y, mask = Dropout <ratio = 0.4> (x)", opset=9),
-        "Squeeze by attribute": Case("s = Slice <starts = [0], ends = [1], axes = [2]> (x); y = Squeeze <axes = [2]> (s)", opset=9),
+        "Squeeze by attribute": Case(
+            "s = Slice <starts = [0], ends = [1], axes = [2]> (x); y = Squeeze <axes = [2]> (s)", opset=9
+        ),
         "Unsqueeze by attribute": Case("y = Unsqueeze <axes = [0, 3]> (x)", opset=9),
         "Split by attribute": Case("y, z = Split <axis = 3, split = [3, 5]> (x)", opset=9),
     },
     "older Upsample": _attributes("Upsample", "scales = [1.0, 1.0, 2.0, 2.0]", opset=7),
     "arithmetic": {
         **_each("Add Sub Mul Div", "y = {} (x, c)", c=positive(4, 1, 8)),
-        **{f"{name} reversed": case for name, case in _each("Sub Div", "a = Abs (x); p = Add (a, c); y = {} (c, p)", c=number(2.0)).items()},
+        **{
+            f"{name} reversed": case
+            for name, case in _each("Sub Div", "a = Abs (x); p = Add (a, c); y = {} (c, p)", c=number(2.0)).items()
+        },
         "Pow": Case("a = Abs (x); y = Pow (a, c)", {"c": number(1.7)}),
         "Pow of whole numbers": Case("y = Pow (i, c)", {"c": whole(2)}),
         "Pow by a value": Case("a = Abs (x); t = Tanh (x); y = Pow (a, t)"),
@@ -174,10 +192,7 @@ FAMILIES: dict[str, dict[str, Case]] = {
     },
     "reductions": {
         **_attributes("ReduceSum", "", "keepdims = 0", of="x, a", a=ints(1, -1)),
-        **{
-            name: Case(f"y = {name} <axes = [1, -1]> (x)")
-            for name in "ReduceL1 ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd ReduceSumSquare ReduceLogSumExp".split()
-        },
+        **{name: Case(f"y = {name} <axes = [1, -1]> (x)") for name in REDUCTIONS},
         "ReduceLogSum": Case("a = Abs (x); y = ReduceLogSum <axes = [2], keepdims = 0> (a)"),
         "ReduceMean of all but the batch": Case("y = ReduceMean <axes = [1, 2, 3], keepdims = 0> (x)"),
         "ReduceSum of nothing": Case("y = ReduceSum <noop_with_empty_axes = 1> (x)"),
@@ -188,12 +203,11 @@ FAMILIES: dict[str, dict[str, Case]] = {
         **_attributes("ArgMax", "axis = 1, select_last_index = 1", "axis = 1", of="i"),
         "TopK": Case("y, z = TopK (x, k)", {"k": ints(3)}),
         "TopK of the least": Case("z, y = TopK <axis = 1, largest = 0> (x, k)", {"k": ints(2)}),
-        **_attributes("CumSum", "", "exclusive = 1", "reverse = 1", "exclusive = 1, reverse = 1", of="x, a", a=whole(1)),
+        **_attributes(
+            "CumSum", "", "exclusive = 1", "reverse = 1", "exclusive = 1, reverse = 1", of="x, a", a=whole(1)
+        ),
     },
-    "newer reductions": {
-        name: Case(f"y = {name} <keepdims = 0> (x, a)", {"a": ints(2, 3)}, 18)
-        for name in "ReduceL1 ReduceL2 ReduceMax ReduceMean ReduceMin ReduceProd ReduceSumSquare ReduceLogSumExp".split()
-    },
+    "newer reductions": {name: Case(f"y = {name} <keepdims = 0> (x, a)", {"a": ints(2, 3)}, 18) for name in REDUCTIONS},
     "reductions of truths": {
         **_each("ReduceMax ReduceMin", "y = {} <keepdims = 0> (b, a)", 20, a=ints(1)),
     },
@@ -204,22 +218,27 @@ FAMILIES: dict[str, dict[str, Case]] = {
             {"zero": ints(0), "one": ints(1), "rest": ints(-1, 8)},
         ),
         "Reshape by a product": Case(
-            "s = Shape (x); p = ReduceProd <axes = [0], keepdims = 1> (s); d = Div (p, eight); t = Concat <axis = 0> (d, eight);"
-            " y = Reshape (x, t)",
+            "s = Shape (x); p = ReduceProd <axes = [0], keepdims = 1> (s); d = Div (p, eight);"
+            " t = Concat <axis = 0> (d, eight); y = Reshape (x, t)",
             {"eight": ints(8)},
         ),
         **_attributes("Flatten", "", "axis = 2", "axis = -1", "axis = 0"),
         **_attributes("Transpose", "", "perm = [0, 2, 3, 1]"),
         "Squeeze": Case("s = Unsqueeze (x, a); y = Squeeze (s, a)", {"a": ints(2)}),
-        "Squeeze all": Case("s = Unsqueeze (x, a); y = Squeeze (s)", {"a": ints(0, 3)}),
         "Unsqueeze": Case("y = Unsqueeze (x, a)", {"a": ints(1, -1)}),
         **_attributes("Concat", "axis = 1", "axis = -1", of="x, t, x", before="t = Tanh (x); "),
         "Split": Case("y, z = Split <axis = 3> (x, s)", {"s": ints(3, 5)}),
         "Split evenly": Case("z, y = Split <axis = 2> (x)"),
         "Slice": Case("y = Slice (x, s, e, a)", {"s": ints(1, -5), "e": ints(2**62, -1), "a": ints(2, 3)}),
-        "Slice in steps": Case("y = Slice (x, s, e, a, t)", {"s": ints(1, 0), "e": ints(6, 8), "a": ints(2, 3), "t": ints(2, 3)}),
-        "Slice backwards": Case("y = Slice (x, s, e, a, t)", {"s": ints(-1), "e": ints(-(2**63)), "a": ints(3), "t": ints(-1)}),
-        "Slice backwards in steps": Case("y = Slice (x, s, e, a, t)", {"s": ints(6), "e": ints(1), "a": ints(3), "t": ints(-2)}),
+        "Slice in steps": Case(
+            "y = Slice (x, s, e, a, t)", {"s": ints(1, 0), "e": ints(6, 8), "a": ints(2, 3), "t": ints(2, 3)}
+        ),
+        "Slice backwards": Case(
+            "y = Slice (x, s, e, a, t)", {"s": ints(-1), "e": ints(-(2**63)), "a": ints(3), "t": ints(-1)}
+        ),
+        "Slice backwards in steps": Case(
+            "y = Slice (x, s, e, a, t)", {"s": ints(6), "e": ints(1), "a": ints(3), "t": ints(-2)}
+        ),
         "Expand": Case("r = Unsqueeze (m, a); y = Expand (r, s)", {"a": ints(1), "s": ints(3, 1)}),
         "Expand to computed sizes": Case("s = Shape (x); y = Expand (c, s)", {"c": normal(1, 4, 1, 8)}),
         "Tile": Case("y = Tile (m, s)", {"s": ints(1, 3)}),
@@ -230,8 +249,12 @@ FAMILIES: dict[str, dict[str, Case]] = {
         **_attributes("SpaceToDepth", "blocksize = 2"),
         **_attributes("Trilu", "", "upper = 0"),
         "Trilu beside": Case("y = Trilu <upper = 0> (x, k)", {"k": whole(-1)}),
-        "Shape": Case("s = Shape (x); f = Cast <to = 1> (s); c = Gather (f, three); y = Mul (m, c)", {"three": whole(3)}),
-        "Shape of a part": Case("s = Shape <start = 1, end = 3> (x); f = Cast <to = 1> (s); r = ReduceSum (f); y = Mul (m, r)"),
+        "Shape": Case(
+            "s = Shape (x); f = Cast <to = 1> (s); c = Gather (f, three); y = Mul (m, c)", {"three": whole(3)}
+        ),
+        "Shape of a part": Case(
+            "s = Shape <start = 1, end = 3> (x); f = Cast <to = 1> (s); r = ReduceSum (f); y = Mul (m, r)"
+        ),
         "Size": Case("s = Size (x); y = Add (i, s)"),
         "ConstantOfShape": Case("s = Shape (m); c = ConstantOfShape (s); y = Add (m, c)"),
         "Range": Case(
@@ -241,6 +264,7 @@ FAMILIES: dict[str, dict[str, Case]] = {
         "EyeLike": Case("e = EyeLike <k = 1> (c); y = MatMul (m, e)", {"c": normal(8, 8)}),
         "EyeLike of a value": Case("y = EyeLike <k = -1> (m)"),
     },
+    "shapes of several items": {"Squeeze all": Case("s = Unsqueeze (x, a); y = Squeeze (s)", {"a": ints(0, 3)})},
     "newer shapes": {
         "Split into parts": Case("a, b, y = Split <axis = 3, num_outputs = 3> (x)", {}, 18),
         "Pad of axes": Case("y = Pad (x, p, , a)", {"p": ints(1, 2), "a": ints(3)}, 18),
@@ -258,17 +282,22 @@ FAMILIES: dict[str, dict[str, Case]] = {
             "n = Slice (m, zero, one); y = GatherElements <axis = 1> (n, k)",
             {"k": np.array([[-1, 2, 0]], np.int64), "zero": ints(0), "one": ints(1)},
         ),
-        "GatherND": Case("t = Transpose <perm = [1, 2, 3, 0]> (x); y = GatherND (t, k)", {"k": np.array([[0, 2], [3, -1]], np.int64)}),
+        "GatherND": Case(
+            "t = Transpose <perm = [1, 2, 3, 0]> (x); y = GatherND (t, k)", {"k": np.array([[0, 2], [3, -1]], np.int64)}
+        ),
         "ScatterElements": Case(
             "r = Slice (m, zero, one); y = ScatterElements <axis = 1> (r, k, v)",
             {"k": np.array([[-1, 3, 5]], np.int64), "v": normal(1, 3), "zero": ints(0), "one": ints(1)},
         ),
         "ScatterND": Case(
-            "t = Transpose (m); r = Gather (t, k); y = ScatterND (t, p, r)", {"k": ints(1, 4), "p": ints(2, 5).reshape(2, 1)}
+            "t = Transpose (m); r = Gather (t, k); y = ScatterND (t, p, r)",
+            {"k": ints(1, 4), "p": ints(2, 5).reshape(2, 1)},
         ),
         **_attributes("OneHot", "", "axis = 1", of="i, d, v", d=whole(5), v=floats(-1, 2)),
         "OneHot of negative places": Case("n = Neg (i); y = OneHot (n, d, v)", {"d": ints(6), "v": floats(0, 1)}),
-        "Col2Im": Case("f = Reshape (x, s); y = Col2Im (f, z, k)", {"s": ints(0, 16, 12), "z": ints(4, 5), "k": ints(2, 2)}, 18),
+        "Col2Im": Case(
+            "f = Reshape (x, s); y = Col2Im (f, z, k)", {"s": ints(0, 16, 12), "z": ints(4, 5), "k": ints(2, 2)}, 18
+        ),
     },
     "products": {
         "MatMul": Case("y = MatMul (m, w)", {"w": normal(8, 5)}),
@@ -278,7 +307,9 @@ FAMILIES: dict[str, dict[str, Case]] = {
         "MatMul with weights on the left": Case("y = MatMul (w, x)", {"w": normal(5, 6)}),
         "Gemm": Case("y = Gemm (m, w, c)", {"w": normal(8, 5), "c": normal(5)}),
         "Gemm turned": Case("y = Gemm <transB = 1> (m, w)", {"w": normal(5, 8)}),
-        "Gemm with factors": Case("y = Gemm <alpha = 0.5, beta = 2.0> (m, w, c)", {"w": normal(8, 5), "c": normal(1, 5)}),
+        "Gemm with factors": Case(
+            "y = Gemm <alpha = 0.5, beta = 2.0> (m, w, c)", {"w": normal(8, 5), "c": normal(1, 5)}
+        ),
         "Gemm of a turned value": Case(
             "t = Transpose (m); y = Gemm <transA = 1, alpha = 0.3> (t, w, c)", {"w": normal(8, 5), "c": number(0.4)}
         ),
@@ -301,7 +332,9 @@ FAMILIES: dict[str, dict[str, Case]] = {
         ),
         "Conv in groups": Case("y = Conv <group = 2> (x, w)", {"w": normal(6, 2, 3, 3)}),
         "Conv of each channel": Case("y = Conv <group = 4, pads = [1, 1, 1, 1]> (x, w)", {"w": normal(4, 1, 3, 3)}),
-        "Conv over rows": Case("r = Reshape (x, s); y = Conv <pads = [1, 1]> (r, w)", {"s": ints(0, 4, 48), "w": normal(5, 4, 3)}),
+        "Conv over rows": Case(
+            "r = Reshape (x, s); y = Conv <pads = [1, 1]> (r, w)", {"s": ints(0, 4, 48), "w": normal(5, 4, 3)}
+        ),
         "Conv over volumes": Case("r = Unsqueeze (x, a); y = Conv (r, w)", {"a": ints(1), "w": normal(5, 1, 2, 3, 3)}),
         **_attributes(
             "ConvTranspose",
@@ -316,7 +349,9 @@ FAMILIES: dict[str, dict[str, Case]] = {
             w=normal(4, 5, 3, 3),
             c=normal(5),
         ),
-        "ConvTranspose in groups": Case("y = ConvTranspose <group = 2, strides = [2, 2]> (x, w)", {"w": normal(4, 3, 2, 2)}),
+        "ConvTranspose in groups": Case(
+            "y = ConvTranspose <group = 2, strides = [2, 2]> (x, w)", {"w": normal(4, 3, 2, 2)}
+        ),
     },
     "pools": {
         **_attributes(
@@ -339,7 +374,9 @@ FAMILIES: dict[str, dict[str, Case]] = {
         ),
         **_each("GlobalAveragePool GlobalMaxPool GlobalLpPool"),
         **_attributes("LpPool", "kernel_shape = [2, 3], p = 2"),
-        "MaxPool over rows": Case("r = Reshape (x, s); y = MaxPool <kernel_shape = [4], strides = [2]> (r)", {"s": ints(0, 4, 48)}),
+        "MaxPool over rows": Case(
+            "r = Reshape (x, s); y = MaxPool <kernel_shape = [4], strides = [2]> (r)", {"s": ints(0, 4, 48)}
+        ),
         "GlobalAveragePool of rows": Case("r = Reshape (x, s); y = GlobalAveragePool (r)", {"s": ints(0, 4, 48)}),
     },
     "norms": {
@@ -348,17 +385,25 @@ FAMILIES: dict[str, dict[str, Case]] = {
         ),
         "InstanceNormalization": Case("y = InstanceNormalization (x, s, c)", {"s": normal(4), "c": normal(4)}),
         "LayerNormalization": Case("y = LayerNormalization (x, s, c)", {"s": normal(8), "c": normal(8)}),
-        "LayerNormalization over two": Case("y = LayerNormalization <axis = 2, epsilon = 0.01> (x, s)", {"s": normal(6, 8)}),
-        "LayerNormalization, broadcast": Case("y = LayerNormalization <axis = 2> (x, s, c)", {"s": normal(8), "c": normal(6, 1)}),
-        **_attributes("LRN", "size = 3", "size = 4, alpha = 0.3, beta = 0.6, bias = 2.0"),
+        "LayerNormalization over two": Case(
+            "y = LayerNormalization <axis = 2, epsilon = 0.01> (x, s)", {"s": normal(6, 8)}
+        ),
+        "LayerNormalization, broadcast": Case(
+            "y = LayerNormalization <axis = 2> (x, s, c)", {"s": normal(8), "c": normal(6, 1)}
+        ),
+        **_attributes("LRN", "size = 3", "size = 5, alpha = 0.3, beta = 0.6, bias = 2.0"),
         **_attributes("LpNormalization", "", "axis = 1, p = 1"),
         **_attributes("MeanVarianceNormalization", "", "axes = [1, 2]"),
     },
     "newer norms": {
-        "GroupNormalization": Case("y = GroupNormalization <num_groups = 2> (x, s, c)", {"s": normal(4), "c": normal(4)}, 21),
+        "GroupNormalization": Case(
+            "y = GroupNormalization <num_groups = 2> (x, s, c)", {"s": normal(4), "c": normal(4)}, 21
+        ),
     },
     "GroupNormalization by group": {
-        "GroupNormalization": Case("y = GroupNormalization <num_groups = 2> (x, s, c)", {"s": normal(2), "c": normal(2)}, 18),
+        "GroupNormalization": Case(
+            "y = GroupNormalization <num_groups = 2> (x, s, c)", {"s": normal(2), "c": normal(2)}, 18
+        ),
     },
     "newest norms": {
         "RMSNormalization": Case("y = RMSNormalization (x, s)", {"s": normal(8)}, 23),
@@ -389,7 +434,8 @@ FAMILIES: dict[str, dict[str, Case]] = {
             )
         },
         "Resize to computed sizes": Case(
-            'h = Shape (x); n = Slice (h, zero, two); t = Concat <axis = 0> (n, s); y = Resize <mode = "linear"> (x, , , t)',
+            "h = Shape (x); n = Slice (h, zero, two); t = Concat <axis = 0> (n, s);"
+            ' y = Resize <mode = "linear"> (x, , , t)',
             {"zero": ints(0), "two": ints(2), "s": ints(9, 12)},
         ),
         "Resize over rows": Case(
@@ -405,20 +451,30 @@ FAMILIES: dict[str, dict[str, Case]] = {
         ),
     },
     "sampling": {
-        "GridSample": Case("g = Slice (x, z, t, a); p = Transpose <perm = [0, 2, 3, 1]> (g); y = GridSample (x, p)", {"z": ints(0), "t": ints(2), "a": ints(1)}, 16),
+        "GridSample": Case(
+            "g = Slice (x, z, t, a); p = Transpose <perm = [0, 2, 3, 1]> (g); y = GridSample (x, p)",
+            {"z": ints(0), "t": ints(2), "a": ints(1)},
+            16,
+        ),
     },
     "bytes": {
-        "QuantizeLinear": Case("q = QuantizeLinear (x, s, z); y = Cast <to = 1> (q)", {"s": number(0.02), "z": np.array(120, np.uint8)}),
-        "QuantizeLinear by channel": Case(
-            "q = QuantizeLinear (x, s, z); y = Cast <to = 1> (q)", {"s": positive(4) / 50, "z": np.arange(4, dtype=np.int8)}
+        "QuantizeLinear": Case(
+            "q = QuantizeLinear (x, s, z); y = Cast <to = 1> (q)", {"s": number(0.02), "z": np.array(120, np.uint8)}
         ),
-        "DequantizeLinear": Case("q = Cast <to = 3> (i); y = DequantizeLinear (q, s, z)", {"s": number(0.1), "z": np.array(3, np.int8)}),
+        "QuantizeLinear by channel": Case(
+            "q = QuantizeLinear (x, s, z); y = Cast <to = 1> (q)",
+            {"s": positive(4) / 50, "z": np.arange(4, dtype=np.int8)},
+        ),
+        "DequantizeLinear": Case(
+            "q = Cast <to = 3> (i); y = DequantizeLinear (q, s, z)", {"s": number(0.1), "z": np.array(3, np.int8)}
+        ),
         "DequantizeLinear of weights": Case(
             "w = DequantizeLinear <axis = 1> (k, s, z); y = MatMul (m, w)",
             {"k": np.arange(40, dtype=np.int8).reshape(8, 5), "s": positive(5), "z": np.arange(5, dtype=np.int8)},
         ),
         "saturation": Case(
-            "q = QuantizeLinear (x, s, z); y = DequantizeLinear (q, s, z)", {"s": number(0.004), "z": np.array(0, np.uint8)}
+            "q = QuantizeLinear (x, s, z); y = DequantizeLinear (q, s, z)",
+            {"s": number(0.004), "z": np.array(0, np.uint8)},
         ),
         "DynamicQuantizeLinear": Case(
             "q, s, z = DynamicQuantizeLinear (m); p = MatMulInteger (q, w, z); f = Cast <to = 1> (p); y = Mul (f, s)",
@@ -426,21 +482,27 @@ FAMILIES: dict[str, dict[str, Case]] = {
         ),
     },
     "classical": {
-        "Scaler": Case("y = ai.onnx.ml.Scaler <offset = [0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8], scale = [1.0,2.0,3.0,4.0,5.0,6.0,7.0,8.0]> (m)"),
+        "Scaler": Case(
+            f"y = ai.onnx.ml.Scaler <offset = {[each / 8 for each in range(8)]},"
+            f" scale = {[each / 2 for each in range(8)]}> (m)"
+        ),
         "Scaler of one": Case("y = ai.onnx.ml.Scaler <offset = [0.1], scale = [2.0]> (m)"),
-        **{f"Normalizer {norm}": Case(f'y = ai.onnx.ml.Normalizer <norm = "{norm}"> (m)') for norm in ("L1", "L2", "MAX")},
+        **{
+            f"Normalizer {norm}": Case(f'y = ai.onnx.ml.Normalizer <norm = "{norm}"> (m)')
+            for norm in ("L1", "L2", "MAX")
+        },
         "Binarizer": Case("y = ai.onnx.ml.Binarizer <threshold = 0.3> (m)"),
         "FeatureVectorizer": Case("y = ai.onnx.ml.FeatureVectorizer <inputdimensions = [8, 8]> (m, m)"),
         "ArrayFeatureExtractor": Case("y = ai.onnx.ml.ArrayFeatureExtractor (m, k)", {"k": ints(3, 0)}),
         "LinearRegressor": Case(
-            f"y = ai.onnx.ml.LinearRegressor <coefficients = {[round(float(w), 3) for w in normal(16)]},"
-            " intercepts = [0.5, -1.0], targets = 2> (m)"
+            f"y = ai.onnx.ml.LinearRegressor <coefficients = {rounded(16)}, intercepts = [0.5, -1.0], targets = 2> (m)"
         ),
         **{
             f"LinearClassifier {transform} of {classes}": Case(
-                f"l, z = ai.onnx.ml.LinearClassifier <coefficients = {[round(float(w), 3) for w in normal(8 * classes)]},"
-                f' intercepts = {[0.5, -1.0, 0.1][:classes]}, classlabels_ints = {[3, 5, 9][:classes]},'
-                f' post_transform = "{transform}"> (m); f = Cast <to = 1> (l); u = Unsqueeze (f, a); y = Concat <axis = 1> (u, z)',
+                f"l, z = ai.onnx.ml.LinearClassifier <coefficients = {rounded(8 * classes)},"
+                f" intercepts = {[0.5, -1.0, 0.1][:classes]}, classlabels_ints = {[3, 5, 9][:classes]},"
+                f' post_transform = "{transform}"> (m); f = Cast <to = 1> (l); u = Unsqueeze (f, a);'
+                " y = Concat <axis = 1> (u, z)",
                 {"a": ints(1)},
             )
             for classes in (2, 3)

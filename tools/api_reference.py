@@ -29,7 +29,7 @@ GROUPS = {
         *("Recipe", "Schedule", "Slots", "Quads", "Unstructured", "NM", "Budget", "calibrated", "Growth"),
     ),
     "Save and load as Hugging Face does": ("save_pretrained", "load_pretrained"),
-    "Deploy and run": ("deploy", "decoder", "load", "Runtime", "Session", "ByteInput"),
+    "Deploy and run": ("deploy", "from_onnx", "decoder", "load", "Runtime", "Session", "ByteInput"),
 }
 # What of a class is for its users; the rest is for the package.
 MEMBERS = {

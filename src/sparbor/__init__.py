@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sparbor.nn.dendrites import unwrap as unwrap
     from sparbor.nn.neuron import PAINeuronModule as PAINeuronModule
     from sparbor.oneshot.sparsify import sparsify as sparsify
+    from sparbor.onnx_import.deploying import from_onnx as from_onnx
     from sparbor.pretrained.loading import load_pretrained as load_pretrained
     from sparbor.pretrained.saving import save_pretrained as save_pretrained
     from sparbor.program.byte_input import ByteInput as ByteInput
@@ -57,6 +58,7 @@ _HOME = {
     "decoder": "lower.decoder",
     "deploy": "lower.deploy",
     "distillation_loss": "train.distillation",
+    "from_onnx": "onnx_import.deploying",
     "load": "engine.runtime",
     "load_pretrained": "pretrained.loading",
     "perforate": "train.perforator",

@@ -1,7 +1,7 @@
 """The command line, ``sparbor`` or ``python -m sparbor``.
 
 ``inspect``, ``report``, ``run`` and ``time`` need what the engine needs, NumPy and safetensors, and nothing else;
-``export`` needs no engine, and to ONNX the package onnx.
+``export`` needs no engine, and to ONNX the package onnx. ``deploy`` needs PyTorch and onnx.
 """
 
 import argparse
@@ -21,6 +21,8 @@ from sparbor.files import write_file
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from sparbor.engine.runtime import Runtime
 
 
 EXIT_BAD_INPUT = 2
@@ -77,6 +79,13 @@ def _add_commands(parser: argparse.ArgumentParser) -> list[str]:
     option("--input", type=Path, required=True, help="array (batch, ...) in a .npy file: float32, or uint8")
     option("--output", type=Path, required=True, help=".npy file for the result")
     option("--threads", type=int, default=1, help="(default: 1)")
+    option = add("deploy", deploy_onnx, "Make of an ONNX model what runs on the engine.", file=False)
+    option("file", type=Path, metavar="FILE", help="an ONNX model")
+    option("--out", type=Path, required=True, metavar="MODEL", help="the deployed model to write (.safetensors)")
+    option(
+        "--weights", choices=("word16", "exact", "int8"), default="word16", help="how they are stored (default: word16)"
+    )
+    option("--force", action="store_true", help="replace a file that is there")
     option = add("export", export_model, "Make of a deployed model what runs without Sparbor.")
     option("--to", required=True, choices=sorted(EXPORTERS), help="what to make of it")
     option("--out", type=Path, required=True, help="the directory (c) or the file (onnx) to write")
@@ -132,12 +141,29 @@ def inspect(options: argparse.Namespace) -> None:
         )
     if (byte_input := runtime.program.byte_input) is not None:
         print(f"takes {byte_input.in_words()}; byte b of a channel becomes (b / 255 - mean) / std")
+    print(_in_one_line(runtime, options.file))
+
+
+def _in_one_line(runtime: "Runtime", file: Path) -> str:
+    """What a model takes and answers, and how large it is."""
+    layers = runtime.describe()
     active = sum(layer.active for layer in layers)
     weights = sum(layer.outputs * layer.fan_in for layer in layers)
-    print(
+    return (
         f"{runtime.signature()}, {active:,} of {weights:,}"
-        f" weights active, {options.file.stat().st_size:,} bytes stored, {runtime.isa} kernels on this machine"
+        f" weights active, {file.stat().st_size:,} bytes stored, {runtime.isa} kernels on this machine"
     )
+
+
+def deploy_onnx(options: argparse.Namespace) -> None:
+    """Deploy the model, compare, write at once, and say what was written."""
+    from sparbor import from_onnx
+    from sparbor.onnx.writing import check_out
+
+    check_out(options.out, options.force, options.file)
+    runtime = from_onnx(options.file, weights=options.weights)
+    runtime.save(options.out)
+    print(_in_one_line(runtime, options.out))
 
 
 def write_report(options: argparse.Namespace) -> None:

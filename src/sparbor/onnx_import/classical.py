@@ -31,7 +31,7 @@ def _normalizer(node: Node, x: Value) -> Tensor:
 
 def _binarizer(node: Node, x: Value) -> Tensor:
     given = as_tensor(x)
-    return (given > node.get("threshold", 0.0)).to(given.dtype)
+    return (given > float(node.get("threshold", 0.0))).to(given.dtype)
 
 
 def _imputer(node: Node, x: Value) -> Tensor:
@@ -62,19 +62,14 @@ def _regressor(node: Node, x: Value) -> Tensor:
 
 
 def _classifier(node: Node, x: Value) -> tuple[Tensor | None, Tensor]:
-    """Labels, unless they are text, and scores. Of two classes there may be one score, that of the second."""
+    """Labels, unless they are text, and a score for each class."""
     names, texts = listed(node.get("classlabels_ints", [])), list(node.get("classlabels_strings", []))
     count = len(names or texts)
     columns = len(listed(node.get("coefficients"))) // as_tensor(x).shape[-1]
     scores = _scores(node, x, columns)
-    if columns == 1 and count == 2:
-        logistic = node.get("post_transform", "NONE") == "LOGISTIC"
-        likely = torch.sigmoid(scores) if logistic else scores
-        place = (scores > (0.0 if logistic else 0.5)).long()[:, 0] if not logistic else (scores > 0).long()[:, 0]
-        probabilities = torch.cat([1 - likely, likely], -1) if logistic else torch.cat([-likely, likely], -1)
-        place = place if logistic else (scores > 0).long()[:, 0]
-    else:
-        place, probabilities = scores.argmax(-1), _transformed(node, scores)
+    if columns != count:
+        node.refuse(f"has {columns} scores for {count} classes")
+    place, probabilities = scores.argmax(-1), _transformed(node, scores)
     return (torch.tensor(names, dtype=torch.int64)[place] if names else None), probabilities
 
 

@@ -13,7 +13,7 @@ from onnx import ModelProto, TensorProto, ValueInfoProto
 from torch import Tensor
 
 from sparbor.engine.runtime import Runtime
-from sparbor.errors import ArgumentError, SparborError
+from sparbor.errors import SparborError
 from sparbor.lower.deploy import deploy
 from sparbor.lower.sizes import BATCH
 from sparbor.onnx.comparing import difference
@@ -44,9 +44,9 @@ def from_onnx(
 ) -> Runtime:
     """Deploy an ONNX model of any framework on the engine, and compare its answers with the original's.
 
-    Its inputs and outputs keep their names, but for what is no identifier in those of inputs; numbers of half and of double precision become float32. A dimension that
-    has no number in the file may be of any size, if the engine can run that; otherwise the batch alone, or none.
-    Weights of a layer that are mostly zero are stored sparse.
+    Inputs and outputs keep their names, but for what is no identifier in those of inputs; numbers of half and of
+    double precision become float32. A dimension that has no number in the file may be of any size, if the engine can
+    run that; otherwise the batch alone, or none. A layer of which most weights are zero is stored sparse.
 
     Args:
         model: an ONNX model or its file.
@@ -131,9 +131,7 @@ def _within(model: ModelProto) -> float:
 def _guesses(ports: Sequence[ValueInfoProto], called: Mapping[str, str]) -> list[Sizes]:
     """What may be of any size, the boldest guess first: all that the file says, the batch, nothing."""
     every = {called[name]: sizes for name, sizes in _named_sizes(ports).items()}
-    batch = {
-        name: {axis: size for axis, size in sizes.items() if size == BATCH} for name, sizes in every.items()
-    }
+    batch = {name: {axis: size for axis, size in sizes.items() if size == BATCH} for name, sizes in every.items()}
     guesses: list[Sizes] = [{name: sizes for name, sizes in each.items() if sizes} for each in (every, batch, {})]
     return [each for number, each in enumerate(guesses) if each not in guesses[:number]]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sparbor.onnx_import.node import Array, Node, Operator, Value
+from sparbor.onnx_import.node import Node, Operator, Value
 from sparbor.onnx_import.values import as_tensor, scalar_or_tensor, tensors, torch_type
 
 
@@ -111,7 +111,7 @@ def _of_type(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _where(_: Node, condition: Value, one: Value, other: Value) -> Tensor:
-    return torch.where(*tensors(condition, one, other))
+    return torch.where(as_tensor(condition), as_tensor(one), as_tensor(other))
 
 
 def _dropout(node: Node, x: Value, *given: Value | None) -> tuple[Tensor, Tensor]:
@@ -144,7 +144,7 @@ def _selu(node: Node, x: Value) -> Tensor:
     alpha, gamma = node.get("alpha", _SELU[0]), node.get("gamma", _SELU[1])
     if abs(alpha - _SELU[0]) + abs(gamma - _SELU[1]) < 1e-6:
         return F.selu(as_tensor(x))
-    return gamma * F.elu(as_tensor(x), alpha)
+    return F.elu(as_tensor(x), alpha) * float(gamma)
 
 
 def _gelu(node: Node, x: Value) -> Tensor:
@@ -211,56 +211,53 @@ def _one_hot_of_largest(x: Tensor, dim: int) -> Tensor:
     return (places == x.argmax(dim, keepdim=True)).to(x.dtype)
 
 
+_OF_ONE: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "Abs": torch.abs,
+    "Ceil": torch.ceil,
+    "Cos": torch.cos,
+    "Cosh": torch.cosh,
+    "Erf": torch.erf,
+    "Exp": torch.exp,
+    "Floor": torch.floor,
+    "HardSwish": F.hardswish,
+    "Identity": lambda x: x,
+    "IsNaN": torch.isnan,
+    "Log": torch.log,
+    "Mish": F.mish,
+    "Neg": torch.neg,
+    "Not": _not,
+    "Reciprocal": torch.reciprocal,
+    "Relu": F.relu,
+    "Round": torch.round,
+    "Sigmoid": torch.sigmoid,
+    "Sign": torch.sign,
+    "Sin": torch.sin,
+    "Sinh": torch.sinh,
+    "Softplus": F.softplus,
+    "Softsign": F.softsign,
+    "Sqrt": torch.sqrt,
+    "Tan": torch.tan,
+    "Tanh": torch.tanh,
+}
+_OF_TWO: Mapping[str, Callable[[Any, Any], Tensor]] = {
+    "Add": torch.add,
+    "And": torch.logical_and,
+    "Div": _divided,
+    "Equal": torch.eq,
+    "Greater": torch.gt,
+    "GreaterOrEqual": torch.ge,
+    "Less": torch.lt,
+    "LessOrEqual": torch.le,
+    "Mul": torch.mul,
+    "Or": torch.logical_or,
+    "Pow": _power,
+    "Sub": torch.sub,
+    "Xor": torch.logical_xor,
+}
+
 OPERATORS: Mapping[str, Operator] = {
-    **{
-        name: _of_one(function)
-        for name, function in {
-            "Abs": torch.abs,
-            "Ceil": torch.ceil,
-            "Cos": torch.cos,
-            "Cosh": torch.cosh,
-            "Erf": torch.erf,
-            "Exp": torch.exp,
-            "Floor": torch.floor,
-            "HardSwish": F.hardswish,
-            "Identity": lambda x: x,
-            "IsNaN": torch.isnan,
-            "Log": torch.log,
-            "Mish": F.mish,
-            "Neg": torch.neg,
-            "Not": _not,
-            "Reciprocal": torch.reciprocal,
-            "Relu": F.relu,
-            "Round": torch.round,
-            "Sigmoid": torch.sigmoid,
-            "Sign": torch.sign,
-            "Sin": torch.sin,
-            "Sinh": torch.sinh,
-            "Softplus": F.softplus,
-            "Softsign": F.softsign,
-            "Sqrt": torch.sqrt,
-            "Tan": torch.tan,
-            "Tanh": torch.tanh,
-        }.items()
-    },
-    **{
-        name: _of_two(two)
-        for name, two in {
-            "Add": torch.add,
-            "And": torch.logical_and,
-            "Div": _divided,
-            "Equal": torch.eq,
-            "Greater": torch.gt,
-            "GreaterOrEqual": torch.ge,
-            "Less": torch.lt,
-            "LessOrEqual": torch.le,
-            "Mul": torch.mul,
-            "Or": torch.logical_or,
-            "Pow": _power,
-            "Sub": torch.sub,
-            "Xor": torch.logical_xor,
-        }.items()
-    },
+    **{name: _of_one(function) for name, function in _OF_ONE.items()},
+    **{name: _of_two(function) for name, function in _OF_TWO.items()},
     "Cast": _cast,
     "CastLike": _cast_like,
     "Celu": _celu,

@@ -65,7 +65,9 @@ class _Preparing:
         return self.found
 
     def _refuse_unknown(self) -> None:
-        kinds = [f"{kind} ({count} nodes)" if count > 1 else kind for kind, count in sorted(self.unknown.items()) if count]
+        kinds = [
+            f"{kind} ({count} nodes)" if count > 1 else kind for kind, count in sorted(self.unknown.items()) if count
+        ]
         if kinds:
             raise ArgumentError(f"the model has operators that cannot run on the engine: {', '.join(kinds)}: {WAY_OUT}")
 
@@ -156,7 +158,9 @@ def _constant(node: Node) -> Array:
         if name == "value":
             return np.asarray(value)
         if name.startswith("value_"):
-            dtype: Any = {"float": np.float32, "int": np.int64}.get(name.removeprefix("value_").removesuffix("s"), object)
+            dtype: Any = {"float": np.float32, "int": np.int64}.get(
+                name.removeprefix("value_").removesuffix("s"), object
+            )
             return np.array(value, dtype)
     return node.refuse("is a constant in a form that is not known")
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from sparbor.onnx_import.node import Array, Node
-from sparbor.onnx_import.values import SYMBOLS, has_symbols, host, torch_type
+from sparbor.onnx_import.values import SYMBOLS, has_symbols, host, least_of, most_of, torch_type, whole_of
 
 HostOperator: TypeAlias = Callable[..., Any]  # of a node and of its inputs, all of them host values
 
@@ -67,19 +67,11 @@ def _quotient(one: Any, other: Any) -> Any:
     return abs(one) // abs(other) * (1 if (one < 0) == (other < 0) else -1)
 
 
-def _least(one: Any, other: Any) -> Any:
-    return torch.sym_min(one, other)
-
-
-def _most(one: Any, other: Any) -> Any:
-    return torch.sym_max(one, other)
-
-
 def _chosen(condition: Any, one: Any, other: Any) -> Any:
     return one if condition else other
 
 
-def _cast(node: Node, x: Array) -> Array:
+def _cast(node: Node, x: Array) -> Any:
     dtype = torch_type(node, node.get("to"))
     if not has_symbols(x):
         return x.astype(str(dtype).removeprefix("torch."))
@@ -90,11 +82,11 @@ def _cast(node: Node, x: Array) -> Array:
     raise NotOnHostError
 
 
-_whole = _each(lambda each: torch.sym_int(each) if isinstance(each, (float, torch.SymFloat)) else each)
+_whole = _each(lambda each: whole_of(each) if isinstance(each, (float, torch.SymFloat)) else each)
 _real = _each(torch.sym_float)
 
 
-def _mod(node: Node, one: Array, other: Array) -> Array:
+def _mod(node: Node, one: Array, other: Array) -> Any:
     if node.get("fmod", 0):
         raise NotOnHostError
     return _remainder(node, one, other)
@@ -106,7 +98,7 @@ _remainder = _each(operator.mod)
 def _rounded(function: Callable[[float], int]) -> HostOperator:
     """A function that rounds; symbols are whole numbers, unless they are quotients."""
 
-    def applied(node: Node, x: Array) -> Array:
+    def applied(node: Node, x: Array) -> Any:
         if has_symbols(x):
             raise NotOnHostError
         return _each(lambda each: float(function(each)))(node, x)
@@ -240,8 +232,8 @@ HOST: Mapping[str, HostOperator] = {
     "Identity": lambda _, x: x,
     "Less": _each(lambda one, other: bool(one < other)),
     "LessOrEqual": _each(lambda one, other: bool(one <= other)),
-    "Max": _folded(_most),
-    "Min": _folded(_least),
+    "Max": _folded(most_of),
+    "Min": _folded(least_of),
     "Mod": _mod,
     "Mul": _each(operator.mul),
     "Neg": _each(operator.neg),
@@ -249,8 +241,8 @@ HOST: Mapping[str, HostOperator] = {
     "Or": _each(lambda one, other: bool(one) or bool(other)),
     "Pow": _each(operator.pow),
     "Range": _range,
-    "ReduceMax": _reduced(_most),
-    "ReduceMin": _reduced(_least),
+    "ReduceMax": _reduced(most_of),
+    "ReduceMin": _reduced(least_of),
     "ReduceProd": _reduced(operator.mul),
     "ReduceSum": _reduced(operator.add),
     "Reshape": _reshape,

@@ -79,7 +79,8 @@ def _one_hot(node: Node, places: Value, depth: Value, values: Value) -> Tensor:
 def _diagonal_of_ones(node: Node, like: Value) -> Tensor:
     rows, columns = like.shape
     dtype = torch_type(node, node.get("dtype")) if node.get("dtype") else as_tensor(like).dtype
-    return (torch.arange(rows).unsqueeze(1) + node.get("k", 0) == torch.arange(columns)).to(dtype)
+    shifted = torch.arange(rows).unsqueeze(1) + int(node.get("k", 0))
+    return (shifted == torch.arange(columns)).to(dtype)
 
 
 def _sample(node: Node, x: Value, grid: Value) -> Tensor:
@@ -97,11 +98,11 @@ def _fold(node: Node, x: Value, size: Value, block: Value) -> Tensor:
         node.refuse("puts blocks together over other sides than two equal ones of a plane")
     return F.fold(
         as_tensor(x),
-        numbers(node, size, "sizes"),
-        fixed_numbers(node, block, "sizes"),
-        node.get("dilations", [1, 1]),
-        pads[:2],
-        node.get("strides", [1, 1]),
+        tuple(numbers(node, size, "sizes")),
+        tuple(fixed_numbers(node, block, "sizes")),
+        tuple(node.get("dilations", [1, 1])),
+        tuple(pads[:2]),
+        tuple(node.get("strides", [1, 1])),
     )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sparbor.onnx_import.node import Node, Operator, Value
-from sparbor.onnx_import.values import as_tensor, tensors
+from sparbor.onnx_import.values import as_tensor, tensors, tensors_if_given
 from sparbor.onnx_import.windows import Window, padded, window_of
 
 _CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -23,7 +23,7 @@ def _matmul(_: Node, one: Value, other: Value) -> Tensor:
 
 def _gemm(node: Node, one: Value, other: Value, added: Value | None = None) -> Tensor:
     """alpha · one · other + beta · added, each turned if the node says so."""
-    left, right, bias = tensors(one, other, added)
+    left, right, bias = tensors_if_given(one, other, added)
     left = left.t() if node.get("transA", 0) else left
     alpha, beta = node.get("alpha", 1.0), node.get("beta", 1.0)
     bias = bias * beta if bias is not None and beta != 1 else bias
@@ -37,7 +37,7 @@ def _gemm(node: Node, one: Value, other: Value, added: Value | None = None) -> T
 
 
 def _convolution(node: Node, x: Value, weight: Value, bias: Value | None = None) -> Tensor:
-    given, kernel, added = tensors(x, weight, bias)
+    given, kernel, added = tensors_if_given(x, weight, bias)
     convolve = _CONVOLUTIONS.get(given.dim() - 2)
     if convolve is None:
         node.refuse(f"convolves over {given.dim() - 2} dimensions")
@@ -50,7 +50,7 @@ def _convolution(node: Node, x: Value, weight: Value, bias: Value | None = None)
 
 def _transposed(node: Node, x: Value, weight: Value, bias: Value | None = None) -> Tensor:
     """Padding is what is cut off from each side of the result."""
-    given, kernel, added = tensors(x, weight, bias)
+    given, kernel, added = tensors_if_given(x, weight, bias)
     convolve = _TRANSPOSED.get(given.dim() - 2)
     if convolve is None:
         node.refuse(f"convolves over {given.dim() - 2} dimensions")
@@ -59,9 +59,7 @@ def _transposed(node: Node, x: Value, weight: Value, bias: Value | None = None) 
     if (shape := _wanted_shape(node, given, window)) is not None:
         window = _cut_to(node, window, [*given.shape[2:]], more, shape)
     groups = node.get("group", 1)
-    fits = window.even and all(
-        a < max(b, c) for a, b, c in zip(more, window.strides, window.dilations, strict=True)
-    )
+    fits = window.even and all(a < max(b, c) for a, b, c in zip(more, window.strides, window.dilations, strict=True))
     if fits and min(window.before) >= 0:
         return convolve(given, kernel, added, window.strides, window.before, more, groups, window.dilations)
     whole = convolve(given, kernel, added, window.strides, 0, 0, groups, window.dilations)

@@ -68,7 +68,9 @@ class OnnxModule(nn.Module):
         if constant is None:
             return None
         array = narrowed(constant)
-        if array.size <= (_FEW_FLOATS if array.dtype.kind == "f" else _FEW_INTEGERS) and (array.ndim <= 1 or array.dtype.kind == "i"):
+        if array.size <= (_FEW_FLOATS if array.dtype.kind == "f" else _FEW_INTEGERS) and (
+            array.ndim <= 1 or array.dtype.kind == "i"
+        ):
             return array
         if id(constant) not in self._weights:
             self._weights[id(constant)] = nn.Parameter(as_tensor(array), requires_grad=False)
@@ -77,7 +79,8 @@ class OnnxModule(nn.Module):
     def _run(self, steps: Sequence[Any], values: dict[str, Value]) -> None:
         for step in steps:
             if isinstance(step, tuple):
-                self._run_branch(*step, values)
+                node, ways = step
+                self._run_branch(node, ways, values)
                 continue
             results = step(*(values.get(name) for name in step.node.inputs))
             results = results if isinstance(results, tuple) else (results,)

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sparbor.onnx_import.node import Node, Operator, Value
-from sparbor.onnx_import.values import as_tensor, tensors
+from sparbor.onnx_import.values import as_tensor, tensors, tensors_if_given
 
 
 def _batch(node: Node, *given: Value) -> Tensor:
@@ -27,11 +27,11 @@ def _instance(node: Node, *given: Value) -> Tensor:
 
 def _layer(node: Node, x: Value, scale: Value, bias: Value | None = None) -> Tensor:
     node.only(1)
-    given, factors, added = tensors(x, scale, bias)
+    given, factors, added = tensors_if_given(x, scale, bias)
     shape, epsilon = list(given.shape[node.get("axis", -1) :]), node.get("epsilon", 1e-5)
     if all(each is None or list(each.shape) == shape for each in (factors, added)):
         return F.layer_norm(given, shape, factors, added, epsilon)
-    result = F.layer_norm(given, shape, None, None, epsilon) * factors
+    result: Tensor = F.layer_norm(given, shape, None, None, epsilon) * factors
     return result if added is None else result + added
 
 
@@ -45,7 +45,7 @@ def _root_mean_square(node: Node, x: Value, scale: Value) -> Tensor:
 
 def _group(node: Node, x: Value, scale: Value, bias: Value) -> Tensor:
     """Before operator set 21 there is one scale for each group, from then on for each channel."""
-    given, factors, added = tensors(x, scale, bias)
+    given, factors, added = tensors_if_given(x, scale, bias)
     groups = node.get("num_groups")
     if factors.shape[0] == groups and given.shape[1] != groups:
         factors, added = (each.repeat_interleave(given.shape[1] // groups) for each in (factors, added))

@@ -44,7 +44,8 @@ def _dequantize(node: Node, x: Value, scale: Value, zero: Value | None = None) -
     steps = given.to(torch.float32)
     if zero is not None:
         steps = steps - _along(node, zero, given).to(torch.float32)
-    return steps * _along(node, scale, given)
+    floats: Tensor = steps * _along(node, scale, given)
+    return floats
 
 
 def _saturate(node: Node, x: Value, scale: Value, zero: Value | None = None) -> Tensor:

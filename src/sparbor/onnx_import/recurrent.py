@@ -29,7 +29,7 @@ def recurrent_layer(node: Node, constants: Sequence[Array | None]) -> nn.RNNBase
     if bias is None and len(node.inputs) > 3 and node.inputs[3]:
         node.refuse("has a bias that is computed")
     kind, both = _kind(node), node.get("direction", "forward") == "bidirectional"
-    layer = kind(weights.shape[2], states.shape[2], bias=bias is not None, bidirectional=both)
+    layer: nn.RNNBase = kind(weights.shape[2], states.shape[2], bias=bias is not None, bidirectional=both)
     order = _ORDERS[node.kind]
     with torch.no_grad():
         for way, suffix in enumerate(("", "_reverse")[: 1 + both]):

@@ -6,7 +6,7 @@ An axis whose places PyTorch has no way for is taken by a list of places, or mul
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sparbor.onnx_import.node import Array, Node, Operator, Value
-from sparbor.onnx_import.values import SYMBOLS, as_tensor, axes_of, fixed_numbers, numbers
+from sparbor.onnx_import.values import SYMBOLS, as_tensor, axes_of, fixed_numbers, numbers, whole_of
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,12 @@ def _sized(axis: int, before: Any, after: Any) -> _Axis:
 
 
 def _scaled(axis: int, size: Any, factor: float) -> _Axis:
+    is_symbol = isinstance(size, SYMBOLS)
     if float(factor).is_integer():
         return _Axis(axis, size, size * int(factor), int(factor))
-    if isinstance(size, SYMBOLS) and float(1 / factor).is_integer():
+    if is_symbol and float(1 / factor).is_integer():
         return _Axis(axis, size, size // round(1 / factor), factor)
-    return _Axis(axis, size, torch.sym_int(size * factor), factor)
+    return _Axis(axis, size, whole_of(size * factor), factor)
 
 
 def _function(node: Node, mode: str, places: str, axes: list[_Axis], rank: int) -> str | None:
@@ -130,7 +131,7 @@ def _along(node: Node, x: Tensor, axis: _Axis, mode: str, places: str) -> Tensor
     return torch.matmul(x.movedim(axis.axis, -1), torch.from_numpy(shares.T.copy())).movedim(-1, axis.axis)
 
 
-_ROUNDINGS = {
+_ROUNDINGS: Mapping[str, Callable[[Array], Array]] = {
     "floor": np.floor,
     "ceil": np.ceil,
     "round_prefer_floor": lambda at: np.ceil(at - 0.5),
@@ -140,13 +141,14 @@ _ROUNDINGS = {
 
 def _places(axis: _Axis, way: str) -> Array:
     """Where in what is resized the numbers of the result lie."""
-    there, scale = np.arange(axis.after, dtype=np.float64), float(axis.scale)
+    scale = float(axis.scale)
+    there: Array = np.arange(axis.after, dtype=np.float64)
     if way == "asymmetric":
         return there / scale
     if way == "align_corners":
         return there * (axis.before - 1) / (axis.after - 1) if axis.after > 1 else there * 0
     if way == "half_pixel_symmetric":
-        shift = axis.before / 2 * (1 - axis.after / (scale * axis.before))
+        shift: float = axis.before / 2 * (1 - axis.after / (scale * axis.before))
         return shift + (there + 0.5) / scale - 0.5
     if way == "pytorch_half_pixel" and axis.after == 1:
         return there * 0
@@ -167,7 +169,8 @@ def _shares(node: Node, at: Array, size: int, mode: str) -> Array:
         inside = (first + step >= 0) & (first + step < size)
         kept = share * inside if node.get("exclude_outside", 0) else share
         np.add.at(made, (rows, np.clip(first + step, 0, size - 1)), kept)
-    return (made / made.sum(1, keepdims=True)).astype(np.float32)
+    shares: Array = made / made.sum(1, keepdims=True)
+    return shares.astype(np.float32)
 
 
 def _cubic(distance: Array, a: float) -> Array:

@@ -44,9 +44,7 @@ def _reshape(node: Node, x: Value, shape: Value) -> Tensor:
     """0 is the size that was there, unless zeros are allowed."""
     given, sizes = as_tensor(x), numbers(node, shape, "sizes")
     keeps = not node.get("allowzero", 0)
-    return given.reshape(
-        [given.shape[place] if keeps and _is(size, 0) else size for place, size in enumerate(sizes)]
-    )
+    return given.reshape([given.shape[place] if keeps and _is(size, 0) else size for place, size in enumerate(sizes)])
 
 
 def _is(size: Any, wanted: int) -> bool:
@@ -146,7 +144,9 @@ def _tile(node: Node, x: Value, times: Value) -> Tensor:
 _PADDING = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 
 
-def _pad(node: Node, x: Value, pads: Value | None = None, fill: Value | None = None, axes: Value | None = None) -> Tensor:
+def _pad(
+    node: Node, x: Value, pads: Value | None = None, fill: Value | None = None, axes: Value | None = None
+) -> Tensor:
     """How much is an input from operator set 11 on, and the axes from 18 on."""
     given, mode = as_tensor(x), node.get("mode", "constant")
     sides = numbers(node, pads, "sides") if pads is not None else list(node.get("pads"))

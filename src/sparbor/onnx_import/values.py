@@ -6,7 +6,7 @@ that what is computed of sizes is held as a NumPy array: of numbers, or of Pytho
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor
 from sparbor.onnx_import.node import Array, Node, Value
 
 # What the engine computes in, for each type that ONNX has and the engine has not.
-_NARROWED = {
+_NARROWED: Mapping[str, Any] = {
     **dict.fromkeys(("float16", "bfloat16", "float64"), np.dtype(np.float32)),
     **dict.fromkeys(("int16", "uint16"), np.dtype(np.int32)),
     **dict.fromkeys(("uint32", "uint64"), np.dtype(np.int64)),
@@ -81,7 +81,12 @@ def _as_scalar(number: Any) -> Tensor:
     return torch.scalar_tensor(number, dtype=torch.float32 if is_float else torch.int64)
 
 
-def tensors(*values: Value | None) -> list[Any]:
+def tensors(*values: Value) -> list[Tensor]:
+    """Each value as a tensor."""
+    return [as_tensor(each) for each in values]
+
+
+def tensors_if_given(*values: Value | None) -> list[Any]:
     """Each value as a tensor; those that are left out stay so."""
     return [None if each is None else as_tensor(each) for each in values]
 
@@ -112,6 +117,21 @@ def scalar_or_tensor(value: Value) -> Any:
     if isinstance(value, np.ndarray) and value.ndim == 0 and not has_symbols(value):
         return narrowed(value).item()
     return as_tensor(value)
+
+
+def whole_of(number: Any) -> Any:
+    """The number without what stands behind its point; of a symbol, a symbol."""
+    return torch.sym_int(number)  # type: ignore[no-untyped-call]
+
+
+def least_of(one: Any, other: Any) -> Any:
+    """The lesser of two numbers or symbols."""
+    return torch.sym_min(one, other)  # type: ignore[no-untyped-call]
+
+
+def most_of(one: Any, other: Any) -> Any:
+    """The larger of two numbers or symbols."""
+    return torch.sym_max(one, other)  # type: ignore[no-untyped-call]
 
 
 def axes_of(axes: Sequence[int], rank: int) -> list[int]:
