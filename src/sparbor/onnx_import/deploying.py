@@ -139,11 +139,13 @@ def _guesses(ports: Sequence[ValueInfoProto], called: Mapping[str, str]) -> list
 def _named_sizes(ports: Sequence[ValueInfoProto]) -> dict[str, dict[int, str]]:
     """By input, the dimensions without a number, by names that are identifiers.
 
-    The batch is the first dimension of the first input that has none, and what is called the same.
+    The batch is the first dimension of the first input that has none, and what is called the same: other inputs' first
+    dimensions. What is called so elsewhere too is no batch.
     """
     given = {port.name: list(_unknown(port)) for port in ports}
     first = next((label for sizes in given.values() for axis, label in sizes if axis == 0), None)
-    names = {} if first is None else {first: BATCH}
+    elsewhere = {label for sizes in given.values() for axis, label in sizes if axis > 0}
+    names = {} if first is None or first in elsewhere else {first: BATCH}
     for label in (label for sizes in given.values() for _, label in sizes):
         if label not in names:
             names[label] = identifier(label, set(names.values()))

@@ -165,16 +165,20 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).partition("\n")[0][:200]
 
 
+_LAYERS = (*RECURRENT, "MatMul", "Gemm", "Conv", "ConvTranspose", "Gather")
+
+
 def _path(node: Node) -> str:
-    """Where a node stands among the modules: at its weight's place, or by its own name."""
-    for name, constant in zip(node.inputs[1:], node.constant[1:], strict=True):
-        if constant and name.endswith(".weight") and node.kind in ("MatMul", "Gemm", "Conv", "ConvTranspose"):
+    """Where a node stands among the modules: a layer at its weight's place, others by their own names."""
+    of_table = node.kind != "Gather" or node.constant[0]
+    is_layer = node.kind in _LAYERS and any(node.constant) and of_table
+    if is_layer and node.module:
+        return node.module
+    for name, constant in zip(node.inputs, node.constant, strict=True):
+        if is_layer and constant and name.endswith(".weight"):
             return name.removesuffix(".weight")
-    if node.kind == "Gather" and node.constant[0] and node.inputs[0].endswith(".weight"):
-        return node.inputs[0].removesuffix(".weight")
     *parents, last = node.name.strip("/").replace("/", ".").split(".")
-    has_weights = any(node.constant) and node.kind in (*RECURRENT, "MatMul", "Gemm", "Conv", "ConvTranspose", "Gather")
-    return ".".join(parents if parents and has_weights and last == node.kind else [*parents, last])
+    return ".".join(parents if parents and is_layer and last == node.kind else [*parents, last])
 
 
 def _put(root: nn.Module, path: str, step: nn.Module) -> None:
@@ -185,7 +189,13 @@ def _put(root: nn.Module, path: str, step: nn.Module) -> None:
         if not hasattr(root, name):
             root.add_module(name, nn.Module())
         root = root.get_submodule(name)
-    root.add_module(_free(root, last), step)
+    there = getattr(root, last, None)
+    if type(there) is nn.Module and not any(hasattr(step, name) for name, _ in there.named_children()):
+        for name, child in there.named_children():  # nodes of the same module, which stood before
+            step.add_module(name, child)
+        setattr(root, last, step)
+    else:
+        root.add_module(_free(root, last), step)
 
 
 def _free(module: nn.Module, name: str) -> str:

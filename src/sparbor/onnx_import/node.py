@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeAlias
@@ -24,7 +25,8 @@ class Node:
     """What a node is: ``kind`` is its operator, behind its domain if that is not ONNX's own.
 
     ``opset`` is the version of the operator set of that domain. ``wanted`` says which of its outputs are used,
-    ``constant`` which of its inputs are always the same.
+    ``constant`` which of its inputs are always the same. ``module`` is the path of the PyTorch module that it comes
+    from, where the exporter says so.
     """
 
     kind: str
@@ -35,6 +37,7 @@ class Node:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     wanted: tuple[bool, ...] = (True,)
     constant: tuple[bool, ...] = ()
+    module: str = ""
 
     def get(self, name: str, otherwise: Any = None) -> Any:
         """An attribute; text as str."""
@@ -70,7 +73,17 @@ def node_of(proto: NodeProto, opsets: Mapping[str, int]) -> Node:
         tuple(proto.output),
         opsets.get(domain, 1),
         {each.name: _attribute(each) for each in proto.attribute},
+        module=_module_of(proto),
     )
+
+
+def _module_of(proto: NodeProto) -> str:
+    """By a list of paths, the last of them the operator's, that PyTorch's exporter notes as text."""
+    for note in proto.metadata_props:
+        if note.key == "pkg.torch.onnx.name_scopes":
+            paths = re.findall(r"'([^']*)'", note.value)
+            return paths[-2] if len(paths) > 1 else ""
+    return ""
 
 
 def _attribute(proto: AttributeProto) -> Any:

@@ -22,8 +22,11 @@ def attention(draft: Draft, operation: Operation) -> Operation | None:
     if operation.kind != "matmul" or operation.activation is not None:
         return None
     weights, value = operation.inputs
-    softmax = draft.made_by(draft.unreshaped(weights), "softmax")
-    if softmax is None or draft.uses[softmax.output] > 1 or draft.uses[weights] > 1:
+    if draft.uses[weights] > 1:
+        return None
+    shares, times_used = _unguarded(draft, draft.unreshaped(weights))
+    softmax = draft.made_by(shares, "softmax")
+    if softmax is None or draft.uses[softmax.output] > times_used:
         return None
     found = _scores(draft, softmax.inputs[0])
     if found is None:
@@ -39,6 +42,19 @@ def attention(draft: Draft, operation: Operation) -> Operation | None:
     q, v = draft.shape(inputs[0]), draft.shape(inputs[2])
     made = draft.append("attention", inputs, (*q[:-1], v[-1]), Attention(scale, False))
     return Operation("reshape", (made,), operation.output)
+
+
+def _unguarded(draft: Draft, weights: int) -> tuple[int, int]:
+    """The weights without a guard that makes zeros of NaN, and how often that uses them.
+
+    PyTorch's exporter to ONNX writes one, for queries that see no key. The engine has zeros for these anyway.
+    """
+    if (made := draft.made_by(weights, "where")) is not None and draft.uses[weights] == 1:
+        flags, yes, no = made.inputs
+        guard = draft.made_by(flags, "not_equal")
+        if guard is not None and guard.inputs == (no, no) and draft.number(yes) == 0 and draft.uses[flags] == 1:
+            return no, 3
+    return weights, 1
 
 
 def _scores(draft: Draft, scores: int) -> tuple[int, int, float, int | None] | None:
