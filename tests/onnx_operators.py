@@ -409,6 +409,21 @@ FAMILIES: dict[str, dict[str, Case]] = {
         "RMSNormalization": Case("y = RMSNormalization (x, s)", {"s": normal(8)}, 23),
         "RMSNormalization over two": Case("y = RMSNormalization <axis = 2> (x, s)", {"s": normal(6, 8)}, 23),
     },
+    "attention": {
+        **_attributes("Attention", "", "is_causal = 1", "scale = 0.3", of="x, t, x", before="t = Tanh (x); ", opset=23),
+        "Attention with a mask": Case("t = Tanh (x); y = Attention (x, t, x, k)", {"k": normal(6, 6)}, 23),
+        "Attention with a causal mask": Case(
+            "t = Tanh (x); y = Attention <is_causal = 1> (x, t, x, k)", {"k": normal(6, 6) > -1 + np.eye(6)}, 23
+        ),
+        "Attention of flat heads": Case(
+            "f = Reshape (x, s); t = Tanh (f); y = Attention <q_num_heads = 4, kv_num_heads = 4> (f, t, f)",
+            {"s": ints(0, 6, 32)},
+            23,
+        ),
+        "Attention of shared heads": Case(
+            "t = Slice (x, z, w, a); y = Attention (x, t, t)", {"z": ints(0), "w": ints(2), "a": ints(1)}, 23
+        ),
+    },
     "resizing": {
         **{
             f"Resize {mode} {places} {rounding} {scales}": Case(

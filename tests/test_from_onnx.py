@@ -1,5 +1,6 @@
 """ONNX files deployed on the engine: every operator, whole networks of several exporters, and what is refused."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -85,6 +86,13 @@ def test_every_operator_is_in_a_case() -> None:
     words = set(text.replace("(", " ").replace("<", " ").split())
     elsewhere = {"Imputer", "ZipMap", "Saturate"}
     assert {kind.rpartition(".")[2] for kind in OPERATORS} - {word.rpartition(".")[2] for word in words} == elsewhere
+
+
+def test_the_page_lists_all_operators() -> None:
+    page = Path(__file__).resolve().parent.parent.joinpath("docs", "onnx.md").read_text()
+    table = page.partition("| family | operators |")[2].partition("###")[0]
+    kinds = {kind.rpartition(".")[2] for kind in OPERATORS} - {"Saturate"}
+    assert set(re.findall(r"\b[A-Z]\w+", table)) == kinds | {"LSTM", "GRU", "RNN", "Constant", "If"}
 
 
 # Recurrent layers.
@@ -293,9 +301,18 @@ def test_sparse_layers_stay_sparse_and_have_their_names() -> None:
 def test_weights_are_stored_as_asked_for(weights: str) -> None:
     conv = helper.make_node("Conv", ["x", "w"], ["h"], pads=[1, 1, 1, 1])
     model = named(("n", 16, 8, 8), conv, helper.make_node("Relu", ["h"], ["y"]), w=normal(32, 16, 3, 3))
-    batches = None if weights == "word16" else [{"x": torch.from_numpy(normal(8, 16, 8, 8))}]
+    batches = None if weights == "word16" else [normal(8, 16, 8, 8)]
     runtime = sparbor.from_onnx(model, weights=weights, calibration=batches, threads=2)
     check(runtime, model, {"x": normal(3, 16, 8, 8)}, 0.05)
+
+
+def test_without_onnx_runtime_the_reference_is_what_answers_are_compared_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: ModelProto) -> None:
+        raise ModuleNotFoundError("No module named 'onnxruntime'")
+
+    monkeypatch.setattr("sparbor.onnx_import.examples.session_of", missing)
+    model = named(("n", 8), PRODUCT, w=normal(8, 4))
+    check(sparbor.from_onnx(model, weights="exact"), model, {"x": normal(3, 8)})
 
 
 # Networks of PyTorch's exporter.

@@ -107,6 +107,27 @@ def test_a_query_that_sees_nothing_weighs_all_keys_alike_as_in_pytorch() -> None
     assert kinds(deployed(Spelled(MASKS["causal and padding"]), example(), (x, seen)))["attention"] == 1
 
 
+class Guarded(Spelled):
+    """With a guard against NaN, as PyTorch's exporter to ONNX writes attention."""
+
+    def forward(self, x, seen):
+        batch, length, _ = x.shape
+        q, k, v = (
+            each.view(batch, length, HEADS, FEATURES).transpose(1, 2) for each in self.project(x).chunk(3, dim=-1)
+        )
+        shares = self.mask(q @ k.transpose(-1, -2), seen, length).softmax(-1)
+        shares = torch.where(torch.isnan(shares), torch.zeros(()), shares)
+        return (shares @ v).transpose(1, 2).flatten(2)
+
+
+def test_a_guard_against_queries_that_see_nothing_is_part_of_attention() -> None:
+    model = Guarded(lambda s, seen, length: s.masked_fill(~(causal(length) & padding(seen)), -math.inf))
+    from_the_left = torch.arange(7) > torch.tensor([[-1], [3]])  # the second's first queries see no key
+    runtime = deployed(model, (torch.randn(2, 7, HEADS * FEATURES), from_the_left))
+    assert kinds(runtime)["attention"] == 1
+    assert not kinds(runtime)["where"]
+
+
 def test_what_is_no_attention_stays_as_it_is() -> None:
     """Weights that are an answer too, and scores that are scaled by a negative number or shifted."""
     model = Spelled(MASKS["none"])

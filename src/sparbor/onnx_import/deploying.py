@@ -15,12 +15,14 @@ from torch import Tensor
 from sparbor.engine.runtime import Runtime
 from sparbor.errors import SparborError
 from sparbor.lower.deploy import deploy
+from sparbor.lower.parity import RoundingError
 from sparbor.lower.sizes import BATCH
 from sparbor.onnx.comparing import difference
 from sparbor.onnx.reading import read
-from sparbor.onnx_import.examples import called_by, example_of, inputs_of
+from sparbor.onnx_import.examples import by_name, called_by, example_of, inputs_of
 from sparbor.onnx_import.module import OnnxModule
 from sparbor.onnx_import.names import identifier
+from sparbor.onnx_import.node import Array
 from sparbor.onnx_import.values import as_tensor
 from sparbor.program.byte_input import ByteInput
 
@@ -40,7 +42,7 @@ def from_onnx(
     weights: str = "word16",
     calibration: Iterable[Any] | None = None,
     byte_input: ByteInput | None = None,
-    dynamic_shapes: Sizes | None = None,
+    dynamic_shapes: Mapping[str, Mapping[int, str]] | None = None,
 ) -> Runtime:
     """Deploy an ONNX model of any framework on the engine, and compare its answers with the original's.
 
@@ -52,10 +54,10 @@ def from_onnx(
         model: an ONNX model or its file.
         example: what it may be called with: an array or a tensor, several in the order of the inputs, or by their
             names. Without it, numbers are made up.
-        threads: as `deploy` has it, and so for those that follow.
-        weights: how they are stored: `"word16"`, `"exact"`, `"int8"` or `"auto"`.
-        calibration: batches of inputs by name, for convolutions of 8 bits.
-        byte_input: how raw uint8 images are normalised.
+        threads: how many one call may use, from 1 to 256.
+        weights: how they are stored, as `deploy` has it: `"word16"`, `"exact"`, `"int8"` or `"auto"`.
+        calibration: batches of inputs, each of them what an example is, for convolutions of 8 bits.
+        byte_input: with it the runtime takes raw uint8 images too, and normalises them as it says.
         dynamic_shapes: the dimensions that may be of any size, by the names of inputs, where the file does not say so
             or says too much.
 
@@ -78,18 +80,29 @@ def from_onnx(
     called = called_by(ports)
     module = OnnxModule(original, called).eval()
     arrays, expected = example_of(original, ports, example)
-    tensors = {called[name]: torch.clone(as_tensor(array)) for name, array in arrays.items()}
+    tensors = _tensors(arrays, called)
     _compare(original, module, tensors, expected)
     options: dict[str, Any] = {"threads": threads, "weights": weights, "byte_input": byte_input}
-    batches = None if calibration is None else list(calibration)
+    if calibration is not None:
+        options["calibration"] = [_tensors(by_name(ports, batch), called) for batch in calibration]
+    guesses = _guesses(ports, called)
+    if dynamic_shapes is not None:
+        guesses = [{called.get(name, name): sizes for name, sizes in dynamic_shapes.items()}]
     refused: SparborError | None = None
-    for sizes in [dynamic_shapes] if dynamic_shapes is not None else _guesses(ports, called):
+    for sizes in guesses:
         try:
-            return deploy(module, tensors, dynamic_shapes=sizes, calibration=batches, **options)
+            return deploy(module, tensors, dynamic_shapes=sizes, **options)
+        except RoundingError:  # which other sizes do not change
+            raise
         except SparborError as error:
             refused = error
     assert refused is not None
     raise refused
+
+
+def _tensors(arrays: Mapping[str, Array], called: Mapping[str, str]) -> dict[str, Tensor]:
+    """Arrays by the names of inputs as tensors by those of arguments, in the types that the engine computes in."""
+    return {called[name]: torch.clone(as_tensor(array)) for name, array in arrays.items()}
 
 
 def _compare(original: ModelProto, module: OnnxModule, tensors: Mapping[str, Tensor], expected: Sequence[Any]) -> None:

@@ -59,7 +59,7 @@ def example_of(model: ModelProto, ports: Sequence[ValueInfoProto], given: Any) -
         ArgumentError: the example is not for these inputs, or the original does not run on it.
     """
     if given is not None:
-        example = _named(ports, given)
+        example = by_name(ports, given)
         try:
             return example, _answers(model, example)
         except Exception as error:  # of a runtime that we know nothing of
@@ -77,7 +77,12 @@ def example_of(model: ModelProto, ports: Sequence[ValueInfoProto], given: Any) -
     ) from reason
 
 
-def _named(ports: Sequence[ValueInfoProto], given: Any) -> dict[str, Array]:
+def by_name(ports: Sequence[ValueInfoProto], given: Any) -> dict[str, Array]:
+    """What a model is given, in the order of its inputs or by their names, as arrays by name.
+
+    Raises:
+        ArgumentError: it is not for these inputs.
+    """
     names = [port.name for port in ports]
     if isinstance(given, Mapping):
         called = {argument: name for name, argument in called_by(ports).items()}

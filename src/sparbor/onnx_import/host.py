@@ -11,7 +11,16 @@ import numpy as np
 import torch
 
 from sparbor.onnx_import.node import Array, Node
-from sparbor.onnx_import.values import SYMBOLS, has_symbols, host, least_of, most_of, torch_type, whole_of
+from sparbor.onnx_import.values import (
+    SYMBOLS,
+    has_symbols,
+    host,
+    least_of,
+    most_of,
+    places_backwards,
+    torch_type,
+    whole_of,
+)
 
 HostOperator: TypeAlias = Callable[..., Any]  # of a node and of its inputs, all of them host values
 
@@ -121,8 +130,8 @@ def _slice(node: Node, x: Array, *bounds: Array) -> Array:
         starts, ends = node.get("starts"), node.get("ends")
         axes, steps = node.get("axes", list(range(len(starts)))), [1] * len(starts)
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        stop = None if step < 0 and end < -x.shape[axis] else end
-        x = x[(slice(None),) * (axis % x.ndim) + (slice(start, stop, step),)]
+        wanted: Any = slice(start, end, step) if step > 0 else places_backwards(x.shape[axis], start, end, step)
+        x = x[(slice(None),) * (axis % x.ndim) + (wanted,)]
     return x
 
 

@@ -42,7 +42,11 @@ class OnnxModule(nn.Module):
         self._outputs = graph.outputs
         self._constants = graph.constants
         self._weights: dict[int, nn.Parameter] = {}
+        self._answers_of_branches: set[str] = set()
         self._steps = [self._step(each) for each in graph.nodes]
+        wanted = self._answers_of_branches.union(self._outputs)
+        self._constants = {name: narrowed(each) for name, each in graph.constants.items() if name in wanted}
+        self._weights.clear()
 
     def _answers(self, **given: Tensor) -> dict[str, Tensor]:
         values: dict[str, Value] = {name: given[called] for name, called in self._inputs.items()}
@@ -50,10 +54,11 @@ class OnnxModule(nn.Module):
         return {name: self._answer(name, values) for name in self._outputs}
 
     def _answer(self, name: str, values: dict[str, Value]) -> Tensor:
-        return as_tensor(values[name] if name in values else narrowed(self._constants[name]))
+        return as_tensor(values[name] if name in values else self._constants[name])
 
     def _step(self, node: Node | Branches) -> Any:
         if isinstance(node, Branches):
+            self._answers_of_branches.update(name for _, names in node.ways for name in names)
             return node.node, [([self._step(each) for each in inner], names) for inner, names in node.ways]
         constants = constants_of(node, self._constants)
         if node.kind in RECURRENT:
@@ -93,7 +98,7 @@ class OnnxModule(nn.Module):
         steps, names = ways[0 if bool(condition) else 1]
         self._run(steps, values)
         for inner, outer in zip(names, node.outputs, strict=True):
-            values[outer] = values[inner] if inner in values else narrowed(self._constants[inner])
+            values[outer] = values[inner] if inner in values else self._constants[inner]
 
 
 def _with_signature(function: Callable[..., Any], names: Iterable[str]) -> Callable[..., Any]:

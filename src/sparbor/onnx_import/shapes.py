@@ -19,6 +19,7 @@ from sparbor.onnx_import.values import (
     host,
     number,
     numbers,
+    places_backwards,
     scalar_or_tensor,
     tensors,
 )
@@ -121,8 +122,7 @@ def _sliced(node: Node, x: Tensor, start: Any, end: Any, axis: int, step: int) -
         return x.flip(axis)[(slice(None),) * axis + (slice(None, None, -step),)]
     if any(isinstance(each, SYMBOLS) for each in (start, end, size)):
         node.refuse("counts backwards between places that depend on the sizes of an input")
-    stop = end if end >= -size else None
-    return x.index_select(axis, torch.arange(size)[torch.tensor(range(size)[slice(start, stop, step)])])
+    return x.index_select(axis, torch.tensor(places_backwards(size, start, end, step), dtype=torch.int64))
 
 
 def _from_the_last(start: Any, size: Any) -> bool:

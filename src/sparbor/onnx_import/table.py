@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sparbor.onnx_import import (
+    attention,
     classical,
     elementwise,
     indexing,
@@ -19,7 +20,7 @@ from sparbor.onnx_import import (
 from sparbor.onnx_import.node import Operator
 from sparbor.onnx_import.recurrent import RECURRENT
 
-_FAMILIES = (elementwise, reductions, shapes, indexing, layers, pools, norms, resizing, quantized, classical)
+_FAMILIES = (elementwise, reductions, shapes, indexing, layers, pools, norms, attention, resizing, quantized, classical)
 
 OPERATORS: Mapping[str, Operator] = {name: each for family in _FAMILIES for name, each in family.OPERATORS.items()}
 

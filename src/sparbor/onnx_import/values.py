@@ -119,6 +119,12 @@ def scalar_or_tensor(value: Value) -> Any:
     return as_tensor(value)
 
 
+def places_backwards(size: int, start: int, end: int, step: int) -> list[int]:
+    """The places of a slice with a negative step: one that starts before the first place starts there."""
+    first = min(max(start + size if start < 0 else start, 0), size - 1)
+    return list(range(first, max(end + size if end < 0 else end, -1), step))
+
+
 def whole_of(number: Any) -> Any:
     """The number without what stands behind its point; of a symbol, a symbol."""
     return torch.sym_int(number)  # type: ignore[no-untyped-call]
