@@ -17,6 +17,7 @@ from sparbor import __version__, termination
 from sparbor.any_encoding import spell_what_is_missing
 from sparbor.errors import ArgumentError, SparborError
 from sparbor.export.targets import EXPORTERS
+from sparbor.extras import brought_by
 from sparbor.files import write_file
 
 if TYPE_CHECKING:
@@ -157,7 +158,8 @@ def _in_one_line(runtime: "Runtime", file: Path) -> str:
 
 def deploy_onnx(options: argparse.Namespace) -> None:
     """Deploy the model, compare, write at once, and say what was written."""
-    from sparbor import from_onnx
+    with brought_by("train", "sparbor deploy"):
+        from sparbor.onnx_import.deploying import from_onnx
     from sparbor.onnx.writing import check_out
 
     check_out(options.out, options.force, options.file)

@@ -35,7 +35,7 @@ def _attention(node: Node, q: Value, k: Value, v: Value, mask: Value | None = No
 
 
 def _with_heads(x: Tensor, heads: int) -> Tensor:
-    return x.unflatten(2, (heads, x.shape[2] // heads)).transpose(1, 2)
+    return x.reshape(x.shape[0], x.shape[1], heads, x.shape[2] // heads).transpose(1, 2)
 
 
 def _causal(mask: Tensor, query: Tensor, key: Tensor) -> Tensor:

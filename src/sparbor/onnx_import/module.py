@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from onnx import ModelProto
 from torch import Tensor, nn
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from sparbor.errors import ArgumentError
 from sparbor.onnx_import.graph import Branches, constants_of, prepared
@@ -136,7 +137,7 @@ class _Step(nn.Module):
         try:
             result = on_host(self.node, inputs)
             return OPERATORS[self.node.kind](self.node, *inputs) if result is None else result
-        except (ArgumentError, torch.fx.experimental.symbolic_shapes.GuardOnDataDependentSymNode):
+        except (ArgumentError, GuardOnDataDependentSymNode):
             raise
         except Exception as error:
             self.node.refuse(f"fails: {_first_line(error)}")
