@@ -491,6 +491,19 @@ FAMILIES: dict[str, dict[str, Case]] = {
             "q = QuantizeLinear (x, s, z); y = DequantizeLinear (q, s, z)",
             {"s": number(0.004), "z": np.array(0, np.uint8)},
         ),
+        "MatMulInteger": Case(
+            "q = Cast <to = 2> (i); p = MatMulInteger (q, w, z, u); y = Cast <to = 1> (p)",
+            {
+                "w": np.arange(15, dtype=np.int8).reshape(5, 3),
+                "z": np.array(3, np.uint8),
+                "u": np.arange(3, dtype=np.int8),
+            },
+        ),
+        "ConvInteger": Case(
+            "c = Mul (x, e); a = Abs (c); q = Cast <to = 2> (a); p = ConvInteger <pads = [1, 1, 1, 1]> (q, w, z);"
+            " y = Cast <to = 1> (p)",
+            {"e": number(20), "w": np.arange(72, dtype=np.uint8).reshape(2, 4, 3, 3), "z": np.array(3, np.uint8)},
+        ),
         "DynamicQuantizeLinear": Case(
             "q, s, z = DynamicQuantizeLinear (m); p = MatMulInteger (q, w, z); f = Cast <to = 1> (p); y = Mul (f, s)",
             {"w": np.arange(-20, 20, dtype=np.int8).reshape(8, 5)},

@@ -36,7 +36,8 @@ def _gemm(node: Node, one: Value, other: Value, added: Value | None = None) -> T
     return product if bias is None else product + bias
 
 
-def _convolution(node: Node, x: Value, weight: Value, bias: Value | None = None) -> Tensor:
+def convolution(node: Node, x: Value, weight: Value, bias: Value | None = None) -> Tensor:
+    """Over one to three dimensions; padding that is not the same at both sides is put around first."""
     given, kernel, added = tensors_if_given(x, weight, bias)
     convolve = _CONVOLUTIONS.get(given.dim() - 2)
     if convolve is None:
@@ -106,7 +107,7 @@ def _einsum(node: Node, *given: Value) -> Tensor:
 
 
 OPERATORS: Mapping[str, Operator] = {
-    "Conv": _convolution,
+    "Conv": convolution,
     "ConvTranspose": _transposed,
     "Einsum": _einsum,
     "Gemm": _gemm,

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from onnx import ModelProto
 from torch import Tensor, nn
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
@@ -145,7 +144,7 @@ class _Step(nn.Module):
 
 # What the constants of layers are called: as those of PyTorch's, by which their layers are found.
 _NAMES = {
-    **{(kind, 1): "weight" for kind in ("MatMul", "Gemm", "Conv", "ConvTranspose")},
+    **{(kind, 1): "weight" for kind in ("MatMul", "Gemm", "Conv", "ConvTranspose", "MatMulInteger", "ConvInteger")},
     **{(kind, 2): "bias" for kind in ("Gemm", "Conv", "ConvTranspose")},
     ("Gather", 0): "weight",
     ("MatMul", 0): "weight",
@@ -171,7 +170,7 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).partition("\n")[0][:200]
 
 
-_LAYERS = (*RECURRENT, "MatMul", "Gemm", "Conv", "ConvTranspose", "Gather")
+_LAYERS = (*RECURRENT, "MatMul", "Gemm", "Conv", "ConvTranspose", "Gather", "MatMulInteger", "ConvInteger")
 
 
 def _path(node: Node) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from onnx import TensorProto
 from torch import Tensor
 
-from sparbor.onnx_import.node import Node, Operator, Value
+from sparbor.onnx_import.layers import convolution
+from sparbor.onnx_import.node import Array, Node, Operator, Value
 from sparbor.onnx_import.values import as_tensor, torch_type
 
 _BOUNDS = {torch.uint8: (0, 255), torch.int8: (-128, 127)}
@@ -65,33 +67,44 @@ def _saturate(node: Node, x: Value, scale: Value, zero: Value | None = None) -> 
     return torch.minimum(torch.maximum(given, low), high)
 
 
-def _quantize_by_range(node: Node, x: Value) -> tuple[Tensor, Tensor, Tensor]:
-    """By the range of all numbers that are given, 0 among them."""
-    given = as_tensor(x)
-    low, high = torch.clamp(given.amin(), max=0.0), torch.clamp(given.amax(), min=0.0)
-    scale = (high - low) / 255
-    safe = torch.where(scale == 0, torch.ones_like(scale), scale)
-    zero = torch.clamp(torch.round(-low / safe), 0, 255)
-    steps = torch.clamp(torch.round(given / safe) + zero, 0, 255)
-    return steps.to(torch.uint8), scale, zero.to(torch.uint8)
+def _quantize_by_range(_: Node, x: Value) -> tuple[Tensor, Array, Array]:
+    """By the range of what is given, which is left out here: steps are the numbers themselves, of size 1 from 0 on.
+
+    The engine rounds inputs of layers by itself, row by row, where it is asked for 8 bits.
+    """
+    return as_tensor(x), np.array(1, np.float32), np.array(0, np.float32)
 
 
-def _matmul_of_integers(node: Node, one: Value, other: Value, *zeros: Value | None) -> Tensor:
-    """In floats, which are exact as far as sums of some hundred products of bytes go."""
-    parts = []
-    for place, given in enumerate((one, other)):
-        x, zero = as_tensor(given).to(torch.float32), zeros[place] if len(zeros) > place else None
-        if zero is not None:
-            shift = as_tensor(zero).to(torch.float32)
-            x = x - (shift.unsqueeze(-1) if place == 0 and shift.dim() else shift)
-        parts.append(x)
-    return torch.matmul(*parts).round().to(torch.int32)
+def _matmul_of_integers(_: Node, one: Value, other: Value, *zeros: Value | None) -> Tensor:
+    left, right = _from_zero(one, zeros[:1], -1), _from_zero(other, zeros[1:], None)
+    return _sums(torch.matmul(left, right), one)
+
+
+def _convolution_of_integers(node: Node, x: Value, weight: Value, *zeros: Value | None) -> Tensor:
+    return _sums(convolution(node, _from_zero(x, zeros[:1], None), _from_zero(weight, zeros[1:], 0)), x)
+
+
+def _from_zero(given: Value, zeros: Sequence[Value | None], axis: int | None) -> Tensor:
+    """Whole numbers as floats, counted from their zero: one for all, or one for each place of an axis."""
+    x = as_tensor(given).to(torch.float32)
+    if not zeros or zeros[0] is None:
+        return x
+    zero = as_tensor(zeros[0]).to(torch.float32)
+    if zero.dim() and axis is not None:
+        zero = zero.reshape(*zero.shape, *[1] * (1 if axis else x.dim() - 1))
+    return x - zero
+
+
+def _sums(products: Tensor, given: Value) -> Tensor:
+    """Of whole numbers whole ones: floats are exact as far as sums of some hundred products of bytes go."""
+    return products if as_tensor(given).is_floating_point() else products.round().to(torch.int32)
 
 
 SATURATE = "sparbor.Saturate"  # what a pair of nodes becomes; no file has it
 
 OPERATORS: Mapping[str, Operator] = {
     SATURATE: _saturate,
+    "ConvInteger": _convolution_of_integers,
     "DequantizeLinear": _dequantize,
     "DynamicQuantizeLinear": _quantize_by_range,
     "MatMulInteger": _matmul_of_integers,
