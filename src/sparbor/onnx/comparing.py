@@ -14,7 +14,7 @@ from sparbor.errors import ArgumentError
 from sparbor.onnx.scopes import Array
 
 MADE_UP = 4  # of a dimension that may be of any size
-_SMALL_INTEGERS = 3  # token ids and places below this are likely to be there
+_WHOLE = 2  # token ids, kinds of tokens and places below this are likely to be there
 
 
 def inputs_like(model: ModelProto) -> dict[str, Array]:
@@ -33,7 +33,7 @@ def inputs_like(model: ModelProto) -> dict[str, Array]:
         elif np.issubdtype(dtype, np.floating):
             found[port.name] = random.standard_normal(shape).astype(dtype)
         else:
-            found[port.name] = random.integers(0, _SMALL_INTEGERS, shape).astype(dtype)
+            found[port.name] = random.integers(0, _WHOLE, shape).astype(dtype)
     return found
 
 
@@ -65,7 +65,7 @@ def _answers(model: ModelProto, inputs: Mapping[str, Any], ours: bool) -> list[A
     from sparbor.onnxruntime import library_path
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is raised
     if ours:
         options.register_custom_ops_library(library_path())
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
