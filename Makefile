@@ -88,7 +88,7 @@ sanitize: setup
 	  tests/test_ranking.py tests/test_hostile_files.py tests/test_sessions.py tests/test_updates.py \
 	  tests/test_int8.py tests/test_dense_int8.py tests/test_quantized.py tests/test_quantized_convolution.py \
 	  tests/test_quantized_filters.py tests/test_reductions.py \
-	  tests/test_padding_and_resizing.py tests/test_arrays_and_indexing.py tests/test_elementwise_operators.py \
+	  tests/test_onnx_pack.py tests/test_padding_and_resizing.py tests/test_arrays_and_indexing.py tests/test_elementwise_operators.py \
 	  tests/test_recurrence.py::test_backwards_by_hand tests/test_recurrence.py::test_operations_that_cannot_be
 
 # The engine for C, as users get it and under the sanitizers, and what its tests say of both. `make sanitize` has the

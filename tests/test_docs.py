@@ -130,11 +130,15 @@ def test_commands_name_scripts_and_options_that_exist() -> None:
 
 def test_sparbor_commands_exist() -> None:
     commands = {
-        found for page in PAGES for found in re.findall(r"^sparbor (\w+) \S+(.*)", "\n".join(shell(page)), re.MULTILINE)
+        found
+        for page in PAGES
+        for found in re.findall(r"^sparbor (onnx \w+|\w+) \S+(.*)", "\n".join(shell(page)), re.M)
     }
-    assert {name for name, _ in commands} == {"inspect", "time", "report", "run", "export"}
+    assert {name for name, _ in commands} == {"inspect", "time", "report", "run", "export", "onnx pack"}
     for name in {name for name, _ in commands}:
-        result = subprocess.run([sys.executable, "-m", "sparbor", name, "--help"], capture_output=True, text=True)
+        result = subprocess.run(
+            [sys.executable, "-m", "sparbor", *name.split(), "--help"], capture_output=True, text=True
+        )
         assert result.returncode == 0
         for options in {options for named, options in commands if named == name}:
             for option in re.findall(r"--\w+", options.partition("#")[0]):

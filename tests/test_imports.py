@@ -15,6 +15,7 @@ LAYERS = (
     *("errors", "extras", "files", "termination", "timing", "native", "workers"),
     *("recipe", "distributed", "topology", "synapses", "nn", "allocation"),
     *("packing", "program", "ops", "engine", "quantization", "lower", "train", "oneshot", "calibration", "export"),
+    *("onnxruntime", "onnx"),
     *("pretrained", "serving", "sentence_transformers"),
     "report",
     *("any_encoding", "cli", "__main__"),

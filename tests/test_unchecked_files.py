@@ -25,7 +25,7 @@ def _no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def export(data: bytes, to: str, folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(data)
-    EXPORTERS[to](load(folder / "model.safetensors"), folder / to, "model", True)
+    EXPORTERS[to](load(folder / "model.safetensors"), folder / to, "model", True, False)
 
 
 @pytest.mark.parametrize("to", EXPORTERS)

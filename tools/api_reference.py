@@ -46,12 +46,16 @@ MEMBERS = {
     "Encoder": ("max_seq_length", "get_embedding_dimension"),
     "PipelineModel": (),
     "EmbeddingsMoved": (),
+    "Packed": (),
 }
 SERVING = (
     *("sentence_transformers.Encoder", "sentence_transformers.export_sparbor_model"),
     *("sentence_transformers.EmbeddingsMoved", "serving.pipelines.PipelineModel"),
 )
-EXPORTERS = ("export.onnx.target.export_onnx", "export.c.target.export_c")
+EXPORTERS = (
+    *("onnx.packing.pack", "onnx.packing.Packed", "onnxruntime.library_path", "onnxruntime.preload_path"),
+    *("export.onnx.target.export_onnx", "export.c.target.export_c"),
+)
 
 INTRODUCTION = """# Reference
 
@@ -69,10 +73,10 @@ def page() -> str:
         parts.append(f"## {group}\n")
         for name in names:
             parts += _entry(package[_home(name)], f"sparbor.{name}")
-    for heading, paths in (("Serve", SERVING), ("Export", EXPORTERS)):
+    for heading, paths in (("Serve", SERVING), ("Export, and ONNX files", EXPORTERS)):
         parts.append(f"## {heading}\n")
         for path in paths:
-            parts += _entry(package[path], f"sparbor.{path}")
+            parts += _entry(package[path], f"sparbor.{_shown(path)}")
     parts.append("## Errors\n\nAll of them are raised with one line that says what is wrong and what to do.\n")
     for error in package["errors"].classes.values():
         parts.append(f"- `{error.path}`: {_prose(error.docstring.value)}")
@@ -100,9 +104,14 @@ def _contents(package: griffe.Module) -> Iterator[str]:
         for name in names:
             yield f"| [`{name}`](#sparbor{name.lower()}) | {_first_sentence(package[_home(name)])} |"
     for path in (*SERVING, *EXPORTERS):
-        anchor = f"sparbor{path}".replace(".", "").lower()
+        anchor = f"sparbor{_shown(path)}".replace(".", "").lower()
         yield f"| [`{path.rpartition('.')[2]}`](#{anchor}) | {_first_sentence(package[path])} |"
     yield ""
+
+
+def _shown(path: str) -> str:
+    """Where users import it from, if that is not where it is defined."""
+    return path.replace("onnx.packing.", "onnx.")
 
 
 def _first_sentence(thing: griffe.Object) -> str:

@@ -27,7 +27,7 @@ THROUGHPUT_THREADS = (1, 2, 4, 8)
 class Caller:
     """A thread with inputs of its own, which it runs again and again and counts results that are not as before."""
 
-    def __init__(self, runtime: Runtime, number: int, calls: int) -> None:
+    def __init__(self, runtime: Any, number: int, calls: int) -> None:
         rng = np.random.default_rng(number)
         self.runtime, self.calls, self.done, self.wrong = runtime, calls, 0, 0
         self.inputs = [rng.standard_normal((size, *runtime.input_shape)).astype(np.float32) for size in BATCHES]
@@ -47,8 +47,8 @@ class Caller:
             self.resident.append(status_bytes("VmRSS"))
 
 
-def soak(runtime: Runtime, calls: int, threads: int) -> dict[str, Any]:
-    """The calls, shared out among the threads, and the memory while they ran."""
+def soak(runtime: Any, calls: int, threads: int) -> dict[str, Any]:
+    """The calls of a runtime, or of what is called like one, shared out among the threads; memory while they ran."""
     callers = [Caller(runtime, number, calls // threads + (number < calls % threads)) for number in range(threads)]
     began = time.perf_counter()
     workers = [Thread(target=caller) for caller in callers]

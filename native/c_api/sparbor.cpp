@@ -1,6 +1,5 @@
 // The C functions: nothing but what turns exceptions into texts and numbers.
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
 #include <new>
 
@@ -12,14 +11,6 @@ namespace {
 using sparbor::tell;
 
 constexpr unsigned most_threads = 256;
-
-const sparbor::KernelSet* chosen_kernels() {
-    const char* forced = std::getenv("SPARBOR_ISA");
-    if (!forced || !*forced) return sparbor::available_kernel_sets().front();
-    const sparbor::KernelSet* found = sparbor::find_kernel_set(forced);
-    if (!found) throw std::runtime_error(std::string("SPARBOR_ISA=") + forced + " cannot run on this machine");
-    return found;
-}
 
 // The numbers of an item, if the value is floats whose first dimension alone has a name, and the only one of its kind.
 size_t item_size(const sparbor::Program& program, const std::vector<sparbor::Port>& ports) {
@@ -58,7 +49,7 @@ sparbor_model* sparbor_load(const void* data, size_t size, unsigned threads, cha
         if (!data) throw std::runtime_error("data is NULL: pass a model file's bytes");
         if (threads < 1 || threads > most_threads) throw std::runtime_error("threads must be from 1 to 256");
         auto model = std::make_unique<sparbor_model>();
-        model->kernels = chosen_kernels();
+        model->kernels = &sparbor::chosen_kernel_set();
         model->program = sparbor::read_program(static_cast<const uint8_t*>(data), size);
         model->engine = std::make_unique<sparbor::Engine>(model->program, *model->kernels, threads);
         return model.release();

@@ -1,5 +1,8 @@
 #include "kernels/dispatch.h"
 
+#include <cstdlib>
+#include <stdexcept>
+
 #include "kernels/bytes.h"
 #include "kernels/quads.h"
 
@@ -128,6 +131,14 @@ const KernelSet* find_kernel_set(const std::string& name) {
     for (const KernelSet* set : available_kernel_sets())
         if (name == set->name) return set;
     return nullptr;
+}
+
+const KernelSet& chosen_kernel_set() {
+    const char* forced = std::getenv("SPARBOR_ISA");
+    if (!forced || !*forced) return *available_kernel_sets().front();
+    const KernelSet* found = find_kernel_set(forced);
+    if (!found) throw std::runtime_error(std::string("SPARBOR_ISA=") + forced + " cannot run on this machine");
+    return *found;
 }
 
 }  // namespace sparbor

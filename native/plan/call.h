@@ -4,16 +4,16 @@
 #include <algorithm>
 
 #include "kernels/kernels.h"
-#include "plan/thread_pool.h"
 #include "plan/value.h"
+#include "plan/workers.h"
 
 namespace sparbor {
 
 class Call {
 public:
-    Call(const KernelSet& kernels, ThreadPool* pool, char* memory, float* scratch, size_t thread_scratch,
+    Call(const KernelSet& kernels, Workers* workers, char* memory, float* scratch, size_t thread_scratch,
          const void* given = nullptr, size_t first_item = 0)
-        : kernels(kernels), first_item(first_item), given_(given), pool_(pool), memory_(memory), scratch_(scratch),
+        : kernels(kernels), first_item(first_item), given_(given), workers_(workers), memory_(memory), scratch_(scratch),
           thread_scratch_(thread_scratch) {}
 
     const KernelSet& kernels;
@@ -28,15 +28,15 @@ public:
     }
     // As much as the step has asked for, a thread, and aligned to cache lines.
     float* scratch(size_t thread = 0) const { return scratch_ + thread * thread_scratch_; }
-    size_t threads() const { return pool_ ? pool_->threads() : 1; }
+    size_t threads() const { return workers_ ? workers_->threads() : 1; }
 
     // Splits the indices below `count` over the threads if the work, in nanoseconds, pays for waking them:
     // part(first, last, thread).
     template <class Part>
     void split(size_t count, double work, const Part& part) const {
-        if (!pool_ || work < worth_waking || count < 2) return part(size_t{0}, count, size_t{0});
-        const size_t pieces = std::min(count, pieces_per_thread * pool_->threads());
-        pool_->run(pieces, [&](size_t i, size_t thread) {
+        if (!workers_ || work < worth_waking || count < 2) return part(size_t{0}, count, size_t{0});
+        const size_t pieces = std::min(count, pieces_per_thread * workers_->threads());
+        workers_->run(pieces, [&](size_t i, size_t thread) {
             part(count * i / pieces, count * (i + 1) / pieces, thread);
         });
     }
@@ -45,7 +45,7 @@ private:
     static constexpr double worth_waking = 20000;
     static constexpr size_t pieces_per_thread = 4;  // enough to even out what the threads get done
     const void* given_;
-    ThreadPool* pool_;
+    Workers* workers_;
     char* memory_;
     float* scratch_;
     size_t thread_scratch_;

@@ -5,7 +5,7 @@
 
 namespace sparbor {
 
-Engine::Engine(const Program& program, const KernelSet& kernels, size_t threads, bool as_stored)
+Engine::Engine(const Program& program, const KernelSet& kernels, size_t threads, bool as_stored, Threads whose)
     : program_(program), kernels_(kernels), planning_{as_stored, threads, find_items(program)},
       layers_(program.operations.size()), workspaces_(threads, [this](const Sizes& sizes) { return plan_for(sizes); }) {
     const std::vector<Shape> shapes = program.shapes_at(program.known_sizes);
@@ -16,7 +16,7 @@ Engine::Engine(const Program& program, const KernelSet& kernels, size_t threads,
     check_memory(program, item_bytes_);
     check_memory(program, item_bytes_ + workspaces_.scratch_bytes(*plan));
     workspaces_.keep(std::move(plan));
-    if (threads > 1) pool_ = std::make_unique<ThreadPool>(threads);
+    if (threads > 1 && whose == Threads::own) pool_ = std::make_unique<ThreadPool>(threads);
 }
 
 void Engine::copy_bytes(const Matrix& to, const uint8_t* bytes, char* memory) const {
@@ -37,9 +37,11 @@ const void* Engine::left_there(const Plan& plan, const Given* inputs) {
     return plan.takes_given && !inputs[0].bytes ? inputs[0].data : nullptr;
 }
 
-void Engine::run(const Workspace& workspace, const Given* inputs, void* const* outputs, size_t& steps) const {
-    if (workspace.plan().slices) return run_slices(workspace, inputs, outputs);
-    const Call call(kernels_, pool_.get(), workspace.memory(), workspace.scratch(), workspace.thread_scratch(),
+void Engine::run(const Workspace& workspace, const Given* inputs, void* const* outputs, size_t& steps,
+                 Workers* callers) const {
+    Workers* const workers = callers ? callers : pool_.get();
+    if (workspace.plan().slices) return run_slices(workspace, inputs, outputs, workers);
+    const Call call(kernels_, workers, workspace.memory(), workspace.scratch(), workspace.thread_scratch(),
                     left_there(workspace.plan(), inputs));
     run_steps(workspace.plan(), call, inputs, outputs, steps);
 }
@@ -53,12 +55,12 @@ void Engine::run_steps(const Plan& plan, const Call& call, const Given* inputs, 
         if (outputs[i]) plan.outputs[i].copy.run(kernels_, call.memory() + plan.outputs[i].value.offset, outputs[i]);
 }
 
-void Engine::run_slices(const Workspace& workspace, const Given* inputs, void* const* outputs) const {
+void Engine::run_slices(const Workspace& workspace, const Given* inputs, void* const* outputs, Workers* workers) const {
     const Slices& slices = *workspace.plan().slices;
     SlicedCall sliced(workspace.plan(), inputs);
     for (size_t slice = 0; slice < slices.count; slice++) {
         sliced.go_to(slice);
-        const Call call(kernels_, pool_.get(), workspace.memory(), workspace.scratch(), workspace.thread_scratch(),
+        const Call call(kernels_, workers, workspace.memory(), workspace.scratch(), workspace.thread_scratch(),
                         left_there(slices.plan(slice), sliced.inputs()), slices.first(slice));
         size_t steps = 0;
         run_steps(slices.plan(slice), call, sliced.inputs(), sliced.outputs(), steps);

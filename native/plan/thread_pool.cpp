@@ -73,7 +73,7 @@ void ThreadPool::take_pieces(size_t thread) {
     for (size_t i; (i = next_.fetch_add(1)) < pieces_;) call_(context_, i, thread);
 }
 
-void ThreadPool::run(size_t pieces, Call call, const void* context) {
+void ThreadPool::run_pieces(size_t pieces, PieceCall call, const void* context) {
     const std::unique_lock<std::mutex> alone(caller_, std::try_to_lock);
     if (!alone.owns_lock() || forked()) {
         for (size_t i = 0; i < pieces; i++) call(context, i, 0);

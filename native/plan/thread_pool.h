@@ -9,31 +9,24 @@
 #include <thread>
 #include <vector>
 
+#include "plan/workers.h"
+
 namespace sparbor {
 
-class ThreadPool {
+class ThreadPool final : public Workers {
 public:
     // Throws std::runtime_error, which says how many it could start, if the system does not let it start all of them.
     explicit ThreadPool(size_t threads);
-    ~ThreadPool();
+    ~ThreadPool() override;
     ThreadPool(const ThreadPool&) = delete;
     ThreadPool& operator=(const ThreadPool&) = delete;
 
-    size_t threads() const { return workers_.size() + 1; }
-
-    // Calls piece(i, thread) for each i below `pieces`, on whichever threads are free; the caller is thread 0. If
-    // another caller has the pool, or the process has forked and left the workers behind, the caller does it all.
-    template <class Piece>
-    void run(size_t pieces, const Piece& piece) {
-        const auto call = [](const void* context, size_t i, size_t thread) {
-            (*static_cast<const Piece*>(context))(i, thread);
-        };
-        run(pieces, call, &piece);
-    }
+    size_t threads() const override { return workers_.size() + 1; }
 
 private:
-    using Call = void (*)(const void* context, size_t i, size_t thread);
-    void run(size_t pieces, Call call, const void* context);
+    // The caller is thread 0. If another caller has the pool, or the process has forked and left the workers behind, the
+    // caller does it all.
+    void run_pieces(size_t pieces, PieceCall call, const void* context) override;
     void stop();
     void work(size_t thread);
     void take_pieces(size_t thread);
@@ -42,7 +35,7 @@ private:
     std::vector<std::thread> workers_;
     std::mutex caller_;
     const int process_;
-    Call call_ = nullptr;  // the job, which changes only while nobody is inside
+    PieceCall call_ = nullptr;  // the job, which changes only while nobody is inside
     const void* context_ = nullptr;
     size_t pieces_ = 0;
     alignas(64) std::atomic<size_t> next_{0};

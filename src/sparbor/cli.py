@@ -82,10 +82,38 @@ def _add_commands(parser: argparse.ArgumentParser) -> list[str]:
     option("--out", type=Path, required=True, help="the directory (c) or the file (onnx) to write")
     option("--name", help="of the exported model (default: FILE's, without its ending)")
     option("--force", action="store_true", help="write beside other files; replace an earlier export")
+    option("--sparse", action="store_true", help="to onnx: with operators of Sparbor's, which ONNX Runtime can load")
     option = add("time", time_model, "Measure a deployed model's latency on this machine.")
     option("--batch", type=int, default=1, help="items in one call (default: 1)")
     option("--threads", type=int, default=1, help="(default: 1)")
+    _add_onnx(commands)
     return list(commands.choices)
+
+
+def _add_onnx(commands: Any) -> None:
+    """The commands of ONNX files."""
+    about = "Work on ONNX files."
+    parser = commands.add_parser("onnx", help=about, description=about)
+    parser.set_defaults(run=lambda _: parser.error("a COMMAND is missing: pack"))
+    about = "Keep a model's sparse weights sparse in ONNX Runtime, by operators of Sparbor's."
+    command = parser.add_subparsers(metavar="COMMAND", parser_class=Parser).add_parser(
+        "pack", help=about, description=about
+    )
+    command.set_defaults(run=pack_onnx)
+    command.add_argument("file", type=Path, metavar="FILE", help="an ONNX model")
+    command.add_argument("--out", type=Path, required=True, metavar="FILE", help="the ONNX file to write")
+    command.add_argument(
+        "--weights", choices=("int8", "word16", "exact"), default="int8", help="how they are stored (default: int8)"
+    )
+    command.add_argument(
+        "--min-sparsity",
+        type=float,
+        default=0.6,
+        metavar="SHARE",
+        help="least share of zeros of a layer (default: 0.6)",
+    )
+    command.add_argument("--inputs", type=Path, metavar="FILE", help="arrays to compare answers with, in a .npz file")
+    command.add_argument("--force", action="store_true", help="replace a file that is there")
 
 
 def inspect(options: argparse.Namespace) -> None:
@@ -187,7 +215,32 @@ def export_model(options: argparse.Namespace) -> None:
     from sparbor.program.model_file import load
 
     name = options.file.name.partition(".")[0] if options.name is None else options.name
-    print(EXPORTERS[options.to](load(options.file), options.out, name, options.force))
+    print(EXPORTERS[options.to](load(options.file), options.out, name, options.force, options.sparse))
+
+
+def pack_onnx(options: argparse.Namespace) -> None:
+    """Pack, compare, write, and say what became of each layer."""
+    from sparbor.onnx import pack
+    from sparbor.onnx.writing import check_out, write
+
+    check_out(options.out, options.force, options.file)
+    inputs = None if options.inputs is None else _read_arrays(options.inputs)
+    packed = pack(options.file, options.weights, options.min_sparsity, inputs)
+    write(packed.model, options.out)
+    print(packed)
+    print(f"{options.out}: {options.out.stat().st_size:,} bytes; {options.file}: {options.file.stat().st_size:,}")
+
+
+def _read_arrays(path: Path) -> "dict[str, np.ndarray[Any, Any]]":
+    import numpy as np
+
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception as error:  # as of `_read_array`; an array alone is no context
+        raise ArgumentError(
+            f"inputs={str(path)!r}: cannot be read as a .npz file; write one with numpy.savez"
+        ) from error
 
 
 def end_cleanly(program: str, options: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparbor import native
-from sparbor.errors import ModelFileError, OutputError, SparborError
+from sparbor.errors import ArgumentError, ModelFileError, OutputError, SparborError
 from sparbor.extras import brought_by
 
 if TYPE_CHECKING:
@@ -32,22 +32,25 @@ def _faults_of_the_file() -> Iterator[None]:
         ) from error
 
 
-def _to_c(program: Program, out: Path, name: str, force: bool) -> object:
+def _to_c(program: Program, out: Path, name: str, force: bool, sparse: bool) -> object:
+    if sparse:
+        raise ArgumentError("sparse is for to='onnx': plain C is sparse as it is, leave --sparse out")
     from sparbor.export.c.target import export_c
 
     with _faults_of_the_file():
         return export_c(program, out, name, force)
 
 
-def _to_onnx(program: Program, out: Path, name: str, force: bool) -> object:
+def _to_onnx(program: Program, out: Path, name: str, force: bool, sparse: bool) -> object:
     with brought_by("onnx", "to='onnx'"):
         from sparbor.export.onnx.target import export_onnx
     if os.path.lexists(out) and not force:
         raise OutputError(f"out={str(out)!r}: it is there already; pass --force to replace it, or name another file")
     with _faults_of_the_file():
-        export_onnx(program, out, name)
+        export_onnx(program, out, name, sparse)
     return f"{out}: {out.stat().st_size:,} bytes"
 
 
-# By target: takes the program, where to write, the model's name there and whether to force; what it returns is printed.
-EXPORTERS: Mapping[str, Callable[[Program, Path, str, bool], object]] = {"c": _to_c, "onnx": _to_onnx}
+# By target: takes the program, where to write, the model's name there, whether to force, and whether sparse layers are
+# to stay sparse by operators that the target has not by itself; what it returns is printed.
+EXPORTERS: Mapping[str, Callable[[Program, Path, str, bool, bool], object]] = {"c": _to_c, "onnx": _to_onnx}

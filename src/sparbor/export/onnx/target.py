@@ -1,4 +1,4 @@
-"""A program as a standard ONNX file, dense and computed in float32: `docs/onnx.md` says what it holds."""
+"""A program as an ONNX file, of standard nodes or with ours for sparse layers: `docs/onnx.md` says what it holds."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from onnx import helper
 from sparbor.errors import ArgumentError
 from sparbor.export.onnx.graph import OnnxGraph
 from sparbor.export.onnx.in_floats import in_floats
+from sparbor.export.onnx.own_nodes import DOMAIN, VERSION, add_own_node
 from sparbor.export.structure import check_structure
 from sparbor.files import write_file
 from sparbor.ops.activations import activation_to_onnx
@@ -25,7 +26,7 @@ IR_VERSION = 8  # of the same release of ONNX: the package would write its newes
 MOST_BYTES = 2**31 - 2**20  # a file has at most 2 GiB, some of it for what is not weights
 
 
-def export_onnx(program: Program, path: str | os.PathLike[str], name: str = "model") -> None:
+def export_onnx(program: Program, path: str | os.PathLike[str], name: str = "model", sparse: bool = False) -> None:
     """Write a program, which is ``runtime.program``, as an ONNX file; an older file stays until the new one is whole.
 
     The file's input is ``input``, float32 of shape (batch, item...) with any batch, its output ``output``. Layers are
@@ -37,6 +38,8 @@ def export_onnx(program: Program, path: str | os.PathLike[str], name: str = "mod
         program: what to export.
         path: the file.
         name: the name of the ONNX graph.
+        sparse: sparse layers stay so, as nodes of ours, for which ONNX Runtime needs
+            `sparbor.onnxruntime.library_path`.
 
     Raises:
         ArgumentError: an operation is none that ONNX has, or the dense weights are beyond the 2 GiB of such a file.
@@ -52,23 +55,24 @@ def export_onnx(program: Program, path: str | os.PathLike[str], name: str = "mod
     ...     [node.op_type for node in onnx.load(f"{folder}/model.onnx").graph.node]
     ['Gemm']
     """
-    write_file(path, to_onnx(program, name).SerializeToString())
+    write_file(path, to_onnx(program, name, sparse).SerializeToString())
 
 
-def to_onnx(program: Program, name: str = "model") -> onnx.ModelProto:
+def to_onnx(program: Program, name: str = "model", sparse: bool = False) -> onnx.ModelProto:
     """The program as an ONNX model, checked; as `export_onnx`, which writes it."""
     check_structure(program)
     _check_size(program)
     graph = OnnxGraph(in_floats(program))
     for operation in graph.program.operations:
-        _add_operation(graph, operation)
+        if not (sparse and add_own_node(graph, operation)):
+            _add_operation(graph, operation)
     graph.copy_outputs()
     graph.drop_unused()
     model = helper.make_model(
         graph.proto(name),
         producer_name="sparbor",
         producer_version=version("sparbor"),
-        opset_imports=[helper.make_opsetid("", OPSET)],
+        opset_imports=[helper.make_opsetid("", OPSET), *([helper.make_opsetid(DOMAIN, VERSION)] if sparse else [])],
         ir_version=IR_VERSION,
     )
     if program.byte_input is not None:
