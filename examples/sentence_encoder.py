@@ -19,6 +19,7 @@ from sparbor.timing import sample, summarize
 
 OUT = "sentences.safetensors"
 EPOCHS = 5
+STATES = 300  # how much a teacher's hidden states count: their squared differences are small, 0.01 or less
 
 
 class Classifier(nn.Module):
@@ -28,10 +29,11 @@ class Classifier(nn.Module):
         super().__init__()
         self.encoder, self.head = encoder, nn.Linear(encoder.config.hidden_size, classes)
 
-    def forward(self, input_ids, attention_mask, token_type_ids=None) -> torch.Tensor:
-        tokens = self.encoder(input_ids, attention_mask, token_type_ids).last_hidden_state
-        seen = attention_mask.unsqueeze(-1).to(tokens.dtype)
-        return self.head((tokens * seen).sum(1) / seen.sum(1))
+    def forward(self, input_ids, attention_mask, token_type_ids=None, states: bool = False):
+        found = self.encoder(input_ids, attention_mask, token_type_ids, output_hidden_states=states)
+        seen = attention_mask.unsqueeze(-1).to(found.last_hidden_state.dtype)
+        scores = self.head((found.last_hidden_state * seen).sum(1) / seen.sum(1))
+        return (scores, found.hidden_states[1:]) if states else scores
 
 
 def batched(lines: list, size: int, classes: list, tokenizer) -> list:
@@ -48,10 +50,13 @@ def train(model: nn.Module, batches: list, lr: float, recipe=None, teacher=None)
         print(sparbor.perforate(model, optimizer, recipe, total_steps=steps))
     model.train()
     for texts, labels in EPOCHS * batches:
-        scores = model(**texts)
+        scores, states = model(**texts, states=True)
         loss = nn.functional.cross_entropy(scores, labels)
         if teacher:
-            loss = sparbor.distillation_loss(scores, teacher(**texts).detach(), labels=labels)
+            with torch.no_grad():
+                wanted, their_states = teacher(**texts, states=True)
+            far = sparbor.distillation_loss(states, their_states, hidden="mse", mask=texts["attention_mask"])
+            loss = sparbor.distillation_loss(scores, wanted, temperature=2.0) + STATES * far
         loss.backward()
         optimizer.step()
         schedule.step()

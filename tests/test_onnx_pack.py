@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
+from torch import nn
 
 import sparbor
 import sparbor.onnxruntime
@@ -512,3 +513,58 @@ def test_deployed_models_are_exported_sparse(name: str, weights: str) -> None:
     found, expected = session(written).run(None, {"input": x})[0], runtime(x)
     within = 0.01 if weights == "int8" else ALIKE  # a sum that rounds otherwise moves a byte
     assert np.abs(found - expected).max() <= within * np.abs(expected).max()
+
+
+class Tagger(nn.Module):
+    """A class for each token of a sequence."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.lstm = nn.Embedding(50, 64), nn.LSTM(64, 64, batch_first=True, bidirectional=True)
+        self.hidden, self.out = nn.Linear(128, 128), nn.Linear(128, 16)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.out(torch.relu(self.hidden(self.lstm(self.embedding(ids))[0])))
+
+
+def swin() -> nn.Module:
+    transformers = pytest.importorskip("transformers")
+    sizes = {"image_size": 32, "patch_size": 4, "embed_dim": 64, "depths": [2], "num_heads": [2], "window_size": 4}
+    return transformers.SwinModel(transformers.SwinConfig(**sizes), add_pooling_layer=False)
+
+
+class Chooses(nn.Module):
+    """One of two layers, by a sum of the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Linear(64, 64), nn.Linear(64, 64)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if bool(x.sum() > 0):
+            return self.one(x)
+        return self.other(x)
+
+
+NETWORKS_OF_PYTORCH: dict[str, tuple[Callable[[], nn.Module], torch.Tensor, set[str]]] = {
+    "LSTM tagger": (Tagger, torch.arange(12).view(2, 6), {"LSTM"}),
+    "Swin": (swin, torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)), {"LayerNormalization"}),
+    "If": (lambda: torch.jit.script(Chooses()), torch.ones(2, 64), {"If"}),
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("name", NETWORKS_OF_PYTORCH)
+def test_networks_that_pytorch_exports(name: str, tmp_path: Path) -> None:
+    build, x, stay = NETWORKS_OF_PYTORCH[name]
+    torch.manual_seed(0)
+    model = build().eval()
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            parameter.data[torch.rand_like(parameter) < 0.9] = 0
+    torch.onnx.export(model, (x,), tmp_path / "m.onnx", dynamo=False, opset_version=17, input_names=["x"])
+    model = onnx.load(tmp_path / "m.onnx")
+    packed = check(model, x.numpy())
+    assert sum(row.taken for row in packed.rows) >= 2
+    assert stay <= set(kinds(packed.model))
+    check(model, x.numpy(), "int8", 0.05)

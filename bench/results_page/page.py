@@ -1,7 +1,7 @@
 """Makes docs/results.md, its picture and README's table from committed results: ``python bench/overview.py``.
 
-Nothing is trained or timed here. Accuracies are of the study's current rows, latencies of latency.py's. A test holds
-the pages to what is made here.
+Nothing is trained or timed here: accuracies are of the study's current rows, the rest of ``FILES``. A test holds the
+pages to what is made here.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import CHECKOUT, RESULTS
+from bench.results_page import sentences
 from bench.results_page.plot import plot
 from bench.results_page.tables import (
     ACCURACIES,
@@ -31,6 +32,8 @@ from bench.results_page.tables import (
     sweep_table,
     took_part,
 )
+from bench.sentences.serving import LENGTHS
+from bench.sentences.study import CONTROL
 from bench.study.report import STUDY_FILES
 from bench.study.rows import Row, StudyFile
 from sparbor.files import write_file
@@ -38,11 +41,14 @@ from sparbor.files import write_file
 README = CHECKOUT / "README.md"
 RESULTS_PAGE = CHECKOUT / "docs" / "results.md"
 PICTURE = CHECKOUT / "docs" / "overview.svg"
-LATENCY_FILES = {  # where each table has its latencies
+SENTENCES_PICTURE = CHECKOUT / "docs" / "sentences.svg"
+FILES = {  # where each part has its figures, but for the accuracy study
     "eight_bits": "latency-int8.json",
     "words": "latency-rivals.json",
     "sweep": "latency-convolutions.json",
     "batches": "latency.json",
+    "sentences": "sentences.json",
+    "serving": "sentences-serving.json",
 }
 BEGIN, END = "<!-- made by: python bench/overview.py -->\n", "<!-- end -->\n"
 
@@ -77,7 +83,25 @@ dense; at 65 % all layers have the same density.
 one, most of them more; at 98 % the CNN is not. Much of the gain is less noise and less overfitting, which a learning
 rate that falls to zero (the cosine rows) removes as well: there the sparse model is about as accurate as the dense one
 on MNIST, and less accurate on CIFAR-10. Both data sets are small, and so are the networks; nothing here was measured
-on ImageNet or on text.
+on ImageNet.
+
+## A pre-trained sentence encoder
+
+all-MiniLM-L6-v2 (22.7 million weights, 10.6 million of them in the encoder's linear layers, which become sparse, in
+quads) is fine-tuned dense, on labels. A copy of it is then trained for as many epochs on the same texts and becomes
+sparse, with the dense model as its teacher ([how](fine-tuning.md#with-a-teacher)). *{again}* is the control: trained
+like the sparse ones, with nothing dropped. For the embeddings, which need no labels, the pre-trained model is the
+dense one. All but the columns *PyTorch* are deployed with 8 bits. Test texts; in brackets points against the dense
+model in PyTorch of the same seeds.
+
+{sentences}
+What serving the models of WordNet's first seed costs: one text, one thread, all in turns in one run
+(`bench/sentence_serving.py`). Rivals serve the dense model. Memory is what a fresh process takes, beyond the runtime's
+own libraries, to load the file and answer a text of {longest} tokens. Most of Sparbor's files are the embeddings of
+words, which stay dense and have 16 bits; OpenVINO's have 8.
+
+{serving}
+![Accuracy against latency](sentences.svg)
 
 ## Latency
 
@@ -124,7 +148,8 @@ accurate.
 
 def source(name: str, about: dict[str, Any]) -> str:
     """Machine, versions and commit of a file, of its environment."""
-    peers = ", ".join(f"{package} {version}" for package, version in about["peers"].items() if version)
+    software = about.get("peers") or {"torch": about["torch"]}
+    peers = ", ".join(f"{package} {version}" for package, version in software.items() if version)
     return (
         f"- [{name}](../bench/results/{name}): {about['cpu']}, {about['cores']} cores, commit"
         f" {about['commit'][:7]}; {peers}."
@@ -140,9 +165,9 @@ def with_table(readme: str, table: str) -> str:
     return replaced
 
 
-def latencies() -> dict[str, dict[str, Any]]:
-    """The contents of latency.py's files, by the table that they are for."""
-    return {part: json.loads((RESULTS / name).read_text()) for part, name in LATENCY_FILES.items()}
+def measured() -> dict[str, dict[str, Any]]:
+    """The contents of ``FILES``, by the part that they are for."""
+    return {part: json.loads((RESULTS / name).read_text()) for part, name in FILES.items()}
 
 
 def speeds(rows: Sequence[Row], precision: str) -> list[Speed]:
@@ -163,7 +188,7 @@ def accuracies() -> list[Row]:
 
 
 def pages(trained: Sequence[Row], files: Mapping[str, dict[str, Any]]) -> dict[Path, str]:
-    """What docs/results.md and README are to say of the study's rows and of latency.py's files."""
+    """What docs/results.md and README are to say of the study's rows and of what was measured."""
     eight_bits, words = files["eight_bits"]["rows"], files["words"]["rows"]
     with_eight, with_sixteen = speeds(eight_bits, "int8"), speeds(words, "f16")
     page = PAGE.format(
@@ -177,7 +202,11 @@ def pages(trained: Sequence[Row], files: Mapping[str, dict[str, Any]]) -> dict[P
         words_rivals=took_part(words),
         sweep=sweep_table(files["sweep"]["rows"]),
         batches=batch_table(files["batches"]["rows"]),
-        sources="\n".join(source(LATENCY_FILES[part], file["environment"]) for part, file in files.items()) + "\n",
+        sentences=sentences.accuracy_table(files["sentences"]["rows"]),
+        serving=sentences.serving_table(files["serving"]["rows"]),
+        again=CONTROL.capitalize(),
+        longest=max(LENGTHS),
+        sources="\n".join(source(FILES[part], file["environment"]) for part, file in files.items()) + "\n",
         **{f"{part}_machine": file["environment"]["cpu"] for part, file in files.items()},
     )
     return {RESULTS_PAGE: page, README: with_table(README.read_text(), readme_table(of_one_input(with_eight)))}
@@ -186,8 +215,9 @@ def pages(trained: Sequence[Row], files: Mapping[str, dict[str, Any]]) -> dict[P
 def main() -> None:
     """Write the pages and the picture."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    trained, files = accuracies(), latencies()
+    trained, files = accuracies(), measured()
     for path, content in pages(trained, files).items():
         write_file(path, content.encode())
     curves = {name: [accuracy_line(trained, name, each) for each in wanted] for name, wanted in ACCURACIES.items()}
     plot(of_one_input(speeds(files["eight_bits"]["rows"], "int8")), curves, PICTURE)
+    sentences.plot(files["serving"]["rows"], SENTENCES_PICTURE)

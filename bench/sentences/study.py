@@ -147,14 +147,15 @@ def summary(rows: Sequence[Row]) -> Table:
         seeds = {row["seed"] for row in of_arm}
         dense = [row for row in rows if (row["task"], row["arm"]) == (task, DENSE) and row["seed"] in seeds]
         names = ("density", "validation_torch", "test_torch", "test_int8")
-        means = {name: _mean(of_arm, name) for name in names}
-        against = means["test_int8"] - _mean(dense, "test_torch") if dense else float("nan")
+        means = {name: mean_of(of_arm, name) for name in names}
+        against = means["test_int8"] - mean_of(dense, "test_torch") if dense else float("nan")
         cells = [f"{means[name]:.3f}" for name in names]
         table.add_row(task, arm, str(len(of_arm)), *cells, f"{against:+.3f}")
     return table
 
 
-def _mean(rows: Sequence[Row], name: str) -> float:
+def mean_of(rows: Sequence[Row], name: str) -> float:
+    """Of what the rows have under a name."""
     return float(sum(row[name] for row in rows) / len(rows))
 
 

@@ -21,7 +21,10 @@ from sparbor import Recipe
 
 COMPARED = 1000  # held-out texts of whose embeddings all pairs are compared
 TEMPERATURE = 2.0
-STATES = 1.0  # how much a teacher's hidden states count, beside its answers
+# How much a teacher's hidden states count, beside its answers. Mean squares of their differences are small, 0.004 where
+# a fifth of the weights have just been dropped: with a weight of 1 a student is free to forget what its teacher knew
+# and the answers to these texts do not show, and loses more by that than by pruning.
+STATES = 300.0
 
 
 @dataclass(frozen=True)

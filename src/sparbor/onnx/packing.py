@@ -128,14 +128,14 @@ class _Packing:
     def _rewrite(self, scope: Scope) -> Iterator[Row]:
         found = list(layers_in(scope))
         fit = [layer for _, layer in found if isinstance(layer, Found) and layer.sparsity >= self.min_sparsity]
-        ordered = {layer.name: layer for layer in in_better_orders(scope, fit, self.weights)}
+        ordered = {layer.nodes[0].output[0]: layer for layer in in_better_orders(scope, fit, self.weights)}
         for node, layer in found:
             if isinstance(layer, LeftError):
                 yield Row(name_of(node), node.op_type, (), 0.0, why=str(layer))
             elif layer.sparsity < self.min_sparsity:
                 yield self._left(layer, f"less than {self.min_sparsity:.0%} of its weights are zero")
             else:
-                yield self._take(scope.graph, ordered[layer.name])
+                yield self._take(scope.graph, ordered[node.output[0]])
 
     def _left(self, layer: Found, why: str) -> Row:
         return Row(layer.name, layer.nodes[0].op_type, layer.matrix.shape, layer.sparsity, why=why)
