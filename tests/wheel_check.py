@@ -31,6 +31,7 @@ WORKING = (  # in a folder with what lies in tests/golden
 REFUSED = {  # each with the extra that it needs
     "export rows.safetensors --to onnx --out model.onnx": "onnx",
     "onnx pack rows.safetensors --out packed.onnx": "onnx",
+    "deploy rows.safetensors --out model.safetensors": "onnx",
 }
 NAMES = {"load": None, "ByteInput": None, "perforate": "train", "deploy": "train", "Recipe": None}
 STABLE_SINCE = (3, 12)
