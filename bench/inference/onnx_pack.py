@@ -32,7 +32,7 @@ from bench.inference import models
 from bench.inference.latency import max_relative_error, timed
 from bench.inference.soak import MOST_GROWTH, soak
 from bench.job.measure import memory_of
-from bench.peers import onnx_file, single, versions
+from bench.peers import onnx_file, onnxruntime, single, versions
 from bench.peers.onnxruntime_int8 import quantize_weights
 from bench.results_file import ResultsFile
 from sparbor.onnx import pack
@@ -50,17 +50,9 @@ Row = dict[str, Any]
 Arrays = dict[str, np.ndarray]
 
 
-def opened(file: Path, packed: bool, threads: int = 1) -> Any:
+def opened(file: Path, packed: bool) -> Any:
     """A session, with our operators for a packed file."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    if packed:
-        options.register_custom_ops_library(library_path())
-    return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.opened(file, 1, library_path() if packed else None)
 
 
 def files_of(model: str, folder: Path) -> tuple[dict[str, Path], Arrays]:

@@ -31,14 +31,16 @@ def prepare(model: nn.Module, example: Example, threads: int) -> Local:
         return session(onnx_file.write(model, example, Path(folder) / "model.onnx"), example, threads)
 
 
-def opened(file: Path, threads: int) -> onnxruntime.InferenceSession:
-    """The model of ``file``, on so many threads of the processor."""
+def opened(file: Path, threads: int, operators: str | None = None) -> onnxruntime.InferenceSession:
+    """The model of ``file``, on so many threads of the processor; with a library of operators, if it needs one."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors; it warns of every constant that it folds
+    if operators:
+        options.register_custom_ops_library(operators)
     return onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
 
 

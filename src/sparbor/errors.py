@@ -1,6 +1,11 @@
 """Every error Sparbor raises on purpose: one line that says what is wrong, with which value, and what to do."""
 
 
+def first_line(error: BaseException) -> str:
+    """What another library's error says, in short; its class where it says nothing."""
+    return (str(error).strip() or type(error).__name__).partition("\n")[0][:200]
+
+
 class SparborError(Exception):
     """The base of all errors below; catching it catches them all."""
 

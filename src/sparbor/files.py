@@ -29,6 +29,16 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
         ) from error
 
 
+def check_free(out: Path, force: bool) -> None:
+    """Refuse to replace a file unasked.
+
+    Raises:
+        OutputError: it is there already, and not to be replaced.
+    """
+    if os.path.lexists(out) and not force:
+        raise OutputError(f"out={str(out)!r}: it is there already; pass --force to replace it, or name another file")
+
+
 def discard(path: Path) -> None:
     """Remove the file, if it is there, and what writers of it that were killed have left beside it.
 

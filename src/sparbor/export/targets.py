@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparbor import native
-from sparbor.errors import ArgumentError, ModelFileError, OutputError, SparborError
+from sparbor.errors import ArgumentError, ModelFileError, SparborError
 from sparbor.extras import brought_by
+from sparbor.files import check_free
 
 if TYPE_CHECKING:
     from sparbor.program.program import Program
@@ -44,8 +44,7 @@ def _to_c(program: Program, out: Path, name: str, force: bool, sparse: bool) -> 
 def _to_onnx(program: Program, out: Path, name: str, force: bool, sparse: bool) -> object:
     with brought_by("onnx", "to='onnx'"):
         from sparbor.export.onnx.target import export_onnx
-    if os.path.lexists(out) and not force:
-        raise OutputError(f"out={str(out)!r}: it is there already; pass --force to replace it, or name another file")
+    check_free(out, force)
     with _faults_of_the_file():
         export_onnx(program, out, name, sparse)
     return f"{out}: {out.stat().st_size:,} bytes"

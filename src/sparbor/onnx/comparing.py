@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto
 
-from sparbor.errors import ArgumentError
+from sparbor.errors import ArgumentError, first_line
 from sparbor.onnx.scopes import Array
 from sparbor.onnx.writing import MOST_BYTES
 
@@ -56,12 +56,13 @@ def largest_difference(original: ModelProto, packed: ModelProto, inputs: Mapping
     if original.ByteSize() > MOST_BYTES:
         return "with its weights in one piece the original is larger than ONNX Runtime reads"
     try:
-        expected = answers(original, inputs if inputs is not None else inputs_like(original))
+        given = inputs_like(original) if inputs is None else inputs
+        expected = answers(original, given)
     except Exception as error:  # of a runtime that we know nothing of
         if inputs is not None:
             raise ArgumentError(f"the original does not run on the inputs: {first_line(error)}") from error
         return f"the original does not run on inputs that were made up: {first_line(error)}"
-    found = answers(packed, inputs if inputs is not None else inputs_like(original), ours=True)
+    found = answers(packed, given, ours=True)
     return max((difference(one, two) for one, two in zip(expected, found, strict=True)), default=0.0)
 
 
@@ -93,8 +94,3 @@ def difference(expected: Any, found: Any) -> float:
     largest = float(np.abs(expected).max(initial=0))
     far = float(np.abs(expected - found).max(initial=0))
     return far / largest if largest else far
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, in short."""
-    return str(error).strip().partition("\n")[0][:200]

@@ -9,7 +9,7 @@ import onnx
 import onnx.inliner
 from onnx import ModelProto
 
-from sparbor.errors import ArgumentError
+from sparbor.errors import ArgumentError, first_line
 from sparbor.export.onnx.own_nodes import DOMAIN
 
 OLDEST_OPSET = 7  # the first in which what is added to a product is broadcast as in NumPy
@@ -44,8 +44,7 @@ def _from_file(path: str | os.PathLike[str]) -> ModelProto:
     try:
         return onnx.load(path)
     except Exception as error:  # of protobuf, or of files beside it that have the weights
-        reason = (str(error).strip() or type(error).__name__).partition("\n")[0]
-        raise ArgumentError(f"{os.fspath(path)!r} cannot be read as an ONNX model: {reason}") from error
+        raise ArgumentError(f"{os.fspath(path)!r} cannot be read as an ONNX model: {first_line(error)}") from error
 
 
 def _named(model: ModelProto | str | os.PathLike[str]) -> str:

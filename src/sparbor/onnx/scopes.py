@@ -23,6 +23,8 @@ FOLDED = {"Constant", "Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Un
 
 def computed(nodes: Sequence[NodeProto], given: Mapping[str, Array], wanted: str, opset: int) -> Array:
     """What some nodes of ONNX's own make of given values."""
+    if any(node.op_type == "DequantizeLinear" for node in nodes):
+        opset = max(19, opset)  # the reference has it from there on only, and it takes what earlier ones took
     inputs = [onnx.helper.make_tensor_value_info(name, _type_of(array), None) for name, array in given.items()]
     output = onnx.helper.make_empty_tensor_value_info(wanted)
     graph = onnx.helper.make_graph(nodes, "part", inputs, [output])
@@ -89,8 +91,7 @@ class Scope:
         known = {each: array for each, array in given.items() if array is not None}
         if len(known) < len(given):
             return None
-        # The reference has DequantizeLinear from there on only, which takes what earlier ones took.
-        return computed([node], known, name, max(19, self.opset) if node.op_type == "DequantizeLinear" else self.opset)
+        return computed([node], known, name, self.opset)
 
 
 def _used_in(graph: GraphProto) -> Iterator[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import onnx
 from onnx import ModelProto
 
 from sparbor.errors import ArgumentError, OutputError
-from sparbor.files import write_file
+from sparbor.files import check_free, write_file
 
 MOST_BYTES = 2**31 - 2**20  # of one file, which protobuf reads into memory at once
 
@@ -23,8 +22,7 @@ def check_out(out: Path, force: bool, given: Path) -> None:
     """
     if out.exists() and given.exists() and out.samefile(given):
         raise ArgumentError(f"out={str(out)!r}: that is the model itself; name another file")
-    if os.path.lexists(out) and not force:
-        raise OutputError(f"out={str(out)!r}: it is there already; pass --force to replace it, or name another file")
+    check_free(out, force)
 
 
 def write(model: ModelProto, out: Path) -> None:

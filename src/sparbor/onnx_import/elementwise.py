@@ -69,10 +69,6 @@ def _power(one: Tensor, other: Any) -> Tensor:
     return torch.pow(one, other).to(one.dtype)
 
 
-def _not(x: Tensor) -> Tensor:
-    return torch.logical_not(x)
-
-
 def _is_infinite(node: Node, x: Value) -> Tensor:
     positive, negative = node.get("detect_positive", 1), node.get("detect_negative", 1)
     given = as_tensor(x)
@@ -225,7 +221,7 @@ _OF_ONE: Mapping[str, Callable[[Tensor], Tensor]] = {
     "Log": torch.log,
     "Mish": F.mish,
     "Neg": torch.neg,
-    "Not": _not,
+    "Not": torch.logical_not,
     "Reciprocal": torch.reciprocal,
     "Relu": F.relu,
     "Round": torch.round,

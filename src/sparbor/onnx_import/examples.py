@@ -11,8 +11,8 @@ from onnx import ModelProto, ValueInfoProto
 from onnx.reference import ReferenceEvaluator
 from torch import Tensor
 
-from sparbor.errors import ArgumentError
-from sparbor.onnx.comparing import MADE_UP, first_line, inputs_like, session_of
+from sparbor.errors import ArgumentError, first_line
+from sparbor.onnx.comparing import MADE_UP, inputs_like, session_of
 from sparbor.onnx_import.names import identifier
 from sparbor.onnx_import.node import WAY_OUT, Array
 from sparbor.onnx_import.values import is_known_type

@@ -130,9 +130,7 @@ class _Preparing:
             known[node.outputs[0]] = known[node.inputs[0]]  # the array itself, for layers that share it
             return True
         try:
-            # The reference has DequantizeLinear from 19 on only, which takes what earlier ones took.
-            opset = max(19, node.opset) if node.kind == "DequantizeLinear" else node.opset
-            results = {name: computed([proto], given, name, opset) for name in node.outputs if name}
+            results = {name: computed([proto], given, name, node.opset) for name in node.outputs if name}
         except Exception:  # of the reference, which lacks some forms of operators: the node stays
             return False
         known.update(results)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -13,8 +13,10 @@ from sparbor.onnx_import.node import Node, Operator, Value
 from sparbor.onnx_import.values import as_tensor, tensors, tensors_if_given
 from sparbor.onnx_import.windows import Window, padded, window_of
 
-_CONVOLUTIONS = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-_TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+Convolve: TypeAlias = Callable[..., Tensor]
+
+_CONVOLUTIONS: Mapping[int, Convolve] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_TRANSPOSED: Mapping[int, Convolve] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
 def _matmul(_: Node, one: Value, other: Value) -> Tensor:
@@ -36,12 +38,16 @@ def _gemm(node: Node, one: Value, other: Value, added: Value | None = None) -> T
     return product if bias is None else product + bias
 
 
+def _over_dimensions(node: Node, functions: Mapping[int, Convolve], x: Tensor) -> Convolve:
+    """The one for as many dimensions as the planes have."""
+    dimensions = x.dim() - 2
+    return functions[dimensions] if dimensions in functions else node.refuse(f"convolves over {dimensions} dimensions")
+
+
 def convolution(node: Node, x: Value, weight: Value, bias: Value | None = None) -> Tensor:
     """Over one to three dimensions; padding that is not the same at both sides is put around first."""
     given, kernel, added = tensors_if_given(x, weight, bias)
-    convolve = _CONVOLUTIONS.get(given.dim() - 2)
-    if convolve is None:
-        node.refuse(f"convolves over {given.dim() - 2} dimensions")
+    convolve = _over_dimensions(node, _CONVOLUTIONS, given)
     window = window_of(node, given, kernel.shape[2:])
     sides: Any = window.before
     if not window.even:
@@ -52,9 +58,7 @@ def convolution(node: Node, x: Value, weight: Value, bias: Value | None = None) 
 def _transposed(node: Node, x: Value, weight: Value, bias: Value | None = None) -> Tensor:
     """Padding is what is cut off from each side of the result."""
     given, kernel, added = tensors_if_given(x, weight, bias)
-    convolve = _TRANSPOSED.get(given.dim() - 2)
-    if convolve is None:
-        node.refuse(f"convolves over {given.dim() - 2} dimensions")
+    convolve = _over_dimensions(node, _TRANSPOSED, given)
     window = window_of(node, given, kernel.shape[2:])
     more = list(node.get("output_padding", [0] * len(window.kernel)))
     if (shape := _wanted_shape(node, given, window)) is not None:

@@ -12,7 +12,7 @@ from onnx import ModelProto
 from torch import Tensor, nn
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
-from sparbor.errors import ArgumentError
+from sparbor.errors import ArgumentError, first_line
 from sparbor.onnx_import.graph import Branches, constants_of, prepared
 from sparbor.onnx_import.host import on_host
 from sparbor.onnx_import.node import Array, Node, Value
@@ -139,7 +139,7 @@ class _Step(nn.Module):
         except (ArgumentError, GuardOnDataDependentSymNode):
             raise
         except Exception as error:
-            self.node.refuse(f"fails: {_first_line(error)}")
+            self.node.refuse(f"fails: {first_line(error)}")
 
 
 # What the constants of layers are called: as those of PyTorch's, by which their layers are found.
@@ -164,10 +164,6 @@ class _Recurrent(nn.Module):
         """The node's outputs."""
         inputs = [each if known is None else known for each, known in zip(given, self._starts, strict=True)]
         return run_recurrent(self.node, self.layer, inputs)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).partition("\n")[0][:200]
 
 
 _LAYERS = (*RECURRENT, "MatMul", "Gemm", "Conv", "ConvTranspose", "Gather", "MatMulInteger", "ConvInteger")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -72,11 +73,9 @@ def _global_norm(node: Node, x: Value) -> Tensor:
 
 def _norm_pool(node: Node, x: Value) -> Tensor:
     given, p = as_tensor(x), node.get("p", 2)
-    window, count = _window(node, given), 1
-    for size in window.kernel:
-        count *= size
+    window = _window(node, given)
     means = _MEANS[given.dim() - 2](padded(given.abs().pow(p), window), window.kernel, window.strides)
-    return (means * count).pow(1 / p)
+    return (means * math.prod(window.kernel)).pow(1 / p)
 
 
 OPERATORS: Mapping[str, Operator] = {

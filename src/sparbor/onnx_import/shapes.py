@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -31,14 +32,7 @@ def _shape(node: Node, x: Value) -> Array:
 
 
 def _size(_: Node, x: Value) -> Array:
-    return host(_product(list(x.shape)))
-
-
-def _product(sizes: Sequence[Any]) -> Any:
-    result: Any = 1
-    for size in sizes:
-        result = result * size
-    return result
+    return host(math.prod(x.shape))
 
 
 def _reshape(node: Node, x: Value, shape: Value) -> Tensor:
