@@ -47,7 +47,7 @@ def check(
     ``lengths`` are those of sequences that answers are compared at, in place of the network's own; ``encodings`` how
     weights are stored, each in a deployment of its own.
     """
-    course = _Course(network, network.lengths if lengths is None else lengths, encodings)
+    course = Course(network, network.lengths if lengths is None else lengths, encodings)
     steps = {"build": course.build, "train": course.train, "deploy": course.deploy, "parity": course.compare}
     for name, step in steps.items():
         try:
@@ -58,7 +58,7 @@ def check(
     return {**course.row, "failed": None, "error": None}
 
 
-class _Course:
+class Course:
     """The steps in order, and the row that they fill."""
 
     def __init__(self, network: Network, lengths: tuple[int, ...], encodings: tuple[str, ...]) -> None:

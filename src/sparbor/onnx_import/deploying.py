@@ -142,11 +142,21 @@ def _within(model: ModelProto) -> float:
 
 
 def _guesses(ports: Sequence[ValueInfoProto], called: Mapping[str, str]) -> list[Sizes]:
-    """What may be of any size, the boldest guess first: all that the file says, the batch, nothing."""
+    """What may be of any size, the boldest guess first: all that the file says, the batch, nothing.
+
+    Exporters may call the batch of each input otherwise, so that all first dimensions are taken for it, too.
+    """
     every = {called[name]: sizes for name, sizes in _named_sizes(ports).items()}
-    batch = {name: {axis: size for axis, size in sizes.items() if size == BATCH} for name, sizes in every.items()}
-    guesses: list[Sizes] = [{name: sizes for name, sizes in each.items() if sizes} for each in (every, batch, {})]
+    one = {name: {axis: size if axis else BATCH for axis, size in sizes.items()} for name, sizes in every.items()}
+    batches = ({name: _only_batch(sizes) for name, sizes in each.items()} for each in (every, one))
+    guesses: list[Sizes] = [
+        {name: sizes for name, sizes in each.items() if sizes} for each in (every, one, *batches, {})
+    ]
     return [each for number, each in enumerate(guesses) if each not in guesses[:number]]
+
+
+def _only_batch(sizes: Mapping[int, str]) -> dict[int, str]:
+    return {axis: size for axis, size in sizes.items() if size == BATCH}
 
 
 def _named_sizes(ports: Sequence[ValueInfoProto]) -> dict[str, dict[int, str]]:

@@ -1,0 +1,83 @@
+"""``python bench/onnx_files.py``: the rows as they come, and the page of them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from bench import CHECKOUT
+from bench.network_checks.processes import chosen, quiet, rows_of, say, version_of, versions
+from bench.network_zoo.registry import NETWORKS
+from bench.onnx_checks import scikit_learn
+from bench.onnx_checks.check import Row, check, failure
+from bench.onnx_checks.exporters import check_network
+from bench.onnx_checks.page import PAGE, ROWS, page
+from bench.results_file import ResultsFile
+from sparbor.files import write_file
+
+SCRIPT = CHECKOUT / "bench" / "onnx_files.py"
+PACKAGES = ("onnx", "onnxruntime", "onnxscript", "skl2onnx")
+
+
+def main() -> None:
+    """The command."""
+    options = _parsed()
+    if options.one:
+        quiet()
+        with tempfile.TemporaryDirectory() as folder:
+            say(check_network(NETWORKS[options.one], Path(folder)))
+        return
+    if not options.page:
+        _measure(options)
+    if options.json == ROWS:
+        write_file(PAGE, page(json.loads(ROWS.read_text())).encode())
+        print(f"wrote {PAGE.relative_to(CHECKOUT)}")
+
+
+def _parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Packs ONNX files of many networks, runs them on the engine, and compares the answers."
+    )
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="these networks; * as in file names is understood")
+    parser.add_argument("--files", nargs="+", type=Path, metavar="FILE", help="these files, and no networks")
+    parser.add_argument("--page", action="store_true", help="check nothing, make docs/onnx-files.md of the rows")
+    parser.add_argument(
+        "--json", type=Path, default=ROWS, metavar="FILE", help=f"the rows ({ROWS.relative_to(CHECKOUT)})"
+    )
+    parser.add_argument("--one", choices=NETWORKS, metavar="NAME", help="check one in this process, and print its rows")
+    return parser.parse_args()
+
+
+def _measure(options: argparse.Namespace) -> None:
+    results = ResultsFile(options.json, {**versions(), **{package: version_of(package) for package in PACKAGES}})
+    if options.files:
+        for file in options.files:
+            _add(results, [_row_of_file(file.stem, "from elsewhere", file)])
+        return
+    waiting = [each for each in chosen(options.only or ["*"]) if not results.has(name=each.name)]
+    if options.only is None and version_of("skl2onnx") and not results.has(exporter="skl2onnx"):
+        with tempfile.TemporaryDirectory() as folder:
+            _add(results, [_row_of_file(name, "tables", file) for name, file in scikit_learn.files(Path(folder))])
+    for rows in rows_of(SCRIPT, waiting):
+        _add(results, rows)
+
+
+def _row_of_file(name: str, family: str, file: Path) -> Row:
+    """What is called after its exporter, ``EXPORTER-NAME``, but for scikit-learn's."""
+    exporter = "skl2onnx" if name.startswith("scikit-learn/") else name.partition("-")[0]
+    base = {"name": name, "family": family, "package": None, "exporter": exporter}
+    try:
+        return {**base, **check(file), "failed": None, "error": None}
+    except Exception as error:  # whatever it is, it is the result
+        return {**base, **failure("check", error)}
+
+
+def _add(results: ResultsFile, rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        results.forget({"name": row["name"], "exporter": row.get("exporter")})
+    results.add(*rows)
+    for row in rows:
+        print(row["name"], row.get("exporter", ""), f"fails ({row['failed']}): {row['error']}" if row["failed"] else "")
