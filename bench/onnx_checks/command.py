@@ -11,10 +11,9 @@ from typing import Any
 from bench import CHECKOUT
 from bench.network_checks.processes import chosen, quiet, rows_of, say, version_of, versions
 from bench.network_zoo.registry import NETWORKS
-from bench.onnx_checks import scikit_learn
 from bench.onnx_checks.check import Row, check, failure
 from bench.onnx_checks.exporters import check_network
-from bench.onnx_checks.page import PAGE, ROWS, page
+from bench.onnx_checks.page import OTHERS, PAGE, ROWS, page
 from bench.results_file import ResultsFile
 from sparbor.files import write_file
 
@@ -42,7 +41,9 @@ def _parsed() -> argparse.Namespace:
         description="Packs ONNX files of many networks, runs them on the engine, and compares the answers."
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these networks; * as in file names is understood")
-    parser.add_argument("--files", nargs="+", type=Path, metavar="FILE", help="these files, and no networks")
+    parser.add_argument(
+        "--files", nargs="+", type=Path, metavar="FILE", help="these files, called EXPORTER-NAME.onnx, and no networks"
+    )
     parser.add_argument("--page", action="store_true", help="check nothing, make docs/onnx-files.md of the rows")
     parser.add_argument(
         "--json", type=Path, default=ROWS, metavar="FILE", help=f"the rows ({ROWS.relative_to(CHECKOUT)})"
@@ -55,20 +56,17 @@ def _measure(options: argparse.Namespace) -> None:
     results = ResultsFile(options.json, {**versions(), **{package: version_of(package) for package in PACKAGES}})
     if options.files:
         for file in options.files:
-            _add(results, [_row_of_file(file.stem, "from elsewhere", file)])
+            _add(results, [_row_of_file(file)])
         return
     waiting = [each for each in chosen(options.only or ["*"]) if not results.has(name=each.name)]
-    if options.only is None and version_of("skl2onnx") and not results.has(exporter="skl2onnx"):
-        with tempfile.TemporaryDirectory() as folder:
-            _add(results, [_row_of_file(name, "tables", file) for name, file in scikit_learn.files(Path(folder))])
     for rows in rows_of(SCRIPT, waiting):
         _add(results, rows)
 
 
-def _row_of_file(name: str, family: str, file: Path) -> Row:
-    """What is called after its exporter, ``EXPORTER-NAME``, but for scikit-learn's."""
-    exporter = "skl2onnx" if name.startswith("scikit-learn/") else name.partition("-")[0]
-    base = {"name": name, "family": family, "package": None, "exporter": exporter}
+def _row_of_file(file: Path) -> Row:
+    """Of a file that is called ``EXPORTER-NAME.onnx``."""
+    exporter, _, name = file.stem.partition("-")
+    base = {"name": name, "family": OTHERS, "package": None, "exporter": exporter}
     try:
         return {**base, **check(file), "failed": None, "error": None}
     except Exception as error:  # whatever it is, it is the result

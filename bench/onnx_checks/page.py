@@ -9,6 +9,7 @@ from bench import CHECKOUT, RESULTS
 from bench.network_zoo.network import FAMILIES
 from bench.onnx_checks.check import EXACT_LIMIT, INT8_LIMIT, Row
 
+OTHERS = "from other exporters"  # the family of files that were not made here
 PAGE, ROWS = CHECKOUT / "docs" / "onnx-files.md", RESULTS / "onnx-files.json"
 
 TEXT = """# ONNX files that are tested
@@ -37,9 +38,9 @@ What the columns say:
 
 Made by `python bench/onnx_files.py` ([the rows](../bench/results/onnx-files.json)) with
 {versions}.
-`make networks` sets up what it needs; the files of Keras and Flax are made by `bench/onnx_checks/tensorflow_models.py`
-and `jax_models.py` in an environment of their own (tensorflow-cpu and tf2onnx; jax, flax and jax2onnx), and checked by
-`python bench/onnx_files.py --files FILE...`.
+`make networks` sets up what it needs. Files of scikit-learn, Keras and Flax are made by `scikit_learn.py`,
+`tensorflow_models.py` and `jax_models.py` in `bench/onnx_checks/`, the latter two in an environment of their own
+(tensorflow-cpu and tf2onnx; jax, flax and jax2onnx), and checked by `python bench/onnx_files.py --files FILE...`.
 """
 COLUMNS = ("file", "exporter", "batch", "nodes", "layers", "exact", "8 bits", "engine", "bytes")
 LEFT = ("file", "exporter", "batch")
@@ -52,7 +53,7 @@ def page(results: dict[str, Any]) -> str:
     rows: list[Row] = results["rows"]
     works = [row for row in rows if not row["failed"]]
     parts = [_introduction(results["environment"], works)]
-    for family in (*FAMILIES, "from elsewhere"):
+    for family in (*FAMILIES, OTHERS):
         of_family = sorted((row for row in works if row["family"] == family), key=lambda row: str(row["name"]))
         if of_family:
             parts.append(_table(family, of_family))

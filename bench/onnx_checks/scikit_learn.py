@@ -1,8 +1,12 @@
-"""ONNX files of scikit-learn's estimators, by skl2onnx."""
+"""ONNX files of scikit-learn's estimators, by skl2onnx: ``python bench/onnx_checks/scikit_learn.py FOLDER``.
+
+`bench/onnx_files.py --files` checks what is written.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +16,22 @@ FEATURES, CLASSES, ITEMS = 64, 4, 600
 PRUNED = 0.8  # of the weights of multi-layer perceptrons, which scikit-learn trains dense
 
 
-def files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """A file for each estimator, fitted to random numbers, and what it is called."""
+def write(folder: Path) -> list[Path]:
+    """A file for each estimator, fitted to random numbers."""
     from skl2onnx import to_onnx
 
-    x, y = _data()
+    folder.mkdir(parents=True, exist_ok=True)
+    x, classes = _data()
+    files = []
     for name, make in _pipelines().items():
         pipeline = make()
-        pipeline.fit(x, y if hasattr(pipeline, "classes_") or hasattr(pipeline[-1], "predict_proba") else x[:, 0])
+        classifies = hasattr(pipeline[-1], "predict_proba")
+        pipeline.fit(x, classes if classifies else x[:, 0])
         _prune(pipeline[-1])
-        options = {"zipmap": False} if hasattr(pipeline[-1], "predict_proba") else None
-        file = folder / f"{name}.onnx"
-        file.write_bytes(to_onnx(pipeline, x[:1], options=options).SerializeToString())
-        yield f"scikit-learn/{name}", file
+        files.append(folder / f"skl2onnx-{name}.onnx")
+        options = {"zipmap": False} if classifies else None
+        files[-1].write_bytes(to_onnx(pipeline, x[:1], options=options).SerializeToString())
+    return files
 
 
 def _data() -> tuple[np.ndarray, np.ndarray]:
@@ -54,3 +61,7 @@ def _pipelines() -> dict[str, Callable[[], Any]]:
         "logistic-regression": lambda: make_pipeline(PCA(16), LogisticRegression()),
         "linear-regression": lambda: make_pipeline(Normalizer(), LinearRegression()),
     }
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))
