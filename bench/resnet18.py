@@ -5,7 +5,8 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # the checkout: of it `bench` can be imported
 
-from bench.study.resnet18 import main  # noqa: E402
+from bench.study.resnet_plans import RESNET18  # noqa: E402
+from bench.study.resnets import main  # noqa: E402
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(RESNET18))

@@ -73,7 +73,7 @@ def _downsample(channels: int, outputs: int, stride: int) -> nn.Sequential | Non
 
 
 class ResNet(nn.Module):
-    """A residual network of four stages; with a small stem (3x3, no max-pool) for images of CIFAR's size."""
+    """A residual network of a few stages; with a small stem (3x3, no max-pool) for images of CIFAR's size."""
 
     def __init__(
         self,
@@ -97,16 +97,19 @@ class ResNet(nn.Module):
                 blocks.append(block(channels, planes, 2 if stage and not number else 1))
                 channels = planes * block.expansion
             setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
+        self.stages = len(depths)
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
         self.fc = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))  # type: ignore[operator]
+        for stage in range(self.stages):
+            x = getattr(self, f"layer{stage + 1}")(x)
         return self.fc(torch.flatten(self.avgpool(x), 1))
 
 
 ResNet18 = partial(ResNet, BasicBlock, (2, 2, 2, 2))
+ResNet20 = partial(ResNet, BasicBlock, (3, 3, 3), small_images=True, width=16)  # 0.27 million weights
 ResNet50 = partial(ResNet, Bottleneck, (3, 4, 6, 3))
 WideResNet50 = partial(ResNet, WideBottleneck, (3, 4, 6, 3))
 

@@ -1,4 +1,4 @@
-"""bench/resnet18.py: a stopped run goes on to the same result, and its table holds what was measured."""
+"""bench/resnet18.py, resnet20.py: a stopped run goes on to the same result, and the table holds what was measured."""
 
 import json
 import re
@@ -19,20 +19,15 @@ from bench.data.batches import BINARY
 from bench.inference.convnets import ResNet18
 from bench.job.arms import Split, load_split
 from bench.job.job import Job
-from bench.study import resnet18, resnet18_training
-from bench.study.resnet18_training import (
-    Run,
-    Training,
-    augment,
-    draw_batches,
-    learning_rate,
-    load_checkpoint,
-    save_checkpoint,
-)
+from bench.study import resnets
+from bench.study.resnet_plans import RESNET18, RESNET20, Plan
+from bench.study.resnet_training import Run, Training, augment, draw_batches, load_checkpoint, save_checkpoint
+from sparbor import Recipe
 from sparbor.errors import StateError
 from tests.conftest import write_files
 from tests.states import assert_same
 
+torch.set_num_threads(1)
 EPOCHS = 3
 STEPS = 2 * EPOCHS  # 135 images to learn from: a whole batch and a rest
 COLUMNS = {"dataset", "arm", "sparsity", "schedule", "seed", "epochs", "validation_accuracy", "test_accuracy"} | {
@@ -41,11 +36,14 @@ COLUMNS = {"dataset", "arm", "sparsity", "schedule", "seed", "epochs", "validati
 }
 
 
-@pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An eighth of the channels, and a change of topology after every step."""
-    monkeypatch.setattr(resnet18_training, "build", lambda: ResNet18(10, small_images=True, width=8))
-    monkeypatch.setattr(resnet18_training, "SCHEDULE", replace(resnet18_training.SCHEDULE, interval=1))
+def often(pattern: str, sparsity: float) -> Recipe:
+    """The published recipe with a change of topology after every step."""
+    recipe = RESNET18.recipe(pattern, sparsity)
+    return replace(recipe, schedule=replace(recipe.schedule, interval=1))
+
+
+# An eighth of the channels.
+SMALL = replace(RESNET18, build=lambda: ResNet18(10, small_images=True, width=8), recipe=often)
 
 
 def write_batches(folder: Path, seed: int = 0, images: int = 30) -> Path:
@@ -80,11 +78,11 @@ def carry_on(training: Training, until: int) -> Training:
 # ----------------------------
 
 
-@pytest.mark.parametrize("arm", resnet18.ARMS)
+@pytest.mark.parametrize("arm", resnets.ARMS)
 def test_a_run_that_stops_within_and_after_an_epoch_ends_as_one_that_does_not(
     arm: str, noise: Path, split: Split, tmp_path: Path
 ) -> None:
-    run = Run(arm, job(noise, sparsity=0.0 if arm == "dense" else 0.8, seed=3))
+    run = Run(SMALL, arm, job(noise, sparsity=0.0 if arm == "dense" else 0.8, seed=3))
     whole = carry_on(Training(run, split), STEPS)
     for stop in (1, 4, STEPS):
         part = Training(run, split)
@@ -107,7 +105,7 @@ def masks(training: Training) -> torch.Tensor:
 
 
 def test_a_checkpoint_is_due_after_each_epoch_and_at_the_end(noise: Path, split: Split) -> None:
-    training = Training(Run("dense", job(noise, sparsity=0.0)), split)
+    training = Training(Run(SMALL, "dense", job(noise, sparsity=0.0)), split)
     assert [training.steps for _ in training.advance(3)] == [2, 3]
     assert [training.steps for _ in training.advance(100)] == [4, 6]
 
@@ -133,17 +131,22 @@ def test_augmented_images_are_windows_of_mirrored_ones(draws: list[tuple[int, in
 
 
 def test_the_learning_rate_falls_as_published() -> None:
-    rates = [learning_rate(epoch, 250) for epoch in (0, 76, 77, 153, 154, 231, 249)]
+    rates = [0.1 * RESNET18.rate(epoch, 250) for epoch in (0, 76.9, 77, 153, 154, 231, 249)]
     assert rates == pytest.approx([0.1, 0.1, 0.02, 0.02, 0.004, 0.0008, 0.0008])
-    assert [learning_rate(epoch, 10) for epoch in (2, 3)] == pytest.approx([0.1, 0.02])
-    assert learning_rate(0, 1) == 0.1
+    assert [RESNET18.rate(epoch, 10) for epoch in (2, 3)] == pytest.approx([1, 0.2])
+    assert RESNET18.rate(0, 1) == 1
 
 
-def test_the_recipe_is_sparse_from_the_first_step_and_rests_for_the_last_quarter(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.undo()
-    recipe = Run("slots", Job("cifar10", sparsity=0.95)).recipe()
+def test_the_smaller_network_has_a_rate_that_falls_to_zero(noise: Path, split: Split) -> None:
+    assert [RESNET20.rate(done, 20) for done in (0, 10, 20)] == pytest.approx([1, 0.5, 0])
+    assert sum(each.numel() for each in RESNET20.build().parameters()) == 272_474
+    training = Training(Run(RESNET20, "slots", job(noise, sparsity=0.8)), split)
+    carry_on(training, 3)
+    assert [group["lr"] for group in training.arm.optimizer.param_groups] == [pytest.approx(0.075)]
+
+
+def test_the_recipe_is_sparse_from_the_first_step_and_rests_for_the_last_quarter() -> None:
+    recipe = Run(RESNET18, "slots", Job("cifar10", sparsity=0.95)).recipe()
     assert recipe is not None
     timeline = recipe.timeline(1000)
     assert timeline.progress(0) == 1
@@ -161,9 +164,9 @@ def script(noise: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
 
-    def run(*options: str) -> int:
+    def run(*options: str, plan: Plan = SMALL) -> int:
         common = ["--epochs", "1", "--seeds", "1", "--device", "cpu", "--data-dir", str(noise), "--out", "out"]
-        return resnet18.main([*common, "--json", "results.json", *options])
+        return resnets.main(plan, [*common, "--json", "results.json", *options])
 
     return run
 
@@ -207,7 +210,7 @@ def test_an_interrupted_run_says_where_it_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(resnet18, "progress", interrupt)
+        patch.setattr(resnets, "progress", interrupt)
         assert script("--arms", "dense", "--epochs", "2") == 130
     expected = "resnet18.py: interrupted; next time dense-seed0 goes on from out/dense-seed0.checkpoint\n"
     assert capsys.readouterr().err == expected
@@ -217,10 +220,9 @@ def test_an_interrupted_run_says_where_it_goes_on(
 
 
 def test_a_loss_that_is_no_number_ends_the_run_before_its_checkpoint(
-    script: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    script: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(resnet18_training, "LEARNING_RATE", 1e38)
-    assert script("--arms", "dense") == 2
+    assert script("--arms", "dense", plan=replace(SMALL, learning_rate=1e38)) == 2
     assert re.fullmatch(
         r"resnet18.py: error: dense-seed0: the training loss is (nan|inf) in epoch 0\n", capsys.readouterr().err
     )
@@ -250,7 +252,7 @@ def test_cells_without_a_measured_row_stay_empty(
     ]
     file = tmp_path / "elsewhere.json"
     file.write_text(json.dumps({"environment": {"cpu": "another"}, "command": "", "rows": results}))
-    assert resnet18.main(["--table", "--json", str(file)]) == 0
+    assert resnets.main(RESNET18, ["--table", "--json", str(file)]) == 0
     cells = [re.split(r"\s*│\s*", line.strip())[1:-1] for line in capsys.readouterr().out.splitlines() if "│" in line]
     assert cells == [
         ["dense", "", "95.45", "not measured yet", "", ""],
@@ -277,24 +279,21 @@ def test_cells_without_a_measured_row_stay_empty(
         ({"sparsity": 0.9}, "sparsity: 0.8 where this run has 0.9; recipe: "),
         ({"seed": 1}, "seed: 0 where this run has 1): "),
         ({"epochs": 4}, "epochs: 3 where this run has 4): "),
-        ({"SCHEDULE": replace(resnet18_training.SCHEDULE, drop_fraction=0.5)}, "recipe: "),
-        ({"WEIGHT_DECAY": 1e-4}, "weight_decay: 0.0005 where this run has 0.0001): "),
+        ({"plan": replace(SMALL, recipe=RESNET18.recipe)}, "recipe: "),
+        ({"plan": replace(SMALL, weight_decay=1e-4)}, "weight_decay: 0.0005 where this run has 0.0001): "),
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused(
-    noise: Path, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], text: str
+    noise: Path, split: Split, tmp_path: Path, change: dict[str, Any], text: str
 ) -> None:
     path = tmp_path / "checkpoint"
-    save_checkpoint(Training(Run("slots", job(noise, sparsity=0.8)), split), path)
+    save_checkpoint(Training(Run(SMALL, "slots", job(noise, sparsity=0.8)), split), path)
     before = path.read_bytes()
-    for name, value in change.items():
-        if name.isupper():
-            monkeypatch.setattr(resnet18_training, name, value)
     asked = {
         "sparsity": 0.8,
         **{name: value for name, value in change.items() if name in ("sparsity", "seed", "epochs")},
     }
-    other = Training(Run(change.get("arm", "slots"), job(noise, **asked)), split)
+    other = Training(Run(change.get("plan", SMALL), change.get("arm", "slots"), job(noise, **asked)), split)
     with pytest.raises(StateError) as caught:
         load_checkpoint(other, path)
     assert str(caught.value).startswith(f"checkpoint {path} is of another run ({text}")
@@ -304,10 +303,10 @@ def test_a_checkpoint_of_another_run_is_refused(
 
 
 def test_a_checkpoint_of_other_data_is_refused(noise: Path, split: Split, tmp_path: Path) -> None:
-    save_checkpoint(Training(Run("dense", job(noise)), split), tmp_path / "checkpoint")
+    save_checkpoint(Training(Run(SMALL, "dense", job(noise)), split), tmp_path / "checkpoint")
     other = load_split(job(write_batches(tmp_path / "other", seed=1)))
     with pytest.raises(StateError, match=r"is of another run \(training_labels_crc32: "):
-        load_checkpoint(Training(Run("dense", job(noise)), other), tmp_path / "checkpoint")
+        load_checkpoint(Training(Run(SMALL, "dense", job(noise)), other), tmp_path / "checkpoint")
 
 
 @pytest.mark.parametrize("damage", ["empty", "truncated", "text", "another object", "no state", "code"])

@@ -1,17 +1,19 @@
-"""ResNet-18 on CIFAR-10, dense and sparse, by the published recipe, and how it compares with the literature.
+"""A residual network on CIFAR-10, dense and sparse, by a plan, and how it compares with the literature.
 
-``python bench/resnet18.py --json FILE`` trains what FILE does not hold yet, on a GPU if there is one; a run that
-was interrupted goes on from its checkpoint. ``--steps 5`` stops each run after five steps, to show that it works.
-``python bench/resnet18.py --table --json FILE`` trains nothing and prints the comparison.
+``python bench/resnet18.py --json FILE`` trains what FILE does not hold yet, on a GPU if there is one, and
+``python bench/resnet20.py`` a smaller network for fewer epochs; a run that was interrupted goes on from its checkpoint.
+``--steps 5`` stops each run after five steps, to show that it works. ``--table --json FILE`` trains nothing and prints
+the comparison.
 
-The recipe, and in what it differs from the papers', stands in ``resnet18_training.py``. The published accuracies are
-the authors' claims for RigL (Evci et al. 2020, arXiv:1911.11134) and SRigL (Lasby et al. 2024, arXiv:2305.02299).
+The plans, and in what they differ from the papers', stand in ``resnet_plans.py``. The published accuracies are the
+authors' claims for RigL (Evci et al. 2020, arXiv:1911.11134) and SRigL (Lasby et al. 2024, arXiv:2305.02299).
 """
 
 import argparse
 import json
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -26,31 +28,23 @@ from bench.job.experiment import check_deployed
 from bench.job.job import Job
 from bench.job.measure import parameter_counts
 from bench.results_file import ResultsFile
-from bench.study.resnet18_training import (
-    EPOCHS,
-    LEARNING_RATE,
-    PATTERNS,
-    Run,
-    Training,
-    load_checkpoint,
-    save_checkpoint,
-)
+from bench.study.resnet_plans import PATTERNS, Plan
+from bench.study.resnet_training import Run, Training, load_checkpoint, save_checkpoint
 from sparbor import deploy
 from sparbor.cli import Parser, end_cleanly
 from sparbor.errors import ArgumentError
 from sparbor.native import choose_kernel_set
 
-MODEL = "resnet18-cifar"
-PUBLISHED = {0.0: 95.45, 0.8: 95.22, 0.9: 95.11, 0.95: 94.70, 0.99: 92.88}
 ARMS = ("dense", *PATTERNS)
 
 
-def wanted_runs(options: argparse.Namespace) -> Iterator[Run]:
+def wanted_runs(plan: Plan, options: argparse.Namespace) -> Iterator[Run]:
     """Seed by seed, so that arms can be paired as early as possible."""
     for seed in range(options.seeds):
         for arm in options.arms:
             for sparsity in [0.0] if arm == "dense" else options.sparsity:
                 yield Run(
+                    plan,
                     arm,
                     Job(
                         dataset="cifar10",
@@ -59,7 +53,7 @@ def wanted_runs(options: argparse.Namespace) -> Iterator[Run]:
                         seed=seed,
                         data_dir=options.data_dir,
                         device=options.device,
-                        learning_rate=LEARNING_RATE,
+                        learning_rate=plan.learning_rate,
                     ),
                 )
 
@@ -68,7 +62,7 @@ def key(run: Run) -> dict[str, Any]:
     """What tells the row of a run from others."""
     return {
         "dataset": run.job.dataset,
-        "model": MODEL,
+        "model": run.plan.model,
         "arm": run.arm,
         "sparsity": run.job.sparsity,
         "seed": run.job.seed,
@@ -84,7 +78,7 @@ def row(training: Training, tested: dict[str, Any]) -> dict[str, Any]:
         **key(run),
         "data": training.split.description,
         "distribution": recipe and recipe.distribution,
-        "schedule": "step",
+        "schedule": run.plan.rate.__name__,
         "steps": training.steps,
         "total_steps": training.total_steps,
         "validation_accuracy": arm.epochs[-1].validation_accuracy_percent if arm.epochs else None,
@@ -142,27 +136,28 @@ def progress(training: Training) -> str:
     )
 
 
-def comparison(rows: list[dict[str, Any]], epochs: int) -> Table:
+def comparison(plan: Plan, rows: list[dict[str, Any]], epochs: int) -> Table:
     """Finished runs of that many epochs beside the published accuracies; what was not measured says so."""
-    ours = [row for row in rows if row.get("model") == MODEL and row["epochs"] == epochs]
+    ours = [row for row in rows if row.get("model") == plan.model and row["epochs"] == epochs]
     finished = [row for row in ours if row["test_accuracy"] is not None]
     table = Table("arm", "active", "published", "measured", "gap", "seeds")
-    table.title = f"ResNet-18 on CIFAR-10, test accuracy in % after {epochs} epochs (published: {EPOCHS})"
+    published = f" (published: {plan.epochs})" if plan.published else ""
+    table.title = f"{plan.title} on CIFAR-10, test accuracy in % after {epochs} epochs{published}"
     if finished:
         table.caption = f"Data: {', '.join(sorted({row['data'] for row in finished}))}."
-    cells = {("dense", 0.0), *((arm, sparsity) for arm in PATTERNS for sparsity in PUBLISHED if sparsity)}
+    cells = {("dense", 0.0), *((arm, sparsity) for arm in PATTERNS for sparsity in plan.sparsities)}
     cells |= {(row["arm"], row["sparsity"]) for row in finished}
     for arm, sparsity in sorted(cells, key=lambda cell: (ARMS.index(cell[0]), cell[1])):
         of_cell = [row for row in finished if (row["arm"], row["sparsity"]) == (arm, sparsity)]
         table.add_row(
-            "dense" if arm == "dense" else f"{arm} {100 * sparsity:.3g} %", *comparison_cells(of_cell, sparsity)
+            "dense" if arm == "dense" else f"{arm} {100 * sparsity:.3g} %",
+            *comparison_cells(of_cell, plan.published.get(sparsity)),
         )
     return table
 
 
-def comparison_cells(rows: list[dict[str, Any]], sparsity: float) -> list[str]:
+def comparison_cells(rows: list[dict[str, Any]], published: float | None) -> list[str]:
     """The cells of one arm at one sparsity after its name."""
-    published = PUBLISHED.get(sparsity)
     shown = f"{published:.2f}" if published else ""
     if not rows:
         return ["", shown, "not measured yet", "", ""]
@@ -189,16 +184,18 @@ def read_rows(path: Path | None) -> list[dict[str, Any]]:
         ) from error
 
 
-def run(options: argparse.Namespace) -> None:
+def run(plan: Plan, options: argparse.Namespace) -> None:
     """Train what is missing, and print the comparison."""
     console = Console()
     if options.table:
-        console.print(comparison(read_rows(options.json), options.epochs))
+        console.print(comparison(plan, read_rows(options.json), options.epochs))
         return
     for name in ("seeds", "steps"):
         if (number := getattr(options, name)) is not None and number < 1:
             raise ArgumentError(f"{name}={number}: must be at least 1")
-    runs = list(wanted_runs(options))
+    if options.device == "cpu":
+        torch.set_num_threads(1)  # PyTorch 2.13 crashes with two where a batch norm's images lie channels last
+    runs = list(wanted_runs(plan, options))
     choose_kernel_set()  # models are deployed in the end: a missing engine should not wait for the training
     report.prepare(options.out)
     repeat_exactly(options.device)
@@ -213,7 +210,7 @@ def run(options: argparse.Namespace) -> None:
         new = carry_out(each, split, options, console)
         results.forget(key(each))
         results.add(new)
-    console.print(comparison(results.rows, options.epochs))
+    console.print(comparison(plan, results.rows, options.epochs))
 
 
 def repeat_exactly(device: str) -> None:
@@ -223,15 +220,14 @@ def repeat_exactly(device: str) -> None:
         torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(plan: Plan, arguments: Sequence[str] | None = None) -> int:
     """Read the options; returns the exit status."""
+    script = f"{plan.model.partition('-')[0]}.py"
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=["dense", "slots"], help="(default: dense slots)")
-    parser.add_argument(
-        "--sparsity", type=float, nargs="+", default=[each for each in PUBLISHED if each], help="of the arms but dense"
-    )
+    parser.add_argument("--sparsity", type=float, nargs="+", default=plan.sparsities, help="of the arms but dense")
     parser.add_argument("--seeds", type=int, default=5, help="seeds 0 to SEEDS - 1 (default: 5)")
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help=f"(default: {EPOCHS})")
+    parser.add_argument("--epochs", type=int, default=plan.epochs, help=f"(default: {plan.epochs})")
     parser.add_argument(
         "--steps", type=int, help="stop each run after so many steps; without it, it goes on from there"
     )
@@ -239,8 +235,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="(default: %(default)s)"
     )
     parser.add_argument("--data-dir", type=Path, help="directory or archive with CIFAR-10 (default: find or fetch it)")
-    parser.add_argument("--out", type=Path, default=Path("PAI/resnet18"), help="for checkpoints and deployed models")
+    parser.add_argument(
+        "--out", type=Path, default=Path("PAI", script[:-3]), help="for checkpoints and deployed models"
+    )
     parser.add_argument("--json", type=Path, help="file for the rows; an existing one is continued")
     parser.add_argument("--table", action="store_true", help="print the comparison of what --json holds, train nothing")
-    parser.set_defaults(run=run)
-    return end_cleanly("resnet18.py", parser.parse_args(arguments))
+    parser.set_defaults(run=partial(run, plan))
+    return end_cleanly(script, parser.parse_args(arguments))

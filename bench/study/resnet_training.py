@@ -1,18 +1,7 @@
-"""ResNet-18 on CIFAR-10 by the published recipe, in steps that can stop anywhere and go on to the same result.
+"""A residual network on CIFAR-10 by a plan, in steps that can stop anywhere and go on to the same result.
 
-The recipe is SRigL's (Lasby et al. 2024, "Dynamic Sparse Training with Structured Sparsity", arXiv:2305.02299; details
-from its authors' code, github.com/calgaryml/condensed-sparsity), after RigL's (Evci et al. 2020, arXiv:1911.11134):
-
-- SGD with Nesterov momentum 0.9, weight decay 5e-4, batches of 128, 250 epochs;
-- learning rate 0.1, divided by 5 after every 77 epochs (the same share of shorter runs);
-- images mirrored by 4 pixels at each border, a 32 x 32 window at random, half of the windows flipped;
-- sparse from the first step, densities by ERK, every convolution and the linear layer included; every 100 steps RigL
-  exchanges 30 % of the weights, falling to none along a half cosine at 75 % of the steps.
-
-What differs: the last tenth of the training images is held out for validation, where SRigL trains on all of them.
-Images are normalised by channel, not each by itself, so that the deployed model takes raw bytes. The first mask keeps
-the largest of the initial weights, which are PyTorch's default; RigL draws it at random, and SRigL scales the initial
-weights by their number.
+Images lie channels last, and are augmented where they are trained on. A GPU computes convolutions in bfloat16; a
+processor has to use one thread (several crash PyTorch 2.13).
 """
 
 import math
@@ -24,28 +13,21 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from bench.inference.convnets import ResNet18
 from bench.job.arms import BATCH, Arm, Split, steps_an_epoch
 from bench.job.checkpoint import Checkpoint
 from bench.job.job import Job
-from sparbor import Recipe, Slots, Unstructured, perforate
+from bench.study.resnet_plans import MOMENTUM, PADDING, Plan
+from sparbor import Recipe, perforate
 from sparbor.errors import TrainingError
-from sparbor.recipe.schedule import Schedule
-
-EPOCHS = 250
-LEARNING_RATE, LEARNING_RATE_FACTOR, EPOCHS_A_RATE = 0.1, 0.2, 77
-MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
-PADDING = 4
-SCHEDULE = Schedule(warmup=0.0, ramp_end=0.0, rewire_end=0.75, interval=100, drop_fraction=0.3)
-PATTERNS: dict[str, Slots | Unstructured] = {"slots": Slots(), "unstructured": Unstructured()}
 
 
 @dataclass(frozen=True)
 class Run:
     """One arm, ``dense`` or a pattern's name, at one sparsity (0 for ``dense``), and the job it belongs to."""
 
+    plan: Plan
     arm: str
     job: Job
 
@@ -59,39 +41,25 @@ class Run:
         """How the arm becomes sparse, if it does."""
         if self.arm == "dense":
             return None
-        return Recipe(
-            self.job.sparsity,
-            pattern=PATTERNS[self.arm],
-            distribution="erk",
-            schedule=SCHEDULE,
-            lr_density_exponent=0.0,
-        )
+        assert self.job.sparsity is not None
+        return self.plan.recipe(self.arm, self.job.sparsity)
 
     def identity(self) -> dict[str, Any]:
         """All that the result depends on, but for the data and the machine."""
         recipe = self.recipe()
         return {
+            "model": self.plan.model,
             "arm": self.arm,
             "sparsity": self.job.sparsity,
             "seed": self.job.seed,
             "epochs": self.job.epochs,
             "batch": BATCH,
-            "learning_rate": [LEARNING_RATE, LEARNING_RATE_FACTOR, EPOCHS_A_RATE / EPOCHS],
+            "learning_rate": [self.plan.learning_rate, self.plan.rate.__name__],
             "momentum": MOMENTUM,
-            "weight_decay": WEIGHT_DECAY,
+            "weight_decay": self.plan.weight_decay,
             "padding": PADDING,
             "recipe": recipe and recipe.to_dict(),
         }
-
-
-def build() -> nn.Module:
-    """ResNet-18 with the stem for small images."""
-    return ResNet18(10, small_images=True)
-
-
-def learning_rate(epoch: int, epochs: int) -> float:
-    """``0.1 * 0.2^floor(epoch / d)``, where ``d`` is 77 of 250 epochs, and the same share of another number."""
-    return LEARNING_RATE * LEARNING_RATE_FACTOR ** (epoch // max(1, round(EPOCHS_A_RATE / EPOCHS * epochs)))
 
 
 def draw_batches(seed: int, epoch: int, images: int) -> tuple[Tensor, ...]:
@@ -128,9 +96,15 @@ class Training:
         self.steps_an_epoch = steps_an_epoch(split)
         self.total_steps = run.job.epochs * self.steps_an_epoch
         torch.manual_seed(run.job.seed)
-        model = build().to(run.job.device)
+        model = run.plan.build().to(run.job.device)
+        if next(model.parameters()).is_cuda:
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         optimizer = torch.optim.SGD(
-            model.parameters(), LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, nesterov=True
+            model.parameters(),
+            run.plan.learning_rate,
+            momentum=MOMENTUM,
+            weight_decay=run.plan.weight_decay,
+            nesterov=True,
         )
         recipe = run.recipe()
         perforator = perforate(model, optimizer, recipe, total_steps=self.total_steps) if recipe else None
@@ -151,6 +125,11 @@ class Training:
         """Whether all steps are done."""
         return self.steps == self.total_steps
 
+    def learning_rate(self) -> float:
+        """Of the step that comes next."""
+        plan = self.run.plan
+        return plan.learning_rate * plan.rate(self.steps / self.steps_an_epoch, self.run.job.epochs)
+
     def advance(self, until: int) -> Iterator[None]:
         """Train until so many steps are done; yields where a checkpoint is due: after each epoch and at the end."""
         while self.steps < min(until, self.total_steps):
@@ -163,15 +142,17 @@ class Training:
 
     def _train(self, epoch: int, batches: tuple[Tensor, ...]) -> None:
         arm, training = self.arm, self.split.training
-        for group in arm.optimizer.param_groups:
-            group["lr"] = learning_rate(epoch, self.run.job.epochs)
         arm.count(training.images)
         arm.model.train()
         meter = arm.meter()
         for batch in batches:
+            for group in arm.optimizer.param_groups:
+                group["lr"] = self.learning_rate()
             index, *draws = batch.to(self.run.job.device).unbind(dim=1)
-            images = augment(training.images[index], *draws)
-            loss = F.cross_entropy(arm.model(images), training.labels[index])
+            images = augment(training.images[index], *draws).contiguous(memory_format=torch.channels_last)
+            with torch.autocast("cuda", torch.bfloat16, enabled=images.is_cuda):
+                scores = arm.model(images)
+            loss = F.cross_entropy(scores.float(), training.labels[index])
             loss.backward()
             arm.step(images)
             arm.loss_sum += loss.detach()
