@@ -3,6 +3,8 @@
 import json
 import shlex
 import sys
+from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +61,54 @@ class ResultsFile:
             return
         contents = {"environment": self.environment, "command": command_line(), **self.notes, "rows": self.rows}
         write_file(self.path, (json.dumps(contents, indent=1) + "\n").encode())
+
+
+def digest(*parts: Any) -> str:
+    """A short name for plain data."""
+    return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class PooledFile:
+    """``{"environments": {name: {...}}, "command": "...", "rows": [...]}``: results that no machine has a part in.
+
+    Accuracy is such a result. An existing file is continued over sessions, commits and machines; each row names its
+    ``commit`` and its ``environment``.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.environments: dict[str, dict[str, Any]] = {}
+        self.rows: list[dict[str, Any]] = []
+        if path and not path.parent.is_dir():
+            sys.exit(f"{path.parent} is not a folder: make it, or choose another --json FILE")
+        if path and path.exists():
+            earlier = json.loads(path.read_text())
+            if "environments" not in earlier:
+                sys.exit(f"{path} is not a file of this study: move it away, or choose another --json FILE")
+            self.environments, self.rows = earlier["environments"], earlier["rows"]
+
+    def has(self, key: dict[str, Any]) -> bool:
+        """Whether a row with these values is there."""
+        return any(key.items() <= row.items() for row in self.rows)
+
+    def put(self, row: dict[str, Any], key: dict[str, Any]) -> None:
+        """Keep a new row, in the place of earlier ones with the values of ``key``, and save all of them."""
+        here = environment.describe()
+        commit = here.pop("commit")
+        name = digest(here)
+        self.environments[name] = here
+        self.rows = [other for other in self.rows if not key.items() <= other.items()]
+        self.rows.append({**row, "commit": commit, "environment": name})
+        if self.path is not None:
+            contents = {"environments": self.environments, "command": command_line(), "rows": self.rows}
+            write_file(self.path, (json.dumps(contents, indent=1) + "\n").encode())
+
+
+def environments_of(contents: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Where the rows of a results file were measured, each environment with its commits; of one kind or the other."""
+    if "environment" in contents:
+        yield contents["environment"]
+        return
+    for name, about in contents["environments"].items():
+        commits = dict.fromkeys(row["commit"] for row in contents["rows"] if row["environment"] == name)
+        yield from ({**about, "commit": commit} for commit in commits)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import CHECKOUT, RESULTS
+from bench.results_file import environments_of
 from bench.results_page import sentences
 from bench.results_page.plot import plot
 from bench.results_page.tables import (
@@ -206,8 +207,9 @@ def pages(trained: Sequence[Row], files: Mapping[str, dict[str, Any]]) -> dict[P
         serving=sentences.serving_table(files["serving"]["rows"]),
         again=CONTROL.capitalize(),
         longest=max(LENGTHS),
-        sources="\n".join(source(FILES[part], file["environment"]) for part, file in files.items()) + "\n",
-        **{f"{part}_machine": file["environment"]["cpu"] for part, file in files.items()},
+        sources="\n".join(source(FILES[part], about) for part, file in files.items() for about in environments_of(file))
+        + "\n",
+        **{f"{part}_machine": next(environments_of(file))["cpu"] for part, file in files.items()},
     )
     return {RESULTS_PAGE: page, README: with_table(README.read_text(), readme_table(of_one_input(with_eight)))}
 

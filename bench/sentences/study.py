@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 import sparbor
 from bench.job.checkpoint import Checkpoint
-from bench.results_file import ResultsFile
+from bench.results_file import PooledFile
 from bench.sentences.network import SentenceModel
 from bench.sentences.tasks import TASKS, Part, Sources, Task, loss_to_labels
 from bench.sentences.tokens import Tokens, answers, padded
@@ -98,22 +98,30 @@ class Experiment:
     def _recipe(self, arm: str) -> Recipe | None:
         return self.task.recipe(SPARSITIES[arm]) if arm in SPARSITIES else None
 
+    def cell(self, arm: str) -> Row:
+        """What is trained; a file has one row of it."""
+        return {"task": self.task.name, "seed": self.seed, "arm": arm}
+
+    def settings(self, arm: str) -> Row:
+        """By what: a row of other settings than today's gives way."""
+        recipe = self._recipe(arm)
+        settings = self.task.dense if arm == DENSE else self.task.sparse
+        return {
+            "epochs": settings.epochs if settings else 0,
+            "rate": settings.rate if settings else None,
+            "recipe": recipe and recipe.to_json(),
+        }
+
     def row(self, arm: str) -> Row:
         """Train, validate, deploy, test."""
         model, density = self.trained(arm)
         runtime = deployed(model, self.training_tokens)
         runtime.save(self.file_of(arm))
-        recipe = self._recipe(arm)
-        settings = self.task.dense if arm == DENSE else self.task.sparse
         row: Row = {
-            "task": self.task.name,
-            "seed": self.seed,
-            "arm": arm,
+            **self.cell(arm),
             "measure": self.task.measure,
             "training_texts": len(self.training_tokens),
-            "epochs": settings.epochs if settings else 0,
-            "rate": settings.rate if settings else None,
-            "recipe": recipe and recipe.to_json(),
+            **self.settings(arm),
             "density": density,
         }
         for name in HELD_OUT:
@@ -182,13 +190,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", help="by default those of each task")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    results, console = ResultsFile(options.json), Console()
+    results, console = PooledFile(options.json), Console()
     options.scratch.mkdir(parents=True, exist_ok=True)
     for name in options.tasks:
         for seed in options.seeds or TASKS[name].seeds:
             experiment = Experiment(TASKS[name], seed, sources_of(options), options.scratch)
             for arm in options.arms:
-                if not results.has(task=name, seed=seed, arm=arm):
-                    results.add(experiment.row(arm))
+                if not results.has({**experiment.cell(arm), **experiment.settings(arm)}):
+                    results.put(experiment.row(arm), experiment.cell(arm))
                     console.print(f"{name}, seed {seed}, {arm}: {results.rows[-1]}", highlight=False)
     console.print(summary(results.rows))

@@ -139,6 +139,6 @@ TASKS = {
     for task in (
         Task("wordnet", _glosses, 30_000, Settings(5, 3e-4), Settings(5, 6e-4), ACCURACY, seeds=(0, 1)),
         Task("tweets", _tweets, None, Settings(3, 2e-4), Settings(3, 4e-4), ACCURACY),
-        Task("embeddings", _glosses, None, None, Settings(3, 6e-4), CORRELATION),
+        Task("embeddings", _glosses, None, None, Settings(2, 6e-4), CORRELATION),
     )
 }

@@ -11,16 +11,13 @@ import json
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from bench.job import environment
 from bench.job.job import Job, LearningRateSchedule
 from bench.job.models import TASKS
-from bench.results_file import command_line
+from bench.results_file import PooledFile, digest
 from bench.study.arms import ARMS, FIELDS_ADDED_TO_RECIPES, FIELDS_TAKEN_FROM_RECIPES
-from sparbor.files import write_file
 from sparbor.recipe.recipe import RENAMED
 
 Row = dict[str, Any]
@@ -77,11 +74,6 @@ def is_current(row: Row) -> bool:
     return all(row.get(name) == today[name] for name in others) and _same_recipe(row["recipe"], today["recipe"])
 
 
-def digest(*parts: Any) -> str:
-    """A short name for plain data."""
-    return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def model_file(scratch: Path, row: Row) -> Path:
     """Where the deployed model of a row is kept."""
     trained = {name: row.get(name) for name in cell_of(row).settings()}
@@ -107,20 +99,8 @@ def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-class StudyFile:
-    """``{"environments": {name: {...}}, "command": "...", "rows": [...]}``; each row names its environment."""
-
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
-        self.environments: dict[str, dict[str, Any]] = {}
-        self.rows: list[Row] = []
-        if path and not path.parent.is_dir():
-            sys.exit(f"{path.parent} is not a folder: make it, or choose another --json FILE")
-        if path and path.exists():
-            earlier = json.loads(path.read_text())
-            if "environments" not in earlier:
-                sys.exit(f"{path} is not a file of this study: move it away, or choose another --json FILE")
-            self.environments, self.rows = earlier["environments"], earlier["rows"]
+class StudyFile(PooledFile):
+    """The study's rows."""
 
     def current(self) -> list[Row]:
         """Rows with today's settings."""
@@ -140,14 +120,4 @@ class StudyFile:
         strange = {other["data"] for other in self.rows if other["dataset"] == row["dataset"]} - {row["data"]}
         if strange:
             sys.exit(f"{self.path} holds rows on {strange.pop()}, this one is on {row['data']}: choose another --json")
-        here = environment.describe()
-        commit = here.pop("commit")
-        name = digest(here)
-        self.environments[name] = here
-        cell = cell_of(row)
-        self.rows = [other for other in self.rows if cell_of(other) != cell]
-        self.rows.append({**row, "commit": commit, "environment": name})
-        if self.path is None:
-            return
-        contents = {"environments": self.environments, "command": command_line(), "rows": self.rows}
-        write_file(self.path, (json.dumps(contents, indent=1) + "\n").encode())
+        self.put(row, asdict(cell_of(row)))

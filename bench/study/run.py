@@ -15,8 +15,9 @@ from bench.job.arms import Arm, Split, accuracy_percent, branch, load_split, new
 from bench.job.experiment import calibration_images, check_deployed
 from bench.job.job import Job
 from bench.job.measure import parameter_counts
+from bench.results_file import digest
 from bench.study.arms import ARMS
-from bench.study.rows import Cell, Row, digest, model_file
+from bench.study.rows import Cell, Row, model_file
 from sparbor.files import write_file
 from sparbor.lower.deploy import deploy
 
