@@ -197,3 +197,9 @@ def test_a_patterns_neuron_block_is_stored_as_group() -> None:
     assert Recipe.from_json(recipe.to_json()) == recipe
     with pytest.raises(ArgumentError, match="group=8: it is called neuron_block now; pass neuron_block=8"):
         Slots(group=8)  # type: ignore[call-arg]
+
+
+def test_a_pair_of_exponents_survives_json() -> None:
+    recipe = Recipe(lr_density_exponent=(0.5, 1.0))
+    assert recipe.to_dict()["lr_density_exponent"] == [0.5, 1.0]
+    assert Recipe.from_json(recipe.to_json()) == recipe

@@ -1,5 +1,6 @@
 """Longer steps of sparse layers: how much longer, of which layers, and how often a step counts."""
 
+import itertools
 import math
 
 import pytest
@@ -14,6 +15,7 @@ from sparbor.recipe.schedule import Schedule
 from sparbor.train.sparse_lr import SparseLR
 
 torch.set_num_threads(1)
+OPTIMIZER = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)  # of which a single exponent needs nothing
 
 
 def moved(exponent: float, sparsity: float, mode: str = "d") -> tuple[torch.Tensor, PAINeuronModule]:
@@ -21,7 +23,7 @@ def moved(exponent: float, sparsity: float, mode: str = "d") -> tuple[torch.Tens
     layer = PAINeuronModule(nn.Linear(64, 32), "hidden", sparsity=sparsity)
     layer.set_mode(mode)  # type: ignore[arg-type]
     before = layer.weight.detach().clone()
-    steps = SparseLR(exponent)
+    steps = SparseLR(exponent, OPTIMIZER)
     steps.before_step([layer])
     with torch.no_grad():
         layer.weight.sub_(1)
@@ -48,7 +50,7 @@ def test_a_step_within_a_step_counts_once() -> None:
     layer = PAINeuronModule(nn.Linear(64, 32), "hidden", sparsity=0.75)
     layer.set_mode("d")
     before = layer.weight.detach().clone()
-    steps = SparseLR(0.5)
+    steps = SparseLR(0.5, OPTIMIZER)
     for _ in range(2):
         steps.before_step([layer])
     with torch.no_grad():
@@ -62,7 +64,7 @@ def test_a_step_within_a_step_counts_once() -> None:
 def test_what_a_step_that_failed_has_left_does_not_come_back() -> None:
     layer = PAINeuronModule(nn.Linear(64, 32), "hidden", sparsity=0.75)
     layer.set_mode("d")
-    steps = SparseLR(0.5)
+    steps = SparseLR(0.5, OPTIMIZER)
     steps.before_step([layer])  # and then an exception
     with torch.no_grad():
         layer.weight.mul_(5)
@@ -116,7 +118,48 @@ def test_training_takes_longer_steps_from_the_switch_on() -> None:
             torch.testing.assert_close(layer.weight, weight)
 
 
-@pytest.mark.parametrize("exponent", [-0.1, 1.1, "0.5", None])
+def course(rates: list[float], exponent: tuple[float, float], saved: int | None = None) -> list[torch.Tensor]:
+    """The weights after each step of SGD at these rates; saved and loaded into another run after some of them."""
+
+    def started() -> tuple[nn.Sequential, torch.optim.SGD, sparbor.Perforator]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(64, 32))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        recipe = Recipe(0.75, "static", schedule=Schedule(warmup=0), lr_density_exponent=exponent)
+        return model, optimizer, sparbor.perforate(model, optimizer, recipe, total_steps=len(rates))
+
+    model, optimizer, perforator = started()
+    weights = [model[0].weight.detach().clone()]
+    for step, rate in enumerate(rates):
+        if step == saved:
+            states = [each.state_dict() for each in (model, optimizer, perforator)]
+            model, optimizer, perforator = started()
+            for part, state in zip((model, optimizer, perforator), states, strict=True):
+                part.load_state_dict(state)
+        optimizer.param_groups[0]["lr"] = rate
+        model(torch.ones(8, 64)).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        weights.append(model[0].weight.detach().clone())
+    return weights
+
+
+def test_steps_get_longer_while_the_rate_falls() -> None:
+    rates = [0.05, 0.1, 0.05, 0.025, 0.1, 0.0]
+    weights = course(rates, (0.5, 1.0))
+    moves = [float((before - after).abs().max()) for before, after in itertools.pairwise(weights)]
+    # The gradient is 8 everywhere; what counts is the largest rate so far.
+    exponents = [0.5, 0.5, 0.75, 0.875, 0.5, 1.0]
+    assert moves == pytest.approx([8 * rate * 4**exponent for rate, exponent in zip(rates, exponents, strict=True)])
+
+
+def test_a_run_that_goes_on_knows_the_largest_rate() -> None:
+    rates = [0.1, 0.05, 0.05]
+    for saved in (1, 2):
+        assert torch.equal(course(rates, (0.0, 1.0), saved)[-1], course(rates, (0.0, 1.0))[-1])
+
+
+@pytest.mark.parametrize("exponent", [-0.1, 1.1, "0.5", None, (), (0.5,), (0.5, 1.5), (0.5, 0.5, 0.5)])
 def test_other_exponents_are_refused(exponent: float) -> None:
     with pytest.raises(ArgumentError, match=r"lr_density_exponent=.*: must lie between 0 and 1"):
         Recipe(lr_density_exponent=exponent)

@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sparbor.errors import ArgumentError
 
@@ -55,6 +55,22 @@ def layer_sparsities(layers: object) -> tuple[tuple[str, float], ...]:
         if not is_number(sparsity) or not 0 <= sparsity < 1:
             raise ArgumentError(f"layers[{name!r}]={sparsity!r}: must be a sparsity of at least 0 and below 1")
     return tuple((name, sparsity) for name, sparsity in pairs)
+
+
+def lr_exponent(value: object) -> float | tuple[float, float]:
+    """A number from 0 to 1, or two of them as a tuple; JSON has lists."""
+    if isinstance(value, (tuple, list)) and len(value) == 2 and all(map(_is_share, value)):
+        return float(value[0]), float(value[1])
+    if _is_share(value):
+        return cast(float, value)
+    raise ArgumentError(
+        f"lr_density_exponent={value!r}: must lie between 0 and 1, or be a pair of such numbers: at the largest"
+        " learning rate, and at a rate of zero"
+    )
+
+
+def _is_share(value: object) -> bool:
+    return is_number(value) and 0 <= cast(float, value) <= 1
 
 
 def refusing_old_names(renamed: Mapping[str, str]) -> Callable[[_Class], _Class]:

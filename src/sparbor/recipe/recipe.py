@@ -8,7 +8,14 @@ from typing import Any, Literal, cast
 
 from sparbor.errors import ArgumentError, StateError
 from sparbor.recipe.budget import Budget
-from sparbor.recipe.checks import are_names, check_choice, check_sparsity, layer_sparsities, refusing_old_names
+from sparbor.recipe.checks import (
+    are_names,
+    check_choice,
+    check_sparsity,
+    layer_sparsities,
+    lr_exponent,
+    refusing_old_names,
+)
 from sparbor.recipe.growth import Growth
 from sparbor.recipe.pattern import NM, Pattern, Quads, Slots, Unstructured
 from sparbor.recipe.schedule import NEVER, Schedule, Timeline
@@ -46,7 +53,9 @@ class Recipe:
         exclude: names of layers to leave as they are, dense as a rule; ``*`` and ``?`` match as in file names.
         seed: of the random growth of ``"set"``, and of new dendrites.
         lr_density_exponent: where a layer has the density d, each optimizer step moves its weights
-            ``d ** -lr_density_exponent`` times as far; 0 leaves steps as they are. See :mod:`sparbor.train.sparse_lr`.
+            ``d ** -lr_density_exponent`` times as far; 0 leaves steps as they are. A pair is that at the largest
+            learning rate so far and that at a rate of zero, between which it goes as the rate falls. See
+            :mod:`sparbor.train.sparse_lr`.
         budget: in place of ``sparsity`` and ``distribution``, what the model may cost in the end; see :class:`Budget`
             and :func:`sparbor.calibrated`.
         growth: when dendrites are grown, and which; ``None``: none are. See :class:`Growth`.
@@ -65,7 +74,7 @@ class Recipe:
     schedule: Schedule = field(default_factory=Schedule)
     exclude: tuple[str, ...] = ()
     seed: int = 0
-    lr_density_exponent: float = 0.5
+    lr_density_exponent: float | tuple[float, float] = 0.5
     budget: Budget | None = None
     growth: Growth | None = None
     layers: Mapping[str, float] | tuple[tuple[str, float], ...] = ()
@@ -98,8 +107,7 @@ class Recipe:
             raise ArgumentError(f"seed={self.seed!r}: must be a whole number from 0 to {LARGEST_SEED - 1}")
         if self.growth is not None and not isinstance(self.growth, Growth):
             raise ArgumentError(f"growth={self.growth!r}: must be a Growth(...), or None")
-        if not isinstance(self.lr_density_exponent, (int, float)) or not 0 <= self.lr_density_exponent <= 1:
-            raise ArgumentError(f"lr_density_exponent={self.lr_density_exponent!r}: must lie between 0 and 1")
+        object.__setattr__(self, "lr_density_exponent", lr_exponent(self.lr_density_exponent))
         if isinstance(self.pattern, NM) and self.method != "fixed":
             self._check_quota(self.pattern)
         if self.growth is not None and self.layers:

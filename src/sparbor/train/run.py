@@ -50,7 +50,8 @@ class SparseRun:
         plan.allocator.divide(self.layers)
         self.orders = orders_for(plan)
         # LBFGS has searched for the length of its steps.
-        self._sparse_lr = SparseLR(0 if isinstance(plan.optimizer, LBFGS) else plan.recipe.lr_density_exponent)
+        exponent = 0.0 if isinstance(plan.optimizer, LBFGS) else plan.recipe.lr_density_exponent
+        self._sparse_lr = SparseLR(exponent, plan.optimizer)
         self._compact_states = CompactStates(self.modules) if plan.storage == "compact" else None
         self._hooks = self._hook_up()
 
@@ -245,6 +246,7 @@ class SparseRun:
             "layers": {plain_name(layer.name): list(layer.module.mask.shape) for layer in self.wrapped},
             **({"active_at_first": self.plan.allocator.active} if self.plan.begins_sparse else {}),
             **({"growth": self.grower.state_dict()} if self.grower else {}),
+            **({"peak_rates": self._sparse_lr.peaks} if self._sparse_lr.peaks else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -265,6 +267,7 @@ class SparseRun:
         if self.grower:
             self.grower.load_state_dict(state.get("growth"))
         self.plan.allocator.begin_with(state.get("active_at_first", {}), self.wrapped)
+        self._sparse_lr.peaks = [float(each) for each in state.get("peak_rates", [])]
         self.steps = steps
         self._forget_gradients()
 

@@ -3,30 +3,46 @@
 An adaptive optimizer moves every weight by about the learning rate, so what a neuron computes moves less where fewer
 of its synapses are left. Where the density is d, what independent movements of all weights add up to falls with the
 square root of d, and what movements in one direction add up to falls with d (Dey et al. 2024, "Sparse maximal update
-parameterization: A holistic approach to sparse training dynamics"). ``W <- W + d^-exponent * (W_stepped - W)`` makes
-up for the first with an exponent of 1/2, for the second with 1.
+parameterization: A holistic approach to sparse training dynamics"). ``W <- W + d^-e * (W_stepped - W)`` makes up for
+the first with an exponent e of 1/2, for the second with 1.
+
+Which is better depends on the learning rate. At its largest, steps in all directions keep a network from settling, and
+longer ones do so more; the more it has fallen, the more steps agree, and the less harm is in their length. So the
+exponent may go from one number to another while the rate falls: ``e = first + (last - first) * (1 - rate / peak)``,
+where the peak is the largest rate that the layer's parameter group has had in the run.
 """
 
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from sparbor.distributed.shards import held
 from sparbor.nn.neuron import PAINeuronModule
 
 
 class SparseLR:
-    """Lengthens what an optimizer's step does to sparse layers; an exponent of 0 leaves it as it is."""
+    """Lengthens what an optimizer's step does to sparse layers; exponents of 0 leave it as it is.
 
-    def __init__(self, exponent: float) -> None:
-        self.exponent = exponent
+    ``exponent`` is one for all rates, or a pair: at the peak, and at a rate of zero. ``peaks`` are the largest rates of
+    the optimizer's groups, which resuming needs.
+    """
+
+    def __init__(self, exponent: float | tuple[float, float], optimizer: Optimizer) -> None:
+        self.first, self.last = exponent if isinstance(exponent, tuple) else (exponent, exponent)
+        self.peaks: list[float] = []
+        self._optimizer = optimizer
         self._before: dict[PAINeuronModule, Tensor] = {}
+        self._exponents: dict[int, float] = {}  # of the step that goes on, by the group's parameters
 
     def before_step(self, layers: Iterable[PAINeuronModule]) -> None:
         """Remember the weights of sparse layers; of a step within a step only the inner one counts."""
-        if self.exponent:  # anew each time: what a step that failed has left must not come back
-            self._before = {layer: held(layer.parameter.detach()).clone() for layer in layers if layer.mode == "d"}
+        if not self.first and not self.last:
+            return
+        self._see_rates()
+        # Anew each time: what a step that failed has left must not come back.
+        self._before = {layer: held(layer.parameter.detach()).clone() for layer in layers if layer.mode == "d"}
 
     def after_step(self) -> None:
         """Move the weights on in the direction that the step took. Dropped ones are for the mask to set to zero."""
@@ -35,4 +51,18 @@ class SparseLR:
             density = layer.active_weights() / layer.mask.numel()
             if 0 < density < 1:
                 weight = held(layer.parameter.detach())
-                torch.lerp(start, weight, density**-self.exponent, out=weight)
+                exponent = self._exponents.get(id(layer.parameter), self.first)
+                torch.lerp(start, weight, density**-exponent, out=weight)
+
+    def _see_rates(self) -> None:
+        if self.first == self.last:
+            return
+        groups = self._optimizer.param_groups
+        rates = [float(group.get("lr", 1.0)) for group in groups]  # an optimizer of one's own may have none
+        earlier = self.peaks + [0.0] * (len(rates) - len(self.peaks))
+        self.peaks = [max(pair) for pair in zip(rates, earlier, strict=True)]
+        self._exponents = {
+            id(parameter): self.last + (self.first - self.last) * (rate / peak if peak > 0 else 1.0)
+            for group, rate, peak in zip(groups, rates, self.peaks, strict=True)
+            for parameter in group["params"]
+        }
