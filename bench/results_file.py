@@ -72,11 +72,11 @@ class PooledFile:
     """``{"environments": {name: {...}}, "command": "...", "rows": [...]}``: results that no machine has a part in.
 
     Accuracy is such a result. An existing file is continued over sessions, commits and machines; each row names its
-    ``commit`` and its ``environment``.
+    ``commit`` and its ``environment``, which also has the ``software``.
     """
 
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
+    def __init__(self, path: Path | None, software: dict[str, Any] | None = None) -> None:
+        self.path, self._software = path, software or {}
         self.environments: dict[str, dict[str, Any]] = {}
         self.rows: list[dict[str, Any]] = []
         if path and not path.parent.is_dir():
@@ -93,7 +93,7 @@ class PooledFile:
 
     def put(self, row: dict[str, Any], key: dict[str, Any]) -> None:
         """Keep a new row, in the place of earlier ones with the values of ``key``, and save all of them."""
-        here = environment.describe()
+        here = {**environment.describe(), **self._software}
         commit = here.pop("commit")
         name = digest(here)
         self.environments[name] = here

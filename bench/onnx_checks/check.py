@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ def check(file: Path, given: Sequence[Mapping[str, Array]] | None = None) -> Row
 
 def failure(step: str, error: Exception) -> Row:
     """What is said of a step that failed."""
-    return {"failed": step, "error": f"{type(error).__name__}: {error}".strip()[:MOST_TEXT]}
+    text = re.sub(r"\x1b\[\d+m", "", f"{type(error).__name__}: {error}").strip()  # without colours
+    return {"failed": step, "error": text[:MOST_TEXT]}
 
 
 def _packed(original: ModelProto, inputs: list[dict[str, Array]], wanted: list[list[Any]]) -> Row:

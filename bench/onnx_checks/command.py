@@ -14,7 +14,7 @@ from bench.network_zoo.registry import NETWORKS
 from bench.onnx_checks.check import Row, check, failure
 from bench.onnx_checks.exporters import check_network
 from bench.onnx_checks.page import OTHERS, PAGE, ROWS, page
-from bench.results_file import ResultsFile
+from bench.results_file import PooledFile
 from sparbor.files import write_file
 
 SCRIPT = CHECKOUT / "bench" / "onnx_files.py"
@@ -44,6 +44,7 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument(
         "--files", nargs="+", type=Path, metavar="FILE", help="these files, called EXPORTER-NAME.onnx, and no networks"
     )
+    parser.add_argument("--again", action="store_true", help="check networks that have rows already, too")
     parser.add_argument("--page", action="store_true", help="check nothing, make docs/onnx-files.md of the rows")
     parser.add_argument(
         "--json", type=Path, default=ROWS, metavar="FILE", help=f"the rows ({ROWS.relative_to(CHECKOUT)})"
@@ -53,12 +54,13 @@ def _parsed() -> argparse.Namespace:
 
 
 def _measure(options: argparse.Namespace) -> None:
-    results = ResultsFile(options.json, {**versions(), **{package: version_of(package) for package in PACKAGES}})
+    results = PooledFile(options.json, {**versions(), **{package: version_of(package) for package in PACKAGES}})
     if options.files:
         for file in options.files:
             _add(results, [_row_of_file(file)])
         return
-    waiting = [each for each in chosen(options.only or ["*"]) if not results.has(name=each.name)]
+    networks = chosen(options.only or ["*"])
+    waiting = [each for each in networks if options.again or not results.has({"name": each.name})]
     for rows in rows_of(SCRIPT, waiting):
         _add(results, rows)
 
@@ -73,9 +75,8 @@ def _row_of_file(file: Path) -> Row:
         return {**base, **failure("check", error)}
 
 
-def _add(results: ResultsFile, rows: list[dict[str, Any]]) -> None:
+def _add(results: PooledFile, rows: list[dict[str, Any]]) -> None:
     for row in rows:
-        results.forget({"name": row["name"], "exporter": row.get("exporter")})
-    results.add(*rows)
-    for row in rows:
-        print(row["name"], row.get("exporter", ""), f"fails ({row['failed']}): {row['error']}" if row["failed"] else "")
+        exporter = row.get("exporter", "")  # a process that was lost has none
+        results.put(row, {"name": row["name"], "exporter": exporter} if exporter else {"name": row["name"]})
+        print(row["name"], exporter, f"fails ({row['failed']}): {row['error']}" if row["failed"] else "", flush=True)

@@ -8,6 +8,7 @@ from typing import Any
 from bench import CHECKOUT, RESULTS
 from bench.network_zoo.network import FAMILIES
 from bench.onnx_checks.check import EXACT_LIMIT, INT8_LIMIT, Row
+from bench.results_file import environments_of
 
 OTHERS = "from other exporters"  # the family of files that were not made here
 PAGE, ROWS = CHECKOUT / "docs" / "onnx-files.md", RESULTS / "onnx-files.json"
@@ -52,7 +53,7 @@ def page(results: dict[str, Any]) -> str:
     """The whole page."""
     rows: list[Row] = results["rows"]
     works = [row for row in rows if not row["failed"]]
-    parts = [_introduction(results["environment"], works)]
+    parts = [_introduction(list(environments_of(results)), works)]
     for family in (*FAMILIES, OTHERS):
         of_family = sorted((row for row in works if row["family"] == family), key=lambda row: str(row["name"]))
         if of_family:
@@ -61,11 +62,16 @@ def page(results: dict[str, Any]) -> str:
     parts.append(
         _reasons("What the engine does not run", [(row, row["from_onnx"]) for row in works if row["from_onnx"]])
     )
-    parts.append(_reasons("What fails", [(row, f"{row['failed']}: {row['error']}") for row in rows if row["failed"]]))
+    parts.append(
+        _reasons(
+            "What could not be written or compared",
+            [(row, f"{row['failed']}: {row['error']}") for row in rows if row["failed"]],
+        )
+    )
     return "".join(parts)
 
 
-def _introduction(environment: dict[str, Any], works: Sequence[Row]) -> str:
+def _introduction(environments: Sequence[dict[str, Any]], works: Sequence[Row]) -> str:
     return TEXT.format(
         count=len(works),
         packed=sum(not row["pack"] for row in works),
@@ -73,8 +79,12 @@ def _introduction(environment: dict[str, Any], works: Sequence[Row]) -> str:
         both=sum(not row["pack"] and not row["from_onnx"] for row in works),
         exact=EXACT_LIMIT,
         int8=INT8_LIMIT,
-        versions=", ".join(f"{package} {environment[package]}" for package in VERSIONS),
+        versions=", ".join(f"{package} {_versions(environments, package)}" for package in VERSIONS),
     )
+
+
+def _versions(environments: Sequence[dict[str, Any]], package: str) -> str:
+    return " and ".join(dict.fromkeys(str(each[package]) for each in environments))
 
 
 def _table(family: str, rows: Sequence[Row]) -> str:
