@@ -149,6 +149,8 @@ def test_training_steps_and_a_job_and_continues(small_mnist: Path, tmp_path: Pat
     assert all(row["training_s"] > 0 for row in rows[3:])
     assert run("training.py", *options).returncode == 0
     assert json.loads(file.read_text())["rows"] == rows
+    assert run("training.py", *options, "--models", "tiny-encoder").returncode == 0
+    assert [row["batch"] for row in json.loads(file.read_text())["rows"][5:]] == [32, 32, 32]
 
 
 def test_training_crossover_runs() -> None:

@@ -1,9 +1,10 @@
 """What sparse training costs against dense: a step in dendrite mode, its memory, and the whole reference jobs.
 
 ``python bench/training.py --json FILE``; run it again to continue. Steps are forward, backward and Adam, of all
-arms in turns; ``masked`` and ``compact`` are the storages. Memory is counted from the tensors themselves: weights,
-gradients and the optimizer's state, and beside it what the topology takes. Jobs are trainings as ``main.py`` does them,
-dense warm-up and rewiring included, an epoch of each arm in turns.
+arms in turns; ``masked`` and ``compact`` are the storages. A sentence encoder's are those of fine-tuning: 32 texts of
+32 tokens, its embeddings dense. Memory is counted from the tensors themselves: weights, gradients and the optimizer's
+state, and beside it what the topology takes. Jobs are trainings as ``main.py`` does them, dense warm-up and rewiring
+included, an epoch of each arm in turns.
 """
 
 import argparse
@@ -18,9 +19,10 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from bench.inference.models import MODELS, OF_NOISE
+from bench.inference.models import MODELS, example
 from bench.job.arms import load_split, make_arms, train
 from bench.job.job import Job
+from bench.peers import arguments
 from bench.results_file import ResultsFile
 from sparbor.nn.masked_layer import STORAGES, Storage
 from sparbor.nn.neuron import PAINeuronModule
@@ -29,9 +31,14 @@ from sparbor.recipe.schedule import Schedule
 from sparbor.synapses.lists import Synapses
 from sparbor.train.perforator import perforate
 
-BATCH = 128
+BATCH, TEXTS = 128, 32
 SPARSE_FROM_THE_START = Schedule(warmup=0, ramp_end=0)
 JOBS = ("cifar10", "mnist")
+
+
+def batch_of(model: str) -> int:
+    """How many items a step learns from."""
+    return TEXTS if MODELS[model].tokens else BATCH
 
 
 class Arm:
@@ -39,15 +46,18 @@ class Arm:
 
     def __init__(self, name: str, sparsity: float) -> None:
         torch.manual_seed(0)
-        spec = MODELS[name]
-        self.model = spec.build()
-        self.x = torch.randn(BATCH, *spec.input_shape)
-        self.y = torch.randn(self.model(self.x).shape)
+        self.model = MODELS[name].build()
+        self.x = arguments(example(name, batch_of(name)))
+        self.y = torch.randn(self.model(*self.x).shape)
         self.optimizer = torch.optim.Adam(self.model.parameters(), fused=True)
         self.seconds: list[float] = []
         if sparsity:
             self.recipe = Recipe(
-                sparsity=sparsity, distribution="uniform", method="static", schedule=SPARSE_FROM_THE_START
+                sparsity,
+                "static",
+                distribution="uniform",
+                schedule=SPARSE_FROM_THE_START,
+                exclude=("*.embeddings*",) if MODELS[name].tokens else (),
             )
 
     def perforated(self, storage: Storage) -> "Arm":
@@ -58,7 +68,7 @@ class Arm:
     def step(self) -> None:
         """Forward, backward, Adam; timed."""
         start = time.perf_counter()
-        nn.functional.mse_loss(self.model(self.x), self.y).backward()
+        nn.functional.mse_loss(self.model(*self.x), self.y).backward()
         self.optimizer.step()
         self.seconds.append(time.perf_counter() - start)
         self.optimizer.zero_grad()
@@ -91,7 +101,7 @@ def steps(name: str, sparsity: float, count: int, warmup: int = 3) -> Iterator[d
     for arm_name, arm in arms.items():
         yield {
             "model": name,
-            "batch": BATCH,
+            "batch": batch_of(name),
             "sparsity": sparsity,
             "arm": "dense" if arm_name == "dense" else "dendritic",
             "storage": arm_name if arm_name in STORAGES else None,
@@ -155,7 +165,7 @@ def summary(rows: list[dict[str, Any]]) -> Table:
 def main() -> None:
     """Measure what is missing and show the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="*", default=["mlp-2048x4"], choices=OF_NOISE)
+    parser.add_argument("--models", nargs="*", default=["mlp-2048x4", "minilm-32"], choices=MODELS)
     parser.add_argument("--sparsity", nargs="+", type=float, default=[0.9, 0.95])
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--jobs", nargs="*", default=JOBS, choices=JOBS)
