@@ -1,5 +1,6 @@
 """The commands on a deployed model, and what they have in common: endings, encodings, the version."""
 
+import json
 import os
 import re
 import subprocess
@@ -64,6 +65,26 @@ def test_run_gives_what_the_runtime_gives(model_file: Path, images: Path, tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["x.npy", "y.npy"]
 
 
+def test_inspect_as_json(model_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", str(model_file), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [layer["name"] for layer in found["layers"]] == ["fc1", "fc2", "fc3"]
+    assert found["inputs"] == [{"name": "input", "dtype": "float32", "shape": ["batch", 28, 28]}]
+    assert found["stored_bytes"] == model_file.stat().st_size
+
+
+def test_time_beside_onnx_runtime(model_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["time", str(model_file), "--rival"]) == 0
+    ours, rivals = capsys.readouterr().out.splitlines()
+    found = re.fullmatch(r"ONNX Runtime median ([\d.]+) µs, 95th percentile [\d.]+ µs: ([\d.]+) times as long", rivals)
+    assert found, rivals
+    assert float(found[1]) / float(ours.split()[1]) == pytest.approx(float(found[2]), abs=0.06, rel=0.01)
+    assert main(["time", str(model_file), "--rival", "--json", "--batch", "2"]) == 0
+    measured = json.loads(capsys.readouterr().out)
+    assert measured["batch"] == 2
+    assert 0 < measured["sparbor"]["median_us"] < measured["onnxruntime"]["median_us"]
+
+
 def test_time_prints_a_measurement(model_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["time", str(model_file), "--batch", "2"]) == 0
     line = capsys.readouterr().out
@@ -104,6 +125,23 @@ def test_the_benchmark_is_said_to_be_elsewhere() -> None:
     assert (done.returncode, done.stdout) == (2, "")
     remedy = "run `python main.py` in a checkout of Sparbor, with the same options"
     assert done.stderr == f"sparbor: error: the benchmark is not in the package: {remedy} (see sparbor --help)\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["inspct", "x"], "inspect"),
+        (["time", "x", "--thraeds", "2"], "--threads"),
+        (["deploy", "x", "--out", "y", "--wieghts", "int8"], "--weights"),
+        (["deploy", "x", "--out", "y", "--weights", "int9"], "int8"),
+    ],
+)
+def test_the_nearest_right_word_is_named(arguments: list[str], meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    error = capsys.readouterr().err
+    assert f"(did you mean {meant}? see sparbor" in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(("encoding", "unit"), [("ascii", "us"), ("cp1251", "µs"), ("latin-1", "µs"), ("utf-8", "µs")])

@@ -1,0 +1,87 @@
+"""``sparbor deploy`` of what Python makes and of a directory; of ONNX models tests/test_from_onnx.py says more."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sparbor
+from sparbor.cli import main
+from tests import texts
+
+MAKES = """
+import torch
+from beside import WIDTH
+
+def make():
+    torch.manual_seed(0)
+    return torch.nn.Linear(WIDTH, 16), torch.zeros(1, WIDTH)
+
+def model_alone():
+    return torch.nn.Linear(WIDTH, 16)
+
+NUMBER = 3
+"""
+
+
+@pytest.fixture
+def python_file(tmp_path: Path) -> Path:
+    (tmp_path / "beside.py").write_text("WIDTH = 32")
+    file = tmp_path / "model.py"
+    file.write_text(MAKES)
+    return file
+
+
+def test_what_a_function_returns_is_deployed(
+    python_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "m.safetensors"
+    assert main(["deploy", f"{python_file}:make", "--out", str(out), "--weights", "exact"]) == 0
+    assert capsys.readouterr().out.startswith("input float32 (batch, 32) -> output float32 (batch, 16), 512 of 512")
+    torch.manual_seed(0)
+    layer, x = torch.nn.Linear(32, 16), torch.randn(3, 32)
+    np.testing.assert_allclose(sparbor.load(out)(x.numpy()), layer(x).detach().numpy(), atol=1e-6)
+    before = out.read_bytes()
+    assert main(["deploy", f"{python_file}:make", "--out", str(out)]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert out.read_bytes() == before
+    assert main(["deploy", f"{python_file}:make", "--out", str(out), "--force"]) == 0
+    assert out.read_bytes() != before
+
+
+def test_a_directory_is_deployed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, folder, out = texts.encoder().eval(), tmp_path / "encoder", tmp_path / "m.safetensors"
+    sparbor.save_pretrained(texts.made_sparse(model), folder)
+    assert main(["deploy", str(folder), "--out", str(out), "--weights", "exact"]) == 0
+    assert "input_ids int64 (batch, " in capsys.readouterr().out
+    ids = torch.randint(5, 20, (3, 6))
+    answer = sparbor.load(out)(input_ids=ids.numpy(), attention_mask=torch.ones_like(ids).numpy())
+    found = next(iter(answer.values())) if isinstance(answer, dict) else answer
+    with torch.no_grad():
+        wanted = model(ids, torch.ones_like(ids))
+    np.testing.assert_allclose(found, next(iter(wanted.values())).numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        ("{tmp}/absent.py:make", r"absent\.py' is no file: name a Python file and a function in it, FILE\.py:NAME"),
+        ("{tmp}/model.py:mak", r"model\.py has no function 'mak': name one, FILE\.py:NAME"),
+        ("{tmp}/model.py:NUMBER", r"has no function 'NUMBER'"),
+        ("{tmp}/model.py:model_alone", r"returned a Linear: it must return the model and an example of what it is"),
+        ("{tmp}", r"{tmp}"),
+        ("{tmp}/absent.onnx", r"absent\.onnx"),
+    ],
+)
+def test_what_cannot_be_deployed_is_one_line(
+    model: str, text: str, python_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "m.safetensors"
+    assert main(["deploy", model.format(tmp=tmp_path), "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("sparbor: error: ")
+    assert error.count("\n") == 1
+    assert re.search(text.format(tmp=re.escape(str(tmp_path))), error), error
+    assert not out.exists()
