@@ -134,7 +134,8 @@ def test_sparbor_commands_exist() -> None:
         for page in PAGES
         for found in re.findall(r"^sparbor (onnx \w+|\w+) \S+(.*)", "\n".join(shell(page)), re.M)
     }
-    assert {name for name, _ in commands} == {"inspect", "time", "report", "run", "export", "deploy", "onnx pack"}
+    documented = {"inspect", "report", "run", "sparsify", "deploy", "export", "time", "onnx pack"}
+    assert {name for name, _ in commands} == documented
     for name in {name for name, _ in commands}:
         result = subprocess.run(
             [sys.executable, "-m", "sparbor", *name.split(), "--help"], capture_output=True, text=True

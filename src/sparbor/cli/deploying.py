@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparbor.cli.inspecting import in_one_line
+from sparbor.cli.models import KINDS, is_function, made_by, of_directory
 from sparbor.cli.parser import add_command, add_out, add_weights
 from sparbor.errors import ArgumentError
 from sparbor.extras import brought_by
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from sparbor.engine.runtime import Runtime
 
 TEXTS, TOKENS, FIRST_TOKEN = 2, 8, 5  # of an example; the smallest numbers are likely to stand for padding and ends
-PYTHON = ".py:"
+RETURNED = "the model and an example of what it is called with, `return model, torch.zeros(1, 784)`"
 
 
 def add(commands: Any) -> None:
@@ -28,8 +27,7 @@ def add(commands: Any) -> None:
     command.add_argument(
         "model",
         metavar="MODEL",
-        help="an ONNX file; FILE.py:NAME, a function there that returns a model and what it is called with; or a "
-        "directory of Hugging Face's",
+        help="an ONNX file; " + KINDS.format(returned="a model and what it is called with"),
     )
     add_out(command, "FILE", "the deployed model to write (.safetensors)")
     add_weights(command, "word16")
@@ -38,10 +36,9 @@ def add(commands: Any) -> None:
 def deploy_model(options: argparse.Namespace) -> None:
     """Deploy the model, compare, write at once, and say what was written."""
     model, out = options.model, Path(options.out)
-    if PYTHON in model:
+    if is_function(model):
         check_free(out, options.force)
-        file, _, name = model.rpartition(":")
-        runtime = _of_python(Path(file), name, options.weights)
+        runtime = _of_function(model, options.weights)
     elif Path(model).is_dir():
         check_free(out, options.force)
         runtime = _of_directory(Path(model), options.weights)
@@ -60,45 +57,17 @@ def _of_onnx(file: Path, out: Path, options: argparse.Namespace) -> Runtime:
     return from_onnx(file, weights=options.weights)
 
 
-def _of_python(path: Path, name: str, weights: str) -> Runtime:
+def _of_function(function: str, weights: str) -> Runtime:
     with brought_by("train", "sparbor deploy"):
-        from torch import nn
-
         from sparbor.lower.deploy import deploy
-    made = _called(path, name)
-    if not isinstance(made, tuple) or len(made) != 2 or not isinstance(made[0], nn.Module):
-        raise ArgumentError(
-            f"{path}:{name} returned a {type(made).__name__}: it must return the model and an example of what it is"
-            " called with, `return model, torch.zeros(1, 784)`"
-        )
-    model, example = made
+    model, example = made_by(function, RETURNED)
     return deploy(model.eval(), example, weights=weights)
 
 
-def _called(path: Path, name: str) -> Any:
-    """What a function of a file returns; the file is executed, and finds what lies beside it."""
-    if not path.is_file():
-        raise ArgumentError(f"{str(path)!r} is no file: name a Python file and a function in it, FILE.py:NAME")
-    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
-    assert spec is not None  # it ends in .py
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.resolve().parent))
-    try:
-        spec.loader.exec_module(module)
-        make = getattr(module, name, None)
-        if not callable(make):
-            raise ArgumentError(f"{path} has no function {name!r}: name one, FILE.py:NAME")
-        return make()
-    finally:
-        sys.path.pop(0)
-
-
 def _of_directory(directory: Path, weights: str) -> Runtime:
-    with brought_by("hugging-face", "sparbor deploy of a directory"):
-        from sparbor.lower.deploy import deploy
-        from sparbor.pretrained.loading import load_pretrained
-    model = load_pretrained(directory).eval()
+    model = of_directory(directory, "sparbor deploy")
+    from sparbor.lower.deploy import deploy
+
     return deploy(model, _example_for(model, directory), weights=weights)
 
 

@@ -7,11 +7,20 @@ from collections.abc import Sequence
 
 from sparbor import __version__
 from sparbor.any_encoding import spell_what_is_missing
-from sparbor.cli import deploying, exporting, inspecting, onnx_files, reporting, running, timing
+from sparbor.cli import deploying, exporting, inspecting, onnx_files, reporting, running, sparsifying, timing
 from sparbor.cli.ending import end_cleanly
 from sparbor.cli.parser import Parser
 
-COMMANDS = (inspecting, reporting, running, deploying, exporting, timing, onnx_files)  # in the order of --help
+COMMANDS = (
+    inspecting,
+    reporting,
+    running,
+    sparsifying,
+    deploying,
+    exporting,
+    timing,
+    onnx_files,
+)  # in the order of --help
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

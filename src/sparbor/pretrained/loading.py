@@ -57,7 +57,7 @@ def load_pretrained(directory: str | os.PathLike[str], model: nn.Module | None =
     masks = _masks(folder / MASKS)
     try:
         if model is None:
-            model = _hugging_face_model(folder)
+            model = hugging_face_model(folder)
             check_fit(model, masks, model.state_dict())
         else:
             weights = _weights(folder / WEIGHTS)
@@ -109,7 +109,7 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (" and others" if len(names) > 3 else "")
 
 
-def _hugging_face_model(folder: Path) -> nn.Module:
+def hugging_face_model(folder: Path) -> nn.Module:
     """The model of the class that the directory's config names, if that is one of the package's own."""
     if not (folder / "config.json").is_file():
         raise StateError("it has no config.json, so it is no model of Hugging Face: pass the plain model as model=...")

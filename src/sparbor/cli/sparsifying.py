@@ -1,0 +1,83 @@
+"""``sparbor sparsify``: a trained model made sparse in one shot, without labels."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from sparbor.cli.models import KINDS, is_function, made_by, of_directory
+from sparbor.cli.parser import add_command
+from sparbor.errors import ArgumentError
+from sparbor.extras import brought_by
+
+BATCH = 32  # texts
+RETURNED = "the model and batches of what it is called with, `return model, [torch.randn(100, 784)]`"
+
+
+def add(commands: Any) -> None:
+    """The command."""
+    about = "Make a trained model sparse in one shot, from a few inputs and without labels."
+    command = add_command(commands, "sparsify", sparsify_model, about)
+    option = command.add_argument
+    option("model", metavar="MODEL", help=KINDS.format(returned="a model and batches of its inputs"))
+    option("--out", type=Path, required=True, metavar="DIRECTORY", help="where the sparse model is saved")
+    option(
+        "--texts", type=Path, metavar="FILE", help="of a directory: some hundred texts like those to come, a line each"
+    )
+    option("--sparsity", type=float, default=0.5, help="the share of weights that is dropped (default: 0.5)")
+    option("--method", choices=("second-order", "wanda", "magnitude"), default="second-order")
+    option("--pattern", choices=("slots", "quads"), default="slots", help="quads for 8-bit weights (default: slots)")
+    option("--force", action="store_true", help="replace a model in DIRECTORY")
+
+
+def sparsify_model(options: argparse.Namespace) -> None:
+    """Sparsify, save, and say what became of each layer."""
+    with brought_by("train", "sparbor sparsify"):
+        import sparbor
+    _check_out(options.out, options.force)
+    tokenizer = None
+    if is_function(options.model):
+        model, batches = made_by(options.model, RETURNED)
+    else:
+        directory, lines = Path(options.model), _lines(options.texts)
+        model = of_directory(directory, "sparbor sparsify")
+        tokenizer = _tokenizer(directory)
+        batches = [dict(tokenizer(group, padding=True, truncation=True, return_tensors="pt")) for group in lines]
+    pattern = sparbor.Quads() if options.pattern == "quads" else sparbor.Slots()
+    report = sparbor.sparsify(model, batches, options.sparsity, method=options.method, pattern=pattern)
+    sparbor.save_pretrained(model, options.out, tokenizer=tokenizer)
+    print(report)
+    print(f"{options.out}: sparbor.load_pretrained reads it, and `sparbor deploy {options.out}` makes a file of it")
+
+
+def _check_out(out: Path, force: bool) -> None:
+    """Before anything is computed."""
+    if out.exists() and not out.is_dir():
+        raise ArgumentError(f"out={str(out)!r}: is a file; name a directory")
+    if out.is_dir() and any(out.iterdir()) and not force:
+        raise ArgumentError(f"out={str(out)!r}: there is something already; pass --force, or another directory")
+
+
+def _tokenizer(directory: Path) -> Any:
+    import transformers
+
+    try:
+        return transformers.AutoTokenizer.from_pretrained(directory, local_files_only=True)
+    except Exception as error:  # of a directory without one, in as many ways as there are kinds
+        raise ArgumentError(
+            f"{str(directory)!r} has no tokenizer: write a function that returns {RETURNED}, and name it FILE.py:NAME"
+        ) from error
+
+
+def _lines(texts: Path | None) -> list[list[str]]:
+    """The texts of a file, so many at a time."""
+    if texts is None:
+        raise ArgumentError("texts is missing: a directory's model needs --texts FILE, some hundred texts, a line each")
+    try:
+        lines = [line for line in texts.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeError) as error:
+        raise ArgumentError(f"texts={str(texts)!r}: cannot be read as lines of text ({error})") from error
+    if not lines:
+        raise ArgumentError(f"texts={str(texts)!r}: has no text; write one into each line")
+    return [lines[at : at + BATCH] for at in range(0, len(lines), BATCH)]
