@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sparbor.cli import main
+from sparbor.cli.program import main
 from sparbor.errors import ArgumentError, OutputError
 from sparbor.export.c.identifiers import check_name
 from sparbor.export.c.target import export_c

@@ -13,7 +13,7 @@ import torch
 
 import sparbor
 from bench.job.models import mnist_mlp
-from sparbor.cli import main
+from sparbor.cli.program import main
 from sparbor.engine.runtime import Runtime
 from sparbor.train.perforator import perforate
 from tests.test_values import two_inputs
@@ -176,7 +176,7 @@ def test_file_names_that_are_no_text(model_file: Path, tmp_path: Path) -> None:
 
 def test_these_commands_need_no_torch(model_file: Path, images: Path, tmp_path: Path) -> None:
     script = (
-        "import sys; from sparbor.cli import main\n"
+        "import sys; from sparbor.cli.program import main\n"
         f"assert main(['run', {str(model_file)!r}, '--input', {str(images)!r},"
         f" '--output', {str(tmp_path / 'y.npy')!r}]) == 0\n"
         "print([name for name in ('torch', 'rich', 'matplotlib') if name in sys.modules])"

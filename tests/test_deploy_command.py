@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import sparbor
-from sparbor.cli import main
+from sparbor.cli.program import main
 from tests import texts
 
 MAKES = """

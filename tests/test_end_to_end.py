@@ -25,7 +25,7 @@ from bench.data.idx import encode_idx
 from bench.job import contest, experiment, rapl, report, runtimes
 from bench.job.command import main as benchmark_main
 from sparbor.allocation.shares import erk_densities
-from sparbor.cli import main
+from sparbor.cli.program import main
 from sparbor.errors import OutputError
 from sparbor.termination import Terminated
 

@@ -18,7 +18,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from torch import nn
 
 import sparbor
-from sparbor.cli import main
+from sparbor.cli.program import main
 from sparbor.errors import ArgumentError, SparborError
 from sparbor.onnx_import.host import on_host
 from sparbor.onnx_import.node import Node

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 import sparbor
 from bench.inference import models
-from sparbor import Recipe, Schedule, cli
+from sparbor import Recipe, Schedule
+from sparbor.cli.program import main
 from sparbor.engine.runtime import kernel_sets
 from sparbor.program.model_file import to_bytes
 from sparbor.recipe.pattern import Pattern, Quads, Slots, Unstructured
@@ -127,7 +128,7 @@ def test_8_bits_take_no_more_bytes_than_16_or_inspect_says_so(
     assert bool(larger) == (masks == "varying")
     runtime.save(tmp_path / "model.safetensors")
     assert masks == "varying" or len(to_bytes(runtime.program)) < len(to_bytes(words.program))
-    cli.main(["inspect", str(tmp_path / "model.safetensors")])
+    main(["inspect", str(tmp_path / "model.safetensors")])
     said = [line for line in capsys.readouterr().out.splitlines() if "16 bits would take" in line]
     assert [line.split()[0] for line in said] == larger
     for line, layer in zip(said, larger, strict=True):

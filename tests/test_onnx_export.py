@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import sparbor
-from sparbor.cli import main
+from sparbor.cli.program import main
 from sparbor.engine.runtime import Runtime
 from sparbor.errors import ArgumentError
 from sparbor.export.onnx.target import export_onnx, to_onnx
@@ -298,7 +298,7 @@ def test_the_command_refuses_what_it_cannot_use(file: Path, capsys: pytest.Captu
 def in_fresh_python(blocked: str, file: Path) -> subprocess.CompletedProcess:
     """The command, where these modules cannot be imported."""
     code = (
-        f"import sys; sys.modules.update(dict.fromkeys({blocked.split()!r})); from sparbor.cli import main;"
+        f"import sys; sys.modules.update(dict.fromkeys({blocked.split()!r})); from sparbor.cli.program import main;"
         f"sys.exit(main(['export', {str(file)!r}, '--to', 'onnx', '--out', {str(file.with_name('model.onnx'))!r}]))"
     )
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)

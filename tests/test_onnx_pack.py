@@ -17,7 +17,7 @@ from torch import nn
 
 import sparbor
 import sparbor.onnxruntime
-from sparbor.cli import main
+from sparbor.cli.program import main
 from sparbor.errors import ArgumentError
 from sparbor.export.onnx.target import to_onnx
 from sparbor.onnx import Packed, pack

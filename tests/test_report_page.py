@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 import sparbor
 from bench.job.command import main as benchmark_main
-from sparbor.cli import main
+from sparbor.cli.program import main
 from sparbor.errors import StateError
 from sparbor.packing.slots import pack
 from sparbor.program.program import Operation, Program
@@ -407,7 +407,7 @@ def test_it_needs_neither_torch_nor_matplotlib_nor_rich_nor_the_engine(mnist: Ru
     code = (
         "import sys\n"
         "for name in ('torch', 'matplotlib', 'rich', 'sparbor._native'): sys.modules[name] = None\n"
-        "from sparbor.cli import main\n"
+        "from sparbor.cli.program import main\n"
         "sys.exit(main(sys.argv[1:]))"
     )
     command = ["report", str(mnist.out / "metrics.json"), "--out", str(tmp_path / "page.html")]

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from sparbor.any_encoding import spell_what_is_missing
-from sparbor.cli import Parser, end_cleanly
+from sparbor.cli.ending import end_cleanly
+from sparbor.cli.parser import Parser
 from sparbor.errors import ArgumentError
 from sparbor.extras import brought_by
 

@@ -31,7 +31,8 @@ from bench.results_file import ResultsFile
 from bench.study.resnet_plans import PATTERNS, Plan
 from bench.study.resnet_training import Run, Training, load_checkpoint, save_checkpoint
 from sparbor import deploy
-from sparbor.cli import Parser, end_cleanly
+from sparbor.cli.ending import end_cleanly
+from sparbor.cli.parser import Parser
 from sparbor.errors import ArgumentError
 from sparbor.native import choose_kernel_set
 

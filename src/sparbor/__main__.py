@@ -2,7 +2,7 @@
 
 import sys
 
-from sparbor.cli import main
+from sparbor.cli.program import main
 
 if __name__ == "__main__":
     sys.exit(main())

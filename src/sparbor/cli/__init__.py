@@ -1,12 +1,6 @@
 """The command line, ``sparbor`` or ``python -m sparbor``: a file for each command, and what they share.
 
 ``inspect``, ``report``, ``run`` and ``time`` need what the engine needs, NumPy and safetensors, and nothing else;
-``export`` needs no engine, and to ONNX the package onnx, as ``onnx pack`` does. ``deploy`` needs PyTorch, and onnx for
-an ONNX model.
+``export`` needs no engine, and to ONNX the package onnx, as ``onnx pack`` does. ``sparsify`` and ``deploy`` need
+PyTorch, the latter onnx too for an ONNX model, and both transformers for a directory.
 """
-
-from sparbor.cli.ending import end_cleanly
-from sparbor.cli.parser import Parser
-from sparbor.cli.program import main
-
-__all__ = ["Parser", "end_cleanly", "main"]

@@ -34,7 +34,9 @@ def add(commands: Any) -> None:
 def sparsify_model(options: argparse.Namespace) -> None:
     """Sparsify, save, and say what became of each layer."""
     with brought_by("train", "sparbor sparsify"):
-        import sparbor
+        from sparbor.oneshot.sparsify import sparsify
+        from sparbor.pretrained.saving import save_pretrained
+        from sparbor.recipe.pattern import Quads, Slots
     _check_out(options.out, options.force)
     tokenizer = None
     if is_function(options.model):
@@ -44,9 +46,9 @@ def sparsify_model(options: argparse.Namespace) -> None:
         model = of_directory(directory, "sparbor sparsify")
         tokenizer = _tokenizer(directory)
         batches = [dict(tokenizer(group, padding=True, truncation=True, return_tensors="pt")) for group in lines]
-    pattern = sparbor.Quads() if options.pattern == "quads" else sparbor.Slots()
-    report = sparbor.sparsify(model, batches, options.sparsity, method=options.method, pattern=pattern)
-    sparbor.save_pretrained(model, options.out, tokenizer=tokenizer)
+    pattern = Quads() if options.pattern == "quads" else Slots()
+    report = sparsify(model, batches, options.sparsity, method=options.method, pattern=pattern)
+    save_pretrained(model, options.out, tokenizer=tokenizer)
     print(report)
     print(f"{options.out}: sparbor.load_pretrained reads it, and `sparbor deploy {options.out}` makes a file of it")
 
