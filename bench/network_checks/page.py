@@ -119,10 +119,11 @@ def _table(family: str, rows: Sequence[Row]) -> str:
     works = sum(not row["failed"] for row in rows)
     title = f"\n## {family[0].upper()}{family[1:]}\n\n{works} of {len(rows)} train and deploy.\n\n"
     rule = ["---" if each in LEFT else ":-:" if each in CENTRED else "--:" for each in COLUMNS]
-    return title + "\n".join([_joined(COLUMNS), _joined(rule), *map(_line, rows)]) + "\n"
+    return title + "\n".join([joined(COLUMNS), joined(rule), *map(_line, rows)]) + "\n"
 
 
-def _joined(cells: Sequence[str]) -> str:
+def joined(cells: Sequence[str]) -> str:
+    """A line of a table."""
     return "| " + " | ".join(cells) + " |"
 
 
@@ -140,11 +141,11 @@ def _line(row: Row) -> str:
         "" if density is None else f"{density:.0%}",
         "" if exact is None else f"{exact:.0e}",
         _of_words(row),
-        _bytes(row.get("dense_bytes")),
-        _bytes(row.get("file_bytes")),
+        size_in_words(row.get("dense_bytes")),
+        size_in_words(row.get("file_bytes")),
         f"{row['deploying_word16_s']:.1f} s" if "deploying_word16_s" in row else "",
     ]
-    return _joined(cells)
+    return joined(cells)
 
 
 def _of_words(row: Row) -> str:
@@ -159,14 +160,18 @@ def _percent(share: float) -> str:
     return f"{share:.2%}" if math.isfinite(share) else "not finite"
 
 
-def _bytes(count: int | None) -> str:
+def size_in_words(count: int | None) -> str:
+    """So many bytes, for people."""
     if count is None:
         return ""
     return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} KB"
 
 
 def _failure(row: Row) -> str:
-    error = " ".join(str(row["error"]).split()).replace("|", "\\|").replace("`", "'")
-    if len(error) > MOST_OF_AN_ERROR:
-        error = error[:MOST_OF_AN_ERROR].rstrip() + " …"
-    return f"- **{row['name']}**, {row['failed']}: `{error}`"
+    return f"- **{row['name']}**, {row['failed']}: `{short(row['error'])}`"
+
+
+def short(error: object) -> str:
+    """An error on one line that no table or code would end."""
+    text = " ".join(str(error).split()).replace("|", "\\|").replace("`", "'")
+    return text if len(text) <= MOST_OF_AN_ERROR else text[:MOST_OF_AN_ERROR].rstrip() + " …"

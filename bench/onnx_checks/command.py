@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from bench import CHECKOUT
-from bench.network_checks.processes import chosen, quiet, rows_of, say, version_of, versions
-from bench.network_zoo.registry import NETWORKS
+from bench.network_checks.processes import carry_out, chosen, parser_of, rows_of, version_of, versions
+from bench.network_zoo.network import Network
 from bench.onnx_checks.check import Row, check, failure
 from bench.onnx_checks.exporters import check_network
 from bench.onnx_checks.page import OTHERS, PAGE, ROWS, page
 from bench.results_file import PooledFile
-from sparbor.files import write_file
 
 SCRIPT = CHECKOUT / "bench" / "onnx_files.py"
 PACKAGES = ("onnx", "onnxruntime", "onnxscript", "skl2onnx")
@@ -23,34 +21,17 @@ PACKAGES = ("onnx", "onnxruntime", "onnxscript", "skl2onnx")
 
 def main() -> None:
     """The command."""
-    options = _parsed()
-    if options.one:
-        quiet()
-        with tempfile.TemporaryDirectory() as folder:
-            say(check_network(NETWORKS[options.one], Path(folder)))
-        return
-    if not options.page:
-        _measure(options)
-    if options.json == ROWS:
-        write_file(PAGE, page(json.loads(ROWS.read_text())).encode())
-        print(f"wrote {PAGE.relative_to(CHECKOUT)}")
-
-
-def _parsed() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description="Packs ONNX files of many networks, runs them on the engine, and compares the answers."
-    )
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="these networks; * as in file names is understood")
+    about = "Packs ONNX files of many networks, runs them on the engine, and compares the answers."
+    parser = parser_of(about, ROWS, PAGE)
     parser.add_argument(
         "--files", nargs="+", type=Path, metavar="FILE", help="these files, called EXPORTER-NAME.onnx, and no networks"
     )
-    parser.add_argument("--again", action="store_true", help="check networks that have rows already, too")
-    parser.add_argument("--page", action="store_true", help="check nothing, make docs/onnx-files.md of the rows")
-    parser.add_argument(
-        "--json", type=Path, default=ROWS, metavar="FILE", help=f"the rows ({ROWS.relative_to(CHECKOUT)})"
-    )
-    parser.add_argument("--one", choices=NETWORKS, metavar="NAME", help="check one in this process, and print its rows")
-    return parser.parse_args()
+    carry_out(parser, _check_one, _measure, (PAGE, page))
+
+
+def _check_one(network: Network) -> list[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        return check_network(network, Path(folder))
 
 
 def _measure(options: argparse.Namespace) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import onnx
 import torch
+from onnx import ModelProto
 from torch import Tensor, nn
 
 import sparbor
@@ -46,9 +47,10 @@ def _row(model: nn.Module, course: Course, exporter: str, folder: Path) -> Row:
         any_batch = _export(model, shown, file, newer=EXPORTERS[exporter])
     except Exception as error:
         return failure("export", error)
-    read = {each.name for each in onnx.load(file).graph.input}
+    exported = onnx.load(file)
+    read = {each.name for each in exported.graph.input}
     given = [{name: each.numpy() for name, each in some.items() if name in read} for some in (shown, others)]
-    any_batch = any_batch and _runs(file, given[1])
+    any_batch = any_batch and _runs(exported, given[1])
     try:
         return {"any_batch": any_batch, **check(file, given if any_batch else given[:1]), "failed": None, "error": None}
     except Exception as error:
@@ -101,10 +103,10 @@ class _InOrder(nn.Module):
         return self.model(**dict(zip(self.names, given, strict=True)))
 
 
-def _runs(file: Path, given: Mapping[str, Array]) -> bool:
+def _runs(exported: ModelProto, given: Mapping[str, Array]) -> bool:
     """Whether the file runs on other items: exporters say of some that they take any batch, and it is not so."""
     try:
-        answers(onnx.load(file), given)
+        answers(exported, given)
     except Exception:  # of ONNX Runtime
         return False
     return True

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench import CHECKOUT, RESULTS
+from bench.network_checks.page import joined, short, size_in_words
 from bench.network_zoo.network import FAMILIES
 from bench.onnx_checks.check import EXACT_LIMIT, INT8_LIMIT, Row
 from bench.results_file import environments_of
@@ -46,7 +47,6 @@ Made by `python bench/onnx_files.py` ([the rows](../bench/results/onnx-files.jso
 COLUMNS = ("file", "exporter", "batch", "nodes", "layers", "exact", "8 bits", "engine", "bytes")
 LEFT = ("file", "exporter", "batch")
 VERSIONS = ("torch", "torchvision", "timm", "transformers", "onnx", "onnxruntime", "onnxscript", "skl2onnx")
-MOST_OF_AN_ERROR = 300  # characters on the page
 
 
 def page(results: dict[str, Any]) -> str:
@@ -90,11 +90,7 @@ def _versions(environments: Sequence[dict[str, Any]], package: str) -> str:
 def _table(family: str, rows: Sequence[Row]) -> str:
     rule = ["---" if each in LEFT else "--:" for each in COLUMNS]
     title = f"\n## {family[0].upper()}{family[1:]}\n\n"
-    return title + "\n".join([_joined(COLUMNS), _joined(rule), *map(_line, rows)]) + "\n"
-
-
-def _joined(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
+    return title + "\n".join([joined(COLUMNS), joined(rule), *map(_line, rows)]) + "\n"
 
 
 def _line(row: Row) -> str:
@@ -104,16 +100,12 @@ def _line(row: Row) -> str:
     else:
         cells += [f"{row['packed']} of {row['layers']}", f"{row['packed_exact']:.0e}", f"{row['packed_int8']:.2%}"]
     cells.append("no" if row["from_onnx"] else f"{row['engine']:.0e}")
-    cells.append(_size(row["bytes"]) + ("" if row["pack"] else f" → {_size(row['packed_bytes'])}"))
-    return _joined(cells)
+    cells.append(size_in_words(row["bytes"]) + ("" if row["pack"] else f" → {size_in_words(row['packed_bytes'])}"))
+    return joined(cells)
 
 
 def _batch(row: Row) -> str:
     return "" if "any_batch" not in row else "any" if row["any_batch"] else "one"
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} KB"
 
 
 def _reasons(title: str, reasons: Sequence[tuple[Row, str]]) -> str:
@@ -122,11 +114,6 @@ def _reasons(title: str, reasons: Sequence[tuple[Row, str]]) -> str:
         return ""
     names: dict[str, list[str]] = {}
     for row, reason in reasons:
-        names.setdefault(_short(reason), []).append(f"{row['name']} ({row.get('exporter', 'all')})")
+        names.setdefault(short(reason), []).append(f"{row['name']} ({row.get('exporter', 'all')})")
     lines = [f"- {', '.join(sorted(some))}: `{reason}`" for reason, some in names.items()]
     return f"\n## {title}\n\n" + "\n".join(lines) + "\n"
-
-
-def _short(error: str) -> str:
-    text = " ".join(error.split()).replace("|", "\\|").replace("`", "'")
-    return text if len(text) <= MOST_OF_AN_ERROR else text[:MOST_OF_AN_ERROR].rstrip() + " …"

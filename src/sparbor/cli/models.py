@@ -78,4 +78,5 @@ def of_directory(directory: Path, what: str) -> nn.Module:
     try:
         return hugging_face_model(directory).eval()
     except StateError as error:
-        raise StateError(f"{str(directory)!r}: {error}") from None
+        way_out = "on the command line, name a function that makes the model, FILE.py:NAME"
+        raise StateError(f"{str(directory)!r}: {error}; {way_out}") from None

@@ -80,16 +80,13 @@ def _rival(runtime: Runtime, given: Sequence[np.ndarray[Any, Any]], threads: int
     """The model as a standard ONNX file, in ONNX Runtime."""
     with brought_by("onnx", "--rival"):
         from sparbor.export.onnx.target import to_onnx
+        from sparbor.onnx.comparing import session_of
     try:
-        import onnxruntime
+        session = session_of(to_onnx(runtime.program), threads=threads)
     except ModuleNotFoundError:
         raise PackageMissingError(
             "--rival needs onnxruntime, which is not installed: run `pip install onnxruntime`", name="onnxruntime"
         ) from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
-    content = to_onnx(runtime.program).SerializeToString()
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     named = {port.name: each for port, each in zip(session.get_inputs(), given, strict=True)}
     return lambda: session.run(None, named)
 

@@ -72,13 +72,14 @@ def answers(model: ModelProto, inputs: Mapping[str, Any], ours: bool = False) ->
     return found
 
 
-def session_of(model: ModelProto, ours: bool = False) -> Any:
-    """ONNX Runtime's session, with our operators or without them."""
+def session_of(model: ModelProto, ours: bool = False, threads: int = 0) -> Any:
+    """ONNX Runtime's session, with our operators or without them; 0 ``threads`` are as many as it likes."""
     import onnxruntime
 
     from sparbor.onnxruntime import library_path
 
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
     options.log_severity_level = 4  # what fails is raised
     if ours:
         options.register_custom_ops_library(library_path())
