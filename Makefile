@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 CORES := $(shell nproc)
 MODULES := $(sort $(wildcard src/sparbor/*.py src/sparbor/*/*.py src/sparbor/*/*/*.py))
 
-.PHONY: setup demo peers networks reference test lint types sanitize emulate c-api fuzz wheel-check clean
+.PHONY: setup demo peers networks reference docs test lint types sanitize emulate c-api fuzz wheel-check clean
 
 setup: $(INSTALLED)
 
@@ -43,9 +43,22 @@ networks:
 	.venv-networks/bin/python -m pip install --quiet --requirement bench/network_zoo/requirements.txt --editable .
 	OMP_NUM_THREADS=1 .venv-networks/bin/python bench/networks.py
 
-# docs/reference.md, of the docstrings.
+# docs/reference.md and docs/reference/, of the docstrings.
 reference: setup
 	$(BIN)/python tools/api_reference.py
+
+# The pages under docs/ as a site, in build/site. A broken link is an error, and so is anything that a reader's browser would
+# have to fetch from elsewhere.
+SITE_BIN := .venv-docs/bin
+
+docs: .venv-docs/.installed
+	NO_MKDOCS_2_WARNING=1 $(SITE_BIN)/mkdocs build --quiet
+	$(SITE_BIN)/python tools/site/check.py build/site
+
+.venv-docs/.installed: tools/site/requirements.txt constraints.txt
+	$(PYTHON) -m venv .venv-docs
+	$(SITE_BIN)/python -m pip install --quiet --constraint constraints.txt --requirement tools/site/requirements.txt
+	touch $@
 
 # A process for each core, and one thread of PyTorch in each: more threads than cores would wait for each other.
 test: setup lint types

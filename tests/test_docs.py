@@ -13,7 +13,7 @@ from bench.results_page import page as overview
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text()
-PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 # Their code runs from top to bottom, each page as one script. Other pages' code has tests of its own, or is a part.
 SCRIPTS = [
     *("docs/index.md", "docs/train.md", "docs/own-model.md", "docs/pre-trained.md", "docs/deploy.md"),
@@ -62,7 +62,10 @@ def test_sessions_give_what_they_show(page: str) -> None:
 
 
 def test_the_reference_is_what_the_docstrings_make() -> None:
-    assert api_reference.PAGE.read_text() == api_reference.page(), "run make reference"
+    made = api_reference.pages()
+    assert {api_reference.CONTENTS, *api_reference.FOLDER.iterdir()} == set(made)
+    for path, text in made.items():
+        assert path.read_text() == text, "run make reference"
 
 
 def test_results_are_what_the_rows_make() -> None:

@@ -26,7 +26,7 @@ from tests.wheel_check import REFUSED, WORKING, check_commands
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RELEASED = re.compile(
-    r"(native|src/sparbor|tests/golden)/.+|docs/\w[\w-]*\.md|(CMakeLists\.txt|pyproject\.toml|LICENSE|README\.md|CHANGELOG\.md)"
+    r"(native|src/sparbor|tests/golden)/.+|docs/[\w/-]+\.md|(CMakeLists\.txt|pyproject\.toml|LICENSE|README\.md|CHANGELOG\.md)"
 )
 BUILD_SDIST = "import sys; from scikit_build_core.build import build_sdist; build_sdist(sys.argv[1])"
 

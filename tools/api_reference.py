@@ -1,7 +1,7 @@
-"""Makes docs/reference.md from the docstrings of the public names: ``make reference``.
+"""Makes docs/reference.md and docs/reference/ from the docstrings of the public names: ``make reference``.
 
 Nothing of the package is run: griffe reads signatures and docstrings from the source, and the names and where they are
-defined come from ``sparbor.__all__``, and from the paths of those that need other packages. A test compares the file
+defined come from ``sparbor.__all__``, and from the paths of those that need other packages. A test compares the files
 with what this makes.
 """
 
@@ -11,6 +11,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import griffe
@@ -19,18 +20,89 @@ import sparbor
 from sparbor.files import write_file
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PAGE = REPOSITORY / "docs" / "reference.md"
+CONTENTS = REPOSITORY / "docs" / "reference.md"
+FOLDER = REPOSITORY / "docs" / "reference"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A page of the reference. Names without a dot are those of ``sparbor`` itself."""
+
+    file: str
+    title: str
+    readers: str
+    names: tuple[str, ...]
+
+    def path(self) -> Path:
+        """Where it lies."""
+        return FOLDER / f"{self.file}.md"
+
 
 # Every public name stands in one of these, in the order in which a reader meets them.
-GROUPS = {
-    "Train": ("perforate", "Perforator", "PAINeuronModule", "unwrap"),
-    "Start from a trained model": ("sparsify", "distillation_loss", "PerforatingCallback"),
-    "Say how sparse": (
-        *("Recipe", "Schedule", "Slots", "Quads", "Unstructured", "NM", "Budget", "calibrated", "Growth"),
+PARTS = (
+    Part(
+        "training",
+        "Train",
+        "For whoever trains a model sparse in a loop of their own. [Train](../train.md) explains what happens.",
+        ("perforate", "Perforator"),
     ),
-    "Save and load as Hugging Face does": ("save_pretrained", "load_pretrained"),
-    "Deploy and run": ("deploy", "from_onnx", "decoder", "load", "Runtime", "Session", "ByteInput"),
-}
+    Part(
+        "layers",
+        "Sparse layers",
+        "For whoever looks into the layers of a model while it trains, or sets their masks.",
+        ("PAINeuronModule", "unwrap"),
+    ),
+    Part(
+        "trained-models",
+        "Start from a trained model",
+        "For whoever has a trained model: [in one shot](../pre-trained.md), or by [fine-tuning](../fine-tuning.md).",
+        ("sparsify", "distillation_loss", "PerforatingCallback"),
+    ),
+    Part(
+        "recipes",
+        "Recipes",
+        "For whoever says how sparse a model becomes, and when. [Recipes](../recipes.md) explains the defaults.",
+        ("Recipe", "Schedule", "Budget", "calibrated", "Growth"),
+    ),
+    Part(
+        "patterns",
+        "Patterns",
+        "For whoever chooses which weights are dropped together. [How it works](../how-it-works.md) explains them.",
+        ("Slots", "Quads", "Unstructured", "NM"),
+    ),
+    Part(
+        "deploying",
+        "Deploy",
+        "For whoever makes a model for the engine. [Deploy](../deploy.md) explains what can be said.",
+        ("deploy", "from_onnx", "decoder", "ByteInput"),
+    ),
+    Part(
+        "running",
+        "Load and run",
+        "For whoever runs a deployed model from Python.",
+        ("load", "Runtime", "Session"),
+    ),
+    Part(
+        "saving",
+        "Save and serve",
+        "For whoever saves or serves models as Hugging Face does. [Save and serve](../serving.md) shows how.",
+        (
+            *("save_pretrained", "load_pretrained", "sentence_transformers.Encoder"),
+            *("sentence_transformers.export_sparbor_model", "sentence_transformers.EmbeddingsMoved"),
+            "serving.pipelines.PipelineModel",
+        ),
+    ),
+    Part(
+        "exporting",
+        "Export, and ONNX files",
+        "For whoever takes models to [other runtimes](../onnx.md), to [plain C](../export.md), or packs "
+        "[ONNX files](../onnx-pack.md).",
+        (
+            *("onnx.packing.pack", "onnx.packing.Packed", "onnxruntime.library_path", "onnxruntime.preload_path"),
+            *("export.onnx.target.export_onnx", "export.c.target.export_c"),
+        ),
+    ),
+)
 # What of a class is for its users; the rest is for the package.
 MEMBERS = {
     "Perforator": (
@@ -48,95 +120,96 @@ MEMBERS = {
     "EmbeddingsMoved": (),
     "Packed": (),
 }
-SERVING = (
-    *("sentence_transformers.Encoder", "sentence_transformers.export_sparbor_model"),
-    *("sentence_transformers.EmbeddingsMoved", "serving.pipelines.PipelineModel"),
-)
-EXPORTERS = (
-    *("onnx.packing.pack", "onnx.packing.Packed", "onnxruntime.library_path", "onnxruntime.preload_path"),
-    *("export.onnx.target.export_onnx", "export.c.target.export_c"),
-)
 
 INTRODUCTION = """# Reference
 
-For whoever uses Sparbor from Python and wants to know what a name takes, gives and raises. This page is made from the
-docstrings by `make reference`; the [start page](index.md) explains the words, and `sparbor COMMAND --help` describes
-the command line.
+For whoever uses Sparbor from Python and wants to know what a name takes, gives and raises. The pages of the reference
+are made from the docstrings by `make reference`; the [start page](index.md) explains the words, and
+`sparbor COMMAND --help` describes the command line.
 """
 
 
-def page() -> str:
-    """The text of docs/reference.md."""
+def pages() -> dict[Path, str]:
+    """The text of every file of the reference."""
     package = _load()
-    parts = [INTRODUCTION, *_contents(package)]
-    for group, names in GROUPS.items():
-        parts.append(f"## {group}\n")
-        for name in names:
-            parts += _entry(package[_home(name)], f"sparbor.{name}")
-    for heading, paths in (("Serve", SERVING), ("Export, and ONNX files", EXPORTERS)):
-        parts.append(f"## {heading}\n")
-        for path in paths:
-            parts += _entry(package[path], f"sparbor.{_shown(path)}")
-    parts.append("## Errors\n\nAll of them are raised with one line that says what is wrong and what to do.\n")
-    for error in package["errors"].classes.values():
-        parts.append(f"- `{error.path}`: {_prose(error.docstring.value)}")
-    return "\n".join(parts).rstrip() + "\n"
+    return {CONTENTS: _contents(package)} | {part.path(): _page(package, part) for part in PARTS}
 
 
 def _load() -> griffe.Module:
-    named = {name for names in GROUPS.values() for name in names} | {"SparborError"}
+    named = {name for part in PARTS for name in part.names if "." not in name} | {"SparborError"}
     if named != set(sparbor.__all__):
-        sys.exit(f"GROUPS and sparbor.__all__ differ in {sorted(named ^ set(sparbor.__all__))}: put each in a group")
+        sys.exit(f"PARTS and sparbor.__all__ differ in {sorted(named ^ set(sparbor.__all__))}: put each in a part")
     loader = griffe.GriffeLoader(search_paths=[REPOSITORY / "src"], docstring_parser="google")
     package = loader.load("sparbor")
     assert isinstance(package, griffe.Module)
     return package
 
 
+def _contents(package: griffe.Module) -> str:
+    """For each part a line for each name, with the first sentence of its docstring; and the errors."""
+    lines = [INTRODUCTION]
+    for part in PARTS:
+        lines.append(f"## [{part.title}](reference/{part.file}.md)\n\n| name | what it is for |\n|---|---|")
+        for name in part.names:
+            link = f"[`{name.rpartition('.')[2]}`](reference/{part.file}.md#{_anchor(name)})"
+            lines.append(f"| {link} | {_first_sentence(package[_home(name)])} |")
+        lines.append("")
+    lines.append("## Errors\n\nAll of them are raised with one line that says what is wrong and what to do.\n")
+    for error in package["errors"].classes.values():
+        lines.append(f"- `{error.path}`: {_prose(error.docstring.value, CONTENTS)}")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _page(package: griffe.Module, part: Part) -> str:
+    lines = [f"# {part.title}\n\n{part.readers}\n"]
+    for name in part.names:
+        lines += _entry(package[_home(name)], f"sparbor.{_shown(name)}", part.path())
+    return "\n".join(lines).rstrip() + "\n"
+
+
 def _home(name: str) -> str:
-    return f"{sparbor._HOME[name]}.{name}"
+    """Where a name is defined, from the package on."""
+    return name if "." in name else f"{sparbor._HOME[name]}.{name}"
 
 
-def _contents(package: griffe.Module) -> Iterator[str]:
-    """A line for each name, with the first sentence of its docstring."""
-    yield "| name | what it is for |\n|---|---|"
-    for names in GROUPS.values():
-        for name in names:
-            yield f"| [`{name}`](#sparbor{name.lower()}) | {_first_sentence(package[_home(name)])} |"
-    for path in (*SERVING, *EXPORTERS):
-        anchor = f"sparbor{_shown(path)}".replace(".", "").lower()
-        yield f"| [`{path.rpartition('.')[2]}`](#{anchor}) | {_first_sentence(package[path])} |"
-    yield ""
-
-
-def _shown(path: str) -> str:
+def _shown(name: str) -> str:
     """Where users import it from, if that is not where it is defined."""
-    return path.replace("onnx.packing.", "onnx.")
+    return name.replace("onnx.packing.", "onnx.")
+
+
+def _anchor(name: str) -> str:
+    return f"sparbor{_shown(name)}".replace(".", "").lower()
 
 
 def _first_sentence(thing: griffe.Object) -> str:
-    text = _prose(thing.docstring.value).split("\n\n")[0].replace("\n", " ").replace("|", r"\|")
-    return re.split(r"(?<=[.:;]) ", text)[0].rstrip(".:;") + "."
+    """Up to the first full stop, colon or semicolon that stands in no parentheses."""
+    text = _prose(thing.docstring.value, None).split("\n\n")[0].replace("\n", " ").replace("|", r"\|")
+    depth = 0
+    for place, sign in enumerate(text):
+        depth += (sign == "(") - (sign == ")")
+        if depth == 0 and sign in ".:;" and text[place + 1 : place + 2] in ("", " "):
+            return f"{text[:place]}."
+    return f"{text.rstrip('.:;')}."
 
 
-def _entry(thing: griffe.Object, name: str) -> Iterator[str]:
+def _entry(thing: griffe.Object, name: str, page: Path) -> Iterator[str]:
     """A function, or a class and its members."""
-    yield f"### {name}\n"
+    yield f"## {name}\n"
     yield _signature(thing, name)
-    yield from _docstring(thing)
+    yield from _docstring(thing, page)
     for member in MEMBERS.get(thing.name, ()):
-        yield from _member(thing[member])
+        yield from _member(thing[member], page)
 
 
-def _member(member: griffe.Object | griffe.Alias) -> Iterator[str]:
+def _member(member: griffe.Object | griffe.Alias, page: Path) -> Iterator[str]:
     if isinstance(member, griffe.Alias):  # what a class inherits
         member = member.final_target
     if isinstance(member, griffe.Function):
-        yield f"#### {member.name}\n"
+        yield f"### {member.name}\n"
         yield _signature(member, member.name)
     else:
-        yield f"#### {member.name}\n\nAn attribute.\n"
-    yield from _docstring(member)
+        yield f"### {member.name}\n\nAn attribute.\n"
+    yield from _docstring(member, page)
 
 
 def _signature(thing: griffe.Object, name: str) -> str:
@@ -171,40 +244,57 @@ def _parameters(function: griffe.Function) -> Iterator[str]:
         yield f"{stars}{each.name}{annotation}{default}"
 
 
-def _docstring(thing: griffe.Object | griffe.Alias) -> Iterator[str]:
+def _docstring(thing: griffe.Object | griffe.Alias, page: Path) -> Iterator[str]:
+    lists = {
+        griffe.DocstringSectionKind.parameters: ("Arguments", "name"),
+        griffe.DocstringSectionKind.attributes: ("Attributes", "name"),
+        griffe.DocstringSectionKind.raises: ("Raises", "annotation"),
+    }
     for section in thing.docstring.parsed:
         if section.kind is griffe.DocstringSectionKind.text:
-            yield f"{_prose(section.value)}\n"
-        elif section.kind is griffe.DocstringSectionKind.parameters:
-            yield "Arguments:\n"
-            yield "\n".join(f"- `{each.name}`: {_item(each.description)}" for each in section.value) + "\n"
-        elif section.kind is griffe.DocstringSectionKind.attributes:
-            yield "Attributes:\n"
-            yield "\n".join(f"- `{each.name}`: {_item(each.description)}" for each in section.value) + "\n"
-        elif section.kind is griffe.DocstringSectionKind.raises:
-            yield "Raises:\n"
-            yield "\n".join(f"- `{each.annotation}`: {_item(each.description)}" for each in section.value) + "\n"
+            yield f"{_prose(section.value, page, thing.name)}\n"
+        elif section.kind in lists:
+            heading, called = lists[section.kind]
+            items = (f"- `{getattr(each, called)}`: {_item(each.description, page)}" for each in section.value)
+            yield f"{heading}:\n\n" + "\n".join(items) + "\n"
         else:
             sys.exit(
                 f"{thing.path}: a docstring section of kind {section.kind.value} has no form here yet: give it one"
             )
 
 
-def _item(text: str) -> str:
-    return _prose(text).replace("\n", "\n  ")
+def _item(text: str, page: Path) -> str:
+    return _prose(text, page).replace("\n", "\n  ")
 
 
-def _prose(text: str) -> str:
-    """Markdown: roles of reStructuredText become code, examples a block."""
-    text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text).replace("``", "`")
+def _prose(text: str, page: Path | None, own_name: str = "") -> str:
+    """Markdown: roles of reStructuredText become code, on a page with a link to what they name; examples a block."""
+
+    def named(found: re.Match[str]) -> str:
+        short, path = found[1].rpartition(".")[2], None if found[1].endswith(own_name or " ") else page
+        return _link(short, path) if found[0].startswith((":class:", ":func:")) else f"`{found[1]}`"
+
+    text = re.sub(r":\w+:`~?([^`]+)`", named, text).replace("``", "`")
     paragraphs = text.split("\n\n")
     return "\n\n".join(f"```pycon\n{each}\n```" if each.startswith(">>>") else each for each in paragraphs)
 
 
+def _link(name: str, page: Path | None) -> str:
+    """A name as code, which leads to its entry if it has one."""
+    for part in PARTS if page else ():
+        for listed in part.names:
+            if listed.rpartition(".")[2] == name:
+                file = "" if part.path() == page else f"{part.file}.md"
+                return f"[`{name}`]({f'reference/{file}' if page == CONTENTS else file}#{_anchor(listed)})"
+    return f"`{name}`"
+
+
 def main() -> None:
-    """Write the page."""
+    """Write the files."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    write_file(PAGE, page().encode())
+    for path, text in pages().items():
+        path.parent.mkdir(exist_ok=True)
+        write_file(path, text.encode())
 
 
 if __name__ == "__main__":

@@ -75,7 +75,11 @@ class Perforator:
     """Runs a recipe on a model; made by :func:`perforate`.
 
     Attributes:
-        model, optimizer, recipe, total_steps, storage: as given; of a ``DistributedDataParallel`` the model within it.
+        model: as given; of a ``DistributedDataParallel`` the model within it.
+        optimizer: as given.
+        recipe: as given.
+        total_steps: as given.
+        storage: as given.
         steps: optimizer steps done so far; steps that a ``GradScaler`` skipped do not count.
         findings: every layer with parameters: taken or not, and why.
         modules: the wrapped layers by name.
