@@ -1,4 +1,4 @@
-"""Makes docs/study.md of the accuracy study's rows: ``python bench/accuracy_report.py --help``."""
+"""Makes docs/study.md and docs/study/ of the accuracy study's rows: ``python bench/accuracy_report.py --help``."""
 
 import sys
 from pathlib import Path

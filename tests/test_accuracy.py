@@ -427,7 +427,9 @@ def test_the_report_of_a_small_study(tmp_path: Path) -> None:
     results.add({**row(10.0, arm="magnitude"), "learning_rate": 1.0})
     timed = [{**cell, "latency_us_median": 1.5} for cell in (row(98.0), row(97.0, arm="dense", sparsity=0.0))]
     timed.append({**row(98.0, seed=1), "latency_us_median": 99.0})  # of a model that has given way to another
-    text = report([results], timed, tmp_path)
+    pages = report([results], timed, tmp_path)
+    assert "[MNIST](study/mnist.md)" in pages["study.md"]
+    text = pages["study/mnist.md"]
     assert "## MNIST, 6 epochs, constant learning rate" in text
     assert "| slots | 90 % | 27,406 | 98.20 | 98.20 ± 0.16 | +1.00 [+1.00, +1.00] | 35.7 % | 5 | 1.5 |" in text
     assert (
@@ -448,11 +450,11 @@ def test_the_report_names_the_commits_of_each_line_and_the_lines_whose_rows_are_
     results = StudyFile(tmp_path / "study-mnist.json")
     commits = ["0123456789ab", "0123456789ab", "fedcba987654-dirty"]
     results.rows = [{**row(seed=seed), "commit": commit, "environment": "x"} for seed, commit in enumerate(commits)]
-    assert not re.search("stale|left out", report([results], [], tmp_path).split("## MNIST")[1])
+    assert "## Stale rows" not in report([results], [], tmp_path)["study.md"]
     earlier = [(0.9, 3), (0.9, 4), (0.95, 0), (0.123, 0)]  # the last one is in no plan
     for sparsity, seed in earlier:
         results.rows.append({**row(sparsity=sparsity, seed=seed), "revision": 1, "commit": "0" * 12})
-    text = report([results], [], tmp_path)
+    text = "".join(report([results], [], tmp_path).values())
     assert re.search(r"\| slots \| 90 % \|.*\| 3 \(few\) \|  \| 0123456, fedcba9-dirty \|", text)
     assert "4 rows were measured with other settings than today's" in text
     assert "3 of them are of planned lines" in text

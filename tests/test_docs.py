@@ -1,6 +1,7 @@
 """What README and the pages under docs/ say holds: code runs, links lead somewhere, generated parts are up to date."""
 
 import doctest
+import json
 import re
 import subprocess
 import sys
@@ -9,7 +10,10 @@ from pathlib import Path
 import api_reference
 import pytest
 
+from bench import RESULTS
 from bench.results_page import page as overview
+from bench.study.report import LATENCIES, STUDY_FILES, report
+from bench.study.rows import StudyFile
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text()
@@ -71,6 +75,14 @@ def test_the_reference_is_what_the_docstrings_make() -> None:
 def test_results_are_what_the_rows_make() -> None:
     for path, text in overview.pages(overview.accuracies(), overview.measured()).items():
         assert path.read_text() == text, "run python bench/overview.py"
+
+
+def test_the_study_is_what_the_rows_make(tmp_path: Path) -> None:
+    files = [StudyFile(RESULTS / name) for name in STUDY_FILES.values()]
+    made = report(files, json.loads((RESULTS / LATENCIES).read_text())["rows"], tmp_path)
+    assert {f"study/{path.name}" for path in (REPOSITORY / "docs" / "study").iterdir()} | {"study.md"} == set(made)
+    for name, text in made.items():
+        assert (REPOSITORY / "docs" / name).read_text() == text, "run python bench/accuracy_report.py"
 
 
 def anchors(text: str) -> set[str]:

@@ -14,7 +14,7 @@ import torch
 
 from bench.network_checks.check import check, largest_error, run, tensors
 from bench.network_checks.command import main
-from bench.network_checks.page import PAGE, ROWS, page
+from bench.network_checks.page import FOLDER, PAGE, ROWS, pages
 from bench.network_zoo.network import FAMILIES, Network, call, ragged
 from bench.network_zoo.registry import NETWORKS, importable
 from tests.conftest import BENCH
@@ -128,8 +128,11 @@ def test_what_fails_is_a_row_that_says_where() -> None:
     assert failed(lambda: torch.nn.Sequential(torch.nn.Linear(32, 32))) == "None"
 
 
-def test_the_page_is_what_the_rows_make() -> None:
-    assert PAGE.read_text() == page(json.loads(ROWS.read_text())), "run python bench/networks.py --page"
+def test_the_pages_are_what_the_rows_make() -> None:
+    made = pages(json.loads(ROWS.read_text()))
+    assert {PAGE, *FOLDER.iterdir()} == set(made)
+    for path, text in made.items():
+        assert path.read_text() == text, "run python bench/networks.py --page"
 
 
 def test_the_command_continues_and_a_crash_is_a_row(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import argparse
 
 from bench import CHECKOUT
 from bench.network_checks.check import check
-from bench.network_checks.page import PAGE, ROWS, page
+from bench.network_checks.page import PAGE, ROWS, pages
 from bench.network_checks.processes import carry_out, chosen, parser_of, rows_of, versions
 from bench.results_file import ResultsFile
 
@@ -15,7 +15,7 @@ SCRIPT = CHECKOUT / "bench" / "networks.py"
 
 def main() -> None:
     """The command."""
-    carry_out(parser_of(str(__doc__), ROWS, PAGE), lambda network: [check(network)], _measure, (PAGE, page))
+    carry_out(parser_of(str(__doc__), ROWS, PAGE), lambda network: [check(network)], _measure, pages)
 
 
 def _measure(options: argparse.Namespace) -> None:

@@ -1,9 +1,11 @@
-"""docs/networks.md, made of the rows of one run."""
+"""docs/networks.md and the pages under docs/networks/, a family each, made of the rows of one run."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from bench import CHECKOUT, RESULTS
@@ -18,6 +20,7 @@ from bench.network_checks.check import (
 from bench.network_zoo.network import FAMILIES
 
 PAGE, ROWS = CHECKOUT / "docs" / "networks.md", RESULTS / "networks.json"
+FOLDER = CHECKOUT / "docs" / "networks"
 Row = dict[str, Any]
 
 TEXT = """# Networks that are tested
@@ -31,7 +34,8 @@ its answers are compared with PyTorch's. Nothing here says how accurate a networ
 **Of {count} networks {trained} train sparse, and {deployed} deploy as well and answer as PyTorch does.** Of those,
 {close} are within {word16:.1%} with 16-bit weights too.
 
-What the columns say:
+{families}
+## What the columns say
 
 - **trains**: `perforate` takes it, and weights are dropped and exchanged while it trains.
 - **deploys**: `deploy` runs all of it on the engine, and with exact weights no answer differs from PyTorch's by more
@@ -58,6 +62,12 @@ Made by `python bench/networks.py` ([the rows](../bench/results/networks.json)) 
 {versions}. `make networks` sets up what it needs and runs it;
 `python bench/networks.py --only NAME` tries one.
 """
+TEXT_OF_FAMILY = """# Networks that are tested: {family}
+
+For whoever wants to know whether a network of this kind trains sparse and runs on the engine. [The first
+page](../networks.md) says how that was tested and what the columns mean. {works} of {count} train and deploy.
+
+"""
 COLUMNS = (
     *("network", "from", "trains", "deploys", "matrices taken", "weights taken", "density"),
     *("exact", "16-bit", "dense", "file", "deploying"),
@@ -72,26 +82,32 @@ The step at which it ended, and the error.
 MOST_OF_AN_ERROR = 300  # characters on the page
 
 
-def page(results: dict[str, Any]) -> str:
-    """The whole page."""
+def pages(results: dict[str, Any]) -> dict[Path, str]:
+    """The first page, and one for each family."""
     rows: list[Row] = results["rows"]
-    parts = [_introduction(results["environment"], rows)]
-    for family in FAMILIES:
-        of_family = sorted((row for row in rows if row["family"] == family), key=lambda row: str(row["name"]))
-        if of_family:
-            parts.append(_table(family, of_family))
+    families = {
+        family: sorted((row for row in rows if row["family"] == family), key=lambda row: str(row["name"]))
+        for family in FAMILIES
+    }
+    families = {family: some for family, some in families.items() if some}
+    first = _introduction(results["environment"], rows, families)
     failed = sorted((row for row in rows if row["failed"]), key=lambda row: str(row["name"]))
     if failed:
-        parts.append(FAILURES + "\n".join(_failure(row) for row in failed) + "\n")
-    return "".join(parts)
+        first += FAILURES + "\n".join(_failure(row) for row in failed) + "\n"
+    return {PAGE: first} | {_page_of(family): _page(family, some) for family, some in families.items()}
 
 
-def _introduction(environment: dict[str, Any], rows: Sequence[Row]) -> str:
+def _page_of(family: str) -> Path:
+    return FOLDER / f"{re.sub('[^a-z]+', '-', family)}.md"
+
+
+def _introduction(environment: dict[str, Any], rows: Sequence[Row], families: dict[str, list[Row]]) -> str:
     works = [row for row in rows if not row["failed"]]
     shallow = [row for row in works if row["matrices"] <= DEEP]
     magnify = ", ".join(str(row["name"]) for row in works if "pytorch_exact" in row)
     packages = ("torch", "torchvision", "timm", "transformers")
     return TEXT.format(
+        families=_families(families),
         steps=STEPS,
         count=len(rows),
         trained=sum(map(_trains, rows)),
@@ -115,11 +131,27 @@ def _trains(row: Row) -> bool:
     return row["failed"] not in ("build", "train") and "density" in row
 
 
-def _table(family: str, rows: Sequence[Row]) -> str:
-    works = sum(not row["failed"] for row in rows)
-    title = f"\n## {family[0].upper()}{family[1:]}\n\n{works} of {len(rows)} train and deploy.\n\n"
+def _families(families: dict[str, list[Row]]) -> str:
+    """A line for each, which leads to its page."""
+    lines = [joined(("networks", "tested", "train and deploy")), joined(("---", "--:", "--:"))]
+    for family, rows in families.items():
+        link = f"[{_capital(family)}](networks/{_page_of(family).name})"
+        lines.append(joined((link, str(len(rows)), str(_works(rows)))))
+    return "\n".join(lines) + "\n"
+
+
+def _page(family: str, rows: Sequence[Row]) -> str:
     rule = ["---" if each in LEFT else ":-:" if each in CENTRED else "--:" for each in COLUMNS]
-    return title + "\n".join([joined(COLUMNS), joined(rule), *map(_line, rows)]) + "\n"
+    top = TEXT_OF_FAMILY.format(family=family, works=_works(rows), count=len(rows))
+    return top + "\n".join([joined(COLUMNS), joined(rule), *map(_line, rows)]) + "\n"
+
+
+def _works(rows: Sequence[Row]) -> int:
+    return sum(not row["failed"] for row in rows)
+
+
+def _capital(family: str) -> str:
+    return family[0].upper() + family[1:]
 
 
 def joined(cells: Sequence[str]) -> str:

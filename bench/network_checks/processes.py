@@ -49,9 +49,9 @@ def carry_out(
     parser: argparse.ArgumentParser,
     check: Callable[[Network], list[Row]],
     measure: Callable[[argparse.Namespace], None],
-    page: tuple[Path, Callable[[dict[str, Any]], str]],
+    pages: Callable[[dict[str, Any]], dict[Path, str]],
 ) -> None:
-    """What the options ask for: names, one network's rows, or to ``measure`` and make the page of the usual rows."""
+    """What the options ask for: names, one network's rows, or to ``measure`` and make the pages of the usual rows."""
     options = parser.parse_args()
     if options.list:
         print(*NETWORKS, sep="\n")
@@ -64,9 +64,10 @@ def carry_out(
     if not options.page:
         measure(options)
     if options.json == parser.get_default("json"):
-        file, text_of = page
-        write_file(file, text_of(json.loads(options.json.read_text())).encode())
-        print(f"wrote {file.relative_to(CHECKOUT)}")
+        for file, text in pages(json.loads(options.json.read_text())).items():
+            file.parent.mkdir(exist_ok=True)
+            write_file(file, text.encode())
+            print(f"wrote {file.relative_to(CHECKOUT)}")
 
 
 def chosen(patterns: Sequence[str]) -> list[Network]:

@@ -12,7 +12,7 @@ from bench.network_checks.processes import carry_out, chosen, parser_of, rows_of
 from bench.network_zoo.network import Network
 from bench.onnx_checks.check import Row, check, failure
 from bench.onnx_checks.exporters import check_network
-from bench.onnx_checks.page import OTHERS, PAGE, ROWS, page
+from bench.onnx_checks.page import OTHERS, PAGE, ROWS, pages
 from bench.results_file import PooledFile
 
 SCRIPT = CHECKOUT / "bench" / "onnx_files.py"
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument(
         "--files", nargs="+", type=Path, metavar="FILE", help="these files, called EXPORTER-NAME.onnx, and no networks"
     )
-    carry_out(parser, _check_one, _measure, (PAGE, page))
+    carry_out(parser, _check_one, _measure, pages)
 
 
 def _check_one(network: Network) -> list[Row]:

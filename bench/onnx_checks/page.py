@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from bench import CHECKOUT, RESULTS
@@ -49,8 +50,8 @@ LEFT = ("file", "exporter", "batch")
 VERSIONS = ("torch", "torchvision", "timm", "transformers", "onnx", "onnxruntime", "onnxscript", "skl2onnx")
 
 
-def page(results: dict[str, Any]) -> str:
-    """The whole page."""
+def pages(results: dict[str, Any]) -> dict[Path, str]:
+    """The page, by where it lies."""
     rows: list[Row] = results["rows"]
     works = [row for row in rows if not row["failed"]]
     parts = [_introduction(list(environments_of(results)), works)]
@@ -68,7 +69,7 @@ def page(results: dict[str, Any]) -> str:
             [(row, f"{row['failed']}: {row['error']}") for row in rows if row["failed"]],
         )
     )
-    return "".join(parts)
+    return {PAGE: "".join(parts)}
 
 
 def _introduction(environments: Sequence[dict[str, Any]], works: Sequence[Row]) -> str:

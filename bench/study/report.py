@@ -1,4 +1,4 @@
-"""Makes docs/study.md and its plots from the rows of the accuracy study: ``python bench/accuracy_report.py``.
+"""Makes docs/study.md, docs/study/ and the plots from the rows of the study: ``python bench/accuracy_report.py``.
 
 Rows with other settings than today's are left out, and the lines that lack them are listed. Nothing is trained or timed
 here.
@@ -32,6 +32,9 @@ INTRODUCTION = """# The accuracy study
 For whoever wants every arm and control of the study; [results](results.md) has the figures that matter most. Made by
 `python bench/accuracy_report.py` from [the rows](../bench/results); do not edit it by hand.
 
+{contents}
+## How it was done
+
 All arms of a seed start from the same weights, see the same batches for the same number of epochs, and use Adam with
 batches of 128. The constant learning rate is 0.001; the cosine falls from there to zero, step by step,
 for every arm.
@@ -62,19 +65,49 @@ and not measured, or its rows are [stale](#stale-rows). The commits are those at
 """
 
 
-def report(results: Sequence[StudyFile], latencies: list[Row], folder: Path) -> str:
-    """The text of study.md; its plots are written into ``folder``."""
+TOP = """# The accuracy study: {dataset}
+
+For whoever wants every arm and control of the study on this data set. [The first page](../study.md) says what the arms
+are and how they were trained; it has what the engine's rounding does to them, the machines and the stale rows as well.
+
+"""
+
+
+def report(results: Sequence[StudyFile], latencies: list[Row], folder: Path) -> dict[str, str]:
+    """The texts of study.md and of a page for each data set, by file; their plots are written into ``folder``."""
     rows = [row for file in results for row in file.current()]
     stale = [row for file in results for row in file.stale()]
     planned = [cell for plan in PLANS.values() for cell in plan()]
     times = times_of(rows, latencies)
-    parts = [INTRODUCTION]
+    pages: dict[str, str] = {}
     for group in groups(rows):
-        parts += [section(group, lines(rows, group, planned), times, folder)]
-    parts += [deployed(rows), sources(results)]
+        name = _file(group)
+        text = pages.get(name) or TOP.format(dataset=NAMES.get(group.dataset, group.dataset))
+        pages[name] = text + section(group, lines(rows, group, planned), times, folder) + "\n"
+    parts = [INTRODUCTION.format(contents=_contents(groups(rows))), deployed(rows), sources(results)]
     if stale:
         parts += [left_out(stale, planned)]
-    return "\n".join(parts)
+    return {"study.md": "\n".join(parts), **{name: text.rstrip() + "\n" for name, text in pages.items()}}
+
+
+def _file(group: Group) -> str:
+    """The page of a data set, from docs/ on."""
+    return f"study/{group.dataset}.md"
+
+
+def _contents(some: Sequence[Group]) -> str:
+    """A line for each page, with its data set and how long it was trained for."""
+    titles: dict[str, list[Group]] = {}
+    for group in some:
+        titles.setdefault(_file(group), []).append(group)
+    table = [
+        (
+            f"[{NAMES.get(same[0].dataset, same[0].dataset)}]({file})",
+            "; ".join(f"{group.epochs} epochs, {group.schedule} learning rate" for group in same),
+        )
+        for file, same in titles.items()
+    ]
+    return markdown(("data set", "trained"), table)
 
 
 def section(group: Group, table: list[Line], times: dict[Cell, float], folder: Path) -> str:
@@ -92,9 +125,11 @@ def section(group: Group, table: list[Line], times: dict[Cell, float], folder: P
         parts.append(markdown(("difference", "sparsity", "mean", "deviation", "95 % bounds", "seeds"), gaps))
     stem = f"{group.dataset}-{group.schedule}-{group.epochs}"
     if plot_synapses(measured, name, folder / f"accuracy-synapses-{stem}.svg"):
-        parts.append(f"![Accuracy against synapses](accuracy-synapses-{stem}.svg)\n")
+        shows = "each arm's test accuracy against the weights that are active"
+        parts.append(f"![{name}: {shows}](../accuracy-synapses-{stem}.svg)\n")
     if plot_latency(measured, times, name, folder / f"accuracy-latency-{stem}.svg"):
-        parts.append(f"![Accuracy against latency](accuracy-latency-{stem}.svg)\n")
+        shows = "each arm's test accuracy against the time for one image"
+        parts.append(f"![{name}: {shows}](../accuracy-latency-{stem}.svg)\n")
     return "\n".join(parts)
 
 
@@ -209,13 +244,13 @@ def main() -> None:
     """Read the files that are there, write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--out", type=Path, default=CHECKOUT / "docs", help="folder for study.md and its plots")
+    parser.add_argument("--out", type=Path, default=CHECKOUT / "docs", help="folder for study.md, study/ and the plots")
     options = parser.parse_args()
     files = [options.results / name for name in STUDY_FILES.values() if (options.results / name).exists()]
     if not files:
         sys.exit(f"{options.results} holds none of {', '.join(STUDY_FILES.values())}: run bench/accuracy.py first")
     timed = options.results / LATENCIES
     latencies: list[dict[str, Any]] = json.loads(timed.read_text())["rows"] if timed.exists() else []
-    options.out.mkdir(parents=True, exist_ok=True)
-    text = report([StudyFile(file) for file in files], latencies, options.out)
-    write_file(options.out / "study.md", text.encode())
+    (options.out / "study").mkdir(parents=True, exist_ok=True)
+    for name, text in report([StudyFile(file) for file in files], latencies, options.out).items():
+        write_file(options.out / name, text.encode())
