@@ -123,7 +123,7 @@ def test_kilobytes_are_at_most_what_is_stored(method: str, kilobytes: float) -> 
     assert perforator.cost() <= kilobytes + 0.016
     assert recipe.budget is not None
     assert recipe.budget.costs is not None
-    lists = sum(  # ids of absent branches (2 bytes), and runs (4 bytes) that are not there: docs/format.md
+    lists = sum(  # ids of absent branches (2 bytes), and runs (4 bytes) that are not there: docs/format/layers.md
         groups * branches * 2 + groups * min(branches, 32) * 4
         for groups, branches in ((3, 1), (4, 6), (2, 5), (3, 3), (1, 2))
     )

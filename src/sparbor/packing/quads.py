@@ -1,7 +1,7 @@
 """Weights and masks to quads, and back: 8-bit weights and inputs.
 
 A quad is 64 synapses, four of each neuron of a block, all on one branch of 64 inputs. A weight is a whole number from
--127 to 127 times its neuron's scale. `docs/format.md` lists the arrays.
+-127 to 127 times its neuron's scale. `docs/format/layers.md` lists the arrays.
 """
 
 from dataclasses import dataclass

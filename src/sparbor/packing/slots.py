@@ -3,7 +3,7 @@
 A slot is 16 synapses, one for each neuron of a block, all on one branch of 32 inputs. A 16-bit synapse word
 is an IEEE half whose low five mantissa bits are the input's index within the branch; the index bits are part
 of the value, so the other eleven bits are chosen for the whole word to be near to the weight. The word
-0x0000 is padding and never a synapse: an active weight of zero at index 0 is -0. `docs/format.md` lists the
+0x0000 is padding and never a synapse: an active weight of zero at index 0 is -0. `docs/format/layers.md` lists the
 arrays.
 """
 
