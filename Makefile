@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 CORES := $(shell nproc)
 MODULES := $(sort $(wildcard src/sparbor/*.py src/sparbor/*/*.py src/sparbor/*/*/*.py))
 
-.PHONY: setup demo peers networks reference docs test lint types sanitize emulate c-api fuzz wheel-check clean
+.PHONY: setup demo peers networks reference pictures docs test lint types sanitize emulate c-api fuzz wheel-check clean
 
 setup: $(INSTALLED)
 
@@ -46,6 +46,10 @@ networks:
 # docs/reference.md and docs/reference/, of the docstrings.
 reference: setup
 	$(BIN)/python tools/api_reference.py
+
+# docs/synapses.svg, of a short training run. The charts of results come with the pages: bench/overview.py and others.
+pictures: setup
+	$(BIN)/python tools/synapse_frames.py
 
 # The pages under docs/ as a site, in build/site. A broken link is an error, and so is anything that a reader's browser would
 # have to fetch from elsewhere.

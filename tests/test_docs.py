@@ -1,6 +1,7 @@
 """What README and the pages under docs/ say holds: code runs, links lead somewhere, generated parts are up to date."""
 
 import doctest
+import itertools
 import json
 import re
 import subprocess
@@ -17,11 +18,19 @@ from bench.study.rows import StudyFile
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 README = (REPOSITORY / "README.md").read_text()
-PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+# What the site has of other folders, as tools/site/hooks.py lists it; README is for those who have not come so far.
+ELSEWHERE = {
+    REPOSITORY / path: name
+    for path, name in re.findall(
+        r'^    "(.+\.md)": "(.+\.md)",$', (REPOSITORY / "tools/site/hooks.py").read_text(), re.M
+    )
+}
+OF_SITE = [*ELSEWHERE, *sorted((REPOSITORY / "docs").rglob("*.md"))]
+PAGES = [REPOSITORY / "README.md", *OF_SITE]
 # Their code runs from top to bottom, each page as one script. Other pages' code has tests of its own, or is a part.
 SCRIPTS = [
     *("docs/index.md", "docs/train.md", "docs/own-model.md", "docs/pre-trained.md", "docs/deploy.md"),
-    "docs/serving.md",
+    *("docs/serving.md", "docs/int8.md"),
 ]
 
 
@@ -108,6 +117,45 @@ def test_every_page_can_be_reached_from_the_first_one() -> None:
         linked = {(page.parent / target).resolve() for target in re.findall(r"\]\(([\w./-]+\.md)", page.read_text())}
         waiting += linked - reached - set(waiting)
     assert reached >= set(PAGES) - {REPOSITORY / "README.md"}
+
+
+def without_code(page: Path) -> str:
+    return re.sub(r"^```.*?^```", "```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", OF_SITE, ids=lambda page: page.name)
+def test_a_page_says_first_whom_it_is_for_and_is_short(page: Path) -> None:
+    lines = page.read_text().splitlines()
+    assert lines[0].startswith("# ")
+    assert not lines[1]
+    assert re.search(r"\bfor (whoever|people who)\b", " ".join(lines[2:4]), re.IGNORECASE)
+    assert len(lines) <= 250 or page.name == "CHANGELOG.md"  # which has as many lines as there were changes
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_picture_has_a_text_in_its_place(page: Path) -> None:
+    text = without_code(page)
+    assert all(len(alt) > 20 for alt in re.findall(r"!\[([^\]]*)\]", text))
+    assert "<img" not in text
+
+
+@pytest.mark.parametrize("page", OF_SITE, ids=lambda page: page.name)
+def test_lists_are_lists_in_the_site_too(page: Path) -> None:
+    """GitHub needs no empty line before a list or a table; MkDocs does."""
+    lines = without_code(page).splitlines()
+    for before, line in itertools.pairwise(lines):
+        if re.match(r"- |\d+\. ", line):
+            assert not before or re.match(r"- |\d+\. |  ", before), line
+        if line.startswith("|"):
+            assert not before or before.startswith("|"), line
+
+
+def test_every_page_is_in_the_sites_navigation() -> None:
+    navigation = (REPOSITORY / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
+    in_navigation = re.findall(r"[\w/-]+\.md", navigation)
+    assert len(in_navigation) == len(set(in_navigation))
+    docs = REPOSITORY / "docs"
+    assert set(in_navigation) == {ELSEWHERE.get(page) or str(page.relative_to(docs)) for page in OF_SITE}
 
 
 def test_what_the_page_on_adding_an_operator_shows_stands_in_the_sources() -> None:

@@ -303,6 +303,7 @@ def code_of(block: str, page_name: str) -> str:
 
 def test_the_first_embedding_takes_ten_lines(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = code_of("first", "README.md")
+    assert code == code_of("first", "docs/serving.md")
     assert sum(bool(line.strip()) for line in code.splitlines()) <= 10
     of_pytorch(saved).save(str(tmp_path / "tiny"))
     monkeypatch.chdir(tmp_path)

@@ -112,7 +112,7 @@ def _layers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def _kilobytes(lowered: UnpackedProgram, names: set[str], pattern: Slots | Quads) -> Costs:
-    """What `docs/format/layers.md` says is stored; of a sparse layer all branches that it can have and the most runs."""
+    """What `docs/format/layers.md` says is stored; of a sparse layer all branches it can have and the most runs."""
     calls = uses(lowered, names, pattern)
     ours = {use.label for use in calls}
     others = [layer for name, layer in lowered.packed(encoding_for(pattern)).layers.items() if name not in ours]
