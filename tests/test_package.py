@@ -147,6 +147,7 @@ def test_a_package_that_is_there_and_broken_is_not_said_to_be_missing(tmp_path: 
 
 def test_the_version_is_the_packages() -> None:
     assert sparbor.__version__ == version("sparbor")
+    assert f"\nversion: {version('sparbor')}\n" in (REPOSITORY / "CITATION.cff").read_text()
 
 
 RECIPE = [f"sparbor.recipe.{path.stem}" for path in sorted((PACKAGE / "recipe").glob("[a-z]*.py"))]

@@ -19,7 +19,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 # Pages that lie elsewhere in the repository, and their names in the site.
 ELSEWHERE = {
     "CHANGELOG.md": "changelog.md",
+    "CODE_OF_CONDUCT.md": "code-of-conduct.md",
     "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
     "examples/README.md": "examples.md",
 }
 IN_REPOSITORY = {name: path for path, name in ELSEWHERE.items()}
