@@ -52,11 +52,11 @@ pictures: setup
 	$(BIN)/python tools/synapse_frames.py
 
 # The pages under docs/ as a site, in build/site. A broken link is an error, and so is anything that a reader's browser would
-# have to fetch from elsewhere.
+# have to fetch from elsewhere. (Under --quiet MkDocs counts no warnings, of which its strict mode makes errors.)
 SITE_BIN := .venv-docs/bin
 
 docs: .venv-docs/.installed
-	NO_MKDOCS_2_WARNING=1 $(SITE_BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(SITE_BIN)/mkdocs build
 	$(SITE_BIN)/python tools/site/check.py build/site
 
 .venv-docs/.installed: tools/site/requirements.txt constraints.txt

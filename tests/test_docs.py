@@ -158,6 +158,24 @@ def test_every_page_is_in_the_sites_navigation() -> None:
     assert set(in_navigation) == {ELSEWHERE.get(page) or str(page.relative_to(docs)) for page in OF_SITE}
 
 
+def test_a_site_that_needs_a_network_is_found_out(tmp_path: Path) -> None:
+    check = [sys.executable, str(REPOSITORY / "tools" / "site" / "check.py"), str(tmp_path)]
+    page = tmp_path / "index.html"
+    page.write_text(
+        '<link rel="icon" href="a.png"><img src="a.svg" alt="a"><a href="https://example.org">elsewhere</a>'
+    )
+    (tmp_path / "a.css").write_text("a { background: url(a.png) }")
+    assert subprocess.run(check).returncode == 0
+    page.write_text(
+        '<script src="https://a.org/b.js"></script><img src="a.svg"><link rel="stylesheet" href="//a.org/c">'
+    )
+    (tmp_path / "a.css").write_text("@import 'https://a.org/d.css'; a { background: url(//a.org/e.png) }")
+    found = subprocess.run(check, capture_output=True, text=True)
+    assert found.returncode == 1
+    for fault in ("b.js", "a.svg has no text", "//a.org/c", "d.css", "e.png"):
+        assert fault in found.stderr
+
+
 def test_what_the_page_on_adding_an_operator_shows_stands_in_the_sources() -> None:
     shown = re.findall(
         r"^```\w+ (\S+)\n(.*?)^```", (REPOSITORY / "docs/adding-an-operator.md").read_text(), re.M | re.S
