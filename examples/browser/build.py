@@ -22,8 +22,8 @@ from sparbor.files import write_file
 
 HERE = Path(__file__).resolve().parent
 SCRIPTS = ("image.js", "network.js", "pen.js", "page.js")  # in the order in which they need each other
-FLAGS = ("--target=wasm32-wasi", "-std=c99", "-O2", "-nostdlib", "-lc", "-Wl,--no-entry", "-Wl,--strip-all")
-ROW = '<tr><th scope="row">{}</th><td class="track"><div class="bar"></div></td><td class="share"></td></tr>'
+FLAGS = ("--target=wasm32-wasi", "-std=c99", "-O2", "-msimd128", "-nostdlib", "-lc", "-Wl,--no-entry", "-Wl,--strip-all")
+ROW = '<tr><th scope="row">{}</th><td><div class="groove"><div class="bar"></div></div></td><td class="share"></td></tr>'
 
 
 def check(runtime: Runtime, model: Path) -> None:

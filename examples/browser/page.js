@@ -23,8 +23,9 @@ function ranked(shares) {
   return [...shares.keys()].sort((a, b) => shares[b] - shares[a]);
 }
 
+/** No score is said to be all. */
 function percent(share) {
-  return `${(100 * share).toFixed(1)} %`;
+  return share >= 0.9995 ? "> 99.9 %" : `${(100 * share).toFixed(1)} %`;
 }
 
 /** The answer in words. */
