@@ -8,6 +8,7 @@ It needs Clang and LLD, and the C library for WebAssembly: Debian's packages cla
 
 import argparse
 import base64
+import html
 import subprocess
 import sys
 import tempfile
@@ -37,25 +38,30 @@ def check(runtime: Runtime, model: Path) -> None:
         )
 
 
+def run(clang: str, *arguments: str) -> str:
+    """What Clang prints."""
+    try:
+        done = subprocess.run([clang, *arguments], capture_output=True, text=True)
+    except OSError as error:
+        raise ArgumentError(f"--clang={clang!r} does not run ({error.strerror}): install Clang or name it") from error
+    if done.returncode != 0:
+        raise ArgumentError(
+            f"--clang={clang!r} cannot compile for WebAssembly: install LLD and wasi-libc, or name the Clang of the"
+            f" wasi-sdk; it said:\n{done.stderr.strip()}"
+        )
+    return done.stdout
+
+
 def compile_network(runtime: Runtime, clang: str) -> bytes:
     """The network as a module of WebAssembly that imports nothing."""
     with tempfile.TemporaryDirectory() as folder:
         export_c(runtime.program, folder, "digits")
-        command = [clang, *FLAGS, f"-I{folder}", str(HERE / "network.c"), f"{folder}/digits.c", "-o", f"{folder}/out"]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True)
-        except OSError as error:
-            raise ArgumentError(f"--clang={clang!r} does not run ({error.strerror}): install Clang or name it") from error
-        if done.returncode != 0:
-            raise ArgumentError(
-                f"--clang={clang!r} cannot compile for WebAssembly: install LLD and wasi-libc, or name the Clang of the"
-                f" wasi-sdk; it said:\n{done.stderr.strip()}"
-            )
+        run(clang, *FLAGS, f"-I{folder}", str(HERE / "network.c"), f"{folder}/digits.c", "-o", f"{folder}/out")
         return Path(folder, "out").read_bytes()
 
 
-def page(runtime: Runtime, module: bytes) -> str:
-    """The page around a module."""
+def page(runtime: Runtime, module: bytes, compiler: str) -> str:
+    """The page around a module; it says which compiler made that, since another makes other bytes."""
     layers = runtime.describe()
     active, weights = sum(layer.active for layer in layers), sum(layer.outputs * layer.fan_in for layer in layers)
     words = {
@@ -67,6 +73,7 @@ def page(runtime: Runtime, module: bytes) -> str:
         "rows": "\n".join(ROW.format(digit) for digit in range(10)),
         "style": (HERE / "page.css").read_text("utf-8").strip(),
         "script": "\n".join((HERE / name).read_text("utf-8").strip() for name in SCRIPTS),
+        "compiler": html.escape(compiler),
         "module": base64.b64encode(module).decode("ascii"),
     }
     return Template((HERE / "page.html").read_text("utf-8")).substitute(words)
@@ -82,7 +89,8 @@ def main() -> None:
     try:
         runtime = sparbor.load(options.model)
         check(runtime, options.model)
-        content = page(runtime, compile_network(runtime, options.clang)).encode("utf-8")
+        compiler = run(options.clang, "--version").partition("\n")[0]
+        content = page(runtime, compile_network(runtime, options.clang), compiler).encode("utf-8")
         write_file(options.out, content)
     except SparborError as error:
         sys.exit(f"error: {error}")
