@@ -82,7 +82,9 @@ def open_page(chromium: Any) -> Iterator[Open]:
 
         yield open_it
         assert errors == []
-        assert all(url.startswith("file:") and url.endswith("digits.html") or url.startswith("data:") for url in requests)
+        assert all(
+            url.startswith("file:") and url.endswith("digits.html") or url.startswith("data:") for url in requests
+        )
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +132,7 @@ def test_all_of_it_is_small(runtime: Runtime) -> None:
     assert PAGE.stat().st_size <= 150_000
     assert (EXAMPLE / "digits.safetensors").stat().st_size <= 70_000
     active = sum(layer.active for layer in runtime.describe())
-    assert f"{active:,} of 268,800 are left" in PAGE.read_text("utf-8")
+    assert f"{active:,} of 268,800 that are left" in PAGE.read_text("utf-8")
 
 
 @pytest.mark.parametrize("digit", range(10))
@@ -138,15 +140,15 @@ def test_a_digit_drawn_by_mouse(digit: int, open_page: Open) -> None:
     page = open_page()
     draw_by_mouse(page, digit)
     assert page.inner_text("#digit") == str(digit)
-    assert re.fullmatch(rf"This is a {digit} \((> )?\d+\.\d %\)\.", page.get_by_role("status").inner_text())
+    assert re.fullmatch(rf"This is a {digit} \((>\s)?\d+\.\d\s%\)\.", page.get_by_role("status").inner_text())
     texts = page.locator("#scores .share").all_inner_texts()
-    shares = [float(text.removeprefix("> ").removesuffix(" %")) for text in texts]
+    shares = [float(text.strip("> %\u00a0")) for text in texts]
     assert page.locator("#scores th").all_inner_texts() == list("0123456789")
     assert np.argmax(shares) == digit
     assert sum(shares) == pytest.approx(100, abs=0.6)
     widths = page.eval_on_selector_all(".bar", "bars => bars.map(bar => bar.getBoundingClientRect().width)")
     assert np.argmax(widths) == digit
-    assert re.match(r"The network took [\d.,]+ µs; .* [\d.,]+ µs\.$", page.inner_text("#times"))
+    assert re.match(r"The answer took [\d.,]+\sµs: [\d.,]+\sµs in the network, ", page.inner_text("#times"))
 
 
 def test_a_digit_drawn_by_finger_does_not_move_the_page(open_page: Open) -> None:
@@ -191,21 +193,21 @@ def test_a_second_finger_and_other_buttons_draw_nothing(open_page: Open) -> None
 
 
 @pytest.mark.parametrize(
-    ("smooth", "place", "least"),
+    ("smooth", "place"),
     [
-        pytest.param(False, (0, 0, 280, 280), 0.975, id="as they are"),
-        pytest.param(True, (20, 45, 215, 215), 0.97, id="smaller, elsewhere, smooth"),
+        pytest.param(False, (0, 0, 280, 280), id="as they are"),
+        pytest.param(True, (20, 45, 215, 215), id="smaller, elsewhere, smooth"),
     ],
 )
 def test_a_thousand_images_drawn_into_the_square(
-    smooth: bool, place: tuple[int, ...], least: float, open_page: Open, mnist_dir: Path
+    smooth: bool, place: tuple[int, ...], open_page: Open, mnist_dir: Path
 ) -> None:
     mnist = data.load("mnist", mnist_dir)
     images, labels = mnist.test_images[::10], mnist.test_labels[::10]
     options = {"images": base64.b64encode(images.tobytes()).decode(), "smooth": smooth, "place": place}
     shares = np.array(open_page().evaluate(DRAW, options))
     assert shares.shape == (1000, 10)
-    assert (shares.argmax(1) == labels).mean() >= least
+    assert (shares.argmax(1) == labels).mean() >= 0.975
 
 
 def test_the_network_answers_as_on_the_engine(runtime: Runtime, open_page: Open, mnist_dir: Path) -> None:

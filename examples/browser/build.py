@@ -23,8 +23,19 @@ from sparbor.files import write_file
 
 HERE = Path(__file__).resolve().parent
 SCRIPTS = ("image.js", "network.js", "pen.js", "page.js")  # in the order in which they need each other
-FLAGS = ("--target=wasm32-wasi", "-std=c99", "-O2", "-msimd128", "-nostdlib", "-lc", "-Wl,--no-entry", "-Wl,--strip-all")
-ROW = '<tr><th scope="row">{}</th><td><div class="groove"><div class="bar"></div></div></td><td class="share"></td></tr>'
+FLAGS = (
+    "--target=wasm32-wasi",
+    "-std=c99",
+    "-O2",
+    "-msimd128",
+    "-nostdlib",
+    "-lc",
+    "-Wl,--no-entry",
+    "-Wl,--strip-all",
+)
+ROW = (
+    '<tr><th scope="row">{}</th><td><div class="groove"><div class="bar"></div></div></td><td class="share"></td></tr>'
+)
 
 
 def check(runtime: Runtime, model: Path) -> None:
@@ -65,7 +76,7 @@ def page(runtime: Runtime, module: bytes, compiler: str) -> str:
     layers = runtime.describe()
     active, weights = sum(layer.active for layer in layers), sum(layer.outputs * layer.fan_in for layer in layers)
     words = {
-        "dropped": f"{1 - active / weights:.0%}".replace("%", " %"),
+        "dropped": f"{1 - active / weights:.0%}".replace("%", "\N{NO-BREAK SPACE}%"),
         "active": f"{active:,}",
         "weights": f"{weights:,}",
         "kilobytes": f"{len(module) / 1000:.0f}",

@@ -25,7 +25,7 @@ function ranked(shares) {
 
 /** No score is said to be all. */
 function percent(share) {
-  return share >= 0.9995 ? "> 99.9 %" : `${(100 * share).toFixed(1)} %`;
+  return share >= 0.9995 ? ">\u00a099.9\u00a0%" : `${(100 * share).toFixed(1)}\u00a0%`;
 }
 
 /** The answer in words. */
@@ -54,18 +54,18 @@ function show(shares) {
 function timesInWords() {
   const inside = microsecondsOf(network.run);
   const all = microsecondsOf(readDrawing);
-  const figure = (number) => (number < 99.5 ? number.toPrecision(2) : Math.round(number).toLocaleString("en"));
-  return `The network took ${figure(inside)} µs; with what makes the drawing an image of 28 × 28 pixels, ` +
-    `${figure(all)} µs.`;
+  const figure = (number) => `${Number(number.toPrecision(2)).toLocaleString("en")}\u00a0µs`;
+  return `The answer took ${figure(all)}: ${figure(inside)} in the network, the rest to make your drawing an image of ` +
+    "28 × 28 pixels.";
 }
 
 /** Read the drawing and show the answer; say it in words, and how long it took, when a stroke is finished. */
 function update(finished) {
   const shares = readDrawing();
   show(shares);
-  if (!finished) return;
-  element("answer").textContent = shares ? sentenceOf(shares) : EMPTY;
-  element("times").textContent = shares ? timesInWords() : "";
+  const inWords = shares ? sentenceOf(shares) : EMPTY;
+  element("answer").textContent = finished ? inWords : "";
+  element("times").textContent = finished && shares ? timesInWords() : "";
 }
 
 /** A piece of a stroke was drawn: bars follow once a frame. */
