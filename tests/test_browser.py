@@ -18,7 +18,8 @@ from PIL import Image
 import sparbor
 from bench import data
 from sparbor.engine.runtime import Runtime
-from tests.c_programs import needs
+from sparbor.export.c.target import export_c
+from tests.c_programs import STRICT, needs
 from tests.conftest import REPOSITORY
 from tests.strokes import DIGITS
 
@@ -27,6 +28,7 @@ PAGE = EXAMPLE / "digits.html"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 DESK = {"viewport": {"width": 1280, "height": 800}}
+WAIT = 120_000  # milliseconds: other tests may have the processor
 MODULE = re.compile(r'<script type="text/plain" id="module" data-made-by="(.*?)">(.*?)</script>')
 
 # Draws images of bytes into the square one after another, and gives what the page reads: the shares of the digits.
@@ -56,7 +58,8 @@ def chromium() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("needs Chromium (Debian: apt-get install chromium)")
     with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        options = ["--no-sandbox", "--disable-dev-shm-usage"]
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=options, timeout=WAIT)
         yield browser
         browser.close()
 
@@ -70,6 +73,7 @@ def open_page(chromium: Any) -> Iterator[Open]:
 
         def open_it(script: str = "", page: Path = PAGE, **options: Any) -> Any:
             context = contexts.enter_context(contextlib.closing(chromium.new_context(**{**DESK, **options})))
+            context.set_default_timeout(WAIT)
             opened = context.new_page()
             opened.add_init_script(script)
             opened.on("console", lambda message: errors.append(message.text))
@@ -125,6 +129,14 @@ def test_the_page_that_is_there_is_what_the_build_makes(tmp_path: Path, open_pag
     page = open_page(page=built)
     draw_by_mouse(page, 7)
     assert page.inner_text("#digit") == "7"
+
+
+def test_the_kernel_for_webassembly_compiles_without_a_warning(runtime: Runtime, tmp_path: Path) -> None:
+    needs_compiler()
+    export_c(runtime.program, tmp_path)
+    flags = (*STRICT, "-Wno-unused-function", "--target=wasm32-wasi", "-O2")  # of a part, only its vectors may be used
+    for vectors in ((), ("-msimd128",)):
+        subprocess.run(["clang", *flags, *vectors, "-c", "model.c", "-o", "model.o"], cwd=tmp_path, check=True)
 
 
 def test_all_of_it_is_small(runtime: Runtime) -> None:
