@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import warnings
 
 import pytest
 import torch
@@ -12,10 +13,12 @@ from sparbor.errors import ArgumentError
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.recipe.recipe import Recipe
 from sparbor.recipe.schedule import Schedule
+from sparbor.train.learning_rates import LearningRates
 from sparbor.train.sparse_lr import SparseLR
 
 torch.set_num_threads(1)
-OPTIMIZER = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)  # of which a single exponent needs nothing
+# Of which a single exponent needs nothing.
+RATES = LearningRates(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1), settled=0)
 
 
 def moved(exponent: float, sparsity: float, mode: str = "d") -> tuple[torch.Tensor, PAINeuronModule]:
@@ -23,7 +26,7 @@ def moved(exponent: float, sparsity: float, mode: str = "d") -> tuple[torch.Tens
     layer = PAINeuronModule(nn.Linear(64, 32), "hidden", sparsity=sparsity)
     layer.set_mode(mode)  # type: ignore[arg-type]
     before = layer.weight.detach().clone()
-    steps = SparseLR(exponent, OPTIMIZER)
+    steps = SparseLR(exponent, RATES)
     steps.before_step([layer])
     with torch.no_grad():
         layer.weight.sub_(1)
@@ -50,7 +53,7 @@ def test_a_step_within_a_step_counts_once() -> None:
     layer = PAINeuronModule(nn.Linear(64, 32), "hidden", sparsity=0.75)
     layer.set_mode("d")
     before = layer.weight.detach().clone()
-    steps = SparseLR(0.5, OPTIMIZER)
+    steps = SparseLR(0.5, RATES)
     for _ in range(2):
         steps.before_step([layer])
     with torch.no_grad():
@@ -64,7 +67,7 @@ def test_a_step_within_a_step_counts_once() -> None:
 def test_what_a_step_that_failed_has_left_does_not_come_back() -> None:
     layer = PAINeuronModule(nn.Linear(64, 32), "hidden", sparsity=0.75)
     layer.set_mode("d")
-    steps = SparseLR(0.5, OPTIMIZER)
+    steps = SparseLR(0.5, RATES)
     steps.before_step([layer])  # and then an exception
     with torch.no_grad():
         layer.weight.mul_(5)
@@ -157,6 +160,32 @@ def test_a_run_that_goes_on_knows_the_largest_rate() -> None:
     rates = [0.1, 0.05, 0.05]
     for saved in (1, 2):
         assert torch.equal(course(rates, (0.0, 1.0), saved)[-1], course(rates, (0.0, 1.0))[-1])
+
+
+def falling(total_steps: int, schedule: Schedule, rates_end: int) -> None:
+    """Train at a rate that falls to zero within so many steps."""
+    model = nn.Sequential(nn.Linear(64, 32))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, rates_end)
+    sparbor.perforate(model, optimizer, Recipe(0.75, schedule=schedule), total_steps=total_steps)
+    for _ in range(total_steps):
+        model(torch.ones(8, 64)).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        scheduler.step()
+
+
+def test_a_rate_that_falls_before_the_density_does_is_warned_of() -> None:
+    words = r"after 11 steps the learning rate is down to 0 of its largest.*until step 15.*total_steps.*ramp_end="
+    with pytest.warns(UserWarning, match=words) as warned:
+        falling(20, Schedule(ramp_end=0.75), rates_end=10)
+    assert len(warned) == 1
+
+
+def test_a_rate_that_falls_with_the_run_is_not() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        falling(20, Schedule(ramp_end=0.75), rates_end=20)
 
 
 @pytest.mark.parametrize("exponent", [-0.1, 1.1, "0.5", None, (), (0.5,), (0.5, 1.5), (0.5, 0.5, 0.5)])

@@ -489,11 +489,12 @@ def test_a_line_on_a_terminal_shows_how_far_it_has_come(
 ) -> None:
     sparbor.sparsify(mlp(32, 48, 16), GOOD)
     assert capsys.readouterr().err == ""  # no terminal
+    monkeypatch.setattr("sparbor.progress.PATIENCE", 0.0)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     sparbor.sparsify(mlp(32, 48, 16), GOOD, progress=False)
     assert capsys.readouterr().err == ""
     report = sparbor.sparsify(mlp(32, 48, 16), GOOD)
     assert isinstance(report, SparsifyReport)
     written = capsys.readouterr().err
-    assert "sparsify [##########..........] 1 of 2 layers, 0 error" in written
+    assert "sparsify [##########..........] 1 of 2: 0, error" in written
     assert written.endswith("\r\x1b[K")

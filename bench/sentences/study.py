@@ -109,6 +109,7 @@ class Experiment:
         return {
             "epochs": settings.epochs if settings else 0,
             "rate": settings.rate if settings else None,
+            "dropout": settings.dropout if settings else None,
             "recipe": recipe and recipe.to_json(),
         }
 

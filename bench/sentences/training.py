@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import sparbor
 from bench.sentences.tokens import Tokens, shuffled
@@ -23,11 +24,12 @@ Loss = Callable[[Any, list[int]], Tensor]  # of a model, for the texts of a batc
 
 @dataclass(frozen=True)
 class Settings:
-    """How long a run is, and how long its steps are at most."""
+    """How long a run is, how long its steps are at most, and whether the model's dropout is on."""
 
     epochs: int
     rate: float
     batch: int = 32
+    dropout: bool = True
 
 
 def train(
@@ -39,9 +41,14 @@ def train(
     perforator = sparbor.perforate(model, optimizer, recipe, total_steps=total_steps) if recipe else None
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at((step + 1) / (total_steps + 1)))
     model.train()
+    if not settings.dropout:
+        for part in model.modules():
+            if isinstance(part, nn.Dropout):
+                part.p = 0.0
     for epoch in range(settings.epochs):
         for places in shuffled(tokens, settings.batch, seed * 1000 + epoch):
-            with torch.autocast("cpu", torch.bfloat16):
+            # Of short texts PyTorch's fused attention, which it takes where nothing is dropped, is slow backwards.
+            with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
                 far = loss(model, places)
             far.backward()
             optimizer.step()

@@ -7,7 +7,17 @@ from collections.abc import Sequence
 
 from sparbor import __version__
 from sparbor.any_encoding import spell_what_is_missing
-from sparbor.cli import deploying, exporting, inspecting, onnx_files, reporting, running, sparsifying, timing
+from sparbor.cli import (
+    completing,
+    deploying,
+    exporting,
+    inspecting,
+    onnx_files,
+    reporting,
+    running,
+    sparsifying,
+    timing,
+)
 from sparbor.cli.ending import end_cleanly
 from sparbor.cli.parser import Parser
 
@@ -31,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     for command in COMMANDS:
         command.add(commands)
+    completing.add(commands, parser)
     given = sys.argv[1:] if arguments is None else arguments
     if given and given[0] == "benchmark":  # it was one of these commands: who knows it should not have to search
         parser.error(

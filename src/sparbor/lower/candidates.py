@@ -17,6 +17,7 @@ from sparbor.lower.unpacked import UnpackedProgram
 from sparbor.packing.slots import Encoding
 from sparbor.program.byte_input import ByteInput
 from sparbor.program.program import Program, stored_bytes
+from sparbor.progress import tell
 from sparbor.quantization.quantizing import Sources, quantized
 from sparbor.timing import sample
 
@@ -58,6 +59,7 @@ class Candidates:
 
     def _checked(self, program: Program, encoding: Encoding) -> Runtime:
         built = Runtime(program, self.threads)
+        tell("compares the engine's answers with the model's")
         self.answers.check(built, encoding)
         return built
 

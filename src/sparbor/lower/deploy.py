@@ -31,8 +31,10 @@ from sparbor.native import choose_kernel_set
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.packing.slots import Encoding
 from sparbor.program.byte_input import ByteInput
+from sparbor.progress import shown, tell
 
 
+@shown("deploy")
 def deploy(
     model: nn.Module,
     example: Tensor | Sequence[Any] | Mapping[str, Any],
@@ -149,6 +151,7 @@ def _lowered(model: nn.Module, traced: Traced, free: FreeSizes) -> UnpackedProgr
 
 
 def _traced(model: nn.Module, call: ModelCall, free: FreeSizes) -> Traced:
+    tell("traces the model")
     with restored(model):
         for module in model.modules():
             if isinstance(module, nn.RNNBase):

@@ -30,6 +30,7 @@ from sparbor.program.program import (
     stored_bytes,
 )
 from sparbor.program.windows import Window
+from sparbor.progress import tell
 
 # From this share of zeros on, a plain layer's zeros are taken for dropped weights and not for weights.
 _SPARSE_BY_ZEROS = 0.3
@@ -131,9 +132,10 @@ class UnpackedProgram:
         """
         layers: dict[str, Weights] = {}
         notes: dict[str, str] = {}
-        for operation in self.operations:
-            if (name := operation.layer) is None:
-                continue
+        with_layer = [operation for operation in self.operations if operation.layer is not None]
+        for operation in with_layer:
+            name = str(operation.layer)
+            tell(f"packs {name}", len(layers), len(with_layer))
             try:
                 layers[name] = _packed(self.weights[name], operation, encoding)
             except TooLargeSumError as error:

@@ -1,37 +1,21 @@
-"""How far it has come: a line on the terminal, and words for whoever logs."""
+"""How many layers are done: for a line on the terminal, and for whoever logs."""
 
 import logging
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+
+from sparbor.progress import tell
 
 logger = logging.getLogger("sparbor")
 
 
 class Progress:
-    """Tells of ``total`` parts as they are done; ``shown``: on standard error too, if that is a terminal."""
+    """Tells of ``total`` layers as they are done."""
 
-    def __init__(self, total: int, *, shown: bool) -> None:
+    def __init__(self, total: int) -> None:
         self._total, self._done = total, 0
-        self._shown = shown and sys.stderr.isatty()
 
-    @contextmanager
-    def line(self) -> Iterator["Progress"]:
-        """Within, the line stands there."""
-        try:
-            yield self
-        finally:
-            self._show("")
-
-    def done(self, parts: Sequence[str], said: str) -> None:
-        """These parts are done, and something is to be said of them."""
-        self._done += len(parts)
-        logger.info("%d of %d: %s %s", self._done, self._total, ", ".join(parts), said)
-        filled = 20 * self._done // max(1, self._total)
-        self._show(f"sparsify [{'#' * filled:.<20}] {self._done} of {self._total} layers, {parts[-1]} {said}")
-
-    def _show(self, text: str) -> None:
-        if self._shown:
-            print(
-                f"\r\x1b[K{text[:79]}", end="", file=sys.stderr, flush=True
-            )  # the line is overwritten by the next one
+    def done(self, layers: Sequence[str], said: str) -> None:
+        """These layers are done, and something is to be said of them."""
+        self._done += len(layers)
+        logger.info("%d of %d: %s %s", self._done, self._total, ", ".join(layers), said)
+        tell(f"{layers[-1]}, {said}", self._done, self._total)

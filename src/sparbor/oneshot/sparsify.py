@@ -28,6 +28,7 @@ from sparbor.oneshot.progress import Progress
 from sparbor.oneshot.report import Outcome, SparsifyReport, report
 from sparbor.oneshot.targets import SparseLayer
 from sparbor.oneshot.watching import Watcher
+from sparbor.progress import shown, tell
 from sparbor.recipe.pattern import Pattern, Slots
 
 logger = logging.getLogger("sparbor")
@@ -118,14 +119,14 @@ def sparsify(
         for layer in _sparse_layers(model, findings, options.pattern):
             sparse.append(layer)  # one by one, so that those that there are will be undone
             _check_numbers(layer)
-        with evaluating(model), unchanged_buffers(model):
+        with shown("sparsify", progress), evaluating(model), unchanged_buffers(model):
+            tell("finds out which layers are called, and in which order")
             watcher = Watcher(model, calls)
             watched = [layer for layer in sparse if layer.watchable]
             with watcher.over(holder for layer in watched for holder in layer.holders):
                 found = discover(watcher, watched)
                 divide(sparse, options.recipe)
-                with Progress(len(sparse), shown=progress).line() as told:
-                    outcomes = _prune(model, sparse, watcher, found, options, told)
+                outcomes = _prune(model, sparse, watcher, found, options)
     for layer in sparse:
         layer.settle()
         for path in (layer.finding.path, *layer.finding.places):
@@ -186,10 +187,10 @@ def _prune(
     watcher: Watcher,
     found: Discovery,
     options: Options,
-    told: Progress,
 ) -> dict[str, Outcome]:
     """Prune all layers, in the order in which they are called; what became of each, by its name."""
     outcomes: dict[str, Outcome] = {}
+    told = Progress(len(sparse))
     match options.method:
         case "second-order":
             done: list[SparseLayer] = []

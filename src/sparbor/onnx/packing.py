@@ -22,6 +22,7 @@ from sparbor.onnx.reading import read
 from sparbor.onnx.report import Row, table
 from sparbor.onnx.scopes import FOLDED, Scope
 from sparbor.packing.slots import Encoding
+from sparbor.progress import shown, tell
 
 MIN_SPARSITY = 0.6
 _MOST_FILLED = 0.7  # of the weights: zeros that lie so that more places are needed are not worth leaving out
@@ -43,6 +44,7 @@ class Packed:
         return table(self.rows, self.difference)
 
 
+@shown("pack")
 def pack(
     model: ModelProto | str | os.PathLike[str],
     weights: str = "int8",
@@ -83,6 +85,7 @@ def pack(
     if not worker.taken:
         raise ArgumentError(_nothing_taken(rows, min_sparsity))
     result.opset_import.append(helper.make_opsetid(DOMAIN, VERSION))
+    tell("compares the answers in ONNX Runtime")
     difference = largest_difference(original, result, inputs)
     if isinstance(difference, float) and not difference <= _MOST_DIFFERENCE:
         raise ArgumentError(
@@ -129,7 +132,8 @@ class _Packing:
         found = list(layers_in(scope))
         fit = [layer for _, layer in found if isinstance(layer, Found) and layer.sparsity >= self.min_sparsity]
         ordered = {layer.nodes[0].output[0]: layer for layer in in_better_orders(scope, fit, self.weights)}
-        for node, layer in found:
+        for done, (node, layer) in enumerate(found):
+            tell(name_of(node), done, len(found))
             if isinstance(layer, LeftError):
                 yield Row(name_of(node), node.op_type, (), 0.0, why=str(layer))
             elif layer.sparsity < self.min_sparsity:

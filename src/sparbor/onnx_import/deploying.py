@@ -25,6 +25,7 @@ from sparbor.onnx_import.names import identifier
 from sparbor.onnx_import.node import Array
 from sparbor.onnx_import.values import as_tensor
 from sparbor.program.byte_input import ByteInput
+from sparbor.progress import shown, tell
 
 Sizes = Mapping[str, Mapping[int, str]]
 
@@ -34,6 +35,7 @@ _ALIKE, _ALIKE_OF_HALVES, _ALIKE_OF_BYTES = 1e-3, 0.05, 0.25
 _OTHER_PLACES = 0.01  # of whole numbers that may be others: the largest of two that are nearly equal, say
 
 
+@shown("deploy")
 def from_onnx(
     model: ModelProto | str | os.PathLike[str],
     example: Any = None,
@@ -75,6 +77,7 @@ def from_onnx(
     >>> runtime.signature()
     'x float32 (batch, 8) -> y float32 (batch, 8)'
     """
+    tell("reads the ONNX model")
     original = read(model)
     ports = inputs_of(original)
     called = called_by(ports)

@@ -9,6 +9,7 @@ from functools import cached_property
 from sparbor.engine.quantization_report import QuantizationReport
 from sparbor.packing.slots import Encoding
 from sparbor.program.program import Program, Quantization, Weights, is_matrix
+from sparbor.progress import tell
 from sparbor.quantization.choice import Wiring, chosen, why_no_bytes
 from sparbor.quantization.corrections import Corrections
 from sparbor.quantization.errors import answers_error, own_errors
@@ -48,9 +49,11 @@ def quantized(sources: Sources, batches: Sequence[Batch]) -> tuple[Program, Quan
     A layer whose own outputs move too much has 16 bits. If the answers still move too much, so have those that lose
     most, until they no longer do.
     """
+    tell("learns the ranges of values")
     search = _Search(sources, batches)
     search.keep_those_that_lose()
     for several in _doubling():
+        tell("measures what 8 bits do to the answers")
         program = search.program()
         answers = answers_error(sources.exact, program, batches)
         if not search.in_8_bits() or _is_little(answers) or _is_little(answers, search.error_of_16_bits):

@@ -19,6 +19,7 @@ from sparbor.nn.state_dicts import refuse_other_state
 from sparbor.nn.trained_layer import TrainedLayer, average_gradients
 from sparbor.recipe.recipe import Recipe
 from sparbor.train.grower import Grower
+from sparbor.train.learning_rates import LearningRates
 from sparbor.train.optimizer_state import CompactStates, replace_parameter, reset_state
 from sparbor.train.other_optimizers import OtherOptimizers
 from sparbor.train.permute_neurons import orders_for
@@ -51,7 +52,8 @@ class SparseRun:
         self.orders = orders_for(plan)
         # LBFGS has searched for the length of its steps.
         exponent = 0.0 if isinstance(plan.optimizer, LBFGS) else plan.recipe.lr_density_exponent
-        self._sparse_lr = SparseLR(exponent, plan.optimizer)
+        self._rates = LearningRates(plan.optimizer, plan.settled)
+        self._sparse_lr = SparseLR(exponent, self._rates)
         self._compact_states = CompactStates(self.modules) if plan.storage == "compact" else None
         self._hooks = self._hook_up()
 
@@ -99,6 +101,7 @@ class SparseRun:
         self._other_optimizers.stepped()
         if self._compact_states is not None:
             self._compact_states.before_step(self.plan.optimizer)
+        self._rates.see()
         self._sparse_lr.before_step(self.modules())
 
     def _after_step(self) -> None:
@@ -115,6 +118,7 @@ class SparseRun:
         if self.needs_gradient():
             average_gradients(self.layers)
         self.steps += 1
+        self._rates.check_falls_in_time(self.steps)
         self.follow_schedule()
 
     # What the layers tell.
@@ -246,7 +250,7 @@ class SparseRun:
             "layers": {plain_name(layer.name): list(layer.module.mask.shape) for layer in self.wrapped},
             **({"active_at_first": self.plan.allocator.active} if self.plan.begins_sparse else {}),
             **({"growth": self.grower.state_dict()} if self.grower else {}),
-            **({"peak_rates": self._sparse_lr.peaks} if self._sparse_lr.peaks else {}),
+            **({"peak_rates": self._rates.peaks} if self._rates.peaks else {}),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -267,7 +271,7 @@ class SparseRun:
         if self.grower:
             self.grower.load_state_dict(state.get("growth"))
         self.plan.allocator.begin_with(state.get("active_at_first", {}), self.wrapped)
-        self._sparse_lr.peaks = [float(each) for each in state.get("peak_rates", [])]
+        self._rates.peaks = [float(each) for each in state.get("peak_rates", [])]
         self.steps = steps
         self._forget_gradients()
 

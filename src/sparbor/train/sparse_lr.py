@@ -16,31 +16,27 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from sparbor.distributed.shards import held
 from sparbor.nn.neuron import PAINeuronModule
+from sparbor.train.learning_rates import LearningRates
 
 
 class SparseLR:
     """Lengthens what an optimizer's step does to sparse layers; exponents of 0 leave it as it is.
 
-    ``exponent`` is one for all rates, or a pair: at the peak, and at a rate of zero. ``peaks`` are the largest rates of
-    the optimizer's groups, which resuming needs.
+    ``exponent`` is one for all rates, or a pair: at the peak, and at a rate of zero.
     """
 
-    def __init__(self, exponent: float | tuple[float, float], optimizer: Optimizer) -> None:
+    def __init__(self, exponent: float | tuple[float, float], rates: LearningRates) -> None:
         self.first, self.last = exponent if isinstance(exponent, tuple) else (exponent, exponent)
-        self.peaks: list[float] = []
-        self._optimizer = optimizer
+        self._rates = rates
         self._before: dict[PAINeuronModule, Tensor] = {}
-        self._exponents: dict[int, float] = {}  # of the step that goes on, by the group's parameters
 
     def before_step(self, layers: Iterable[PAINeuronModule]) -> None:
         """Remember the weights of sparse layers; of a step within a step only the inner one counts."""
         if not self.first and not self.last:
             return
-        self._see_rates()
         # Anew each time: what a step that failed has left must not come back.
         self._before = {layer: held(layer.parameter.detach()).clone() for layer in layers if layer.mode == "d"}
 
@@ -51,18 +47,9 @@ class SparseLR:
             density = layer.active_weights() / layer.mask.numel()
             if 0 < density < 1:
                 weight = held(layer.parameter.detach())
-                exponent = self._exponents.get(id(layer.parameter), self.first)
-                torch.lerp(start, weight, density**-exponent, out=weight)
+                torch.lerp(start, weight, density ** -self._exponent(layer), out=weight)
 
-    def _see_rates(self) -> None:
+    def _exponent(self, layer: PAINeuronModule) -> float:
         if self.first == self.last:
-            return
-        groups = self._optimizer.param_groups
-        rates = [float(group.get("lr", 1.0)) for group in groups]  # an optimizer of one's own may have none
-        earlier = self.peaks + [0.0] * (len(rates) - len(self.peaks))
-        self.peaks = [max(pair) for pair in zip(rates, earlier, strict=True)]
-        self._exponents = {
-            id(parameter): self.last + (self.first - self.last) * (rate / peak if peak > 0 else 1.0)
-            for group, rate, peak in zip(groups, rates, self.peaks, strict=True)
-            for parameter in group["params"]
-        }
+            return self.first
+        return self.last + (self.first - self.last) * self._rates.share(layer.parameter)

@@ -9,8 +9,9 @@ from sparbor.export.c.constants import Constants
 
 # Which files under `parts/` the others need before them.
 _NEEDS: Mapping[str, tuple[str, ...]] = {
-    "linear_sparse_words": ("half", "store_group", "sparse_words"),
+    "linear_sparse_words": ("slot_sums", "store_group", "sparse_words"),
     "linear_padded_words": ("half", "store_group", "sparse_words"),
+    "slot_sums": ("half",),
     "linear_sparse_int8": ("sparse_int8", "to_bytes", "row_scales"),
     "linear_dense_int8": ("dense_int8", "to_bytes", "row_scales"),
     "to_bytes": ("nearest",),
