@@ -115,7 +115,7 @@ def test_the_version() -> None:
 def test_without_a_command_those_that_there_are_stand_in_one_line() -> None:
     done = sparbor_command()
     assert (done.returncode, done.stdout) == (2, "")
-    commands = "inspect, report, run, sparsify, deploy, export, time, onnx"
+    commands = "inspect, report, run, sparsify, deploy, export, time, onnx, completion"
     assert done.stderr == f"sparbor: error: a COMMAND is missing: one of {commands} (see sparbor --help)\n"
 
 

@@ -27,16 +27,18 @@ class _Line:
         self._patience.start()
 
     def says(self, said: str) -> None:
+        """What is said from now on."""
         with self._lock:
             self._said = said
             if self._drawn:
                 self._draw()
 
     def end(self) -> None:
+        """Wipe it off."""
         self._patience.cancel()
         with self._lock:
             if self._drawn:
-                print(_CLEARED, end="", file=sys.stderr, flush=True)
+                _write(_CLEARED)
             self._drawn = False
 
     def _begin(self) -> None:
@@ -47,7 +49,12 @@ class _Line:
 
     def _draw(self) -> None:
         width = shutil.get_terminal_size().columns - 1
-        print(f"{_CLEARED}{f'{self._title} {self._said}'[:width]}", end="", file=sys.stderr, flush=True)
+        _write(_CLEARED + f"{self._title} {self._said}"[:width])
+
+
+def _write(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
 
 
 _line: ContextVar[_Line | None] = ContextVar("line", default=None)

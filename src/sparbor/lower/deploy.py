@@ -34,7 +34,6 @@ from sparbor.program.byte_input import ByteInput
 from sparbor.progress import shown, tell
 
 
-@shown("deploy")
 def deploy(
     model: nn.Module,
     example: Tensor | Sequence[Any] | Mapping[str, Any],
@@ -98,7 +97,8 @@ def deploy(
     batches = None if calibration is None else calibration_batches(model, calibration, call)
     warn_if_unfinished(model)
     expanded = _expanded(model)
-    with evaluating(model), evaluating(expanded), unchanged_buffers(model) as buffers:
+    # No decorator does this, since warnings name the caller.
+    with shown("deploy"), evaluating(model), evaluating(expanded), unchanged_buffers(model) as buffers:
         moved = permuted(expanded, call)
 
         def deployed(free: FreeSizes) -> Runtime:
