@@ -65,7 +65,7 @@ def lr_exponent(value: object) -> float | tuple[float, float]:
         return cast(float, value)
     raise ArgumentError(
         f"lr_density_exponent={value!r}: must lie between 0 and 1, or be a pair of such numbers: at the largest"
-        " learning rate, and at a rate of zero"
+        " learning rate, and from half of it on"
     )
 
 

@@ -54,7 +54,7 @@ class Recipe:
         seed: of the random growth of ``"set"``, and of new dendrites.
         lr_density_exponent: where a layer has the density d, each optimizer step moves its weights
             ``d ** -lr_density_exponent`` times as far; 0 leaves steps as they are. A pair is that at the largest
-            learning rate so far and that at a rate of zero, between which it goes as the rate falls. See
+            learning rate so far and that from half of it on, between which it goes as the rate falls. See
             :mod:`sparbor.train.sparse_lr`.
         budget: in place of ``sparsity`` and ``distribution``, what the model may cost in the end; see :class:`Budget`
             and :func:`sparbor.calibrated`.

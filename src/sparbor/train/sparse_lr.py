@@ -8,8 +8,9 @@ the first with an exponent e of 1/2, for the second with 1.
 
 Which is better depends on the learning rate. At its largest, steps in all directions keep a network from settling, and
 longer ones do so more; the more it has fallen, the more steps agree, and the less harm is in their length. So the
-exponent may go from one number to another while the rate falls: ``e = first + (last - first) * (1 - rate / peak)``,
-where the peak is the largest rate that the layer's parameter group has had in the run.
+exponent may go from one number to another while the rate falls to half of its peak, the largest rate that the layer's
+parameter group has had in the run: ``e = first + (last - first) * min(1, 2 * (1 - rate / peak))``. A rate that has
+fallen so far is one that goes on falling, and what counts then is the noise that is left at the end of the run.
 """
 
 from collections.abc import Iterable
@@ -21,11 +22,13 @@ from sparbor.distributed.shards import held
 from sparbor.nn.neuron import PAINeuronModule
 from sparbor.train.learning_rates import LearningRates
 
+LAST_FROM = 0.5  # of the peak: from here on the exponent is the last one
+
 
 class SparseLR:
     """Lengthens what an optimizer's step does to sparse layers; exponents of 0 leave it as it is.
 
-    ``exponent`` is one for all rates, or a pair: at the peak, and at a rate of zero.
+    ``exponent`` is one for all rates, or a pair: at the peak, and from half of it on.
     """
 
     def __init__(self, exponent: float | tuple[float, float], rates: LearningRates) -> None:
@@ -52,4 +55,5 @@ class SparseLR:
     def _exponent(self, layer: PAINeuronModule) -> float:
         if self.first == self.last:
             return self.first
-        return self.last + (self.first - self.last) * self._rates.share(layer.parameter)
+        fallen = (1 - self._rates.share(layer.parameter)) / (1 - LAST_FROM)
+        return self.first + (self.last - self.first) * min(1.0, fallen)
