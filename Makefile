@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 CORES := $(shell nproc)
 MODULES := $(sort $(wildcard src/sparbor/*.py src/sparbor/*/*.py src/sparbor/*/*/*.py))
 
-.PHONY: setup demo peers networks reference test lint types sanitize emulate c-api fuzz wheel-check clean
+.PHONY: setup demo peers networks reference notebooks test lint types sanitize emulate c-api fuzz wheel-check clean
 
 setup: $(INSTALLED)
 
@@ -46,6 +46,10 @@ networks:
 # docs/reference.md, of the docstrings.
 reference: setup
 	$(BIN)/python tools/api_reference.py
+
+# examples/notebooks, of the scripts of examples.
+notebooks: setup
+	$(BIN)/python tools/notebooks.py
 
 # A process for each core, and one thread of PyTorch in each: more threads than cores would wait for each other.
 test: setup lint types
