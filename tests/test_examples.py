@@ -18,6 +18,10 @@ from tests import texts
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
+speaks = pytest.mark.skipif(
+    shutil.which("espeak-ng") is None, reason="needs espeak-ng (Debian: apt-get install espeak-ng)"
+)
+
 Run = Callable[..., list[str]]
 
 
@@ -114,9 +118,8 @@ def test_a_table_without_the_column(tmp_path: Path) -> None:
         run_script(tmp_path, "tabular", {"table": "t.csv"}, target="c")
 
 
+@speaks
 def test_speech(tmp_path: Path, run: Run) -> None:
-    if shutil.which("espeak-ng") is None:
-        pytest.skip("needs espeak-ng (Debian: apt-get install espeak-ng)")
     assert min(accuracies(run(tmp_path, "speech_commands", {}, words="yes no", epochs=12))) > 75
     assert sparbor.load(tmp_path / "speech.safetensors").inputs[0].shape[-2:] == (32, 106)
 
@@ -127,9 +130,8 @@ def test_speech_without_who_speaks(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         run_script(tmp_path, "speech_commands", {})
 
 
+@speaks
 def test_a_word_that_nobody_can_say(tmp_path: Path) -> None:
-    if shutil.which("espeak-ng") is None:
-        pytest.skip("needs espeak-ng (Debian: apt-get install espeak-ng)")
     with pytest.raises(AssertionError, match=r"^nothing is heard of espeak-ng .* -- _"):
         run_script(tmp_path, "speech_commands", {}, words="_")
 
