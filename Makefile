@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 CORES := $(shell nproc)
 MODULES := $(sort $(wildcard src/sparbor/*.py src/sparbor/*/*.py src/sparbor/*/*/*.py))
 
-.PHONY: setup demo peers networks reference pictures docs test lint types sanitize emulate c-api fuzz wheel-check clean
+.PHONY: setup demo peers networks reference pictures notebooks docs test lint types sanitize emulate c-api fuzz wheel-check clean
 
 setup: $(INSTALLED)
 
@@ -63,6 +63,10 @@ docs: .venv-docs/.installed
 	$(PYTHON) -m venv .venv-docs
 	$(SITE_BIN)/python -m pip install --quiet --constraint constraints.txt --requirement tools/site/requirements.txt
 	touch $@
+
+# examples/notebooks, of the scripts of examples.
+notebooks: setup
+	$(BIN)/python tools/notebooks.py
 
 # A process for each core, and one thread of PyTorch in each: more threads than cores would wait for each other.
 test: setup lint types

@@ -59,16 +59,19 @@ def train(model: nn.Module, images, labels, epochs: int, recipe=None, teacher=No
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, help="where the images are")
     parser.add_argument("--epochs", type=int, default=6, help="of the dense training")
-    parser.add_argument("--images", type=int, help="use so many of each class; all if it is left out")
+    parser.add_argument("--most", type=int, help="use so many images of each class; all if it is left out")
     options = parser.parse_args()
     torch.manual_seed(0)
-    (images, labels), (x, y) = (read(options.folder / part, options.images) for part in ("train", "test"))
+    (images, labels), (x, y) = (read(options.folder / part, options.most) for part in ("train", "test"))
+
     dense = train(network(int(labels.max()) + 1), images, labels, options.epochs)
     sparse = train(copy.deepcopy(dense), images, labels, 1, sparbor.Recipe.fine_tuning(0.8), dense)
+
     runtime = sparbor.deploy(sparse, x[:1], weights="int8", calibration=[images[::97]], byte_input=BYTES)
     runtime.save(OUT)
+
     for name, model, image in ("dense, PyTorch", dense, x[:1]), (f"80 % sparse, {OUT}", runtime, x[:1].numpy()):
         with torch.inference_mode():
             right = torch.cat([model(part).argmax(1) for part in x.split(100)]) == y

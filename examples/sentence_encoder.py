@@ -66,17 +66,23 @@ def train(model: nn.Module, batches: list, lr: float, recipe=None, teacher=None)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs=3, metavar=("MODEL", "TRAINING", "TEST"))
-    folder, *parts = parser.parse_args().files
+    parser.add_argument("folder", metavar="MODEL", help="a folder of Hugging Face's")
+    parser.add_argument("training", metavar="TRAINING", type=Path, help="lines of texts with their classes")
+    parser.add_argument("test", metavar="TEST", type=Path, help="such lines, which no model is trained on")
+    options = parser.parse_args()
     torch.manual_seed(0)
-    training, test = ([line.split("\t", 1) for line in Path(part).read_text().splitlines()] for part in parts)
-    given = sorted({name for name, _ in training}), AutoTokenizer.from_pretrained(folder)
-    batches, single = batched(training, 32, *given), batched(test, 1, *given)
-    dense = train(Classifier(AutoModel.from_pretrained(folder), len(given[0])), batches, 3e-4)
+    parts = options.training, options.test
+    lines, test_lines = ([line.split("\t", 1) for line in part.read_text().splitlines()] for part in parts)
+    given = sorted({name for name, _ in lines}), AutoTokenizer.from_pretrained(options.folder)
+    batches, single = batched(lines, 32, *given), batched(test_lines, 1, *given)
+
+    dense = train(Classifier(AutoModel.from_pretrained(options.folder), len(given[0])), batches, 3e-4)
     recipe = sparbor.Recipe.fine_tuning(0.9, pattern=sparbor.Quads(), exclude=("encoder.embeddings*", "head"))
     sparse = train(copy.deepcopy(dense), batches, 6e-4, recipe, dense)
+
     runtime = sparbor.deploy(sparse, dict(single[0][0]), weights="int8")
     runtime.save(OUT)
+
     for name, model in ("dense, PyTorch", dense), (f"90 % sparse, {OUT}", runtime):
         with torch.inference_mode():
             right = [int(model(**texts).argmax()) == int(labels) for texts, labels in single]

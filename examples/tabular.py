@@ -64,8 +64,10 @@ def main() -> None:
     options = parser.parse_args()
     x, y = read(options.table, options.target)
     test = len(x) // 5  # a fifth of the rows, which no model is trained on
+
     dense = train(None, x[test:], y[test:], options.epochs)
     sparse = train(sparbor.Recipe(0.9, pattern=sparbor.Quads()), x[test:], y[test:], options.epochs)
+
     runtime = sparbor.deploy(sparse, x[:1], weights="int8", calibration=[x[test : test + 1000]])
     runtime.save(OUT)
 
