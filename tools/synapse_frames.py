@@ -16,13 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))  # the checkout: of it `bench` can be imported
 
 import sparbor  # noqa: E402
 from bench import data  # noqa: E402
+from bench.job.arms import Part, accuracy_percent  # noqa: E402
 from bench.job.models import TASKS  # noqa: E402
 from sparbor.files import write_file  # noqa: E402
 
@@ -42,7 +43,7 @@ def frames(data_dir: Path | None) -> list[tuple[NDArray[np.float64], str, str]]:
         TASK.normalise(torch.from_numpy(dataset.train_images)),
         torch.from_numpy(dataset.train_labels).long(),
     )
-    test = TASK.normalise(torch.from_numpy(dataset.test_images)), torch.from_numpy(dataset.test_labels).long()
+    test = Part(TASK.normalise(torch.from_numpy(dataset.test_images)), torch.from_numpy(dataset.test_labels).long())
     model = TASK.build()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     sparbor.perforate(model, optimizer, sparbor.Recipe(sparsity=0.9), total_steps=STEPS)
@@ -55,16 +56,11 @@ def frames(data_dir: Path | None) -> list[tuple[NDArray[np.float64], str, str]]:
         optimizer.zero_grad()
         if step in shown:
             mask = model.fc1.mask
-            right = f"{accuracy(model, *test):.1%} right".replace("%", " %")
+            right = f"{accuracy_percent(model, test):.1f} % right"
+            model.train()
             density = f"step {step}: {mask.float().mean():.0%} left".replace("%", " %")
             found.append((mask.double().mean(0).view(28, 28).numpy(), density, right))
     return found
-
-
-def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """The share of test images whose digit is found."""
-    with torch.no_grad():
-        return float((model(images).argmax(1) == labels).double().mean())
 
 
 def picture(found: list[tuple[NDArray[np.float64], str, str]]) -> str:
