@@ -16,7 +16,6 @@ from sparbor.recipe.growth import Growth
 from sparbor.recipe.recipe import LARGEST_SEED, Recipe
 from sparbor.recipe.schedule import Schedule
 
-WARMUP_EPOCHS = 2
 LearningRateSchedule = Literal["constant", "cosine"]
 LEARNING_RATE_SCHEDULES: tuple[LearningRateSchedule, ...] = ("constant", "cosine")
 
@@ -85,10 +84,9 @@ class Job:
         return self.learning_rate
 
     def recipe(self) -> Recipe:
-        """The task's recipe at the job's sparsity or budget, dense for the first two epochs but never over a third."""
-        schedule = Schedule(warmup=min(WARMUP_EPOCHS / self.epochs, 1 / 3))
-        growth = _growth(self.dendrites, schedule) if self.dendrites else None
-        make = partial(self.task.recipe, sparsity=self.sparsity, schedule=schedule, growth=growth)
+        """The task's recipe at the job's sparsity or budget, by the usual schedule."""
+        growth = _growth(self.dendrites, Schedule()) if self.dendrites else None
+        make = partial(self.task.recipe, sparsity=self.sparsity, growth=growth)
         if self.budget is None:
             return make()
         # It divides itself, and moves between layers while the model trains: those that gain must be able to grow.

@@ -25,7 +25,7 @@ from torch import nn
 
 import sparbor
 from bench.job.arms import Arm, Split, accuracy_percent, load_split, make_arms, train
-from bench.job.job import WARMUP_EPOCHS, Job
+from bench.job.job import Job
 from bench.job.measure import latencies, parameter_counts
 from bench.job.models import TASKS
 from bench.results_file import ResultsFile
@@ -110,7 +110,7 @@ def run_seed(job: Job, tables: Tables, console: Console) -> list[dict[str, Any]]
     arms = make_arms(job, split, {"dense": None})
     warm = arms[0].model
     for epoch in train(arms, split, job):
-        if epoch + 1 == max(1, min(WARMUP_EPOCHS, job.epochs // 3)):
+        if epoch == 0:
             warm = copy.deepcopy(arms[0].model)
     for name, recipe in recipes(job, tables, warm).items():
         (arm,) = make_arms(job, split, {name: recipe})

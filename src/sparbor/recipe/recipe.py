@@ -74,7 +74,7 @@ class Recipe:
     schedule: Schedule = field(default_factory=Schedule)
     exclude: tuple[str, ...] = ()
     seed: int = 0
-    lr_density_exponent: float | tuple[float, float] = 0.5
+    lr_density_exponent: float | tuple[float, float] = (0.5, 1.0)
     budget: Budget | None = None
     growth: Growth | None = None
     layers: Mapping[str, float] | tuple[tuple[str, float], ...] = ()

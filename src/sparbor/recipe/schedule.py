@@ -39,8 +39,8 @@ class Schedule:
     200
     """
 
-    warmup: float = 1 / 3
-    ramp_end: float = 0.6
+    warmup: float = 0.1
+    ramp_end: float = 0.75
     rewire_end: float = 0.85
     interval: int | None = None
     drop_fraction: float = 0.1
