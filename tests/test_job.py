@@ -58,13 +58,12 @@ def test_dendrites_are_grown_from_the_switch_to_the_final_sparsity() -> None:
     recipe = Job(dendrites=2, epochs=10).recipe()
     assert recipe.growth is not None
     assert recipe.growth.generations == 2
-    assert recipe.growth.at == pytest.approx((0.2, 0.4))
+    assert recipe.growth.at == pytest.approx((0.1, 0.425))
     assert Job(epochs=10).recipe().growth is None
 
 
-@pytest.mark.parametrize(("epochs", "warmup"), [(1, 1 / 3), (6, 1 / 3), (8, 1 / 4)])
-def test_warm_up_is_two_epochs_and_never_over_a_third(epochs: int, warmup: float) -> None:
-    assert Job(epochs=epochs).recipe().schedule.warmup == warmup
+def test_jobs_have_the_usual_schedule() -> None:
+    assert all(Job(dataset=dataset).recipe().schedule == Schedule() for dataset in ("mnist", "cifar10"))
 
 
 def test_a_job_may_ask_for_another_network_on_its_data_set() -> None:

@@ -110,7 +110,8 @@ def test_budget_and_pattern_hold_at_every_step(pattern: Pattern, distribution: A
         for module, old in zip(perforator.modules.values(), before, strict=True):
             assert_pattern(module)
             assert (module.weight[~module.mask] == 0).all()
-            if method in ("magnitude", "static"):
+            # Where a quota falls, windows get weights back for those of others that have too few left.
+            if method in ("magnitude", "static") and not isinstance(pattern, NM):
                 assert not (module.mask & ~old).any(), "nothing grows"
         changes = not same(before, masks(perforator))
         assert not changes or perforator.timeline.rewires(step + 1)
@@ -214,15 +215,15 @@ def test_dense_at_first_then_sparse() -> None:
     parameters = list(model.parameters())
     plain = cnn()
     other = torch.optim.Adam(plain.parameters(), 0.005)
-    train(model, optimizer, 9)
-    train(plain, other, 9)
+    train(model, optimizer, 2)
+    train(plain, other, 2)
     assert all(module.mode == "n" for module in perforator.modules.values())
     assert perforator.density() == 1.0
     for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
         assert torch.equal(ours, theirs), "neuron mode is the dense training"
-    train(model, optimizer, 1, 9)
+    train(model, optimizer, 1, 2)
     assert all(module.mode == "d" for module in perforator.modules.values())
-    train(model, optimizer, 20, 10)
+    train(model, optimizer, 27, 3)
     assert perforator.density() == pytest.approx(0.1, abs=0.01)
     assert all(a is b for a, b in zip(model.parameters(), parameters, strict=True))
 
@@ -252,7 +253,7 @@ def test_steps_past_the_end_keep_the_last_masks() -> None:
 
 def test_rigl_grows_where_the_dense_gradient_is_largest() -> None:
     """The oracle: one backward pass of the same weights in a plain dense model."""
-    recipe = Recipe(0.8, "rigl", Unstructured(), schedule=Schedule(interval=4))
+    recipe = Recipe(0.8, "rigl", Unstructured(), schedule=Schedule(ramp_end=0.6, interval=4, drop_fraction=0.3))
     model, optimizer, perforator = start(recipe, 40)
     grown_at_all = 0
     for step in range(36):
@@ -412,7 +413,7 @@ def test_evaluation_mode_is_kept() -> None:
 
 
 def test_switching_by_hand() -> None:
-    model, optimizer, perforator = start(Recipe(0.9), 30)
+    model, optimizer, perforator = start(Recipe(0.9, schedule=Schedule(warmup=0.3)), 30)
     train(model, optimizer, 3)
     perforator.set_mode("d")
     assert perforator.density() == pytest.approx(0.1, abs=0.01)
@@ -438,7 +439,7 @@ def test_switching_by_hand() -> None:
 
 
 def test_a_mask_set_by_hand_that_is_too_sparse_is_filled_by_growth() -> None:
-    model, optimizer, perforator = start(Recipe(0.8, distribution="uniform", schedule=Schedule(interval=1)), 40)
+    model, optimizer, perforator = start(Recipe(0.8, distribution="uniform", schedule=Schedule(ramp_end=0.6, interval=1)), 40)
     train(model, optimizer, 25)
     module = perforator.modules["6"]
     module.set_mask(torch.zeros_like(module.mask))

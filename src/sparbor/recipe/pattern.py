@@ -116,7 +116,9 @@ class Quads(BlockPattern):
 class NM:
     """N:M sparsity: at most ``n`` of every ``m`` consecutive inputs of a neuron (Mishra et al. 2021, for any n, m).
 
-    While a schedule is still denser than ``n/m`` the quota is the smallest one that can hold its density.
+    While a schedule is still denser than ``n/m`` the quota is the smallest one that can hold its density. Where the
+    quota falls, some windows have fewer weights left than it; others then get dropped weights back, so that the density
+    is what the schedule says, with every method.
 
     Args:
         n: how many weights of a window are kept, at most.

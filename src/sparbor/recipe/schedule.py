@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sparbor.errors import ArgumentError
 
 NEVER = -1  # the step at which what does not happen happens
-SHORT_RUN = 400  # from here on a ramp of the usual length has ten rewirings at the usual interval
+SHORT_RUN = 400  # from here on rewirings have the usual interval, however long the ramp is
 
 
 @dataclass(frozen=True)
