@@ -39,8 +39,8 @@ def test_bytes_are_normalised_as_the_deployed_network_does(name: str) -> None:
 def test_a_task_may_have_its_own_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TASKS, "cifar10", replace(TASKS["cifar10"], recipe=partial(Recipe, method="set")))
     made = Job(dataset="cifar10", sparsity=0.8, epochs=10).recipe()
-    assert made == Recipe(sparsity=0.8, method="set", schedule=Schedule(warmup=0.2))
-    mnist = Recipe(sparsity=0.8, method="magnitude", distribution="global", schedule=Schedule(warmup=0.2))
+    assert made == Recipe(sparsity=0.8, method="set")
+    mnist = Recipe(sparsity=0.8, method="magnitude", distribution="global")
     assert Job(sparsity=0.8, epochs=10).recipe() == mnist
 
 

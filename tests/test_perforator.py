@@ -439,7 +439,8 @@ def test_switching_by_hand() -> None:
 
 
 def test_a_mask_set_by_hand_that_is_too_sparse_is_filled_by_growth() -> None:
-    model, optimizer, perforator = start(Recipe(0.8, distribution="uniform", schedule=Schedule(ramp_end=0.6, interval=1)), 40)
+    recipe = Recipe(0.8, distribution="uniform", schedule=Schedule(ramp_end=0.6, interval=1))
+    model, optimizer, perforator = start(recipe, 40)
     train(model, optimizer, 25)
     module = perforator.modules["6"]
     module.set_mask(torch.zeros_like(module.mask))

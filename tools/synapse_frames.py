@@ -29,7 +29,7 @@ from sparbor.files import write_file  # noqa: E402
 
 PICTURE = REPOSITORY / "docs" / "synapses.svg"
 STEPS, BATCH = 700, 128
-SHOWN = (0.32, 0.37, 0.42, 0.48, 0.6, 1.0)  # shares of the run: before the switch, on the way down, reached, the end
+SHOWN = (0.1, 0.15, 0.25, 0.4, 0.75, 1.0)  # shares of the run: before the switch, on the way down, reached, the end
 TASK = TASKS["mnist"]
 COLUMNS, SIDE, GAP, TEXT = 3, 196, 22, 58
 FEW, MANY = np.array([244, 248, 247]), np.array([0, 77, 74])  # colours: no neuron reads the pixel, all of them do

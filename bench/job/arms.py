@@ -267,7 +267,8 @@ def branch(trunk: Arm, name: str, recipe: Recipe | None, total_steps: int) -> Ar
                 f"trunk.steps={arm.steps}: must be before step {arm.perforator.timeline.switch}, at which the recipe of"
                 f" {name!r} switches to dendrite mode; branch off earlier"
             )
-        rates = [float(arm.optimizer.defaults["lr"])] * len(arm.optimizer.param_groups)  # of the first step, the largest
+        # The largest that there were: those of the first step.
+        rates = [float(arm.optimizer.defaults["lr"])] * len(arm.optimizer.param_groups)
         arm.perforator.load_state_dict({**arm.perforator.state_dict(), "steps": arm.steps, "peak_rates": rates})
     return arm
 

@@ -121,13 +121,14 @@ class Recipe:
 
         Such a run is short and begins with weights that are good already, so it is dense for its first tenth only.
         Then weights are dropped by their magnitude, none comes back, and the mask rests for the last quarter. It is
-        made for a learning rate that rises for a tenth of the run and falls to zero.
+        made for a learning rate that rises for a tenth of the run and falls to zero; steps of sparse layers are longer
+        by the square root of 1 / density at every rate, since pre-trained weights have less far to go.
 
         >>> Recipe.fine_tuning(0.8, exclude=("classifier",)).schedule.ramp_end
         0.75
         """
         schedule = Schedule(warmup=0.1, ramp_end=0.75, rewire_end=0.75)
-        return cls(sparsity, **{"method": "magnitude", "schedule": schedule, **changes})
+        return cls(sparsity, **{"method": "magnitude", "schedule": schedule, "lr_density_exponent": 0.5, **changes})
 
     @property
     def drops_nothing(self) -> bool:
