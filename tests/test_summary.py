@@ -34,12 +34,12 @@ def network() -> nn.Sequential:
 
 
 def test_each_layer_with_its_density_now_and_in_the_end() -> None:
-    recipe = Recipe(sparsity=0.5, distribution="uniform")
+    recipe = Recipe(sparsity=0.9, distribution="uniform")
     assert lines(network(), recipe)[:5] == [
         HEADER,
-        "0      Linear           16,448  yes        100 %        50 %",
+        "0      Linear           16,448  yes        100 %        10 %",
         "1      BatchNorm1d         128  no         dense       dense  it has no matrix of weights",
-        "2      Linear              130  yes        100 %        50 %",
+        "2      Linear              130  yes        100 %        10 %",
         "2 of 3 layers are dendritic, with 16,578 of 16,706 parameters (99.2 %)",
     ]
 

@@ -55,7 +55,7 @@ def test_a_schedule_that_has_not_run() -> None:
     (said,) = warned(model)
     assert said == (
         "the dendritic layers keep 100 % of their weights and aim at 10 %: 6 of 6,000 steps are done, and the final"
-        " density is reached at step 3,600; train on, or pass the total_steps that the loop really takes to"
+        " density is reached at step 4,500; train on, or pass the total_steps that the loop really takes to"
         " sparbor.perforate()"
     )
     with pytest.warns(UserWarning, match="train on") as caught:
@@ -93,7 +93,7 @@ def test_copies_from_before_the_end(duplicate: Any, at: int) -> None:
     twin = duplicate(model)
     train(model, perforator, 30 - at)
     (said,) = warned(twin)
-    assert f"keep {'100' if at == 0 else '48.2'} % of their weights and aim at 10 %" in said
+    assert f"keep {'100' if at == 0 else '23.4'} % of their weights and aim at 10 %" in said
     assert "perforator.mask_copy(copy)" in said
     perforator.mask_copy(twin)
     assert warned(twin) == []
