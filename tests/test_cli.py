@@ -165,6 +165,17 @@ def test_names_that_the_encoding_lacks(tmp_path: Path) -> None:
     assert exported.stderr.count("\n") == 1
 
 
+def test_a_name_cannot_tell_a_terminal_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, file = torch.nn.Sequential(), tmp_path / "model.safetensors"
+    model.add_module("\x1b[2Jfc", torch.nn.Linear(4, 2))
+    sparbor.deploy(model, torch.zeros(1, 4)).save(file)
+    assert main(["inspect", str(file)]) == 0
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[1].startswith("?[2Jfc ")
+    assert main(["inspect", str(tmp_path / "\x1b[2Jabsent")]) == 2
+    assert "\x1b" not in shown + capsys.readouterr().err
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes")
 def test_file_names_that_are_no_text(model_file: Path, tmp_path: Path) -> None:
     out = os.fsencode(tmp_path) + b"/caf\xe9"

@@ -9,6 +9,7 @@ import sys
 from sparbor import termination
 from sparbor.cli.parser import EXIT_BAD_INPUT
 from sparbor.errors import SparborError
+from sparbor.printable import printable
 
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
@@ -22,7 +23,7 @@ def end_cleanly(program: str, options: argparse.Namespace) -> int:
             options.run(options)
         sys.stdout.flush()
     except SparborError as error:
-        print(f"{program}: error: {error}", file=sys.stderr)
+        print(f"{program}: error: {printable(str(error))}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except MemoryError as error:
         print(f"{program}: error: there is not enough memory for this ({error or 'no details'})", file=sys.stderr)

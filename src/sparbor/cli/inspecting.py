@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparbor.cli.parser import add_command, add_json, add_model
+from sparbor.printable import printable
 
 if TYPE_CHECKING:
     from sparbor.engine.runtime import Runtime
@@ -32,13 +33,14 @@ def inspect(options: argparse.Namespace) -> None:
         print(json.dumps(_as_data(runtime, file), indent=1))
         return
     layers = runtime.describe()
-    width = max([len(layer.name) for layer in layers] + [len("layer")])
+    names = [printable(layer.name) for layer in layers]
+    width = max(map(len, [*names, "layer"]))
     heads = f"{'outputs':>8}  {'inputs':>8}  {'stored':<14}  {'runs':<6}  {'density':>8}  {'bytes':>11}  why"
     print(f"{'layer':<{width}}  {heads}")
-    for layer in layers:
+    for name, layer in zip(names, layers, strict=True):
         print(
-            f"{layer.name:<{width}}  {layer.outputs:>8}  {layer.fan_in:>8}  {layer.kind + ' ' + layer.weights:<14}"
-            f"  {layer.runs:<6}  {layer.density:>8.2%}  {layer.bytes:>11,}  {layer.why}".rstrip()
+            f"{name:<{width}}  {layer.outputs:>8}  {layer.fan_in:>8}  {layer.kind + ' ' + layer.weights:<14}"
+            f"  {layer.runs:<6}  {layer.density:>8.2%}  {layer.bytes:>11,}  {printable(layer.why)}".rstrip()
         )
     if (byte_input := runtime.program.byte_input) is not None:
         print(f"takes {byte_input.in_words()}; byte b of a channel becomes (b / 255 - mean) / std")
@@ -67,6 +69,6 @@ def in_one_line(runtime: Runtime, file: Path) -> str:
     active = sum(layer.active for layer in layers)
     weights = sum(layer.outputs * layer.fan_in for layer in layers)
     return (
-        f"{runtime.signature()}, {active:,} of {weights:,}"
+        f"{printable(runtime.signature())}, {active:,} of {weights:,}"
         f" weights active, {file.stat().st_size:,} bytes stored, {runtime.isa} kernels on this machine"
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sparbor.errors import ArgumentError, StateError
+from sparbor.errors import ArgumentError, SparborError, StateError, first_line
 from sparbor.extras import brought_by
 
 if TYPE_CHECKING:
@@ -53,8 +54,29 @@ def _called(path: Path, name: str) -> Any:
         if not callable(make):
             raise ArgumentError(f"{path} has no function {name!r}: name one, FILE.py:NAME")
         return make()
+    except SparborError:
+        raise
+    except Exception as error:  # the user's own code may raise anything
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise ArgumentError(
+            f"{path}:{name} raised {type(error).__name__} ({first_line(error)}), {place.filename} line {place.lineno}:"
+            " mend the function"
+        ) from error
     finally:
         sys.path.pop(0)
+
+
+def check_directory(directory: Path) -> None:
+    """Before anything is read.
+
+    Raises:
+        ArgumentError: it is no directory of Hugging Face's.
+    """
+    if not (directory / "config.json").is_file():
+        raise ArgumentError(
+            f"{str(directory)!r} has no config.json, so it is no directory of Hugging Face's: name one, or a function"
+            " that makes the model, FILE.py:NAME"
+        )
 
 
 def of_directory(directory: Path, what: str) -> nn.Module:
@@ -65,11 +87,7 @@ def of_directory(directory: Path, what: str) -> nn.Module:
         StateError: it is damaged.
         PackageMissingError: transformers is not installed.
     """
-    if not (directory / "config.json").is_file():
-        raise ArgumentError(
-            f"{str(directory)!r} has no config.json, so it is no directory of Hugging Face's: name one, or a function"
-            " that makes the model, FILE.py:NAME"
-        )
+    check_directory(directory)
     with brought_by("hugging-face", f"{what} of a directory"):
         from sparbor.pretrained.loading import hugging_face_model, load_pretrained
         from sparbor.pretrained.saving import MASKS

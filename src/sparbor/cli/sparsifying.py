@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from sparbor.cli.models import KINDS, is_function, made_by, of_directory
+from sparbor.cli.models import KINDS, check_directory, is_function, made_by, of_directory
 from sparbor.cli.parser import add_command
 from sparbor.errors import ArgumentError
 from sparbor.extras import brought_by
@@ -40,9 +40,13 @@ def sparsify_model(options: argparse.Namespace) -> None:
     _check_out(options.out, options.force)
     tokenizer = None
     if is_function(options.model):
+        if options.texts is not None:
+            raise ArgumentError(f"texts={str(options.texts)!r}: a function returns its own batches; leave out --texts")
         model, batches = made_by(options.model, RETURNED)
     else:
-        directory, lines = Path(options.model), _lines(options.texts)
+        directory = Path(options.model)
+        check_directory(directory)
+        lines = _lines(options.texts)
         model = of_directory(directory, "sparbor sparsify")
         tokenizer = _tokenizer(directory)
         batches = [dict(tokenizer(group, padding=True, truncation=True, return_tensors="pt")) for group in lines]
