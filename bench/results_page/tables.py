@@ -66,6 +66,7 @@ ACCURACIES = {
         Accuracy("a dense network of the size at 90 %", "small-dense", 0.9),
         Accuracy("dense, cosine learning rate", "dense", schedule="cosine"),
         Accuracy("90 % sparse, cosine learning rate", "slots", 0.9, "cosine"),
+        Accuracy("95 % sparse, cosine learning rate", "slots", 0.95, "cosine"),
     ),
     "cifar10": (
         Accuracy("dense", "dense"),
