@@ -10,11 +10,11 @@ import pytest
 import torch
 
 import sparbor
-from sparbor.engine.runtime import kernel_sets
 from sparbor.export.onnx.target import to_onnx
 from sparbor.program.program import Program
 from sparbor.train.perforator import perforate
 from tests.c_programs import Compiled
+from tests.kernel_sets import BYTE_DOTS
 from tests.networks import EXPORTED, NETWORKS, settled
 
 # How far the answers of an export may be from the engine's, as a share of the largest. C has the same whole numbers.
@@ -30,13 +30,9 @@ def _portable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def onnx_session(program: Program) -> onnxruntime.InferenceSession:
-    """As a user would run it, if the processor has dot products of bytes.
-
-    Elsewhere ONNX Runtime adds products of bytes up in 16 bits, where they may not have room; without its optimizations
-    it computes with floats.
-    """
+    """As a user would run it, where that gives the right numbers."""
     options = onnxruntime.SessionOptions()
-    if not {"avx512vnni", "avx2vnni", "neondot"} & set(kernel_sets()):
+    if not BYTE_DOTS:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return onnxruntime.InferenceSession(to_onnx(program).SerializeToString(), options)
 
