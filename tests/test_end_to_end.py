@@ -129,12 +129,12 @@ def test_every_figure_was_measured(finished_run: tuple[Path, str]) -> None:
 
 
 def test_what_training_cost(finished_run: tuple[Path, str]) -> None:
-    """One epoch of 54,000 images; a third of the dendritic model's steps are dense, its last ones 90 % sparse."""
+    """One epoch of 54,000 images; a tenth of the dendritic model's steps are dense, its last ones 90 % sparse."""
     out, printed = finished_run
     metrics = read_metrics(out)
     dense = 54_000 * (2 * 784 * 256 + 3 * (256 * 256 + 256 * 10))
     assert metrics["baseline"]["training_multiply_adds"] == dense
-    assert 0.4 * dense < metrics["dendritic"]["training_multiply_adds"] < 0.7 * dense
+    assert 0.3 * dense < metrics["dendritic"]["training_multiply_adds"] < 0.6 * dense
     for arm in ("baseline", "dendritic"):
         for name in ("seconds", "cpu_seconds", "multiply_adds", "energy_joules"):
             assert metrics[arm][f"training_{name}"] == metrics[arm]["epochs"][0][name]

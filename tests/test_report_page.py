@@ -242,8 +242,8 @@ def test_its_figures_are_those_of_the_metrics(each_run: Run) -> None:
 
 def test_each_layers_density_by_epoch(mnist: Run) -> None:
     epochs = mnist.metrics["dendritic"]["epochs"]
-    assert "fc1.dendrites.0.inputs" not in epochs[0]["layer_densities"], "it grows after the first epoch"
-    assert epochs[0]["layer_densities"]["fc1"] == 1
+    assert "fc1.dendrites.0.inputs" in epochs[0]["layer_densities"], "it grows at the switch, a tenth of the run"
+    assert 0.5 < epochs[0]["layer_densities"]["fc1"] < 1
     for at, layer in enumerate(mnist.metrics["dendritic"]["layers"]):
         last = epochs[-1]["layer_densities"][layer["name"]]
         assert last == pytest.approx(1 - layer["sparsity"])
