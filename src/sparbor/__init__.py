@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sparbor.train.perforator import perforate as perforate
     from sparbor.train.trainer_callback import PerforatingCallback as PerforatingCallback
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "NM": "recipe.pattern",
