@@ -82,9 +82,9 @@ dense; at 65 % all layers have the same density.
 {cifar10}
 **What to make of it.** At a constant learning rate and at one that falls to zero (the cosine rows) models of 90 %
 sparsity are at least as accurate as the dense one that was trained in the same way. Much of the gain is less noise and
-less overfitting. A dense model can also gain by another learning rate: [recipes](recipes.md#what-a-falling-rate-asks-for)
-compares with dense models at half, twice and four times the rate. Both data sets are small, and so are the networks;
-nothing here was measured on ImageNet.
+less overfitting. A dense model can also gain by another learning rate:
+[recipes](recipes.md#what-a-falling-rate-asks-for) compares with dense models at half, twice and four times the rate.
+Both data sets are small, and so are the networks; nothing here was measured on ImageNet.
 
 Lines without figures have not been measured since the recipe's defaults changed (dropped weights later, longer steps
 as the rate falls). With the earlier recipe, at a constant rate, the CNN's test accuracy was 0.85 points above the dense
