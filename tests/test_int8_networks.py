@@ -5,17 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pytest
 import torch
 
 import sparbor
-from sparbor.export.onnx.target import to_onnx
-from sparbor.program.program import Program
 from sparbor.train.perforator import perforate
 from tests.c_programs import Compiled
 from tests.kernel_sets import BYTE_DOTS
 from tests.networks import EXPORTED, NETWORKS, settled
+from tests.test_quantized_export import in_onnxruntime
 
 # How far the answers of an export may be from the engine's, as a share of the largest. C has the same whole numbers.
 # ONNX Runtime rounds sums in another way, and every byte that differs by one moves what is computed of it.
@@ -29,14 +27,6 @@ def _portable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPARBOR_ISA", "portable")
 
 
-def onnx_session(program: Program) -> onnxruntime.InferenceSession:
-    """As a user would run it, where that gives the right numbers."""
-    options = onnxruntime.SessionOptions()
-    if not BYTE_DOTS:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(to_onnx(program).SerializeToString(), options)
-
-
 @pytest.mark.parametrize("name", [name for name in EXPORTED if name not in LARGE])
 def test_a_network_of_bytes_answers_as_on_the_engine(name: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
@@ -48,8 +38,8 @@ def test_a_network_of_bytes_answers_as_on_the_engine(name: str, tmp_path: Path) 
     assert any(operation.kind == "quantized_convolution" for operation in runtime.program.operations)
     x = torch.randn(2, *shape, generator=torch.Generator().manual_seed(2)).numpy()
     wanted = runtime(x)
-    session = onnx_session(runtime.program)
-    in_c, (in_onnx,) = Compiled(runtime.program, tmp_path, "-O0")(x), session.run(None, {"input": x})
+    in_c = Compiled(runtime.program, tmp_path, "-O0")(x)
+    in_onnx = in_onnxruntime(runtime.program, {"input": x}, fused=BYTE_DOTS)
     for found, tolerance in ((in_c, IN_C), (in_onnx, IN_ONNX)):
         assert found.shape == wanted.shape
         np.testing.assert_allclose(found, wanted, atol=tolerance * np.abs(wanted).max())

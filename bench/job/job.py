@@ -85,8 +85,9 @@ class Job:
 
     def recipe(self) -> Recipe:
         """The task's recipe at the job's sparsity or budget, by the usual schedule."""
-        growth = _growth(self.dendrites, Schedule()) if self.dendrites else None
-        make = partial(self.task.recipe, sparsity=self.sparsity, growth=growth)
+        schedule = Schedule()
+        growth = _growth(self.dendrites, schedule) if self.dendrites else None
+        make = partial(self.task.recipe, sparsity=self.sparsity, schedule=schedule, growth=growth)
         if self.budget is None:
             return make()
         # It divides itself, and moves between layers while the model trains: those that gain must be able to grow.
