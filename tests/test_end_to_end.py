@@ -262,9 +262,9 @@ def test_grown_dendrites_are_trained_measured_marked_and_deployed(
     metrics = read_metrics(tmp_path)
     growth = metrics["dendritic"]["growth"]
     assert [(event["generation"], event["what"]) for event in growth] == [(0, "grown"), (1, "grown")]
-    assert [event["step"] for event in growth] == [6, 9]  # of 20: at the switch, and halfway to the final sparsity
+    assert [event["step"] for event in growth] == [2, 8]  # of 20: at the switch, and halfway to the final sparsity
     assert metrics["baseline"]["growth"] == []
-    assert sparbor.Recipe.from_dict(metrics["recipe"]).growth == sparbor.Growth(2, at=(1 / 3, 1 / 3 + 0.8 / 6))
+    assert sparbor.Recipe.from_dict(metrics["recipe"]).growth == sparbor.Growth(2, at=(0.1, 0.1 + 0.65 / 2))
     documented = (REPOSITORY / "docs" / "metrics.md").read_text()
     assert all(f"`{name}`" in documented for name in growth[0])
 

@@ -74,7 +74,8 @@ def test_pixels_between_others(before: Any, after: Any, corners: bool, kind: str
     mode = {1: "linear", 2: "bicubic" if kind == "resize_cubic" else "bilinear"}[len(before)]
     wanted = functional.interpolate(torch.from_numpy(x), after, mode=mode, align_corners=corners).numpy()
     exported = not (corners and 1 in after) and not (kind == "resize_cubic" and 1 in before)
-    check(kind, [x], wanted, settings=Resizing(0, 0, corners), tolerance=1e-5, exported=exported)
+    # Positions are floats: of 33 pixels they are off by 33 * 2^-23, about 4e-6, and neighbours differ by up to 6.
+    check(kind, [x], wanted, settings=Resizing(0, 0, corners), tolerance=3e-5, exported=exported)
 
 
 @pytest.mark.parametrize("factors", [(2.0, 3.0), (1.7, 0.6), (0.5, 0.5), (1.0, 2.5)])
