@@ -465,7 +465,7 @@ def changed(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, A
         (lambda _: "-Infinity", r": it is -Infinity, a number between"),
         (lambda _: f'{{"{"long" * 99}": [1e31]}}', r": (long)+lo?\.\.\. is 1e\+31, a number between"),
         (lambda _: f'{{"version": {"9" * 9999}}}', r"version is Infinity, a number between"),
-        (lambda _: '{"a\\nb": NaN}', r": a\?b is NaN, "),
+        (lambda _: '{"a\\nb": NaN}', r": a\\nb is NaN, "),
         (lambda _: "[1]", r"has no version"),
         (lambda _: "{}", r"has no version"),
         (changed(lambda m: m.update(version=2)), r"is of version 2, this Sparbor reads version 1"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sparbor.cli.inspecting import in_one_line
 from sparbor.cli.models import KINDS, is_function, made_by, of_directory
 from sparbor.cli.parser import add_command, add_out, add_weights
+from sparbor.cli.saying import say
 from sparbor.errors import ArgumentError
 from sparbor.extras import brought_by
 from sparbor.files import check_free
@@ -45,7 +46,7 @@ def deploy_model(options: argparse.Namespace) -> None:
     else:
         runtime = _of_onnx(Path(model), out, options)
     runtime.save(out)
-    print(in_one_line(runtime, out))
+    say(in_one_line(runtime, out))
 
 
 def _of_onnx(file: Path, out: Path, options: argparse.Namespace) -> Runtime:

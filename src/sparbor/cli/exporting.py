@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sparbor.cli.parser import add_command, add_model
+from sparbor.cli.saying import say
 from sparbor.export.targets import EXPORTERS
 
 
@@ -28,4 +29,4 @@ def export_model(options: argparse.Namespace) -> None:
 
     file = Path(options.file)
     name = file.name.partition(".")[0] if options.name is None else options.name
-    print(EXPORTERS[options.to](load(file), options.out, name, options.force, options.sparse))
+    say(EXPORTERS[options.to](load(file), options.out, name, options.force, options.sparse))

@@ -8,6 +8,7 @@ from typing import Any
 
 from sparbor.cli.arrays import read_arrays
 from sparbor.cli.parser import Parser, add_command, add_out, add_weights
+from sparbor.cli.saying import say
 
 
 def add(commands: Any) -> None:
@@ -39,5 +40,5 @@ def pack_onnx(options: argparse.Namespace) -> None:
     inputs = None if options.inputs is None else read_arrays(options.inputs)
     packed = pack(options.file, options.weights, options.min_sparsity, inputs)
     write(packed.model, out)
-    print(packed)
-    print(f"{out}: {out.stat().st_size:,} bytes; {options.file}: {options.file.stat().st_size:,}")
+    say(packed)
+    say(f"{out}: {out.stat().st_size:,} bytes; {options.file}: {options.file.stat().st_size:,}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sparbor.cli.parser import add_command
+from sparbor.cli.saying import say
 from sparbor.files import write_file
 
 
@@ -24,4 +25,4 @@ def write_report(options: argparse.Namespace) -> None:
 
     out = options.out or options.metrics.with_name("report.html")
     write_file(out, page_of(options.metrics))
-    print(f"Report: {out}")
+    say(f"Report: {out}")

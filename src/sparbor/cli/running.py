@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import io
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
 from sparbor.cli.arrays import read_array
 from sparbor.cli.parser import add_command, add_model
+from sparbor.cli.saying import say, warn
 from sparbor.files import write_file
 
 
@@ -37,8 +37,8 @@ def run_model(options: argparse.Namespace) -> None:
         warnings.simplefilter("always")
         np.save(content, runtime(x))
     for doubt in doubts:
-        print(f"sparbor: warning: {doubt.message}", file=sys.stderr)
+        warn(f"sparbor: warning: {doubt.message}")
     write_file(options.output, content.getvalue())
     if (byte_input := runtime.program.byte_input) is not None:
         raw = f"raw pixel values, normalised with {byte_input.settings()}"
-        print(f"took {options.input} ({x.dtype}) as {raw if x.dtype == np.uint8 else 'normalised already'}")
+        say(f"took {options.input} ({x.dtype}) as {raw if x.dtype == np.uint8 else 'normalised already'}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from sparbor.cli.models import KINDS, is_function, made_by, of_directory
 from sparbor.cli.parser import add_command
+from sparbor.cli.saying import say
 from sparbor.errors import ArgumentError
 from sparbor.extras import brought_by
 
@@ -49,8 +50,8 @@ def sparsify_model(options: argparse.Namespace) -> None:
     pattern = Quads() if options.pattern == "quads" else Slots()
     report = sparsify(model, batches, options.sparsity, method=options.method, pattern=pattern)
     save_pretrained(model, options.out, tokenizer=tokenizer)
-    print(report)
-    print(f"{options.out}: sparbor.load_pretrained reads it, and `sparbor deploy {options.out}` makes a file of it")
+    say(report)
+    say(f"{options.out}: sparbor.load_pretrained reads it, and `sparbor deploy {options.out}` makes a file of it")
 
 
 def _check_out(out: Path, force: bool) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparbor.cli.parser import add_command, add_json, add_model
+from sparbor.cli.saying import say
 from sparbor.errors import ArgumentError, PackageMissingError
 from sparbor.extras import brought_by
 from sparbor.timing import Latency, sample, summarize
@@ -48,16 +49,16 @@ def time_model(options: argparse.Namespace) -> None:
     latencies = _in_turns(calls)
     about = {"calls": ROUNDS * CALLS, "batch": options.batch, "threads": options.threads, "kernel_set": runtime.isa}
     if options.json:
-        print(json.dumps({**about, **{name: vars(each) for name, each in latencies.items()}}, indent=1))
+        say(json.dumps({**about, **{name: vars(each) for name, each in latencies.items()}}, indent=1))
         return
-    print(
+    say(
         f"{_in_words(latencies['sparbor'])} ({ROUNDS * CALLS} calls, batch {options.batch}, threads {options.threads},"
         f" {runtime.isa} kernels)"
     )
     if options.rival:
         rival = latencies["onnxruntime"]
         times = rival.median_us / latencies["sparbor"].median_us
-        print(f"ONNX Runtime {_in_words(rival)}: {times:.1f} times as long")
+        say(f"ONNX Runtime {_in_words(rival)}: {times:.1f} times as long")
 
 
 def _random_inputs(runtime: Runtime, batch: int) -> list[np.ndarray[Any, Any]]:

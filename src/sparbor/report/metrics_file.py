@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sparbor.errors import StateError
+from sparbor.printable import printable
 
 METRICS_VERSION = 1
 REMEDY = "name the metrics.json of a run that ended, or run the benchmark again"
@@ -251,5 +252,5 @@ def _unlike(where: str, value: Any, expected: str) -> str:
 
 def _place(where: str) -> str:
     """A key's name, which may be anything, and as long as the file."""
-    where = "".join(each if each.isprintable() else "?" for each in where[: LONGEST_PLACE + 1]) or "it"
+    where = printable(where[: LONGEST_PLACE + 1]) or "it"
     return where if len(where) <= LONGEST_PLACE else f"{where[: LONGEST_PLACE - 3]}..."
