@@ -594,8 +594,8 @@ def test_files_that_cannot_be_read_or_written(mnist: Run, tmp_path: Path, capsys
         ([str(tmp_path / "none.json")], r"cannot be read \(No such file or directory\); name the metrics.json"),
         ([str(tmp_path)], r"cannot be read \(Is a directory\)"),
         ([f"{tmp_path}/\0"], r"cannot be read \(.*null byte.*\)"),
-        ([metrics, "--out", str(tmp_path)], r"could not be written"),
-        ([metrics, "--out", str(tmp_path / "none" / "page.html")], r"could not be written"),
+        ([metrics, "--out", str(tmp_path)], r"out=.*: it is a directory; name a file"),
+        ([metrics, "--out", str(tmp_path / "none" / "page.html")], r"there is no folder .*none'; make it"),
         ([str(tmp_path / "metrics.json")], r"model\.safetensors: "),
     ):
         assert main(["report", *arguments]) == 2

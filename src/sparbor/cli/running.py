@@ -11,7 +11,8 @@ from typing import Any
 from sparbor.cli.arrays import read_array
 from sparbor.cli.parser import add_command, add_model
 from sparbor.cli.saying import say, warn
-from sparbor.files import write_file
+from sparbor.errors import ArgumentError
+from sparbor.files import check_free, write_file
 
 
 def add(commands: Any) -> None:
@@ -31,11 +32,15 @@ def run_model(options: argparse.Namespace) -> None:
 
     from sparbor.engine.runtime import load
 
+    check_free(options.output, True, Path(options.file), options.input)
     runtime = load(Path(options.file), threads=options.threads)
     x, content = np.ascontiguousarray(read_array(options.input)), io.BytesIO()
     with warnings.catch_warnings(record=True) as doubts:
         warnings.simplefilter("always")
-        np.save(content, runtime(x))
+        try:
+            np.save(content, runtime(x))
+        except ArgumentError as error:
+            raise ArgumentError(f"input={str(options.input)!r}: {error}") from None
     for doubt in doubts:
         warn(f"sparbor: warning: {doubt.message}")
     write_file(options.output, content.getvalue())

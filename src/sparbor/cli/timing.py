@@ -40,7 +40,7 @@ def time_model(options: argparse.Namespace) -> None:
     from sparbor.engine.runtime import load
 
     if options.batch < 1:
-        raise ArgumentError(f"batch={options.batch}: must be at least 1")
+        raise ArgumentError(f"batch={options.batch}: must be at least 1, the items in one call")
     runtime = load(Path(options.file), threads=options.threads)
     given = _random_inputs(runtime, options.batch)
     calls = {"sparbor": _call(runtime, given)}
@@ -66,9 +66,12 @@ def _random_inputs(runtime: Runtime, batch: int) -> list[np.ndarray[Any, Any]]:
 
     random, sizes = np.random.default_rng(0), {"batch": batch}
     shapes = [[sizes.get(each, 1) if isinstance(each, str) else each for each in port.shape] for port in runtime.inputs]
-    return [
-        random.standard_normal(shape).astype(port.dtype) for shape, port in zip(shapes, runtime.inputs, strict=True)
-    ]
+    try:
+        return [
+            random.standard_normal(shape).astype(port.dtype) for shape, port in zip(shapes, runtime.inputs, strict=True)
+        ]
+    except (MemoryError, ValueError) as error:  # a ValueError is a number that no array's size can be
+        raise ArgumentError(f"batch={batch}: too many for this machine's memory; pass fewer items") from error
 
 
 def _call(runtime: Runtime, given: Sequence[np.ndarray[Any, Any]]) -> Call:
