@@ -165,17 +165,6 @@ def test_names_that_the_encoding_lacks(tmp_path: Path) -> None:
     assert exported.stderr.count("\n") == 1
 
 
-def test_a_name_cannot_tell_a_terminal_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model, file = torch.nn.Sequential(), tmp_path / "model.safetensors"
-    model.add_module("\x1b[2Jfc", torch.nn.Linear(4, 2))
-    sparbor.deploy(model, torch.zeros(1, 4)).save(file)
-    assert main(["inspect", str(file)]) == 0
-    shown = capsys.readouterr().out
-    assert shown.splitlines()[1].startswith("?[2Jfc ")
-    assert main(["inspect", str(tmp_path / "\x1b[2Jabsent")]) == 2
-    assert "\x1b" not in shown + capsys.readouterr().err
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="names of files are bytes")
 def test_file_names_that_are_no_text(model_file: Path, tmp_path: Path) -> None:
     out = os.fsencode(tmp_path) + b"/caf\xe9"
@@ -194,56 +183,6 @@ def test_these_commands_need_no_torch(model_file: Path, images: Path, tmp_path: 
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert result.stdout == "[]\n", result.stderr
-
-
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        (["inspect", "{tmp}/absent"], r"absent"),
-        (["inspect", "{images}"], r"x\.npy"),
-        (
-            ["run", "{model}", "--input", "{model}", "--output", "{tmp}/y.npy"],
-            r"input='.*': not a \.npy file; write one",
-        ),
-        (["run", "{model}", "--input", "{zip}", "--output", "{tmp}/y.npy"], r"input='.*': not a \.npy file; write one"),
-        (["run", "{model}", "--input", "{header}", "--output", "{tmp}/y.npy"], r"cannot be read as a \.npy array"),
-        (["run", "{model}", "--input", "{images}", "--output", ""], r"it is there and is not a regular file"),
-        (["run", "{model}", "--input", "{images}", "--output", "{tmp}"], r"it is there and is not a regular file"),
-        (["run", "{model}", "--input", "{images}", "--output", "{images}/y.npy"], r"could not be written"),
-        (["time", "{model}", "--batch", "100000000000"], r"memory"),
-        (
-            ["run", "{model}", "--input", "{tmp}/absent.npy", "--output", "{tmp}/y.npy"],
-            r"input='.*absent\.npy': cannot",
-        ),
-        (["run", "{model}", "--input", "{wrong}", "--output", "{tmp}/y.npy"], r"x has shape \(5, 7\): this model's is"),
-        (
-            ["run", "{model}", "--input", "{images}", "--output", "{tmp}/no/y.npy"],
-            r"could not be written \(No such file or directory\): make room or choose another path",
-        ),
-        (["time", "{model}", "--batch", "0"], r"batch=0: must be at least 1"),
-        (["time", "{model}", "--threads", "0"], r"threads=0: "),
-    ],
-)
-def test_bad_input_is_one_line(
-    arguments: list[str],
-    text: str,
-    model_file: Path,
-    images: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    wrong = tmp_path / "wrong.npy"
-    np.save(wrong, np.zeros((5, 7), np.float32))
-    zipped, header = tmp_path / "x.npz", tmp_path / "header.npy"
-    np.savez(zipped, np.zeros(3))
-    header.write_bytes(images.read_bytes().replace(b"{'descr'", b"{{'desc'"))
-    names = {"tmp": tmp_path, "model": model_file, "images": images, "wrong": wrong, "zip": zipped, "header": header}
-    assert main([argument.format(**names) for argument in arguments]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("sparbor: error: ")
-    assert error.count("\n") == 1
-    assert re.search(text, error), error
-    assert not (tmp_path / "y.npy").exists()
 
 
 def test_a_reader_that_goes_away_is_no_error(model_file: Path) -> None:

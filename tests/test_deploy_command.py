@@ -1,6 +1,5 @@
 """``sparbor deploy`` of what Python makes and of a directory; of ONNX models tests/test_from_onnx.py says more."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -62,26 +61,3 @@ def test_a_directory_is_deployed(tmp_path: Path, capsys: pytest.CaptureFixture[s
     with torch.no_grad():
         wanted = model(ids, torch.ones_like(ids))
     np.testing.assert_allclose(found, next(iter(wanted.values())).numpy(), atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("model", "text"),
-    [
-        ("{tmp}/absent.py:make", r"absent\.py' is no file: name a Python file and a function in it, FILE\.py:NAME"),
-        ("{tmp}/model.py:mak", r"model\.py has no function 'mak': name one, FILE\.py:NAME"),
-        ("{tmp}/model.py:NUMBER", r"has no function 'NUMBER'"),
-        ("{tmp}/model.py:model_alone", r"returned a Linear: it must return the model and an example of what it is"),
-        ("{tmp}", r"has no config\.json, so it is no directory of Hugging Face's: name one, or a function"),
-        ("{tmp}/absent.onnx", r"absent\.onnx"),
-    ],
-)
-def test_what_cannot_be_deployed_is_one_line(
-    model: str, text: str, python_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "m.safetensors"
-    assert main(["deploy", model.format(tmp=tmp_path), "--out", str(out)]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("sparbor: error: ")
-    assert error.count("\n") == 1
-    assert re.search(text, error), error
-    assert not out.exists()

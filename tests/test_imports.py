@@ -12,7 +12,7 @@ PACKAGE = Path(sparbor.__file__).parent
 
 # From what knows nothing of the others to what knows them all. A name is a package of sparbor, or a module beside them.
 LAYERS = (
-    *("errors", "extras", "files", "termination", "timing", "progress", "printable", "native", "workers"),
+    *("printable", "errors", "extras", "files", "termination", "timing", "progress", "native", "workers"),
     *("recipe", "distributed", "topology", "synapses", "nn", "allocation"),
     *("packing", "program", "ops", "engine", "quantization", "lower", "train", "oneshot", "calibration", "export"),
     *("onnxruntime", "onnx", "onnx_import"),

@@ -291,7 +291,7 @@ def test_the_command_refuses_what_it_cannot_use(file: Path, capsys: pytest.Captu
     assert export(file, file.with_name("no") / "model.onnx") == 2
     errors = capsys.readouterr().err.splitlines()
     assert re.match("sparbor: error: could not read .*absent", errors[0])
-    assert re.match("sparbor: error: .*no/model.onnx' could not be written", errors[1])
+    assert re.match("sparbor: error: out='.*no/model.onnx': there is no folder '.*no'; make it", errors[1])
     assert [path.name for path in file.parent.iterdir()] == [file.name]
 
 

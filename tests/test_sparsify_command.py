@@ -1,6 +1,5 @@
 """``sparbor sparsify`` of what Python makes and of a directory."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -64,34 +63,3 @@ def test_a_directory_is_made_sparse_and_deployed(
     assert "there is something already; pass --force" in capsys.readouterr().err
     ids = np.arange(5, 11, dtype=np.int64)[None]
     assert sparbor.load(file)(input_ids=ids, attention_mask=np.ones_like(ids)) is not None
-
-
-@pytest.mark.parametrize(
-    ("arguments", "text"),
-    [
-        (["{tmp}/model.py:mak"], r"has no function 'mak'"),
-        (["{tmp}/model.py:make", "--sparsity", "1.5"], r"sparsity=1\.5"),
-        (["{tmp}/model.py:make", "--out", "{tmp}/model.py"], r"model\.py': is a file; name a directory"),
-        (["{directory}"], r"needs --texts FILE, some hundred texts"),
-        (["{directory}", "--texts", "{tmp}/absent"], r"texts='.*absent': cannot be read as lines of text"),
-        (["{directory}", "--texts", "{tmp}/empty"], r"has no text; write one into each line"),
-        (["{tmp}/absent", "--texts", "{tmp}/model.py"], r"absent' has no config\.json, so it is no directory of"),
-    ],
-)
-def test_what_cannot_be_made_sparse_is_one_line(
-    arguments: list[str],
-    text: str,
-    directory: Path,
-    python_file: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    (tmp_path / "empty").write_text("\n")
-    given = [each.format(tmp=tmp_path, directory=directory) for each in arguments]
-    out = tmp_path / "sparse"
-    assert main(["sparsify", *(["--out", str(out)] if "--out" not in given else []), *given]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("sparbor: error: ")
-    assert error.count("\n") == 1
-    assert re.search(text, error), error
-    assert not out.exists()

@@ -1,199 +1,216 @@
-"""Every argument of the command line wrong once: one line that says what is wrong, status 2, and nothing written."""
+"""Every argument of every command, wrong in every way that we know: one line, status 2, and nothing is written."""
 
-import argparse
+import os
 import re
+import shlex
+import shutil
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
+
+from sparbor.cli.program import main, new_parser
+from sparbor.program.model_file import save
+from tests import texts
+from tests.layers import mlp
+from tests.wrong_arguments import arguments_of, commands_of, name_of, refusal, takes_any_value, wrong_by_form
+from tests.wrong_values import RIGHT, WRONG
+
+MADE = """
 import torch
 from torch import nn
 
-from sparbor.cli.program import main, with_commands
-from tests.test_cli import model_file as model_file  # a fixture
+def make():
+    return nn.Linear(32, 16), torch.zeros(1, 32)
 
-torch.set_num_threads(1)
+def batches():
+    return nn.Sequential(nn.Linear(32, 16), nn.ReLU(), nn.Linear(16, 4)), [torch.randn(20, 32)]
 
-MAKES = """
-import torch
-def model(): return torch.nn.Sequential(torch.nn.Linear(64, 32)), torch.zeros(2, 64)
-def batches(): return torch.nn.Sequential(torch.nn.Linear(64, 32)), [torch.randn(8, 64)]
-def raises(): raise ValueError("no weights here\\nand a second line")
-number = 3
-def other(): return 3
+def alone():
+    return nn.Linear(32, 16)
+
+def raises():
+    raise ValueError("mine\\nand more")
+
+def ends():
+    raise SystemExit(0)
+
+def takes_one(x):
+    return x
+
+def other_example():
+    return nn.Linear(32, 16), torch.zeros(1, 31)
+
+def text_as_example():
+    return nn.Linear(32, 16), "text"
+
+def no_batches():
+    return batches()[0], []
+
+def other_batches():
+    return batches()[0], [torch.randn(20, 31)]
+
+class Fourier(nn.Module):
+    def forward(self, x):
+        return torch.fft.fft(x).real
+
+def unknown_operator():
+    return Fourier(), torch.zeros(1, 32)
+
+NUMBER = 3
 """
 
-# What follows the command, with everything right; each case replaces or adds to that.
-RIGHT = {
-    "inspect": ["{model}"],
-    "report": ["{metrics}", "--out", "{out}"],
-    "run": ["{model}", "--input", "{x}", "--output", "{out}"],
-    "sparsify": ["{py}:batches", "--out", "{out}"],
-    "deploy": ["{py}:model", "--out", "{out}"],
-    "export": ["{model}", "--to", "c", "--out", "{out}"],
-    "time": ["{model}"],
-    "onnx pack": ["{onnx}", "--out", "{out}"],
-    "completion": ["bash"],
-}
-# By command and argument, what may be wrong with it, and a part of what is said then.
-NO_MODEL = {"{absent}": "absent", "{folder}": "folder", "{text}": "text", "{x}": r"x\.npy"}
-NO_COUNT = {"two": "invalid int value: 'two'", "0": "=0: ", "-1": "=-1: ", "1.5": "invalid int value"}
-NO_OUT = {"{folder}": "folder", "{absent}/out": "absent"}
-NO_WAY = {"int9": "did you mean int8"}
-WRONG: dict[tuple[str, str], dict[str, str]] = {
-    ("inspect", "file"): NO_MODEL,
-    ("report", "metrics"): {"{absent}": "absent", "{folder}": "folder", "{text}": "text"},
-    ("report", "--out"): NO_OUT,
-    ("run", "file"): NO_MODEL,
-    ("run", "--input"): {"{absent}": "absent", "{folder}": "folder", "{text}": "text", "{model}": "model"},
-    ("run", "--output"): NO_OUT,
-    ("run", "--threads"): NO_COUNT,
-    ("sparsify", "model"): {
-        "{absent}": "absent",
-        "{text}": "text",
-        "{folder}": "config.json",
-        "{absent}.py:batches": "absent",
-        "{py}:batche": "no function 'batche'",
-        "{py}:number": "no function 'number'",
-        "{py}:other": "returned a int",
-        "{py}:raises": "no weights here",
-    },
-    ("sparsify", "--out"): {"{text}": "text", "{text}/out": "text"},
-    ("sparsify", "--texts"): {"{text}": "a function returns its own batches; leave out --texts"},
-    ("sparsify", "--sparsity"): {"1": "sparsity", "-0.5": "sparsity", "nan": "sparsity", "half": "invalid float"},
-    ("sparsify", "--method"): {"wandb": "did you mean wanda"},
-    ("sparsify", "--pattern"): {"quad": "did you mean quads"},
-    ("deploy", "model"): {
-        "{absent}": "absent",
-        "{text}": "text",
-        "{folder}": "config.json",
-        "{absent}.py:model": "absent",
-        "{py}:modle": "no function 'modle'",
-        "{py}:other": "returned a int",
-        "{py}:raises": "no weights here",
-    },
-    ("deploy", "--out"): NO_OUT,
-    ("deploy", "--weights"): NO_WAY,
-    ("export", "file"): NO_MODEL,
-    ("export", "--to"): {"cc": "invalid choice: 'cc'"},
-    ("export", "--out"): {"{text}": "text", "{text}/out": "text"},
-    ("export", "--name"): {"3d": "3d", "a b": "a b", "": "name"},
-    ("time", "file"): NO_MODEL,
-    ("time", "--batch"): NO_COUNT,
-    ("time", "--threads"): NO_COUNT,
-    ("onnx pack", "file"): {"{absent}": "absent", "{folder}": "folder", "{text}": "text", "{model}": "model"},
-    ("onnx pack", "--out"): NO_OUT,
-    ("onnx pack", "--weights"): NO_WAY,
-    ("onnx pack", "--min-sparsity"): {"2": "min_sparsity", "nan": "min_sparsity", "most": "invalid float"},
-    ("onnx pack", "--inputs"): {"{absent}": "absent", "{folder}": "folder", "{text}": "text", "{x}": r"x\.npy"},
-    ("completion", "shell"): {"bsh": "did you mean bash"},
-}
-FLAG = "is a flag and has no value"
-
-
-def commands() -> Iterator[tuple[str, list[argparse.Action]]]:
-    """All commands with their arguments, those of groups of commands too."""
-    todo = [("", with_commands()[0])]
-    while todo:
-        name, parser = todo.pop()
-        groups = [each for each in parser._actions if isinstance(each, argparse._SubParsersAction)]
-        todo += [(f"{name} {word}".strip(), each) for group in groups for word, each in group.choices.items()]
-        if not groups:
-            yield name, [action for action in parser._actions if not isinstance(action, argparse._HelpAction)]
-
-
-def name_of(action: argparse.Action) -> str:
-    return action.option_strings[-1] if action.option_strings else action.dest
-
-
-def takes_a_value(action: argparse.Action) -> bool:
-    return action.nargs != 0
-
-
-CASES = [(command, argument, value) for (command, argument), values in WRONG.items() for value in values]
-CASES += [
-    (command, name_of(action), FLAG)
-    for command, actions in commands()
-    for action in actions
-    if not takes_a_value(action)
-]
-
-
-def test_no_argument_is_forgotten() -> None:
-    there = {(name, name_of(action)) for name, actions in commands() for action in actions if takes_a_value(action)}
-    assert there == WRONG.keys()
-    assert {name for name, _ in commands()} == RIGHT.keys()
+COMMANDS = dict(commands_of(new_parser()[0]))
 
 
 @pytest.fixture(scope="module")
-def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    file = tmp_path_factory.mktemp("onnx") / "dense.onnx"
-    network = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 16))
-    network[0].weight.data[:, 8:] = 0  # so that it can be packed
-    torch.onnx.export(network, (torch.zeros(1, 64),), file, dynamo=False)
-    return file
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of files that are right for some command, and wrong for others."""
+    folder = tmp_path_factory.mktemp("filled")
+    save(mlp((784, 16, 10)), folder / "model")
+    for name, text in {
+        "text": "text\n",
+        "texts": "the cat sat\n",
+        "empty": "",
+        "metrics.json": "{}",
+        "made.py": MADE,
+        "syntax.py": "def make(:\n",
+        "nul.py": "\0",
+        "raises.py": "\n1 / 0\n",
+        "imports.py": "import no_such_module\n",
+    }.items():
+        (folder / name).write_text(text)
+    for name in ("folder", "full", "other", "temporary"):
+        (folder / name).mkdir()
+    (folder / "full" / "a").write_text("mine")
+    (folder / "other" / "config.json").write_text("{}")
+    shutil.copy(folder / "model", folder / "model.safetensors")  # as a run leaves it beside its metrics
+    (folder / "nowhere").symlink_to("not there")
+    write_arrays(folder)
+    write_onnx_models(folder)
+    texts.encoder().save_pretrained(folder / "wordless")  # type: ignore[operator]
+    shutil.copytree(folder / "wordless", folder / "encoder")
+    texts.tokenizer(folder).save_pretrained(folder / "encoder")
+    return folder
+
+
+def write_arrays(folder: Path) -> None:
+    for name, array in {
+        "x": np.zeros((2, 784), np.float32),
+        "whole": np.zeros((2, 784), np.int64),
+        "narrow": np.zeros((2, 7), np.float32),
+        "none": np.zeros((0, 784), np.float32),
+        "objects": np.array([None, {}], dtype=object),
+    }.items():
+        np.save(folder / f"{name}.npy", array)
+    (folder / "header.npy").write_bytes((folder / "x.npy").read_bytes().replace(b"{'descr'", b"{{'desc'"))
+    np.savez(folder / "x.npz", x=np.zeros((2, 64), np.float32))
+    np.savez(folder / "other.npz", z=np.zeros((2, 64), np.float32))
+
+
+def write_onnx_models(folder: Path) -> None:
+    weight = np.eye(64, dtype=np.float32)
+    for name, kind in {"model": "MatMul", "unknown": "Frobnicate"}.items():
+        ports = [helper.make_tensor_value_info(port, 1, ["rows", 64]) for port in "xy"]
+        node = helper.make_node(kind, ["x", "w"], ["y"])
+        graph = helper.make_graph([node], "g", ports[:1], ports[1:], [numpy_helper.from_array(weight, "w")])
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+        onnx.save(model, folder / f"{name}.onnx")
 
 
 @pytest.fixture
-def given(model_file: Path, onnx_file: Path, tmp_path: Path) -> dict[str, Path]:
-    """What the arguments name."""
-    np.save(tmp_path / "x.npy", np.zeros((1, 28, 28), np.float32))
-    (tmp_path / "text").write_text("no model\n")
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "makes.py").write_text(MAKES)
-    return {
-        "model": model_file,
-        "onnx": onnx_file,
-        "metrics": Path(__file__).parent / "golden" / "metrics.json",
-        "py": tmp_path / "makes.py",
-        "x": tmp_path / "x.npy",
-        **{name: tmp_path / name for name in ("text", "folder", "absent", "out")},
-    }
+def folder(filled: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, where the command runs; what it writes for a while lies there too."""
+    monkeypatch.chdir(filled)
+    monkeypatch.setattr(tempfile, "tempdir", str(filled / "temporary"))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    return filled
 
 
-def arguments_of(command: str, argument: str, value: str) -> list[str]:
-    """The right ones with this one wrong."""
-    right = list(RIGHT[command])
-    if value == FLAG:
-        return [*right, f"{argument}=3"]
-    if not argument.startswith("--"):
-        return [value, *right[1:]]
-    if argument in right:
-        right[right.index(argument) + 1] = value
-        return right
-    return [*right, argument, value]
+def words(command: str) -> list[str]:
+    return [*command.split(), *shlex.split(RIGHT[command])]
 
 
-def content(folder: Path) -> dict[str, bytes | None]:
-    return {str(path): path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
+def wrong_values() -> Iterator[tuple[str, str, str, str]]:
+    for command, arguments in WRONG.items():
+        for name, cases in arguments.items():
+            for value, said in cases:
+                yield command, name, value, said
 
 
-@pytest.mark.parametrize(("command", "argument", "value"), CASES, ids=lambda each: str(each).replace(" ", "_"))
-def test_one_line_and_nothing_written(
-    command: str, argument: str, value: str, given: dict[str, Path], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("command", "name", "value", "said"), list(wrong_values()))
+def test_a_wrong_value(
+    command: str, name: str, value: str, said: str, folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    said = "ignored explicit argument '3'" if value == FLAG else WRONG[command, argument][value]
-    folder = given["text"].parent
-    before = content(folder)
-    words = [each.format(**given) for each in arguments_of(command, argument, value)]
-    try:
-        status = main([*command.split(), *words])
-    except SystemExit as stop:  # argparse's
-        status = stop.code
-    output = capsys.readouterr()
-    assert status == 2, output
-    assert output.out == ""
-    assert output.err.count("\n") == 1, output.err
-    assert re.search(said, output.err), output.err
-    assert content(folder) == before
+    value, *others = re.split(r" (?=--)", value)
+    value = "" if value == "''" else value
+    line = words(command)
+    if name.startswith("--"):
+        line.append(f"{name}={value}")  # of an option that is given twice the last counts
+    else:
+        line[len(command.split())] = value
+    if name == "--texts" and "directory's" not in said:
+        line[1] = "encoder"
+    error = refusal(main, [*line, *shlex.split(" ".join(others))], folder, capfd)
+    assert error.startswith("sparbor: error: ")
+    assert re.search(said, error), error
 
 
-@pytest.mark.parametrize("command", RIGHT)
-def test_what_is_missing_is_said(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="2"):
-        main(command.split())
-    assert re.fullmatch(
-        rf"sparbor {command}: error: the following arguments are required: .*\n", capsys.readouterr().err
-    )
+def test_every_argument_that_takes_a_value_is_given_wrong_ones() -> None:
+    """Of others the parser knows all values, and refuses the rest as below."""
+    taking = {
+        command: {name for name, argument in arguments_of(parser).items() if takes_any_value(argument)}
+        for command, parser in COMMANDS.items()
+    }
+    assert taking == {command: set(arguments) for command, arguments in WRONG.items()}
+    assert taking.keys() == RIGHT.keys()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_the_parser_refuses(command: str, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for line, said in wrong_by_form(COMMANDS[command], words(command)):
+        error = refusal(main, line, folder, capfd)
+        assert said in error
+        assert "(see sparbor" in error or "? see sparbor" in error
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_what_is_missing(command: str, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    required = [name_of(argument) for argument in COMMANDS[command]._actions if argument.required]
+    error = refusal(main, command.split(), folder, capfd)
+    assert f"the following arguments are required: {', '.join(required)} (see sparbor {command} --help)" in error
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("nonsense", r"argument COMMAND: invalid choice: 'nonsense' \(choose from 'inspect', "),
+        ("", r"a COMMAND is missing: one of inspect, "),
+        ("onnx", r"a COMMAND is missing: pack"),
+        ("onnx nonsense", r"argument COMMAND: invalid choice: 'nonsense' \(choose from 'pack'\)"),
+        ("completion bsh", r"argument SHELL: invalid choice: 'bsh' \(choose from .*\(did you mean bash\?"),
+        ("--version=3", r"argument --version: ignored explicit argument '3'"),
+        ("--frobnicate", r"unrecognized arguments: --frobnicate"),
+        ("inspect model '--no\nline'", r"unrecognized arguments: --no\\nline"),
+    ],
+)
+def test_words_that_no_command_has(line: str, said: str, folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert re.search(said, refusal(main, shlex.split(line), folder, capfd))
+
+
+def test_the_lines_that_are_wrong_by_one_argument_are_right_without_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder, tmp_path / "copy", symlinks=True)
+    monkeypatch.chdir(tmp_path / "copy")
+    for command in RIGHT.keys() - {"report"}:  # whose metrics are a whole run's
+        assert main(words(command)) == 0, capfd.readouterr().err
+        capfd.readouterr()
+        if os.path.isdir("new"):
+            shutil.rmtree("new")
+        Path("new").unlink(missing_ok=True)

@@ -64,5 +64,6 @@ class Checkpoint:
         return {"version": VERSION, **self.identity}
 
     def _fault(self, what: str, error: Exception) -> StateError:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        first = " ".join(str(error).split()).partition(". ")[0]  # behind it PyTorch advises to trust the file
+        reason = first or type(error).__name__
         return StateError(f"checkpoint {self.path} {what} ({reason}): {self.remedy}")

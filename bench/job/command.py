@@ -1,6 +1,7 @@
 """The command line of the reference job: ``python main.py --dataset mnist --epochs 6``."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from sparbor.cli.ending import end_cleanly
 from sparbor.cli.parser import Parser
 from sparbor.errors import ArgumentError
 from sparbor.extras import brought_by
+from sparbor.files import gone_if_empty
 
 DESCRIPTION = "Train a dense baseline and a dendritic model side by side and measure both."
 
@@ -73,11 +75,10 @@ def run(options: argparse.Namespace) -> None:
     )
     choose_kernel_set()  # the model is deployed in the end: a missing engine should not wait for the training
     checkpoint = options.out / report.CHECKPOINT
-    if options.resume and not checkpoint.exists():
+    if options.resume and not os.path.exists(checkpoint):
         raise ArgumentError(
             f"resume: there is no {checkpoint}; leave out --resume to start anew, or name another --out"
         )
-    report.prepare(options.out)
     console = Console()
     kept: list[dict[str, Any]] = []
 
@@ -86,9 +87,11 @@ def run(options: argparse.Namespace) -> None:
         kept[:] = metrics["dendritic"]["epochs"]
 
     try:
-        with Bars(console) as bars:
-            metrics, runtime = experiment.run(job, bars, keep, checkpoint, resume=options.resume)
-        report.publish(options.out, metrics, runtime)
+        with gone_if_empty(options.out):
+            report.prepare(options.out)
+            with Bars(console) as bars:
+                metrics, runtime = experiment.run(job, bars, keep, checkpoint, resume=options.resume)
+            report.publish(options.out, metrics, runtime)
     except KeyboardInterrupt as interrupt:
         saved = (
             f"finished epochs are in {options.out / report.PARTIAL}, --resume goes on after them"

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from sparbor.engine.runtime import Runtime
 from sparbor.errors import OutputError
-from sparbor.files import discard, replace_files, write_file
+from sparbor.files import discard, reason_of, replace_files, write_file
 from sparbor.report.figures import (
     billions,
     data_title,
@@ -40,8 +40,8 @@ def prepare(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
-    except OSError as error:
-        raise OutputError(f"out={str(out)!r}: cannot write there ({error.strerror}); choose another --out") from error
+    except (OSError, ValueError) as error:
+        raise OutputError(f"out={str(out)!r}: cannot write there ({reason_of(error)}); choose another --out") from error
     for name in (METRICS, PARTIAL, PLOT, REPORT, MODEL, CHECKPOINT):
         if (out / name).is_dir():
             raise OutputError(f"out={str(out)!r}: {name} is a directory there; remove it or choose another --out")

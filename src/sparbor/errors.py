@@ -1,5 +1,7 @@
 """Every error Sparbor raises on purpose: one line that says what is wrong, with which value, and what to do."""
 
+from sparbor.printable import printable
+
 
 def first_line(error: BaseException) -> str:
     """What another library's error says, in short; its class where it says nothing."""
@@ -8,6 +10,9 @@ def first_line(error: BaseException) -> str:
 
 class SparborError(Exception):
     """The base of all errors below; catching it catches them all."""
+
+    def __init__(self, message: object = "", **named: str) -> None:
+        super().__init__(printable(str(message)), **named)  # which may quote what a file says
 
 
 class ArgumentError(SparborError, ValueError):

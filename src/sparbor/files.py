@@ -25,18 +25,33 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> None:
         _replace(Path(os.path.realpath(path)), content)
     except (OSError, ValueError) as error:
         raise OutputError(
-            f"{os.fspath(path)!r} could not be written ({_reason(error)}): make room or choose another path"
+            f"{os.fspath(path)!r} could not be written ({reason_of(error)}): make room or choose another path"
         ) from error
 
 
-def check_free(out: Path, force: bool) -> None:
-    """Refuse to replace a file unasked.
+def check_free(out: Path, force: bool, *read: Path) -> None:
+    """Refuse what cannot be a new file, or would replace a file unasked or one that is ``read``.
 
     Raises:
-        OutputError: it is there already, and not to be replaced.
+        OutputError: it is a directory, or there already and not to be replaced; its folder is not there.
     """
+    check_apart(out, *read)
+    if os.path.isdir(out):
+        raise OutputError(f"out={str(out)!r}: it is a directory; name a file")
     if os.path.lexists(out) and not force:
         raise OutputError(f"out={str(out)!r}: it is there already; pass --force to replace it, or name another file")
+    if not os.path.isdir(out.parent):
+        raise OutputError(f"out={str(out)!r}: there is no folder {str(out.parent)!r}; make it, or name another file")
+
+
+def check_apart(out: Path, *read: Path) -> None:
+    """Refuse to write where something is read.
+
+    Raises:
+        OutputError: ``out`` is one of the paths ``read``, by whichever name.
+    """
+    if any(os.path.exists(out) and os.path.exists(path) and os.path.samefile(out, path) for path in read):
+        raise OutputError(f"out={str(out)!r}: that is what is read; name another place for what is written")
 
 
 def discard(path: Path) -> None:
@@ -89,23 +104,31 @@ def fill_directory(directory: Path, fill: Callable[[Path], object]) -> None:
 
 
 @contextlib.contextmanager
+def gone_if_empty(directory: Path) -> Iterator[None]:
+    """A directory that is made within goes again, with those made around it, if nothing is in it in the end."""
+    absent = [each for each in (directory, *directory.parents) if not os.path.lexists(each)]
+    try:
+        yield
+    finally:
+        for each in absent:
+            with contextlib.suppress(OSError, ValueError):
+                each.rmdir()
+
+
+@contextlib.contextmanager
 def _made(directory: Path) -> Iterator[None]:
     """The directory is there, and goes again if nothing came to be in it."""
-    made = not directory.exists()
     try:
-        directory.mkdir(parents=True, exist_ok=True)
-        yield
+        with gone_if_empty(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+            yield
     except (OSError, ValueError) as error:
         if isinstance(error, SparborError):
             raise
         raise OutputError(
-            f"files could not be written to {str(directory)!r} ({_reason(error)}): make room or choose another"
+            f"files could not be written to {str(directory)!r} ({reason_of(error)}): make room or choose another"
             " directory"
         ) from error
-    finally:
-        if made:
-            with contextlib.suppress(OSError):
-                directory.rmdir()
 
 
 def _put(directory: Path, writers: Mapping[str, Callable[[Path], object]]) -> None:
@@ -115,8 +138,8 @@ def _put(directory: Path, writers: Mapping[str, Callable[[Path], object]]) -> No
     replace_files(directory, writers)
 
 
-def _reason(error: Exception) -> object:
-    """What the system says; a ValueError is a NUL in the path."""
+def reason_of(error: Exception) -> object:
+    """What the system says of a path; a ValueError is a NUL in it."""
     return getattr(error, "strerror", None) or error
 
 

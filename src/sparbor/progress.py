@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from sparbor.printable import printable
+
 PATIENCE = 2.0  # seconds: what is done sooner needs no line
 _BAR = 20
 _CLEARED = "\r\x1b[K"
@@ -49,7 +51,7 @@ class _Line:
 
     def _draw(self) -> None:
         width = shutil.get_terminal_size().columns - 1
-        _write(_CLEARED + f"{self._title} {self._said}"[:width])
+        _write(_CLEARED + printable(f"{self._title} {self._said}")[:width])
 
 
 def _write(text: str) -> None:

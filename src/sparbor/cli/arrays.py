@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sparbor.errors import ArgumentError
+from sparbor.errors import ArgumentError, first_line
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,8 +27,10 @@ def read_array(path: Path) -> np.ndarray[Any, Any]:
     except ArgumentError:
         raise
     except Exception as error:  # NumPy parses the header as Python and lets each kind of fault through
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ArgumentError(f"input={str(path)!r}: cannot be read as a .npy array ({reason})") from error
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise ArgumentError(
+            f"input={str(path)!r}: cannot be read as a .npy array ({reason}); write one with numpy.save"
+        ) from error
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray[Any, Any]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparbor.cli.inspecting import in_one_line
-from sparbor.cli.models import KINDS, is_function, made_by, of_directory
+from sparbor.cli.models import KINDS, file_of, is_function, made_by, of_directory
 from sparbor.cli.parser import add_command, add_out, add_weights
+from sparbor.cli.saying import say
 from sparbor.errors import ArgumentError
 from sparbor.extras import brought_by
 from sparbor.files import check_free
@@ -36,25 +38,21 @@ def add(commands: Any) -> None:
 def deploy_model(options: argparse.Namespace) -> None:
     """Deploy the model, compare, write at once, and say what was written."""
     model, out = options.model, Path(options.out)
+    check_free(out, options.force, file_of(model))
     if is_function(model):
-        check_free(out, options.force)
         runtime = _of_function(model, options.weights)
-    elif Path(model).is_dir():
-        check_free(out, options.force)
+    elif os.path.isdir(model):
         runtime = _of_directory(Path(model), options.weights)
     else:
-        runtime = _of_onnx(Path(model), out, options)
+        runtime = _of_onnx(Path(model), options.weights)
     runtime.save(out)
-    print(in_one_line(runtime, out))
+    say(in_one_line(runtime, out))
 
 
-def _of_onnx(file: Path, out: Path, options: argparse.Namespace) -> Runtime:
+def _of_onnx(file: Path, weights: str) -> Runtime:
     with brought_by("train", "sparbor deploy"):
         from sparbor.onnx_import.deploying import from_onnx
-    from sparbor.onnx.writing import check_out
-
-    check_out(out, options.force, file)
-    return from_onnx(file, weights=options.weights)
+    return from_onnx(file, weights=weights)
 
 
 def _of_function(function: str, weights: str) -> Runtime:

@@ -8,8 +8,8 @@ import sys
 
 from sparbor import termination
 from sparbor.cli.parser import EXIT_BAD_INPUT
+from sparbor.cli.saying import warn
 from sparbor.errors import SparborError
-from sparbor.printable import printable
 
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
@@ -23,10 +23,10 @@ def end_cleanly(program: str, options: argparse.Namespace) -> int:
             options.run(options)
         sys.stdout.flush()
     except SparborError as error:
-        print(f"{program}: error: {printable(str(error))}", file=sys.stderr)
+        warn(f"{program}: error: {error}")
         return EXIT_BAD_INPUT
     except MemoryError as error:
-        print(f"{program}: error: there is not enough memory for this ({error or 'no details'})", file=sys.stderr)
+        warn(f"{program}: error: there is not enough memory for this ({error or 'no details'})")
         return EXIT_BAD_INPUT
     except BrokenPipeError:  # whoever read the output has gone; what is still buffered has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -34,6 +34,6 @@ def end_cleanly(program: str, options: argparse.Namespace) -> int:
     except KeyboardInterrupt as interrupt:
         terminated = isinstance(interrupt, termination.Terminated)
         what = "terminated" if terminated else "interrupted"
-        print(f"{program}: {what}; {str(interrupt) or 'nothing was changed'}", file=sys.stderr)
+        warn(f"{program}: {what}; {str(interrupt) or 'nothing was changed'}")
         return EXIT_TERMINATED if terminated else EXIT_INTERRUPTED
     return 0

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from sparbor.cli.parser import add_command, add_model
+from sparbor.cli.saying import say
 from sparbor.export.targets import EXPORTERS
+from sparbor.files import check_apart
 
 
 def add(commands: Any) -> None:
@@ -28,4 +30,5 @@ def export_model(options: argparse.Namespace) -> None:
 
     file = Path(options.file)
     name = file.name.partition(".")[0] if options.name is None else options.name
-    print(EXPORTERS[options.to](load(file), options.out, name, options.force, options.sparse))
+    check_apart(options.out, file)
+    say(EXPORTERS[options.to](load(file), options.out, name, options.force, options.sparse))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparbor.cli.parser import add_command, add_json, add_model
+from sparbor.cli.saying import say
 from sparbor.printable import printable
 
 if TYPE_CHECKING:
@@ -30,21 +31,20 @@ def inspect(options: argparse.Namespace) -> None:
     file = Path(options.file)
     runtime = load(file)
     if options.json:
-        print(json.dumps(_as_data(runtime, file), indent=1))
+        say(json.dumps(_as_data(runtime, file), indent=1))
         return
-    layers = runtime.describe()
-    names = [printable(layer.name) for layer in layers]
-    width = max(map(len, [*names, "layer"]))
+    layers = [(printable(layer.name), layer) for layer in runtime.describe()]
+    width = max([len(name) for name, _ in layers] + [len("layer")])
     heads = f"{'outputs':>8}  {'inputs':>8}  {'stored':<14}  {'runs':<6}  {'density':>8}  {'bytes':>11}  why"
-    print(f"{'layer':<{width}}  {heads}")
-    for name, layer in zip(names, layers, strict=True):
-        print(
+    say(f"{'layer':<{width}}  {heads}")
+    for name, layer in layers:
+        say(
             f"{name:<{width}}  {layer.outputs:>8}  {layer.fan_in:>8}  {layer.kind + ' ' + layer.weights:<14}"
-            f"  {layer.runs:<6}  {layer.density:>8.2%}  {layer.bytes:>11,}  {printable(layer.why)}".rstrip()
+            f"  {layer.runs:<6}  {layer.density:>8.2%}  {layer.bytes:>11,}  {layer.why}".rstrip()
         )
     if (byte_input := runtime.program.byte_input) is not None:
-        print(f"takes {byte_input.in_words()}; byte b of a channel becomes (b / 255 - mean) / std")
-    print(in_one_line(runtime, file))
+        say(f"takes {byte_input.in_words()}; byte b of a channel becomes (b / 255 - mean) / std")
+    say(in_one_line(runtime, file))
 
 
 def _as_data(runtime: Runtime, file: Path) -> dict[str, Any]:
@@ -69,6 +69,6 @@ def in_one_line(runtime: Runtime, file: Path) -> str:
     active = sum(layer.active for layer in layers)
     weights = sum(layer.outputs * layer.fan_in for layer in layers)
     return (
-        f"{printable(runtime.signature())}, {active:,} of {weights:,}"
+        f"{runtime.signature()}, {active:,} of {weights:,}"
         f" weights active, {file.stat().st_size:,} bytes stored, {runtime.isa} kernels on this machine"
     )

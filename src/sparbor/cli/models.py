@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sparbor.errors import ArgumentError, SparborError, StateError, first_line
+from sparbor.errors import ArgumentError, StateError, first_line
 from sparbor.extras import brought_by
 
 if TYPE_CHECKING:
@@ -20,7 +23,18 @@ KINDS = "FILE.py:NAME, a function there that returns {returned}; or a directory 
 
 def is_function(model: str) -> bool:
     """Whether a function in a Python file is named, and no file or directory."""
-    return PYTHON in model
+    return PYTHON in model or model.endswith(PYTHON[:-1])
+
+
+def file_of(model: str) -> Path:
+    """The file or the directory that it is read from."""
+    return Path(_parts(model)[0] if is_function(model) else model)
+
+
+def _parts(function: str) -> tuple[str, str]:
+    """The Python file and the function's name, which may have been left out."""
+    file, _, name = (function if PYTHON in function else f"{function}:").rpartition(":")
+    return file, name
 
 
 def made_by(function: str, returned: str) -> tuple[nn.Module, Any]:
@@ -29,11 +43,12 @@ def made_by(function: str, returned: str) -> tuple[nn.Module, Any]:
     The file is executed, and finds what lies beside it.
 
     Raises:
-        ArgumentError: there is no such file or function, or it returns something else than was ``returned``.
+        ArgumentError: there is no such file or function, one of them raises an error, or something else than was
+            ``returned`` is returned.
     """
     from torch import nn
 
-    file, _, name = function.rpartition(":")
+    file, name = _parts(function)
     made = _called(Path(file), name)
     if not isinstance(made, tuple) or len(made) != 2 or not isinstance(made[0], nn.Module):
         raise ArgumentError(f"{function} returned a {type(made).__name__}: it must return {returned}")
@@ -41,7 +56,7 @@ def made_by(function: str, returned: str) -> tuple[nn.Module, Any]:
 
 
 def _called(path: Path, name: str) -> Any:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ArgumentError(f"{str(path)!r} is no file: name a Python file and a function in it, FILE.py:NAME")
     spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
     assert spec is not None  # it ends in .py
@@ -49,34 +64,27 @@ def _called(path: Path, name: str) -> Any:
     module = importlib.util.module_from_spec(spec)
     sys.path.insert(0, str(path.resolve().parent))
     try:
-        spec.loader.exec_module(module)
+        with _faults_of(path):
+            spec.loader.exec_module(module)
         make = getattr(module, name, None)
         if not callable(make):
-            raise ArgumentError(f"{path} has no function {name!r}: name one, FILE.py:NAME")
-        return make()
-    except SparborError:
-        raise
-    except Exception as error:  # the user's own code may raise anything
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        raise ArgumentError(
-            f"{path}:{name} raised {type(error).__name__} ({first_line(error)}), {place.filename} line {place.lineno}:"
-            " mend the function"
-        ) from error
+            raise ArgumentError(f"{str(path)!r} has no function {name!r}: name one, FILE.py:NAME")
+        with _faults_of(path):
+            return make()
     finally:
         sys.path.pop(0)
 
 
-def check_directory(directory: Path) -> None:
-    """Before anything is read.
-
-    Raises:
-        ArgumentError: it is no directory of Hugging Face's.
-    """
-    if not (directory / "config.json").is_file():
-        raise ArgumentError(
-            f"{str(directory)!r} has no config.json, so it is no directory of Hugging Face's: name one, or a function"
-            " that makes the model, FILE.py:NAME"
-        )
+@contextmanager
+def _faults_of(path: Path) -> Iterator[None]:
+    """Within, what the user's file raises, or that it ends the program, is a wrong argument."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        calls = traceback.extract_tb(error.__traceback__)
+        lines = [f" in line {call.lineno}" for call in calls if call.filename == str(path.resolve())]
+        what = f"{type(error).__name__}{(lines or [''])[-1]}: {first_line(error)}"
+        raise ArgumentError(f"{str(path)!r} ends with {what}; mend it, or name another file") from error
 
 
 def of_directory(directory: Path, what: str) -> nn.Module:
@@ -87,10 +95,15 @@ def of_directory(directory: Path, what: str) -> nn.Module:
         StateError: it is damaged.
         PackageMissingError: transformers is not installed.
     """
-    check_directory(directory)
+    if not os.path.isfile(directory / "config.json"):
+        raise ArgumentError(
+            f"{str(directory)!r} has no config.json, so it is no directory of Hugging Face's: name one, or a function"
+            " that makes the model, FILE.py:NAME"
+        )
     with brought_by("hugging-face", f"{what} of a directory"):
         from sparbor.pretrained.loading import hugging_face_model, load_pretrained
         from sparbor.pretrained.saving import MASKS
+    _without_bars()
     if (directory / MASKS).is_file():
         return load_pretrained(directory).eval()
     try:
@@ -98,3 +111,10 @@ def of_directory(directory: Path, what: str) -> nn.Module:
     except StateError as error:
         way_out = "on the command line, name a function that makes the model, FILE.py:NAME"
         raise StateError(f"{str(directory)!r}: {error}; {way_out}") from None
+
+
+def _without_bars() -> None:
+    """What a command says is about the whole of its work: bars of parts would stand before its one line of an error."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]

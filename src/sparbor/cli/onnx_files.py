@@ -8,6 +8,8 @@ from typing import Any
 
 from sparbor.cli.arrays import read_arrays
 from sparbor.cli.parser import Parser, add_command, add_out, add_weights
+from sparbor.cli.saying import say
+from sparbor.files import check_free
 
 
 def add(commands: Any) -> None:
@@ -32,12 +34,12 @@ def add(commands: Any) -> None:
 def pack_onnx(options: argparse.Namespace) -> None:
     """Pack, compare, write, and say what became of each layer."""
     from sparbor.onnx import pack
-    from sparbor.onnx.writing import check_out, write
+    from sparbor.onnx.writing import write
 
     out = Path(options.out)
-    check_out(out, options.force, options.file)
+    check_free(out, options.force, options.file, *filter(None, [options.inputs]))
     inputs = None if options.inputs is None else read_arrays(options.inputs)
     packed = pack(options.file, options.weights, options.min_sparsity, inputs)
     write(packed.model, out)
-    print(packed)
-    print(f"{out}: {out.stat().st_size:,} bytes; {options.file}: {options.file.stat().st_size:,}")
+    say(packed)
+    say(f"{out}: {out.stat().st_size:,} bytes; {options.file}: {options.file.stat().st_size:,}")

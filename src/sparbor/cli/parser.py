@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
+from sparbor.printable import printable
+
 EXIT_BAD_INPUT = 2
 Run = Callable[[argparse.Namespace], None]
 
@@ -19,7 +21,7 @@ class Parser(argparse.ArgumentParser):
         """End with exit status 2."""
         meant = _meant(message, self._words())
         hint = f"did you mean {meant}? " if meant else ""
-        self.exit(EXIT_BAD_INPUT, f"{self.prog}: error: {message} ({hint}see {self.prog} --help)\n")
+        self.exit(EXIT_BAD_INPUT, f"{self.prog}: error: {printable(message)} ({hint}see {self.prog} --help)\n")
 
     def _words(self) -> set[str]:
         """All options, those of commands too: the outer parser hears of what none of them knows."""

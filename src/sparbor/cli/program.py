@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from sparbor import __version__
 from sparbor.any_encoding import spell_what_is_missing
@@ -33,21 +34,21 @@ COMMANDS = (
 )  # in the order of --help
 
 
-def with_commands() -> tuple[Parser, list[str]]:
-    """The parser of all commands, and their names."""
+def new_parser() -> tuple[Parser, Any]:
+    """A parser of all commands, and these."""
     parser = Parser(prog="sparbor", description="Dendritic networks: trained sparse, run sparse.")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     for command in COMMANDS:
         command.add(commands)
     completing.add(commands, parser)
-    return parser, list(commands.choices)
+    return parser, commands
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """``sparbor COMMAND ...``; returns the exit status."""
     spell_what_is_missing()
-    parser, names = with_commands()
+    parser, commands = new_parser()
     given = sys.argv[1:] if arguments is None else arguments
     if given and given[0] == "benchmark":  # it was one of these commands: who knows it should not have to search
         parser.error(
@@ -55,5 +56,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     options = parser.parse_args(given)
     if options.command is None:
-        parser.error(f"a COMMAND is missing: one of {', '.join(names)}")
+        parser.error(f"a COMMAND is missing: one of {', '.join(commands.choices)}")
     return end_cleanly("sparbor", options)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sparbor.cli.parser import add_command
-from sparbor.files import write_file
+from sparbor.cli.saying import say
+from sparbor.files import check_free, write_file
 
 
 def add(commands: Any) -> None:
@@ -20,8 +21,10 @@ def add(commands: Any) -> None:
 
 def write_report(options: argparse.Namespace) -> None:
     """Make the page, write it at once."""
-    from sparbor.report.page import page_of
+    from sparbor.report.page import MODEL, page_of
 
-    out = options.out or options.metrics.with_name("report.html")
+    folder = options.metrics.parent
+    out = options.out or folder / "report.html"
+    check_free(out, True, options.metrics, folder / MODEL)
     write_file(out, page_of(options.metrics))
-    print(f"Report: {out}")
+    say(f"Report: {out}")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import io
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
 from sparbor.cli.arrays import read_array
 from sparbor.cli.parser import add_command, add_model
-from sparbor.files import write_file
+from sparbor.cli.saying import say, warn
+from sparbor.errors import ArgumentError
+from sparbor.files import check_free, write_file
 
 
 def add(commands: Any) -> None:
@@ -31,14 +32,18 @@ def run_model(options: argparse.Namespace) -> None:
 
     from sparbor.engine.runtime import load
 
+    check_free(options.output, True, Path(options.file), options.input)
     runtime = load(Path(options.file), threads=options.threads)
     x, content = np.ascontiguousarray(read_array(options.input)), io.BytesIO()
     with warnings.catch_warnings(record=True) as doubts:
         warnings.simplefilter("always")
-        np.save(content, runtime(x))
+        try:
+            np.save(content, runtime(x))
+        except ArgumentError as error:
+            raise ArgumentError(f"input={str(options.input)!r}: {error}") from None
     for doubt in doubts:
-        print(f"sparbor: warning: {doubt.message}", file=sys.stderr)
+        warn(f"sparbor: warning: {doubt.message}")
     write_file(options.output, content.getvalue())
     if (byte_input := runtime.program.byte_input) is not None:
         raw = f"raw pixel values, normalised with {byte_input.settings()}"
-        print(f"took {options.input} ({x.dtype}) as {raw if x.dtype == np.uint8 else 'normalised already'}")
+        say(f"took {options.input} ({x.dtype}) as {raw if x.dtype == np.uint8 else 'normalised already'}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparbor.cli.parser import add_command, add_json, add_model
+from sparbor.cli.saying import say
 from sparbor.errors import ArgumentError, PackageMissingError
 from sparbor.extras import brought_by
 from sparbor.timing import Latency, sample, summarize
@@ -39,7 +40,7 @@ def time_model(options: argparse.Namespace) -> None:
     from sparbor.engine.runtime import load
 
     if options.batch < 1:
-        raise ArgumentError(f"batch={options.batch}: must be at least 1")
+        raise ArgumentError(f"batch={options.batch}: must be at least 1, the items in one call")
     runtime = load(Path(options.file), threads=options.threads)
     given = _random_inputs(runtime, options.batch)
     calls = {"sparbor": _call(runtime, given)}
@@ -48,16 +49,16 @@ def time_model(options: argparse.Namespace) -> None:
     latencies = _in_turns(calls)
     about = {"calls": ROUNDS * CALLS, "batch": options.batch, "threads": options.threads, "kernel_set": runtime.isa}
     if options.json:
-        print(json.dumps({**about, **{name: vars(each) for name, each in latencies.items()}}, indent=1))
+        say(json.dumps({**about, **{name: vars(each) for name, each in latencies.items()}}, indent=1))
         return
-    print(
+    say(
         f"{_in_words(latencies['sparbor'])} ({ROUNDS * CALLS} calls, batch {options.batch}, threads {options.threads},"
         f" {runtime.isa} kernels)"
     )
     if options.rival:
         rival = latencies["onnxruntime"]
         times = rival.median_us / latencies["sparbor"].median_us
-        print(f"ONNX Runtime {_in_words(rival)}: {times:.1f} times as long")
+        say(f"ONNX Runtime {_in_words(rival)}: {times:.1f} times as long")
 
 
 def _random_inputs(runtime: Runtime, batch: int) -> list[np.ndarray[Any, Any]]:
@@ -65,9 +66,12 @@ def _random_inputs(runtime: Runtime, batch: int) -> list[np.ndarray[Any, Any]]:
 
     random, sizes = np.random.default_rng(0), {"batch": batch}
     shapes = [[sizes.get(each, 1) if isinstance(each, str) else each for each in port.shape] for port in runtime.inputs]
-    return [
-        random.standard_normal(shape).astype(port.dtype) for shape, port in zip(shapes, runtime.inputs, strict=True)
-    ]
+    try:
+        return [
+            random.standard_normal(shape).astype(port.dtype) for shape, port in zip(shapes, runtime.inputs, strict=True)
+        ]
+    except (MemoryError, ValueError) as error:  # a ValueError is a number that no array's size can be
+        raise ArgumentError(f"batch={batch}: too many for this machine's memory; pass fewer items") from error
 
 
 def _call(runtime: Runtime, given: Sequence[np.ndarray[Any, Any]]) -> Call:

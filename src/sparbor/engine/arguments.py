@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sparbor.errors import ArgumentError
+from sparbor.printable import printable
 from sparbor.program.byte_input import ByteInput
 from sparbor.program.program import DTYPES
 
@@ -27,7 +28,7 @@ class Port(NamedTuple):
         return DTYPES[self.type]
 
     def in_words(self) -> str:
-        return f"{self.name} {self.dtype} ({', '.join(map(str, self.shape))}{',' * (len(self.shape) == 1)})"
+        return f"{printable(self.name)} {self.dtype} ({', '.join(map(str, self.shape))}{',' * (len(self.shape) == 1)})"
 
 
 def by_port(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import onnx
 import onnx.inliner
@@ -39,12 +38,14 @@ def read(model: ModelProto | str | os.PathLike[str]) -> ModelProto:
 
 
 def _from_file(path: str | os.PathLike[str]) -> ModelProto:
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise ArgumentError(f"{os.fspath(path)!r} is no file: name an ONNX model")
     try:
         return onnx.load(path)
     except Exception as error:  # of protobuf, or of files beside it that have the weights
-        raise ArgumentError(f"{os.fspath(path)!r} cannot be read as an ONNX model: {first_line(error)}") from error
+        raise ArgumentError(
+            f"{os.fspath(path)!r} cannot be read as an ONNX model ({first_line(error)}): export the model again"
+        ) from error
 
 
 def _named(model: ModelProto | str | os.PathLike[str]) -> str:

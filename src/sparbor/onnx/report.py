@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sparbor.printable import printable
+
 
 @dataclass(frozen=True)
 class Row:
@@ -33,7 +35,7 @@ class Row:
 def table(rows: Sequence[Row], difference: float | str) -> str:
     """For people."""
     heads = ("layer", "node", "weights", "zeros", "bytes", "packed", "multiplied", "off by", "")
-    lines = [heads, *map(_cells, rows)]
+    lines = [heads, *(tuple(map(printable, _cells(row))) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     taken = [row for row in rows if row.taken]

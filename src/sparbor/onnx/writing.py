@@ -7,22 +7,10 @@ from pathlib import Path
 import onnx
 from onnx import ModelProto
 
-from sparbor.errors import ArgumentError, OutputError
-from sparbor.files import check_free, write_file
+from sparbor.errors import OutputError
+from sparbor.files import write_file
 
 MOST_BYTES = 2**31 - 2**20  # of one file, which protobuf reads into memory at once
-
-
-def check_out(out: Path, force: bool, given: Path) -> None:
-    """Refuse what would replace a file unasked, or the model that is read.
-
-    Raises:
-        ArgumentError: it is the model itself.
-        OutputError: it is there already.
-    """
-    if out.exists() and given.exists() and out.samefile(given):
-        raise ArgumentError(f"out={str(out)!r}: that is the model itself; name another file")
-    check_free(out, force)
 
 
 def write(model: ModelProto, out: Path) -> None:

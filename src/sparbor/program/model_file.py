@@ -21,7 +21,7 @@ from safetensors.numpy import save as to_safetensors
 
 from sparbor import native
 from sparbor.errors import ArgumentError, ModelFileError
-from sparbor.files import write_file
+from sparbor.files import reason_of, write_file
 from sparbor.program.graph_json import graph_from_json, graph_to_json
 from sparbor.program.program import Array, Program
 from sparbor.program.stored_layers import layer_from_file, layer_to_json
@@ -66,10 +66,21 @@ def metadata_entry(content: bytes, name: str) -> Any:
 def opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """The file, to be read within; raises ModelFileError if it cannot be."""
     try:
-        with open(path, "rb", buffering=0) as file:
+        with _open(path) as file:
             yield file if file.seekable() else io.BytesIO(file.read())
     except OSError as error:
-        raise ModelFileError(f"could not read {os.fspath(path)}: {error}") from error
+        raise _unreadable(path, error) from error
+
+
+def _open(path: str | os.PathLike[str]) -> io.FileIO:
+    try:
+        return open(path, "rb", buffering=0)
+    except ValueError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str | os.PathLike[str], error: Exception) -> ModelFileError:
+    return ModelFileError(f"could not read {os.fspath(path)!r} ({reason_of(error)}): name a deployed model")
 
 
 def load(path: str | os.PathLike[str]) -> Program:

@@ -9,7 +9,7 @@ from pathlib import Path
 from sparbor.errors import OutputError
 from sparbor.export.c.files import FIRST_LINE, sources
 from sparbor.export.c.identifiers import check_name
-from sparbor.files import write_files
+from sparbor.files import reason_of, write_files
 from sparbor.program.program import Program
 
 
@@ -55,8 +55,9 @@ def _check_directory(directory: Path, files: tuple[str, ...], force: bool) -> No
     try:
         there = sorted(entry.name for entry in directory.iterdir()) if os.path.lexists(directory) else []
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise OutputError(f"out={str(directory)!r} is not a directory to write to ({reason}): name another") from error
+        raise OutputError(
+            f"out={str(directory)!r} is not a directory to write to ({reason_of(error)}): name another"
+        ) from error
     if there and not force:
         raise OutputError(
             f"out={str(directory)!r} has files already, such as {there[0]}: name another directory, or pass --force to "

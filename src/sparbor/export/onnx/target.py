@@ -42,7 +42,8 @@ def export_onnx(program: Program, path: str | os.PathLike[str], name: str = "mod
             `sparbor.onnxruntime.library_path`.
 
     Raises:
-        ArgumentError: an operation is none that ONNX has, or the dense weights are beyond the 2 GiB of such a file.
+        ArgumentError: the name is none, an operation is none that ONNX has, or the dense weights are beyond the 2 GiB
+            of such a file.
         OutputError: the file cannot be written.
 
     >>> import tempfile
@@ -60,6 +61,8 @@ def export_onnx(program: Program, path: str | os.PathLike[str], name: str = "mod
 
 def to_onnx(program: Program, name: str = "model", sparse: bool = False) -> onnx.ModelProto:
     """The program as an ONNX model, checked; as `export_onnx`, which writes it."""
+    if not (name and name.isprintable()):
+        raise ArgumentError(f"name={name!r}: a graph's name is of printable characters; pass another with --name")
     check_structure(program)
     _check_size(program)
     graph = OnnxGraph(in_floats(program))
