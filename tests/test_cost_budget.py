@@ -54,12 +54,12 @@ def test_the_cost_is_within_half_a_unit_of_the_budget(
         for i, (layer, price, n) in enumerate(zip(layers, prices, full, strict=False))
     ]
     everything = 2.0 + sum(cost.dense for cost in costs)
-    least = 2.0 + sum(cost.fixed for cost in costs)
-    limit = max(share * everything, least)
+    units = [cost.each * (1 if in_slots else min(16, cost.weights)) for cost in costs]
+    least = 2.0 + sum(cost.fixed + unit for cost, unit in zip(costs, units, strict=True))
+    limit = max(share * everything, least + 1e-6)
     budget = Budget(kilobytes=limit) if in_slots else Budget(multiply_adds=limit)
     chosen = spending(budget, costs, rest=2.0).budgets(layers, 1.0)
-    unit = 1 if in_slots else 16
-    largest = max(cost.each * unit for cost in costs)
+    largest = max(units)
     reached = 2.0 + sum(cost.fixed + cost.each * n for cost, n in zip(costs, chosen, strict=True))
     assert abs(reached - min(limit, everything)) <= largest / 2 + 1e-6
     if limit >= everything:
@@ -125,7 +125,7 @@ def test_a_layer_that_would_cost_more_dense_is_held_where_it_runs_sparse() -> No
 def test_a_layer_that_is_no_dearer_dense_than_empty_stays_dense() -> None:
     layers = random_layers([(16, 32), (16, 320)], 1, in_slots=True)
     costs = [LayerCost("a", 512, 2.0, 1.0, 1.5, sparse_to=0.3), LayerCost("b", 5120, 0.0, 1.0, 320.0)]
-    assert spending(Budget(latency_us=1.5), costs).budgets(layers, 1.0) == [32, 0]
+    assert spending(Budget(latency_us=2.5), costs).budgets(layers, 1.0) == [32, 1]
     assert spending(Budget(latency_us=11.5), costs).budgets(layers, 1.0) == [32, 10]
 
 
@@ -184,7 +184,7 @@ def test_layers_that_stay_dense_are_paid_for() -> None:
         ),
         (9.0, {"d": 5}, ["a"], "layer 'd' has 5 weights"),
         (9.0, {}, [], "the budget's costs name a layer 'a' that the model has not"),
-        (1.4, {"a": 512}, [], r"Budget\(latency_us=1.4\): the model costs 1.5 latency_us without a single synapse in"),
+        (2.4, {"a": 512}, [], r"Budget\(latency_us=2.4\): the model costs 2.5 latency_us with a single slot in each"),
     ],
 )
 def test_refusals(budget: Budget | float, taken: dict[str, int], others: list[str], text: str) -> None:

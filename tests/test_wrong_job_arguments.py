@@ -28,10 +28,11 @@ WRONG: dict[str, list[tuple[str, str]]] = {
         *((value, rf"sparsity={value}(\.0)?: must be at least 0 and below 1") for value in ("1", "-0.1", "nan", "inf")),
         ("0.9 --latency-us=40", r"argument --latency-us: not allowed with argument --sparsity"),
     ],
-    "--multiply-adds": [(value, rf"\(multiply_adds={value}(\.0)?\): {BUDGET}") for value in ("0", "-1", "nan", "inf")],
+    "--multiply-adds": [(value, rf"\(multiply_adds={value}(\.0)?\): {BUDGET}") for value in ("0", "-1", "nan", "inf")]
+    + [("1e-9", r"\(multiply_adds=1e-09\): the model costs 48 multiply_adds with a single slot in each layer")],
     "--kilobytes": [
         *((value, rf"\(kilobytes={value}(\.0)?\): {BUDGET}") for value in ("0", "-1", "nan", "inf")),
-        ("1", r"\(kilobytes=1\): the model costs 7\.458 kilobytes without a single synapse"),
+        ("1", r"\(kilobytes=1\): the model costs 7\.554 kilobytes with a single slot in each layer"),
     ],
     "--latency-us": [(value, rf"\(latency_us={value}(\.0)?\): {BUDGET}") for value in ("0", "-1", "nan", "inf")],
     "--seed": [(value, rf"seed={value}: must be a whole number from 0 to") for value in ("-1", "9" * 20)],

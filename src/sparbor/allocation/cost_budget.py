@@ -32,7 +32,7 @@ class CostBudget:
 
     Raises:
         ArgumentError: the costs are missing or those of another model, or the model costs more than the budget
-            without a single synapse.
+            with one unit, such as a slot, in each layer that becomes sparse: with none, a layer's answer is its bias.
     """
 
     def __init__(self, budget: Budget, pattern: Pattern, taken: dict[str, int], others: Sequence[str]) -> None:
@@ -59,11 +59,11 @@ class CostBudget:
         self.pattern = pattern
         self.costs = [table[name] for name in taken]
         self.rest = budget.costs.rest + sum(cost.dense for name, cost in table.items() if name not in taken)
-        smallest = self.rest + sum(min(cost.fixed, cost.dense) for cost in self.costs)
+        smallest = self.rest + sum(min(cost.fixed + self._of_a_unit(cost), cost.dense) for cost in self.costs)
         if budget.limit < smallest:
             raise ArgumentError(
                 f"Budget({budget.unit}={budget.limit:g}): the model costs {smallest:.6g} {budget.unit}"
-                " without a single synapse in the layers that become sparse; give more than that"
+                f" with a single {pattern.unit} in each layer that becomes sparse; give that at least"
             )
 
     @classmethod
@@ -132,8 +132,12 @@ class CostBudget:
 
     def _dearest(self) -> float:
         """What the unit costs that costs most."""
-        weights = 1 if self.budget.counts_slots else self.pattern.neuron_block * self.pattern.synapses
-        return max(cost.each for cost in self.costs) * weights
+        return max(map(self._of_a_unit, self.costs))
+
+    def _of_a_unit(self, cost: LayerCost) -> float:
+        """What is kept together, or not at all, of a layer costs this."""
+        weights = min(cost.weights, self.pattern.neuron_block * self.pattern.synapses)
+        return cost.each * (1 if self.budget.counts_slots else weights)
 
     def _priced(self, layer: RewireInput, cost: LayerCost) -> Units:
         units = units_of(self.pattern, energy(layer), groups=layer.groups)
