@@ -268,9 +268,7 @@ def test_refusals() -> None:
         trained(recipe, model=Shared())
     model = cnn()
     recipe = sparbor.calibrated(Recipe(budget=Budget(kilobytes=0.5)), model, IMAGE)
-    with pytest.raises(
-        ArgumentError, match=r"Budget\(kilobytes=0.5\): the model costs 2\.\d+ kilobytes with a single"
-    ):
+    with pytest.raises(ArgumentError, match=r"Budget\(kilobytes=0.5\): the model costs 2\.\d+ kilobytes with a single"):
         trained(recipe, model=model)
     assert not any(isinstance(module, PAINeuronModule) for module in model.modules())  # refused before it is touched
     _, perforator = trained(Recipe(), steps=0)
