@@ -11,6 +11,7 @@ from transformers import BertModel
 from bench.data.errors import DataError
 from bench.sentences import texts as corpora
 from bench.sentences.tasks import spearman
+from bench.sentences.teacher import Teacher
 from bench.sentences.tokens import answers, padded, shuffled
 from tests import texts
 from tests.test_benchmarks import run
@@ -127,6 +128,31 @@ def test_answers_are_in_the_order_of_the_texts() -> None:
     ids, seen = padded(tokens[:3])
     assert ids.shape == seen.shape == (3, 3)
     assert seen.sum(1).tolist() == [1, 2, 3]
+
+
+class Echo(torch.nn.Module):
+    """Answers with the first token; its two layers' states are each token and its negative. Notes whom it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[int] = []
+
+    def with_states(self, ids: torch.Tensor, seen: torch.Tensor) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        self.asked += ids[:, 0].tolist()
+        states = (ids * seen)[..., None].float()
+        return ids[:, :1].float(), (states, -states)
+
+
+def test_a_teacher_is_asked_once_for_each_text() -> None:
+    echo, tokens = Echo(), [[number, *range(number)] for number in range(6)]
+    teacher = Teacher(echo, tokens)  # type: ignore[arg-type]
+    for places in ([4, 2], [5, 2, 0], [2, 4]):
+        answers_to, states = teacher(places)
+        ids, seen = padded([tokens[place] for place in places])
+        wanted, their_states = Echo().with_states(ids, seen)
+        assert torch.equal(answers_to, wanted)
+        assert all(torch.equal(one, other) for one, other in zip(states, their_states, strict=True))
+    assert echo.asked == [4, 2, 5, 0]
 
 
 def test_rank_correlation_is_of_cosines() -> None:

@@ -31,6 +31,7 @@ from bench.job.checkpoint import Checkpoint
 from bench.results_file import PooledFile
 from bench.sentences.network import SentenceModel
 from bench.sentences.tasks import TASKS, Part, Sources, Task, loss_to_labels
+from bench.sentences.teacher import Teacher
 from bench.sentences.tokens import Tokens, answers, padded
 from bench.sentences.training import train
 from bench.study.pool import absolute_path
@@ -86,13 +87,17 @@ class Experiment:
     def _dense_answers(self) -> dict[str, Tensor]:
         return {name: answers(self.dense, self._parts[name].tokens) for name in HELD_OUT}
 
-    def trained(self, arm: str) -> tuple[nn.Module, float]:
+    @cached_property
+    def _teacher(self) -> Teacher:
+        return Teacher(self.dense, self.training_tokens)
+
+    def trained(self, arm: str) -> tuple[SentenceModel, float]:
         """The model of an arm, and the density of its sparse layers."""
         if arm == DENSE:
             return self.dense, 1.0
         model, tokens = copy.deepcopy(self.dense), self.training_tokens
         torch.manual_seed(self.seed)  # of dropout
-        loss = self.task.loss_to_teacher(self.dense, tokens)
+        loss = self.task.loss_to_teacher(self._teacher, tokens)
         return model, train(model, tokens, loss, self.task.sparse, self.seed, self._recipe(arm))
 
     def _recipe(self, arm: str) -> Recipe | None:
@@ -106,12 +111,8 @@ class Experiment:
         """By what: a row of other settings than today's gives way."""
         recipe = self._recipe(arm)
         settings = self.task.dense if arm == DENSE else self.task.sparse
-        return {
-            "epochs": settings.epochs if settings else 0,
-            "rate": settings.rate if settings else None,
-            "dropout": settings.dropout if settings else None,
-            "recipe": recipe and recipe.to_json(),
-        }
+        given = asdict(settings) if settings else {**dict.fromkeys(asdict(self.task.sparse)), "epochs": 0}
+        return {**given, "recipe": recipe and recipe.to_json()}
 
     def row(self, arm: str) -> Row:
         """Train, validate, deploy, test."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import sparbor
+from bench.sentences.network import SentenceModel
 from bench.sentences.tokens import Tokens, shuffled
 from bench.study.fine_tuning import rate_at
 from sparbor import Recipe
@@ -24,19 +25,22 @@ Loss = Callable[[Any, list[int]], Tensor]  # of a model, for the texts of a batc
 
 @dataclass(frozen=True)
 class Settings:
-    """How long a run is, how long its steps are at most, and whether the model's dropout is on."""
+    """How long a run is, how long its steps are at most, whether the model's dropout is on and its embeddings learn."""
 
     epochs: int
     rate: float
     batch: int = 32
     dropout: bool = True
+    embeddings: bool = True
 
 
 def train(
-    model: nn.Module, tokens: Tokens, loss: Loss, settings: Settings, seed: int, recipe: Recipe | None = None
+    model: SentenceModel, tokens: Tokens, loss: Loss, settings: Settings, seed: int, recipe: Recipe | None = None
 ) -> float:
     """Train in place, and sparse if there is a recipe; the density of its sparse layers in the end."""
-    optimizer = torch.optim.AdamW(model.parameters(), settings.rate, weight_decay=WEIGHT_DECAY, fused=True)
+    model.encoder.embeddings.requires_grad_(settings.embeddings)
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(learning, settings.rate, weight_decay=WEIGHT_DECAY, fused=True)
     total_steps = settings.epochs * -(-len(tokens) // settings.batch)
     perforator = sparbor.perforate(model, optimizer, recipe, total_steps=total_steps) if recipe else None
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at((step + 1) / (total_steps + 1)))
